@@ -1,0 +1,48 @@
+use eventhubs_types::{Offset, PartitionId, SequenceNumber, StartingPosition};
+
+use crate::Version;
+
+/// How far a consumer group has processed a partition: everything up to and including this position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The offset of the last event processed; other SDKs may leave it out (contract §9.3).
+    pub offset: Option<Offset>,
+    /// The sequence number of the last event processed; other SDKs may leave it out.
+    pub sequence_number: Option<SequenceNumber>,
+    /// The version of the record, as read; `None` in a checkpoint that is yet to be written.
+    pub version: Option<Version>,
+}
+
+impl Checkpoint {
+    /// A checkpoint to write.
+    pub fn new(partition: PartitionId, offset: Option<Offset>, sequence_number: Option<SequenceNumber>) -> Self {
+        Self { partition, offset, sequence_number, version: None }
+    }
+
+    /// The same checkpoint with the version under which the store keeps it.
+    #[must_use]
+    pub fn with_version(mut self, version: Version) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Where reading goes on: behind the offset, else behind the sequence number (contract §8.8). Never inclusive,
+    /// whatever the configured starting position says.
+    pub fn resume_position(&self) -> Option<StartingPosition> {
+        let by_offset = self.offset.clone().map(StartingPosition::after_offset);
+        by_offset.or_else(|| self.sequence_number.map(StartingPosition::after_sequence_number))
+    }
+}
+
+/// What became of the write of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointOutcome {
+    /// Written; this is the new version.
+    Written(Version),
+    /// The record was not as expected: somebody else wrote it meanwhile. Read it again, then decide.
+    Conflict,
+}

@@ -1,0 +1,16 @@
+//! Where the instances of a consumer group agree on who owns which partition, and how far each partition is.
+//!
+//! A store implements [`CheckpointStore`]; [`MemoryCheckpointStore`] is the one that needs nothing else.
+
+mod checkpoint;
+mod error;
+mod memory;
+mod ownership;
+mod store;
+
+pub use async_trait::async_trait;
+pub use checkpoint::{Checkpoint, CheckpointOutcome};
+pub use error::{Error, ErrorKind, Result};
+pub use memory::MemoryCheckpointStore;
+pub use ownership::{Claim, ClaimOutcome, Expected, Ownership, OwnershipList, RejectedRecord, Version};
+pub use store::CheckpointStore;

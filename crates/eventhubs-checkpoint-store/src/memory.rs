@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use eventhubs_types::{ConsumerScope, PartitionId};
+
+use crate::{
+    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Expected, Ownership, OwnershipList,
+    Result, Version,
+};
+
+/// A store in the memory of this process: its instances share it by cloning an `Arc`.
+///
+/// It has no clock, and everything is gone when the process ends.
+#[derive(Debug, Default)]
+pub struct MemoryCheckpointStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_version: u64,
+    scopes: BTreeMap<ConsumerScope, Records>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    ownership: BTreeMap<PartitionId, Ownership>,
+    checkpoints: BTreeMap<PartitionId, Checkpoint>,
+}
+
+impl MemoryCheckpointStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is one insert, so a panic elsewhere cannot have left it half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next_version(&mut self) -> Version {
+        self.last_version += 1;
+        Version::new(self.last_version.to_string())
+    }
+
+    fn records(&mut self, scope: &ConsumerScope) -> &mut Records {
+        self.scopes.entry(scope.clone()).or_default()
+    }
+}
+
+fn is_as_expected(current: Option<&Version>, expected: &Expected) -> bool {
+    match expected {
+        Expected::Absent => current.is_none(),
+        Expected::Version(version) => current == Some(version),
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for MemoryCheckpointStore {
+    async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
+        let records = self.state().records(scope).ownership.values().cloned().collect();
+        Ok(OwnershipList::new(records, None, Vec::new()))
+    }
+
+    async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
+        let mut state = self.state();
+        let version = state.next_version();
+        let ownership = &mut state.records(scope).ownership;
+        if !is_as_expected(ownership.get(&claim.partition).map(|record| &record.version), &claim.expected) {
+            return ClaimOutcome::Lost;
+        }
+        let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, None);
+        ownership.insert(claim.partition.clone(), record.clone());
+        ClaimOutcome::Won(record)
+    }
+
+    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
+        Ok(self.state().records(scope).checkpoints.values().cloned().collect())
+    }
+
+    async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
+        Ok(self.state().records(scope).checkpoints.get(partition).cloned())
+    }
+
+    async fn update_checkpoint(
+        &self,
+        scope: &ConsumerScope,
+        checkpoint: &Checkpoint,
+        expected: &Expected,
+    ) -> Result<CheckpointOutcome> {
+        let mut state = self.state();
+        let version = state.next_version();
+        let checkpoints = &mut state.records(scope).checkpoints;
+        let current = checkpoints.get(&checkpoint.partition).and_then(|record| record.version.as_ref());
+        if !is_as_expected(current, expected) {
+            return Ok(CheckpointOutcome::Conflict);
+        }
+        let record = checkpoint.clone().with_version(version.clone());
+        checkpoints.insert(checkpoint.partition.clone(), record);
+        Ok(CheckpointOutcome::Written(version))
+    }
+}

@@ -1,0 +1,125 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use eventhubs_types::{OwnerId, PartitionId};
+
+use crate::Error;
+
+/// One version of one record, opaque to all but the store that gave it: an etag, a row version, a revision.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Version(Arc<str>);
+
+impl Version {
+    /// Takes the store's own word for a version.
+    pub fn new(version: impl AsRef<str>) -> Self {
+        Self(version.as_ref().into())
+    }
+
+    /// The version as the store wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// What a write expects to find. There is no way to say "whatever is there": that is how two owners come about
+/// (contract §12, trap 13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// No record.
+    Absent,
+    /// Exactly this version.
+    Version(Version),
+}
+
+/// The record of who owns a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ownership {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The owner; `None` when the last owner released the partition.
+    pub owner: Option<OwnerId>,
+    /// The version of the record: it changes with every claim that is won, a renewal included.
+    pub version: Version,
+    /// When the record was last written, by the clock of the store; `None` where the store has no clock.
+    pub modified: Option<SystemTime>,
+}
+
+impl Ownership {
+    /// A record as a store read or wrote it.
+    pub fn new(
+        partition: PartitionId,
+        owner: Option<OwnerId>,
+        version: Version,
+        modified: Option<SystemTime>,
+    ) -> Self {
+        Self { partition, owner, version, modified }
+    }
+}
+
+/// All ownership records of a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct OwnershipList {
+    /// The records, at most one per partition, in no particular order.
+    pub records: Vec<Ownership>,
+    /// The time of the listing by the clock that also wrote [`Ownership::modified`]; `None` where the store has no
+    /// clock. Leases are judged by this clock, never by the clock of an instance.
+    pub now: Option<SystemTime>,
+    /// Records that could not be read. They never fail the listing.
+    pub rejected: Vec<RejectedRecord>,
+}
+
+impl OwnershipList {
+    /// A listing as a store read it.
+    pub fn new(records: Vec<Ownership>, now: Option<SystemTime>, rejected: Vec<RejectedRecord>) -> Self {
+        Self { records, now, rejected }
+    }
+}
+
+/// A record that is there but makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RejectedRecord {
+    /// The store's name of the record.
+    pub name: String,
+    /// Why it was rejected.
+    pub reason: String,
+}
+
+impl RejectedRecord {
+    /// A rejected record.
+    pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { name: name.into(), reason: reason.into() }
+    }
+}
+
+/// One compare-and-swap of an ownership record. To renew, take, steal and release are all this operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The owner to write; `None` releases the partition.
+    pub owner: Option<OwnerId>,
+    /// What must be there for the claim to be won.
+    pub expected: Expected,
+}
+
+/// What became of a claim.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClaimOutcome {
+    /// The record is now as claimed, with a new version.
+    Won(Ownership),
+    /// The record was not as expected: somebody else wrote it. This is no error.
+    Lost,
+    /// It is not known, or not possible, for a reason of the store.
+    Failed(Error),
+}

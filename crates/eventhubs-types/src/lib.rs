@@ -1,0 +1,15 @@
+//! The words that the `eventhubs` crates share: names, positions, values and events of Azure Event Hubs.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+mod event;
+mod name;
+mod position;
+mod scope;
+mod value;
+
+pub use event::{EventBody, EventData};
+pub use name::{ConsumerGroup, EventHubName, InvalidName, Namespace, OwnerId, PartitionId};
+pub use position::{Offset, SequenceNumber, StartingPosition};
+pub use scope::ConsumerScope;
+pub use value::Value;
