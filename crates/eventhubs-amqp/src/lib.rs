@@ -21,14 +21,18 @@
 mod client;
 mod connection_string;
 mod credential;
+mod decode;
 mod error;
 mod event;
+mod filter;
 mod frame;
 mod receiver;
+mod recovery;
 mod retry;
 mod scan;
 mod stream;
 mod transport;
+mod value;
 
 pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};
 pub use connection_string::ConnectionString;
