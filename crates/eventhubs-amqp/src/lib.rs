@@ -33,6 +33,8 @@ mod filter;
 mod frame;
 mod link;
 mod management;
+#[cfg(test)]
+mod peer;
 mod receiver;
 mod receiver_builder;
 mod recovery;
