@@ -230,8 +230,8 @@ impl EventHubClientBuilder {
     /// Makes the client. Does no I/O.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs from the `EntityPath` of the
-    /// connection string, or when the identifier is too long.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs
+    /// from the `EntityPath` of the connection string, or when the identifier is too long.
     pub fn build(self) -> Result<EventHubClient> {
         let event_hub = match (self.event_hub, self.connection_string.event_hub()) {
             (None, None) => return Err(Error::invalid("event hub: neither given nor in EntityPath")),
