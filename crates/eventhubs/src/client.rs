@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use eventhubs_amqp::{ConnectionString, EventHubClient, EventHubProperties, PartitionProperties, ReceivedEvent};
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
+use eventhubs_load_balancer::defaults::{DEFAULT_EXPIRY, DEFAULT_INTERVAL};
 use eventhubs_load_balancer::{Settings, Strategy};
-use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, OwnerId, PartitionId};
+use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, OwnerId, PartitionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -46,10 +47,11 @@ impl ConsumerClient {
             consumer_group: ConsumerGroup::new(consumer_group)?,
             event_hub: None,
             store: None,
+            namespace: None,
             owner: None,
             strategy: Strategy::default(),
-            interval: Settings::DEFAULT_INTERVAL,
-            expiry: Settings::DEFAULT_EXPIRY,
+            interval: DEFAULT_INTERVAL,
+            expiry: DEFAULT_EXPIRY,
             retry: RetryPolicy::default(),
         })
     }
@@ -177,6 +179,7 @@ pub struct ConsumerClientBuilder {
     consumer_group: ConsumerGroup,
     event_hub: Option<EventHubName>,
     store: Option<Arc<dyn CheckpointStore>>,
+    namespace: Option<Namespace>,
     owner: Option<OwnerId>,
     strategy: Strategy,
     interval: Duration,
@@ -203,6 +206,14 @@ impl ConsumerClientBuilder {
     /// The id under which this instance owns partitions; random unless set. Two instances must never share one.
     pub fn owner_id(mut self, owner: OwnerId) -> Self {
         self.owner = Some(owner);
+        self
+    }
+
+    /// The namespace under which ownership and checkpoints are kept, when it is not the host of the connection string:
+    /// behind a private endpoint, or beside instances that name it otherwise. The Python SDK, for one, keeps the port of
+    /// an emulator in the name (contract §1.2).
+    pub fn checkpoint_namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
         self
     }
 
@@ -237,8 +248,9 @@ impl ConsumerClientBuilder {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is named, or an option does not go with
     /// another; the text names the field.
     pub fn build(self) -> Result<ConsumerClient> {
-        let balancing = Settings::new(self.strategy, self.interval, self.expiry)
-            .map_err(|error| Error::invalid(error.to_string()))?;
+        let balancing = Settings::new(self.interval, self.expiry)
+            .map_err(|error| Error::invalid(format!("load balancing: {error}")))?
+            .with_strategy(self.strategy);
         let owner = self.owner.map_or_else(random_owner, Ok)?;
         let mut hub = EventHubClient::builder(self.connection_string)
             .retry(self.retry.clone())
@@ -248,7 +260,7 @@ impl ConsumerClientBuilder {
         }
         let hub = hub.build()?;
         let scope = ConsumerScope {
-            namespace: hub.namespace().clone(),
+            namespace: self.namespace.unwrap_or_else(|| hub.namespace().clone()),
             event_hub: hub.event_hub().clone(),
             consumer_group: self.consumer_group,
         };

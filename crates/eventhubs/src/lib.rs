@@ -23,7 +23,7 @@ pub use eventhubs_amqp::{
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 pub use eventhubs_load_balancer::Strategy;
 pub use eventhubs_types::{
-    ConsumerGroup, EventBody, EventHubName, Namespace, Offset, OwnerId, PartitionId, SequenceNumber,
+    ConsumerGroup, ConsumerScope, EventBody, EventHubName, Namespace, Offset, OwnerId, PartitionId, SequenceNumber,
     StartingPosition, Value,
 };
 pub use hooks::CloseReason;

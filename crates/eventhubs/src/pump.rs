@@ -76,7 +76,14 @@ impl Pump {
         Self { run, context, orders, pacing, began: None }
     }
 
+    /// Reads until the partition is not ours any more; then no checkpoint is written either.
     pub(crate) async fn run(mut self) -> Ended {
+        let ended = self.attempts().await;
+        self.context.checkpointer().revoke();
+        ended
+    }
+
+    async fn attempts(&mut self) -> Ended {
         loop {
             match self.attempt().await {
                 Exit::Ordered(_) => return Ended::Stopped,

@@ -1,0 +1,7 @@
+//! The facade against the emulator.
+
+mod balancing;
+mod callbacks;
+mod checkpoints;
+mod positions;
+mod support;
