@@ -1,4 +1,4 @@
-//! Everything together: the processor, the emulator, the stores, and foreign SDKs as witnesses.
+//! The whole product, and foreign SDKs, against the emulator.
 
 mod bad_input;
 mod broker_faults;
