@@ -70,7 +70,8 @@ impl Checkpointer {
 
     /// Remembers that this event was handed to the callback.
     pub(crate) fn delivered(&self, event: &ReceivedEvent) {
-        self.delivered.store(event.sequence_number().value(), Ordering::Release);
+        self.delivered
+            .store(event.sequence_number().value(), Ordering::Release);
     }
 
     /// Reads where an earlier owner, or an earlier attempt of ours, got to.
@@ -92,19 +93,27 @@ impl Checkpointer {
             }
             match self.write(&checkpoint, &known.expected).await? {
                 CheckpointOutcome::Written(version) => {
-                    *known =
-                        Known { expected: Expected::Version(version), sequence_number: Some(number) };
+                    *known = Known {
+                        expected: Expected::Version(version),
+                        sequence_number: Some(number),
+                    };
                     return Ok(());
                 }
                 _ => *known = Known::read(self.read().await?.as_ref()),
             }
         }
-        Err(self.error(Error::new(ErrorKind::Store, "others keep writing the same checkpoint")))
+        Err(self.error(Error::new(
+            ErrorKind::Store,
+            "others keep writing the same checkpoint",
+        )))
     }
 
     fn check(&self, event: &ReceivedEvent) -> Result<()> {
         if self.revoked.load(Ordering::Acquire) {
-            let lost = Error::new(ErrorKind::OwnershipLost, "the checkpoint was refused: the partition is not owned");
+            let lost = Error::new(
+                ErrorKind::OwnershipLost,
+                "the checkpoint was refused: the partition is not owned",
+            );
             return Err(self.error(lost));
         }
         if event.sequence_number().value() > self.delivered.load(Ordering::Acquire) {
@@ -120,7 +129,10 @@ impl Checkpointer {
     }
 
     async fn write(&self, checkpoint: &Checkpoint, expected: &Expected) -> Result<CheckpointOutcome> {
-        let written = self.store.update_checkpoint(&self.scope, checkpoint, expected).await;
+        let written = self
+            .store
+            .update_checkpoint(&self.scope, checkpoint, expected)
+            .await;
         written.map_err(|source| self.error(Error::store("the checkpoint could not be written", source)))
     }
 

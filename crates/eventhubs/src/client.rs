@@ -3,7 +3,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use eventhubs_amqp::{ConnectionString, EventHubClient, EventHubProperties, PartitionProperties, ReceivedEvent};
+use eventhubs_amqp::{
+    ConnectionString, EventHubClient, EventHubProperties, PartitionProperties, ReceivedEvent,
+};
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 use eventhubs_load_balancer::defaults::{DEFAULT_EXPIRY, DEFAULT_INTERVAL};
 use eventhubs_load_balancer::{Settings, Strategy};
@@ -140,9 +142,14 @@ impl ConsumerClient {
     /// Marks that this client reads the partition, or all of them, until the guard is dropped.
     pub(crate) fn begin(&self, partition: Option<PartitionId>) -> Result<Reading> {
         if !self.inner.reading().insert(partition.clone()) {
-            return Err(Error::invalid("receive: this client is already receiving the same partitions"));
+            return Err(Error::invalid(
+                "receive: this client is already receiving the same partitions",
+            ));
         }
-        Ok(Reading { client: self.clone(), partition })
+        Ok(Reading {
+            client: self.clone(),
+            partition,
+        })
     }
 }
 
@@ -166,7 +173,10 @@ impl Drop for Reading {
 }
 
 /// A fresh source of random numbers, for ids and jitter.
-#[expect(clippy::disallowed_methods, reason = "the one place that seeds the facade's randomness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that seeds the facade's randomness"
+)]
 pub(crate) fn entropy() -> StdRng {
     StdRng::from_rng(&mut rand::rng())
 }
@@ -267,13 +277,17 @@ impl ConsumerClientBuilder {
         let inner = Inner {
             hub,
             scope,
-            store: self.store.unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new())),
+            store: self
+                .store
+                .unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new())),
             owner,
             balancing,
             retry: self.retry,
             reading: Mutex::default(),
         };
-        Ok(ConsumerClient { inner: Arc::new(inner) })
+        Ok(ConsumerClient {
+            inner: Arc::new(inner),
+        })
     }
 }
 

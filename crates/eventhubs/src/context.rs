@@ -20,7 +20,12 @@ struct Inner {
 
 impl PartitionContext {
     pub(crate) fn new(checkpointer: Checkpointer) -> Self {
-        Self { inner: Arc::new(Inner { checkpointer, last_enqueued: Mutex::new(None) }) }
+        Self {
+            inner: Arc::new(Inner {
+                checkpointer,
+                last_enqueued: Mutex::new(None),
+            }),
+        }
     }
 
     pub(crate) fn checkpointer(&self) -> &Checkpointer {
@@ -28,7 +33,11 @@ impl PartitionContext {
     }
 
     pub(crate) fn set_last_enqueued(&self, properties: LastEnqueuedEventProperties) {
-        *self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner) = Some(properties);
+        *self
+            .inner
+            .last_enqueued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(properties);
     }
 
     /// The host name of the namespace.
@@ -55,7 +64,11 @@ impl PartitionContext {
     /// [`track_last_enqueued_event_properties`](crate::Receive::track_last_enqueued_event_properties) is on and an
     /// event has arrived.
     pub fn last_enqueued_event_properties(&self) -> Option<LastEnqueuedEventProperties> {
-        self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .last_enqueued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Records that everything up to and including `event` is done: after a restart or a change of owner, reading goes

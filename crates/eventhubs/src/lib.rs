@@ -23,8 +23,8 @@ pub use eventhubs_amqp::{
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 pub use eventhubs_load_balancer::Strategy;
 pub use eventhubs_types::{
-    ConsumerGroup, ConsumerScope, EventBody, EventHubName, Namespace, Offset, OwnerId, PartitionId, SequenceNumber,
-    StartingPosition, Value,
+    ConsumerGroup, ConsumerScope, EventBody, EventHubName, Namespace, Offset, OwnerId, PartitionId,
+    SequenceNumber, StartingPosition, Value,
 };
 pub use hooks::CloseReason;
 pub use receive::{Batches, Events, Receive};

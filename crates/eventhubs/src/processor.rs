@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,16 +158,18 @@ impl Processor {
     /// One round. It is never cut off, since its claims may have been won; but the pumps hear of a stop at once.
     async fn round(&mut self, stop: &mut BoxFuture<'static, ()>) -> Flow {
         let partitions = self.partitions.borrow().clone();
-        let round = self.balancer.round(&partitions);
-        tokio::pin!(round);
-        let round = tokio::select! {
-            biased;
-            () = stop => {
-                order_all(&self.pumps, Order::Shutdown);
-                round.await;
-                return Flow::Stop;
+        let round = {
+            let round = self.balancer.round(&partitions);
+            tokio::pin!(round);
+            tokio::select! {
+                biased;
+                () = stop => {
+                    order_all(&self.pumps, Order::Shutdown);
+                    round.await;
+                    return Flow::Stop;
+                }
+                round = &mut round => round,
             }
-            round = &mut round => round,
         };
         self.follow(round);
         Flow::Continue
@@ -187,7 +188,11 @@ impl Processor {
             self.start(partition);
         }
         for record in round.rejected {
-            tracing::warn!(record = record.name, reason = record.reason, "an ownership record makes no sense");
+            tracing::warn!(
+                record = record.name,
+                reason = record.reason,
+                "an ownership record makes no sense"
+            );
         }
         for failure in round.failures {
             self.report(failed(failure));
@@ -201,10 +206,22 @@ impl Processor {
         }
         let context = self.run.context(&partition);
         let (orders, received) = watch::channel(Order::Run);
-        let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, self.run.client.pacing());
+        let pump = Pump::new(
+            Arc::clone(&self.run),
+            context.clone(),
+            received,
+            self.run.client.pacing(),
+        );
         let name = partition.clone();
         let task = self.tasks.spawn(async move { (name, pump.run().await) });
-        self.pumps.insert(partition, Running { context, orders, task });
+        self.pumps.insert(
+            partition,
+            Running {
+                context,
+                orders,
+                task,
+            },
+        );
     }
 
     /// # Errors
@@ -232,8 +249,13 @@ impl Processor {
     /// The pump whose task panicked.
     fn find(&self, error: &JoinError) -> PartitionId {
         tracing::error!(%error, "a pump ended unexpectedly");
-        let found = self.pumps.iter().find(|(_, running)| running.task.id() == error.id());
-        found.map(|(partition, _)| partition.clone()).expect("every task belongs to a running pump")
+        let found = self
+            .pumps
+            .iter()
+            .find(|(_, running)| running.task.id() == error.id());
+        found
+            .map(|(partition, _)| partition.clone())
+            .expect("every task belongs to a running pump")
     }
 
     /// Calls the error hook aside, so that a slow hook does not hold up the balancing.
@@ -257,13 +279,19 @@ impl Processor {
             while let Some(more) = self.tasks.try_join_next() {
                 ended.push(more);
             }
-            let ended: Vec<_> = ended.into_iter().filter_map(|ended| Some(ended.ok()?.0)).collect();
+            let ended: Vec<_> = ended
+                .into_iter()
+                .filter_map(|ended| Some(ended.ok()?.0))
+                .collect();
             self.release(&ended).await;
         }
         self.tasks.shutdown().await;
         let rest: Vec<_> = self.balancer.owned().cloned().collect();
         self.release(&rest).await;
-        let _ = timeout_at(deadline, async { while self.reports.join_next().await.is_some() {} }).await;
+        let _ = timeout_at(deadline, async {
+            while self.reports.join_next().await.is_some() {}
+        })
+        .await;
     }
 
     async fn release(&mut self, partitions: &[PartitionId]) {
@@ -286,14 +314,12 @@ fn order_all(pumps: &BTreeMap<PartitionId, Running>, order: Order) {
 }
 
 fn failed(failure: Failure) -> Error {
-    match failure.operation {
-        Operation::Claim(partition) => {
-            Error::store("the ownership could not be claimed", failure.error).on_partition(&partition)
+    let error = Error::store(format!("could not {}", failure.operation), failure.error);
+    match &failure.operation {
+        Operation::Renew(partition) | Operation::Claim(partition) | Operation::Release(partition) => {
+            error.on_partition(partition)
         }
-        Operation::Release(partition) => {
-            Error::store("the ownership could not be released", failure.error).on_partition(&partition)
-        }
-        _ => Error::store("the ownership could not be listed", failure.error),
+        _ => error,
     }
 }
 

@@ -73,7 +73,13 @@ impl Pump {
         orders: watch::Receiver<Order>,
         pacing: Pacing,
     ) -> Self {
-        Self { run, context, orders, pacing, began: None }
+        Self {
+            run,
+            context,
+            orders,
+            pacing,
+            began: None,
+        }
     }
 
     /// Reads until the partition is not ours any more; then no checkpoint is written either.
@@ -118,7 +124,7 @@ impl Pump {
         let began = self.began.clone();
         let opening = async {
             let position = starting_position(&run, &context, began).await?;
-            Ok((open_receiver(&run, &context, position.clone()).await?, position))
+            Result::Ok((open_receiver(&run, &context, position.clone()).await?, position))
         };
         match self.unless_ordered(opening).await? {
             Ok((receiver, position)) => {
@@ -184,7 +190,9 @@ impl Pump {
                     }
                     return Ok(events);
                 }
-                Err(error) if error.kind() == eventhubs_amqp::ErrorKind::OwnershipLost => return Err(Exit::Stolen),
+                Err(error) if error.kind() == eventhubs_amqp::ErrorKind::OwnershipLost => {
+                    return Err(Exit::Stolen);
+                }
                 Err(error) => {
                     let transient = error.is_transient();
                     let error = self.receive_error(error);
@@ -276,7 +284,10 @@ impl Pump {
 
 /// Waits for an order to stop. A processor that is gone counts as one.
 async fn ordered(orders: &mut watch::Receiver<Order>) -> Order {
-    orders.wait_for(|order| *order != Order::Run).await.map_or(Order::Shutdown, |order| *order)
+    orders
+        .wait_for(|order| *order != Order::Run)
+        .await
+        .map_or(Order::Shutdown, |order| *order)
 }
 
 /// A checkpoint beats all else (contract §8.8). `Latest` is pinned to the number of the newest event, so that a second
@@ -300,14 +311,21 @@ async fn starting_position(
 
 async fn behind_the_newest_event(run: &Run, context: &PartitionContext) -> Result<StartingPosition> {
     let partition = context.partition_id();
-    let properties = run.client.hub().partition_properties(partition).await.map_err(|source| {
-        Error::amqp("the newest event could not be looked up", source).on_partition(partition)
-    })?;
-    Ok(if properties.is_empty && properties.last_enqueued_sequence_number.value() < 0 {
-        StartingPosition::Earliest
-    } else {
-        StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number)
-    })
+    let properties = run
+        .client
+        .hub()
+        .partition_properties(partition)
+        .await
+        .map_err(|source| {
+            Error::amqp("the newest event could not be looked up", source).on_partition(partition)
+        })?;
+    Ok(
+        if properties.is_empty && properties.last_enqueued_sequence_number.value() < 0 {
+            StartingPosition::Earliest
+        } else {
+            StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number)
+        },
+    )
 }
 
 async fn open_receiver(
