@@ -1,0 +1,1 @@
+//! The whole product, and foreign SDKs, against the emulator.
