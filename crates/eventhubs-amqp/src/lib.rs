@@ -23,8 +23,11 @@ mod connection_string;
 mod credential;
 mod error;
 mod event;
+mod frame;
 mod receiver;
 mod retry;
+mod scan;
+mod stream;
 mod transport;
 
 pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};
