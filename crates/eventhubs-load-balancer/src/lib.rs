@@ -12,6 +12,7 @@ mod calls;
 mod holdings;
 mod lease;
 mod plan;
+mod report;
 mod round;
 mod settings;
 mod view;
@@ -19,7 +20,7 @@ mod view;
 pub use balancer::Balancer;
 pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
-pub use round::{Failure, LossReason, Operation, Round};
+pub use report::{Failure, LossReason, Operation, Round};
 pub use settings::{InvalidSettings, Settings, Strategy};
 pub use view::View;
 
