@@ -18,7 +18,7 @@ use eventhubs_emulator::Emulator;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
-const PARTITIONS: u32 = 8;
+const PARTITIONS: usize = 8;
 const EVENTS: usize = 4_000;
 const WORK_PER_EVENT: Duration = Duration::from_millis(12);
 const CHECKPOINT_EVERY: i64 = 20;
@@ -37,8 +37,7 @@ async fn show() -> Result<ExitCode, Failure> {
         .start()
         .await?;
     emulator
-        .publish("orders", (0..EVENTS).map(|n| format!("order {n}")))
-        .await?;
+        .publish("orders", (0..EVENTS).map(|n| format!("order {n}")))?;
     println!("Published {EVENTS} events into {PARTITIONS} partitions. Instances A and B start.\n");
 
     let hub = emulator.connection_string("orders");
@@ -196,7 +195,7 @@ impl Ledger {
     }
 
     fn lines(&self) -> Vec<String> {
-        let share = EVENTS / PARTITIONS as usize;
+        let share = EVENTS / PARTITIONS;
         let partitions = self.partitions();
         let line = |(id, progress): (&String, &Progress)| {
             let done = progress.times_handled.len();

@@ -42,7 +42,7 @@ async fn no_gap_and_no_repeat(fault: impl AsyncFn(&Emulator)) {
 
         for round in 1..=5 {
             let half = count(&handled) + EVENTS_A_FAULT / 4;
-            emulator.publish(HUB, (0..EVENTS_A_FAULT).map(|n| n.to_string())).await.unwrap();
+            emulator.publish(HUB, (0..EVENTS_A_FAULT).map(|n| n.to_string())).unwrap();
             until(|| count(&handled) >= half).await;
             fault(&emulator).await;
             until(|| count(&handled) >= round * EVENTS_A_FAULT).await;
@@ -64,7 +64,7 @@ async fn no_gap_and_no_repeat(fault: impl AsyncFn(&Emulator)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detached_link_makes_no_gap_and_no_repeat() {
     no_gap_and_no_repeat(async |emulator| {
-        emulator.detach_links(HUB, "amqp:link:detach-forced", "moved").await;
+        emulator.detach_links(HUB, "amqp:link:detach-forced", "moved");
     })
     .await;
 }
@@ -72,7 +72,7 @@ async fn a_detached_link_makes_no_gap_and_no_repeat() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ended_session_makes_no_gap_and_no_repeat() {
     no_gap_and_no_repeat(async |emulator| {
-        emulator.end_sessions("amqp:internal-error", "ended").await;
+        emulator.end_sessions(HUB, "amqp:internal-error", "ended");
     })
     .await;
 }
@@ -80,7 +80,7 @@ async fn an_ended_session_makes_no_gap_and_no_repeat() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_connection_makes_no_gap_and_no_repeat() {
     no_gap_and_no_repeat(async |emulator| {
-        emulator.close_connections("amqp:connection:forced", "restart").await;
+        emulator.close_connections("amqp:connection:forced", "restart");
     })
     .await;
 }
@@ -88,7 +88,7 @@ async fn a_closed_connection_makes_no_gap_and_no_repeat() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_connection_makes_no_gap_and_no_repeat() {
     no_gap_and_no_repeat(async |emulator| {
-        emulator.drop_connections().await;
+        emulator.drop_connections();
     })
     .await;
 }

@@ -58,17 +58,17 @@ async fn reading_goes_on_while_the_store_is_down_and_all_recovers() {
             .with_graceful_shutdown(stopped);
         let receiving = tokio::spawn(receive.into_future());
 
-        world.publish(40).await;
+        world.publish(40);
         until(|| Counts::get(&counts.checkpoints) >= 40).await;
 
         world.azurite.stop().await;
-        world.publish(40).await;
+        world.publish(40);
         until(|| Counts::get(&counts.handled) >= 80).await;
         until(|| Counts::get(&counts.failed_checkpoints) >= 40).await;
 
         world.azurite.restart().await;
         let recovered = Counts::get(&counts.checkpoints) + 40;
-        world.publish(40).await;
+        world.publish(40);
         until(|| Counts::get(&counts.checkpoints) >= recovered).await;
         assert_eq!(Counts::get(&counts.handled), 120, "no partition was given up, so nothing came twice");
         assert!(!receiving.is_finished(), "the client goes on");

@@ -23,14 +23,14 @@ async fn ours_and_python_balance_and_each_goes_on_where_the_other_stopped() {
         let (ours_first, theirs_first) = (ours(&world), theirs(&world));
         world.until_shared(&[4, 4]).await;
 
-        world.publish(EVENTS).await;
+        world.publish(EVENTS);
         theirs_first.until(|said| said.calls() >= 40).await;
         let theirs_first = theirs_first.stop().await;
         ours_first.until(|said| distinct([said, &theirs_first]).len() == EVENTS).await;
 
         let theirs_second = theirs(&world);
         world.until_shared(&[4, 4]).await;
-        world.publish(EVENTS).await;
+        world.publish(EVENTS);
         ours_first.until(|said| said.calls() + theirs_first.calls() >= EVENTS + 40).await;
         let ours_first = ours_first.stop().await;
         let said = [&theirs_first, &ours_first];

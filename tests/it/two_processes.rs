@@ -15,10 +15,10 @@ async fn a_killed_process_loses_nothing_and_repeats_only_what_was_not_checkpoint
         let survivor = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
         let victim = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
         world.until_shared(&[4, 4]).await;
-        world.publish(EVENTS / 2).await;
+        world.publish(EVENTS / 2);
         victim.until(|said| said.calls() >= 100 && said.checkpoints.len() == 4).await;
         let victim = victim.kill().await;
-        world.publish(EVENTS / 2).await;
+        world.publish(EVENTS / 2);
         survivor.until(|said| distinct([said, &victim]).len() == EVENTS).await;
         let survivor = survivor.stop().await;
 
@@ -44,7 +44,7 @@ async fn a_clean_stop_repeats_nothing_and_the_others_do_not_wait_for_the_expiry(
         let stayer = Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1));
         let leaver = Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1));
         world.until_shared(&[4, 4]).await;
-        world.publish(EVENTS).await;
+        world.publish(EVENTS);
         leaver.until(|said| said.calls() >= 40).await;
         let leaver = leaver.stop().await;
         assert!(leaver.calls() < EVENTS / 2, "it left with work to do");

@@ -28,7 +28,7 @@ impl World {
     ///
     /// # Panics
     /// If one of them does not start.
-    pub async fn new(partitions: u32) -> Self {
+    pub async fn new(partitions: usize) -> Self {
         Self::on(Azurite::start().await, partitions).await
     }
 
@@ -36,11 +36,11 @@ impl World {
     ///
     /// # Panics
     /// If one of them does not start.
-    pub async fn persistent(partitions: u32) -> Self {
+    pub async fn persistent(partitions: usize) -> Self {
         Self::on(Azurite::start_persistent().await, partitions).await
     }
 
-    async fn on(azurite: Azurite, partitions: u32) -> Self {
+    async fn on(azurite: Azurite, partitions: usize) -> Self {
         let emulator = Emulator::builder().event_hub(HUB, partitions).start().await.expect("the emulator starts");
         let container = azurite.create_container().await;
         // The Python SDK keeps the port of an emulator in the name of its namespace (contract §1.2); so do ours beside it.
@@ -52,9 +52,9 @@ impl World {
     ///
     /// # Panics
     /// If the emulator refuses.
-    pub async fn publish(&self, events: usize) {
+    pub fn publish(&self, events: usize) {
         let events = (0..events).map(|number| number.to_string());
-        self.emulator.publish(HUB, events).await.expect("the emulator takes events");
+        self.emulator.publish(HUB, events).expect("the emulator takes events");
     }
 
     /// A program that consumes the event hub, given what it needs to know.

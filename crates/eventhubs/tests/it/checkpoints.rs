@@ -9,7 +9,7 @@ use crate::support::{Seen, body, client_on, emulator, publish_to, start, within}
 async fn a_checkpoint_in_the_close_hook_is_where_the_next_run_goes_on() {
     within(async {
         let emulator = emulator(1).await;
-        publish_to(&emulator, "0", &["a", "b"]).await;
+        publish_to(&emulator, "0", &["a", "b"]);
         let client = client_on(&emulator, MemoryCheckpointStore::new());
         let seen = Seen::default();
         for expected in [["a", "b"].as_slice(), ["a", "b", "c"].as_slice()] {
@@ -37,7 +37,7 @@ async fn a_checkpoint_in_the_close_hook_is_where_the_next_run_goes_on() {
             seen.until_count(expected.len()).await;
             running.stop().await;
             assert_eq!(seen.all(), expected);
-            publish_to(&emulator, "0", &["c"]).await;
+            publish_to(&emulator, "0", &["c"]);
         }
     })
     .await;
@@ -47,7 +47,7 @@ async fn a_checkpoint_in_the_close_hook_is_where_the_next_run_goes_on() {
 async fn a_checkpoint_never_moves_backward() {
     within(async {
         let emulator = emulator(1).await;
-        publish_to(&emulator, "0", &["a", "b", "c"]).await;
+        publish_to(&emulator, "0", &["a", "b", "c"]);
         let store = Arc::new(MemoryCheckpointStore::new());
         let client = client_on(&emulator, Arc::clone(&store));
         let seen = Seen::default();
@@ -76,7 +76,7 @@ async fn a_checkpoint_never_moves_backward() {
             log.push(body(&event));
             async { Ok(()) }
         }));
-        publish_to(&emulator, "0", &["d"]).await;
+        publish_to(&emulator, "0", &["d"]);
         again.until_contains("d").await;
         running.stop().await;
         assert_eq!(again.all(), ["d"], "the last checkpoint was that of `c`");
@@ -88,7 +88,7 @@ async fn a_checkpoint_never_moves_backward() {
 async fn a_checkpoint_is_refused_once_the_partition_is_lost_or_closed() {
     within(async {
         let emulator = emulator(1).await;
-        publish_to(&emulator, "0", &["a"]).await;
+        publish_to(&emulator, "0", &["a"]);
         let client = client_on(&emulator, MemoryCheckpointStore::new());
         let kept = Arc::new(Mutex::new(None));
         let keep = Arc::clone(&kept);

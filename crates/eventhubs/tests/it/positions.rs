@@ -13,8 +13,8 @@ fn partition(id: &str) -> PartitionId {
 async fn a_partition_can_have_a_starting_position_of_its_own() {
     within(async {
         let emulator = emulator(2).await;
-        publish_to(&emulator, "0", &["a", "b", "c"]).await;
-        publish_to(&emulator, "1", &["d", "e", "f"]).await;
+        publish_to(&emulator, "0", &["a", "b", "c"]);
+        publish_to(&emulator, "1", &["d", "e", "f"]);
         let seen = Seen::default();
         let log = seen.clone();
         let running = start(
@@ -39,7 +39,7 @@ async fn a_partition_can_have_a_starting_position_of_its_own() {
 async fn latest_without_a_checkpoint_skips_nothing_after_a_failure() {
     within(async {
         let emulator = emulator(1).await;
-        publish_to(&emulator, "0", &["old"]).await;
+        publish_to(&emulator, "0", &["old"]);
         let seen = Seen::default();
         let (log, initialize) = (seen.clone(), seen.clone());
         let failed = Arc::new(AtomicBool::new(false));
@@ -62,7 +62,7 @@ async fn latest_without_a_checkpoint_skips_nothing_after_a_failure() {
                 }),
         );
         seen.until_contains("initialize").await;
-        publish_to(&emulator, "0", &["a", "b"]).await;
+        publish_to(&emulator, "0", &["a", "b"]);
         seen.until_contains("b").await;
         running.stop().await;
         assert_eq!(seen.all(), ["initialize", "a", "initialize", "a", "b"]);
@@ -74,8 +74,8 @@ async fn latest_without_a_checkpoint_skips_nothing_after_a_failure() {
 async fn one_partition_can_be_read_alone() {
     within(async {
         let emulator = emulator(2).await;
-        publish_to(&emulator, "0", &["a"]).await;
-        publish_to(&emulator, "1", &["b"]).await;
+        publish_to(&emulator, "0", &["a"]);
+        publish_to(&emulator, "1", &["b"]);
         let seen = Seen::default();
         let client = client(&emulator);
         for expected in [["b"].as_slice(), ["b", "c"].as_slice()] {
@@ -96,7 +96,7 @@ async fn one_partition_can_be_read_alone() {
                 expected,
                 "the second run goes on behind the checkpoint"
             );
-            publish_to(&emulator, "1", &["c"]).await;
+            publish_to(&emulator, "1", &["c"]);
         }
     })
     .await;

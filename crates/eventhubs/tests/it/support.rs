@@ -23,7 +23,7 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
     }
 }
 
-pub(crate) async fn emulator(partitions: u32) -> Emulator {
+pub(crate) async fn emulator(partitions: usize) -> Emulator {
     Emulator::builder()
         .event_hub(HUB, partitions)
         .start()
@@ -47,12 +47,8 @@ pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> Con
         .unwrap()
 }
 
-pub(crate) async fn publish_to(emulator: &Emulator, partition: &str, bodies: &[&'static str]) {
-    let partition = partition.parse().unwrap();
-    emulator
-        .publish_to(HUB, &partition, bodies.iter().copied())
-        .await
-        .unwrap();
+pub(crate) fn publish_to(emulator: &Emulator, partition: &str, bodies: &[&'static str]) {
+    emulator.publish_to(HUB, partition, bodies.iter().copied()).unwrap();
 }
 
 /// What callbacks saw, in order.
