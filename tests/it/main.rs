@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod broker_faults;
+mod python_sdk;
 mod store_outage;
 mod two_languages;
 mod two_processes;
