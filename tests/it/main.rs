@@ -1,1 +1,3 @@
 //! The whole product, and foreign SDKs, against the emulator.
+
+mod python_sdk;

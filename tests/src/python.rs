@@ -10,21 +10,20 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Runs `tests/python/<script>` until it ends well.
+/// Runs `tests/python/<script>` until it ends well; returns what it printed.
 ///
 /// # Panics
 /// If the packages are not installed, and, with all that the script printed, if it fails or takes longer than `limit`.
 ///
 /// # Cancel safety
 /// The script is killed.
-pub async fn run_python(script: &str, arguments: &[&str], limit: Duration) {
-    let mut printed = tempfile::tempfile().expect("a temporary file");
-    let verdict = run(script, arguments, limit, &printed).await;
-    if let Err(verdict) = verdict {
-        panic!(
-            "{script} {verdict}; it printed:\n{}",
-            contents(&mut printed).expect("a readable temporary file")
-        );
+pub async fn run_python(script: &str, arguments: &[&str], limit: Duration) -> String {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    let verdict = run(script, arguments, limit, &file).await;
+    let printed = contents(&mut file).expect("a readable temporary file");
+    match verdict {
+        Ok(()) => printed,
+        Err(verdict) => panic!("{script} {verdict}; it printed:\n{printed}"),
     }
 }
 
@@ -77,8 +76,8 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn a_script_that_ends_well_passes() {
-        run_python("selftest.py", &["pass"], LIMIT).await;
+    async fn what_a_script_printed_is_returned() {
+        assert_eq!(run_python("selftest.py", &["pass"], LIMIT).await, "out\n");
     }
 
     #[tokio::test]

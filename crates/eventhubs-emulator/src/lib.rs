@@ -1,1 +1,52 @@
-//! (skeleton)
+//! An embedded emulator of Azure Event Hubs: an AMQP 1.0 broker in the process, on a loopback port.
+//!
+//! It speaks to the official SDKs of all languages: claims-based security, `$management`, receivers with filters, credit
+//! and owner levels, producers with partition keys and batches. Events live in memory only. It needs no container and
+//! starts in milliseconds; it is made for tests, examples and development, not for data that matters.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> eventhubs_emulator::Result<()> {
+//! use eventhubs_emulator::Emulator;
+//!
+//! let emulator = Emulator::builder().event_hub("orders", 4).start().await?;
+//! emulator.publish_to("orders", "2", ["tea", "coffee"])?;
+//! assert_eq!(emulator.partition("orders", "2")?.event_count, 2);
+//! emulator.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+mod broker;
+mod builder;
+mod cbs;
+mod clock;
+mod condition;
+mod connection;
+mod consumer_link;
+mod emulator;
+mod error;
+mod faults;
+mod filter;
+mod frame;
+mod hub;
+mod link;
+mod log;
+mod management;
+mod message;
+mod node;
+mod partition_key;
+mod peers;
+mod producer_link;
+mod readers;
+mod request;
+mod sas;
+mod session;
+mod stop;
+mod value;
+mod wire;
+
+pub use builder::Builder;
+pub use emulator::{AttachedReceiver, Emulator, PartitionProperties};
+pub use error::{Error, ErrorKind, Result};

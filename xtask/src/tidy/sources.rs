@@ -47,8 +47,30 @@ pub(crate) fn sockets(workspace: &Workspace) -> Vec<String> {
     other.flat_map(|source| find(source, SOCKETS)).collect()
 }
 
+/// A test that does not run looks green.
+pub(crate) fn no_test_is_ignored(workspace: &Workspace) -> Vec<String> {
+    let sources = workspace.ours().flat_map(|(_, _, ours)| &ours.sources);
+    let ignored = sources.flat_map(|source| {
+        let lines = source.text.lines().zip(1..);
+        let ignored =
+            lines.filter(|(line, _)| line.trim_start().starts_with("#[ignore") || is_ignored_doctest(line));
+        ignored.map(|(line, number)| format!("{}:{number}: {}", source.path, line.trim()))
+    });
+    ignored.collect()
+}
+
+fn is_ignored_doctest(line: &str) -> bool {
+    let doc = line.trim_start().trim_start_matches(['/', '!']).trim_start();
+    doc.strip_prefix("```").is_some_and(|attributes| {
+        attributes
+            .split(',')
+            .any(|attribute| attribute.trim() == "ignore")
+    })
+}
+
 fn product_sources(workspace: &Workspace) -> impl Iterator<Item = &Source> {
-    workspace.products().flat_map(|(_, _, ours)| &ours.sources)
+    let sources = workspace.products().flat_map(|(_, _, ours)| &ours.sources);
+    sources.filter(|source| source.path.contains("/src/"))
 }
 
 /// Where one of the word sequences stands in the code; comments and unit tests do not count.
@@ -119,6 +141,24 @@ mod tests {
     fn a_planning_file_that_moved_is_a_breach() {
         let breaches = planning_is_pure(&source(PLAN, ""));
         assert_eq!(breaches.len(), PLANNING.len() - 1, "{breaches:?}");
+    }
+
+    #[test]
+    fn an_ignored_test_is_a_breach_and_so_is_an_ignored_doctest() {
+        let test = source(
+            "crates/eventhubs/tests/it/main.rs",
+            "#[test]\n#[ignore = \"slow\"]\nfn f() {}",
+        );
+        assert_eq!(no_test_is_ignored(&test).len(), 1);
+        let doctest = source(
+            "crates/eventhubs/src/lib.rs",
+            "//! ```rust,ignore\n//! f();\n//! ```\n",
+        );
+        assert_eq!(
+            no_test_is_ignored(&doctest),
+            ["crates/eventhubs/src/lib.rs:1: //! ```rust,ignore"]
+        );
+        assert!(no_test_is_ignored(&source("crates/eventhubs/src/lib.rs", "/// ```no_run\n")).is_empty());
     }
 
     #[test]

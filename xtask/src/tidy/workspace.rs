@@ -34,6 +34,7 @@ pub(crate) struct Ours {
     pub(crate) manifest: String,
     /// The dev-dependencies that are found by path and carry a version.
     pub(crate) versioned_dev: Vec<String>,
+    /// Tests and examples included.
     pub(crate) sources: Vec<Source>,
 }
 
@@ -127,7 +128,7 @@ fn ours(package: &cargo_metadata::Package) -> Result<Ours> {
             && !dependency.req.comparators.is_empty()
     });
     let mut sources = Vec::new();
-    read_sources(&folder.join("src"), &mut sources)?;
+    read_sources(folder, &mut sources)?;
     Ok(Ours {
         folder: relative(folder)?,
         manifest: fs::read_to_string(manifest)?,
@@ -137,9 +138,6 @@ fn ours(package: &cargo_metadata::Package) -> Result<Ours> {
 }
 
 fn read_sources(folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
-    }
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {

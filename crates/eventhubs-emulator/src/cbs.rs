@@ -1,0 +1,83 @@
+//! Claims-based security: tokens that open entities to one connection (contract §3).
+
+use crate::broker::Broker;
+use crate::condition::NOT_FOUND;
+use crate::message::AnyMessage;
+use crate::request::{Response, string_property, timestamp_property};
+use crate::sas;
+use fe2o3_amqp_types::messaging::{AmqpValue, Body};
+use fe2o3_amqp_types::primitives::Value;
+
+/// How many audiences one connection can hold tokens for; the oldest grant goes first.
+const MAX_GRANTS: usize = 1024;
+
+/// What the tokens of one connection open.
+#[derive(Debug, Default)]
+pub(crate) struct Grants(Vec<Grant>);
+
+#[derive(Debug)]
+struct Grant {
+    audience: String,
+    /// In milliseconds since 1970; `None` for a token that does not say.
+    expires_ms: Option<i64>,
+}
+
+impl Grants {
+    /// Opens an audience, or renews it.
+    fn put(&mut self, audience: &str, expires_ms: Option<i64>) {
+        self.0.retain(|grant| grant.audience != audience);
+        if self.0.len() == MAX_GRANTS {
+            self.0.remove(0);
+        }
+        self.0.push(Grant {
+            audience: audience.into(),
+            expires_ms,
+        });
+    }
+
+    /// Whether an unexpired token opens this entity.
+    pub(crate) fn open(&self, entity: &str, now_ms: i64) -> bool {
+        let mut valid = self
+            .0
+            .iter()
+            .filter(|grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms));
+        valid.any(|grant| sas::covers(&grant.audience, entity))
+    }
+
+    /// Whether there is an unexpired token for anything.
+    pub(crate) fn open_any(&self, now_ms: i64) -> bool {
+        self.0
+            .iter()
+            .any(|grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms))
+    }
+}
+
+/// Answers a `put-token` request (contract §3.2, §3.3).
+pub(crate) fn put_token(broker: &Broker, grants: &mut Grants, request: &AnyMessage, now_ms: i64) -> Response {
+    if string_property(request, "operation") != Some("put-token") {
+        return Response::status(400, "The operation is not put-token.");
+    }
+    let (Some(audience), Body::Value(AmqpValue(Value::String(token)))) =
+        (string_property(request, "name"), &request.body)
+    else {
+        return Response::status(400, "The request has no name, or its body is no string.");
+    };
+    if let Err(missing) = broker.hub_of_audience(audience) {
+        return Response::status(404, missing.description).condition(NOT_FOUND);
+    }
+    let expires_ms = match string_property(request, "type") {
+        Some("servicebus.windows.net:sastoken") => {
+            sas::verify(token, audience, &broker.keys, now_ms).map(Some)
+        }
+        // any JSON web token is good: there is no issuer to ask
+        Some("jwt") => Ok(timestamp_property(request, "expiration")),
+        _ => return Response::status(400, "The token type is not known."),
+    };
+    match expires_ms {
+        Ok(expires_ms) => {
+            grants.put(audience, expires_ms);
+            Response::status(202, "Accepted")
+        }
+        Err(refusal) => Response::status(401, refusal),
+    }
+}

@@ -1,0 +1,45 @@
+use std::borrow::Cow;
+
+use fe2o3_amqp_types::definitions::{self, ErrorCondition};
+use fe2o3_amqp_types::primitives::Symbol;
+
+pub(crate) const LINK_STOLEN: &str = "amqp:link:stolen";
+pub(crate) const NOT_FOUND: &str = "amqp:not-found";
+pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
+pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";
+pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
+pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
+pub(crate) const RESOURCE_LIMIT: &str = "amqp:resource-limit-exceeded";
+pub(crate) const ARGUMENT_ERROR: &str = "com.microsoft:argument-error";
+pub(crate) const ARGUMENT_OUT_OF_RANGE: &str = "com.microsoft:argument-out-of-range";
+
+/// Why the broker refuses or ends a link, a session or a connection (contract §5.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) symbol: Cow<'static, str>,
+    pub(crate) description: String,
+}
+
+impl Condition {
+    pub(crate) fn new(symbol: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
+        Self {
+            symbol: symbol.into(),
+            description: description.into(),
+        }
+    }
+
+    /// The text of the service for a hub, group or namespace that does not exist.
+    pub(crate) fn entity_not_found(address: &str) -> Self {
+        Self::new(
+            NOT_FOUND,
+            format!("The messaging entity '{address}' could not be found."),
+        )
+    }
+}
+
+impl From<Condition> for definitions::Error {
+    fn from(condition: Condition) -> Self {
+        let symbol = Symbol::from(condition.symbol.into_owned());
+        Self::new(ErrorCondition::Custom(symbol), condition.description, None)
+    }
+}

@@ -1,0 +1,154 @@
+//! One client: accept its connection, serve its sessions, end it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fe2o3_amqp::acceptor::sasl_acceptor::SaslServerFrame;
+use fe2o3_amqp::acceptor::{
+    ConnectionAcceptor, IncomingSession, ListenerConnectionHandle, ListenerSessionHandle, SaslAcceptor,
+    SessionAcceptor,
+};
+use fe2o3_amqp_types::primitives::{Array, Symbol};
+use fe2o3_amqp_types::sasl::{SaslCode, SaslInit, SaslOutcome, SaslResponse};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::broker::Broker;
+use crate::cbs::Grants;
+use crate::condition::{CONNECTION_FORCED, Condition};
+use crate::node::ReplyLinks;
+use crate::session;
+use crate::wire::Wire;
+
+/// The largest frame that a client may send.
+const MAX_FRAME_SIZE: u32 = 1024 * 1024;
+/// The Python SDK cannot compare with a limit that is left out.
+const MAX_HANDLE: u32 = 255;
+/// How long a client may take for the header, SASL and open, and for each begin and attach.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to answer a detach, an end or a close.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the sessions and links of one connection share.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) grants: Mutex<Grants>,
+    pub(crate) replies: ReplyLinks,
+    /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
+    pub(crate) cut: CancellationToken,
+}
+
+/// Serves one client until it leaves, a fault ends it, or the emulator stops.
+pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: CancellationToken) {
+    let cut = CancellationToken::new();
+    let _cut_at_the_end = cut.clone().drop_guard();
+    let entry = broker.peers.enter_connection(cut.clone());
+    let _ = stream.set_nodelay(true);
+    let wire = Wire::new(stream, MAX_FRAME_SIZE, cut.clone());
+    let accepted = tokio::select! {
+        accepted = accept(wire) => accepted,
+        () = shutdown.cancelled() => return,
+    };
+    let Some(mut handle) = accepted else { return };
+    let state = Connection {
+        broker,
+        grants: Mutex::default(),
+        replies: ReplyLinks::default(),
+        cut,
+    };
+    // outlive the farewell: a session that is dropped earlier would send an end of its own
+    let mut sessions = JoinSet::new();
+    let reason = tokio::select! {
+        () = serve_sessions(&mut handle, &mut sessions, Arc::new(state)) => return,
+        reason = entry.stop.stopped() => reason,
+        () = shutdown.cancelled() => Condition::new(CONNECTION_FORCED, "The emulator stops."),
+    };
+    let _ = timeout(FAREWELL_TIMEOUT, handle.close_with_error(reason)).await;
+}
+
+/// In a task of its own: the library panics on some malformed input before the connection is open.
+async fn accept(wire: Wire<TcpStream>) -> Option<ListenerConnectionHandle> {
+    let acceptor = ConnectionAcceptor::builder()
+        .container_id("eventhubs-emulator")
+        .max_frame_size(MAX_FRAME_SIZE)
+        .sasl_acceptor(Cbs)
+        .build();
+    let mut task = JoinSet::new();
+    task.spawn(async move { timeout(HANDSHAKE_TIMEOUT, acceptor.accept(wire)).await });
+    match task.join_next().await? {
+        Ok(Ok(Ok(handle))) => Some(handle),
+        failed => {
+            debug!(?failed, "a client did not open its connection");
+            None
+        }
+    }
+}
+
+async fn serve_sessions(
+    handle: &mut ListenerConnectionHandle,
+    sessions: &mut JoinSet<()>,
+    state: Arc<Connection>,
+) {
+    loop {
+        tokio::select! {
+            incoming = handle.next_incoming_session() => {
+                let Some(incoming) = incoming else { return };
+                if let Some(session) = begin(handle, incoming).await {
+                    sessions.spawn(session::serve(session, Arc::clone(&state)));
+                }
+            }
+            Some(_) = sessions.join_next() => {}
+        }
+    }
+}
+
+async fn begin(
+    handle: &mut ListenerConnectionHandle,
+    incoming: IncomingSession,
+) -> Option<ListenerSessionHandle> {
+    let acceptor = SessionAcceptor::builder().handle_max(MAX_HANDLE).build();
+    match timeout(
+        HANDSHAKE_TIMEOUT,
+        acceptor.accept_incoming_session(incoming, handle),
+    )
+    .await
+    {
+        Ok(Ok(session)) => Some(session),
+        failed => {
+            debug!(?failed, "a session did not begin");
+            None
+        }
+    }
+}
+
+/// Both mechanisms let everybody in: tokens over CBS decide (contract §2.2).
+#[derive(Debug, Clone)]
+struct Cbs;
+
+const MECHANISMS: [&str; 2] = ["MSSBCBS", "ANONYMOUS"];
+
+impl SaslAcceptor for Cbs {
+    fn mechanisms(&self) -> Array<Symbol> {
+        Array(MECHANISMS.map(Symbol::from).to_vec())
+    }
+
+    fn on_init(&mut self, init: SaslInit) -> SaslServerFrame {
+        let known = MECHANISMS.contains(&init.mechanism.as_str());
+        outcome(if known { SaslCode::Ok } else { SaslCode::Auth })
+    }
+
+    fn on_response(&mut self, _: SaslResponse) -> SaslServerFrame {
+        outcome(SaslCode::Sys)
+    }
+}
+
+fn outcome(code: SaslCode) -> SaslServerFrame {
+    SaslServerFrame::Outcome(SaslOutcome {
+        code,
+        additional_data: None,
+    })
+}

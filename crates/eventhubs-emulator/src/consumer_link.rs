@@ -1,0 +1,204 @@
+//! A link on which a consumer reads one partition (contract §5, §6.1).
+
+use std::sync::Arc;
+
+use eventhubs_types::StartingPosition;
+use fe2o3_amqp::Sender;
+use fe2o3_amqp::link::SendError;
+use fe2o3_amqp_types::messaging::DeliveryAnnotations;
+use fe2o3_amqp_types::messaging::annotations::OwnedKey;
+use fe2o3_amqp_types::performatives::Attach;
+use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Timestamp, Value};
+
+use crate::clock;
+use crate::condition::{ARGUMENT_ERROR, Condition};
+use crate::filter;
+use crate::hub::Partition;
+use crate::link;
+use crate::log::StoredEvent;
+use crate::peers::{Entry, Peers};
+use crate::readers::Reader;
+use crate::session::Session;
+
+/// How many events are looked up at once.
+const BATCH: usize = 256;
+const OWNER_LEVEL: &str = "com.microsoft:epoch";
+const RECEIVER_NAME: &str = "com.microsoft:receiver-name";
+const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
+
+#[derive(Debug)]
+pub(crate) struct ConsumerLink {
+    seat: Seat,
+    /// The sequence number of the next event to send.
+    next: i64,
+    runtime_metric: bool,
+}
+
+/// A reader's place at a partition; leaving it makes room for others.
+#[derive(Debug)]
+struct Seat {
+    partition: Arc<Partition>,
+    consumer_group: String,
+    entry: Entry,
+}
+
+impl ConsumerLink {
+    /// Checks what the attach asks for, and takes a seat, which may cost others theirs.
+    pub(crate) fn admit(
+        session: &Session,
+        attach: &Attach,
+        address: &str,
+        [hub, group, partition]: [&str; 3],
+    ) -> Result<Self, Condition> {
+        let broker = &session.connection.broker;
+        let hub = broker.hub_at(hub, address)?;
+        let group = hub
+            .consumer_group(group)
+            .ok_or_else(|| Condition::entity_not_found(address))?;
+        let partition = hub.partition_at(partition)?;
+        let next = partition.log().resolve(&starting_position(attach)?)?;
+        let entry = broker.peers.enter_link(session.id, hub.name.clone());
+        let seat = Seat::take(partition, group, entry, attach, &broker.peers)?;
+        Ok(Self {
+            seat,
+            next,
+            runtime_metric: link::desires(attach, RUNTIME_METRIC),
+        })
+    }
+
+    /// Sends events as the consumer grants credit, until it leaves or is sent away.
+    pub(crate) async fn run(mut self, mut sender: Sender) {
+        let stop = self.seat.entry.stop.clone();
+        let reason = tokio::select! {
+            _ = self.deliver(&mut sender) => return,
+            reason = stop.stopped() => reason,
+        };
+        // whoever sends it away has the seat already, or may take it now
+        drop(self);
+        link::close_sender(sender, reason).await;
+    }
+
+    /// Ends only when the link does.
+    async fn deliver(&mut self, sender: &mut Sender) -> Result<(), SendError> {
+        loop {
+            let events = self.seat.partition.log().read(self.next, BATCH);
+            if events.is_empty() {
+                tokio::select! {
+                    () = self.seat.partition.reaches(self.next) => continue,
+                    _ = sender.on_detach() => return Ok(()),
+                }
+            }
+            for event in events {
+                self.send(sender, &event).await?;
+                self.next = event.sequence_number + 1;
+            }
+        }
+    }
+
+    /// As batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no frame
+    /// grows beyond the limit of the client.
+    async fn send(&self, sender: &mut Sender, event: &StoredEvent) -> Result<(), SendError> {
+        if !self.runtime_metric {
+            return sender.send_batchable_ref(&event.sendable).await.map(drop);
+        }
+        let mut sendable = event.sendable.clone();
+        sendable.message.delivery_annotations = Some(self.runtime_info());
+        sender.send_batchable(sendable).await.map(drop)
+    }
+
+    fn runtime_info(&self) -> DeliveryAnnotations {
+        let head = self.seat.partition.log().head();
+        let entries = [
+            ("last_enqueued_sequence_number", Value::Long(head.sequence_number)),
+            ("last_enqueued_offset", Value::String(head.offset.to_string())),
+            (
+                "last_enqueued_time_utc",
+                Value::Timestamp(Timestamp::from(head.enqueued_ms)),
+            ),
+            (
+                "runtime_info_retrieval_time_utc",
+                Value::Timestamp(Timestamp::from(clock::now_ms())),
+            ),
+        ];
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| (OwnedKey::from(key), value));
+        DeliveryAnnotations(entries.collect::<OrderedMap<_, _>>())
+    }
+}
+
+impl Seat {
+    fn take(
+        partition: &Arc<Partition>,
+        group: &str,
+        entry: Entry,
+        attach: &Attach,
+        peers: &Peers,
+    ) -> Result<Self, Condition> {
+        let owner_level = property(attach, OWNER_LEVEL).and_then(integer);
+        let name = property(attach, RECEIVER_NAME).and_then(text);
+        let displaced = partition.admit(
+            group,
+            Reader {
+                id: entry.id,
+                name,
+                owner_level,
+            },
+        )?;
+        for reader in displaced {
+            peers.stop(reader.id, reader.reason);
+        }
+        Ok(Self {
+            partition: Arc::clone(partition),
+            consumer_group: group.to_owned(),
+            entry,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.partition.leave(&self.consumer_group, self.entry.id);
+    }
+}
+
+/// From the selector filter; the beginning without one.
+fn starting_position(attach: &Attach) -> Result<StartingPosition, Condition> {
+    let filters = attach.source.as_ref().and_then(|source| source.filter.as_ref());
+    let Some(selector) = filters.and_then(|filters| filters.get(&Symbol::from(filter::SELECTOR))) else {
+        return Ok(StartingPosition::Earliest);
+    };
+    let expression = match selector {
+        Value::Described(described) => &described.value,
+        plain => plain,
+    };
+    match expression {
+        Value::String(expression) => filter::parse(expression),
+        _ => Err(Condition::new(
+            ARGUMENT_ERROR,
+            "The filter is not a valid amqp filter for EventHub entities",
+        )),
+    }
+}
+
+fn property<'a>(attach: &'a Attach, name: &str) -> Option<&'a Value> {
+    attach.properties.as_ref()?.get(&Symbol::from(name))
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match *value {
+        Value::Long(n) => Some(n),
+        Value::Int(n) => Some(n.into()),
+        Value::Uint(n) => Some(n.into()),
+        Value::Ulong(n) => n.try_into().ok(),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Symbol(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}

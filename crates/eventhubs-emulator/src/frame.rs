@@ -1,0 +1,272 @@
+//! Frames as bytes: the checks before the AMQP library sees them, and the fields it leaves out.
+
+use std::io;
+
+use bytes::{BufMut, BytesMut};
+
+/// A frame starts with its size, the offset of its data, its type and its channel; a protocol header is as long.
+const HEADER: usize = 8;
+const PROTOCOL: &[u8; 4] = b"AMQP";
+
+const NULL: u8 = 0x40;
+const LIST0: u8 = 0x45;
+const LIST8: u8 = 0xc0;
+const LIST32: u8 = 0xd0;
+
+/// Follows incoming frames and refuses sizes that would make the library panic or allocate without limit.
+#[derive(Debug)]
+pub(crate) struct FrameCheck {
+    max_frame_size: u32,
+    header: [u8; HEADER],
+    /// How many bytes of the header are known.
+    known: usize,
+    /// How many bytes of the frame follow its header.
+    rest: usize,
+}
+
+impl FrameCheck {
+    pub(crate) fn new(max_frame_size: u32) -> Self {
+        Self {
+            max_frame_size,
+            header: [0; HEADER],
+            known: 0,
+            rest: 0,
+        }
+    }
+
+    /// # Errors
+    /// When a frame is shorter than its header, longer than the limit, or its data starts outside of it.
+    pub(crate) fn advance(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let wanted = if self.known < HEADER {
+                HEADER - self.known
+            } else {
+                self.rest
+            };
+            let (taken, rest) = bytes.split_at(wanted.min(bytes.len()));
+            bytes = rest;
+            if self.known < HEADER {
+                self.header[self.known..self.known + taken.len()].copy_from_slice(taken);
+                self.known += taken.len();
+                self.check_header()?;
+            } else {
+                self.rest -= taken.len();
+            }
+            if self.known == HEADER && self.rest == 0 {
+                self.known = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// As soon as the size is known: the library acts on it before the rest arrives.
+    fn check_header(&mut self) -> io::Result<()> {
+        if self.known < 4 || self.header.starts_with(PROTOCOL) {
+            return Ok(());
+        }
+        let [a, b, c, d, data_offset, ..] = self.header;
+        let size = u32::from_be_bytes([a, b, c, d]);
+        let data_starts = u32::from(data_offset) * 4;
+        let offset_known = self.known == HEADER;
+        if size < 8 || size > self.max_frame_size || offset_known && (data_starts < 8 || data_starts > size) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("malformed frame of {size} bytes"),
+            ));
+        }
+        if offset_known {
+            self.rest = size as usize - HEADER;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the first whole frame or protocol header out of what the library wrote.
+pub(crate) fn split_frame(written: &mut BytesMut) -> Option<BytesMut> {
+    let prefix = written.first_chunk::<4>()?;
+    let size = if prefix == PROTOCOL {
+        HEADER
+    } else {
+        u32::from_be_bytes(*prefix) as usize
+    };
+    (written.len() >= size).then(|| written.split_to(size))
+}
+
+/// How many fields the list of a performative has.
+fn field_count(descriptor: u8) -> usize {
+    match descriptor {
+        0x10 => 10,        // open
+        0x11 => 8,         // begin
+        0x12 => 14,        // attach
+        0x13 | 0x14 => 11, // flow, transfer
+        0x15 => 6,         // disposition
+        0x16 => 3,         // detach
+        0x17 | 0x18 => 1,  // end, close
+        _ => 0,
+    }
+}
+
+/// Writes a frame with the null fields that the library leaves out at the end of a performative: the Python SDK indexes
+/// them blindly (contract §2.3). A frame of another form is written as it is.
+pub(crate) fn pad_frame(frame: &[u8], out: &mut BytesMut) {
+    match missing_fields(frame) {
+        Some((list, missing)) if missing > 0 => {
+            let grown = usize::from(missing) + list.growth;
+            let size = u32::try_from(frame.len() + grown).expect("the library writes frames below 4 GiB");
+            out.put_u32(size);
+            out.put_slice(&frame[4..LIST_AT]);
+            list.write_header(missing, out);
+            out.put_slice(&frame[list.content.clone()]);
+            out.put_bytes(NULL, missing.into());
+            out.put_slice(&frame[list.content.end..]);
+        }
+        _ => out.put_slice(frame),
+    }
+}
+
+/// Where the list of a performative starts behind the frame header and a descriptor of three bytes.
+const LIST_AT: usize = HEADER + 3;
+
+struct List {
+    content: std::ops::Range<usize>,
+    fields: u32,
+    /// How much longer its header becomes when it is written in full.
+    growth: usize,
+}
+
+impl List {
+    fn read(frame: &[u8]) -> Option<Self> {
+        let at = LIST_AT;
+        let (header, content_size, fields) = match *frame.get(at)? {
+            LIST0 => (1, 0, 0),
+            LIST8 => (
+                3,
+                usize::from(*frame.get(at + 1)?).checked_sub(1)?,
+                u32::from(*frame.get(at + 2)?),
+            ),
+            LIST32 => {
+                let word = |at: usize| Some(u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?));
+                (9, (word(at + 1)? as usize).checked_sub(4)?, word(at + 5)?)
+            }
+            _ => return None,
+        };
+        let content = at + header..at + header + content_size;
+        (content.end <= frame.len()).then_some(Self {
+            content,
+            fields,
+            growth: 9 - header,
+        })
+    }
+
+    /// Always the long form: one form less to get wrong.
+    fn write_header(&self, missing: u8, out: &mut BytesMut) {
+        let content = u32::try_from(self.content.len()).expect("a list lies in a frame below 4 GiB");
+        out.put_u8(LIST32);
+        out.put_u32(content + u32::from(missing) + 4);
+        out.put_u32(self.fields + u32::from(missing));
+    }
+}
+
+fn missing_fields(frame: &[u8]) -> Option<(List, u8)> {
+    let [0, 0x53, descriptor] = *frame.get(HEADER..LIST_AT)? else {
+        return None;
+    };
+    let is_amqp = frame[4] == 2 && frame[5] == 0;
+    let list = List::read(frame).filter(|_| is_amqp)?;
+    let missing = field_count(descriptor).saturating_sub(list.fields as usize);
+    Some((
+        list,
+        u8::try_from(missing).expect("no performative has more than 14 fields"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(chunks: &[&[u8]]) -> io::Result<()> {
+        let mut check = FrameCheck::new(1024);
+        chunks.iter().try_for_each(|chunk| check.advance(chunk))
+    }
+
+    fn padded(frame: &[u8]) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        pad_frame(frame, &mut out);
+        out.to_vec()
+    }
+
+    #[test]
+    fn well_formed_frames_pass_in_any_chunks() {
+        let stream = b"AMQP\x03\x01\x00\x00\x00\x00\x00\x0c\x02\x01\x00\x00abcd\x00\x00\x00\x08\x02\x00\x00\x00AMQP\x00\x01\x00\x00";
+        for size in 1..stream.len() {
+            let chunks: Vec<&[u8]> = stream.chunks(size).collect();
+            check(&chunks).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_frame_of_impossible_size_is_refused() {
+        for bad in [
+            b"\x00\x00\x00\x00".as_slice(),
+            b"\x00\x00\x00\x04",
+            b"\x00\x00\x00\x07",
+            b"\x00\x00\x04\x01",
+            b"\xff\xff\xff\xff",
+            b"\x00\x00\x00\x08\x01\x00\x00\x00",
+            b"\x00\x00\x00\x08\x03\x00\x00\x00",
+            b"GET / HTTP/1.1",
+        ] {
+            assert!(check(&[bad]).is_err(), "{bad:?}");
+            let mut whole = b"AMQP\x00\x01\x00\x00\x00\x00\x00\x08\x02\x00\x00\x00".to_vec();
+            whole.extend_from_slice(bad);
+            assert!(check(&[&whole]).is_err(), "{bad:?} behind good ones");
+        }
+    }
+
+    #[test]
+    fn missing_fields_become_nulls() {
+        // detach with its handle alone, as list8
+        let detach = b"\x00\x00\x00\x0f\x02\x00\x00\x01\x00\x53\x16\xc0\x02\x01\x43";
+        let expected =
+            b"\x00\x00\x00\x17\x02\x00\x00\x01\x00\x53\x16\xd0\x00\x00\x00\x07\x00\x00\x00\x03\x43\x40\x40";
+        assert_eq!(padded(detach), expected);
+        // close as list0
+        let close = b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x18\x45";
+        let expected =
+            b"\x00\x00\x00\x15\x02\x00\x00\x00\x00\x53\x18\xd0\x00\x00\x00\x05\x00\x00\x00\x01\x40";
+        assert_eq!(padded(close), expected);
+    }
+
+    #[test]
+    fn a_payload_stays_behind_its_transfer() {
+        let frame = b"\x00\x00\x00\x12\x02\x00\x00\x00\x00\x53\x14\xc0\x02\x01\x43xyz";
+        let padded = padded(frame);
+        assert_eq!(padded[..4], (u32::try_from(padded.len()).unwrap()).to_be_bytes());
+        assert!(padded.ends_with(b"\x43\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40xyz"));
+    }
+
+    #[test]
+    fn everything_else_is_written_as_it_is() {
+        for frame in [
+            b"AMQP\x00\x01\x00\x00".as_slice(),
+            b"\x00\x00\x00\x08\x02\x00\x00\x00",
+            b"\x00\x00\x00\x11\x02\x00\x00\x00\x00\x53\x16\xc0\x04\x03\x43\x41\x40",
+            b"\x00\x00\x00\x0c\x02\x01\x00\x00\x00\x53\x40\x45",
+        ] {
+            assert_eq!(padded(frame), frame);
+        }
+    }
+
+    #[test]
+    fn frames_are_split_off_when_they_are_whole() {
+        let mut written =
+            BytesMut::from(b"AMQP\x00\x01\x00\x00\x00\x00\x00\x08\x02\x00\x00\x00\x00\x00".as_slice());
+        assert_eq!(
+            split_frame(&mut written).unwrap(),
+            b"AMQP\x00\x01\x00\x00".as_slice()
+        );
+        assert_eq!(split_frame(&mut written).unwrap().len(), 8);
+        assert_eq!(split_frame(&mut written), None);
+        assert_eq!(written.len(), 2);
+    }
+}

@@ -1,0 +1,211 @@
+//! One link: what its address asks for, whether the client may, and who serves it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use fe2o3_amqp::acceptor::{LinkAcceptor, LinkEndpoint, ListenerSessionHandle};
+use fe2o3_amqp::{Receiver, Sender};
+use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role, SenderSettleMode};
+use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
+use fe2o3_amqp_types::performatives::Attach;
+use fe2o3_amqp_types::primitives::Symbol;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::address::Address;
+use crate::broker::LinkAddress;
+use crate::clock;
+use crate::condition::{Condition, NOT_ALLOWED, UNAUTHORIZED};
+use crate::connection::FAREWELL_TIMEOUT;
+use crate::consumer_link::ConsumerLink;
+use crate::hub::lock;
+use crate::message::AnyMessage;
+use crate::node::{self, Node};
+use crate::producer_link::ProducerLink;
+use crate::session::Session;
+
+/// The largest message that a producer may send: that of the standard tier.
+const MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
+
+/// What runs a link until it ends.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who serves a link.
+enum Service {
+    Consumer(ConsumerLink),
+    Producer(ProducerLink),
+    Requests(Node),
+    Responses(mpsc::Receiver<AnyMessage>),
+}
+
+/// Accepts a link, or refuses it as the service does: with a null terminus, then a detach that says why (contract §5.3).
+pub(crate) async fn accept(
+    handle: &mut ListenerSessionHandle,
+    session: &Session,
+    mut attach: Attach,
+) -> Option<Task> {
+    let service = admit(session, &attach);
+    normalise(&mut attach, service.is_err());
+    let capabilities = attach
+        .desired_capabilities
+        .clone()
+        .map(Vec::from)
+        .unwrap_or_default();
+    let acceptor = LinkAcceptor::builder().max_message_size(MAX_MESSAGE_SIZE);
+    let acceptor = if capabilities.is_empty() {
+        acceptor
+    } else {
+        acceptor.set_offered_capabilities(capabilities)
+    };
+    let endpoint = match acceptor.build().accept_incoming_attach(attach, handle).await {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            debug!(%error, "a link did not attach");
+            return None;
+        }
+    };
+    Some(match service {
+        Ok(service) => serve(service, endpoint, session),
+        Err(reason) => Box::pin(close(endpoint, reason)),
+    })
+}
+
+/// Answers what clients cannot agree on otherwise: to consumers everything goes settled, of producers everything is
+/// settled first, whatever they ask for.
+fn normalise(attach: &mut Attach, refused: bool) {
+    let source = attach
+        .source
+        .take()
+        .unwrap_or_else(|| Box::new(Source::default()));
+    let target = attach
+        .target
+        .take()
+        .unwrap_or_else(|| Box::new(TargetArchetype::Target(Target::default())));
+    let reads = attach.role == Role::Receiver;
+    if reads {
+        attach.snd_settle_mode = SenderSettleMode::Settled;
+    }
+    attach.rcv_settle_mode = ReceiverSettleMode::First;
+    attach.source = (!(refused && reads)).then_some(source);
+    attach.target = (!refused || reads).then_some(target);
+}
+
+fn admit(session: &Session, attach: &Attach) -> Result<Service, Condition> {
+    let address = LinkAddress::new(address(attach));
+    let reads = attach.role == Role::Receiver;
+    let node = match address.meaning {
+        Address::Cbs => Node::Cbs,
+        Address::Management => Node::Management,
+        _ => return admit_to_entity(session, attach, &address, reads),
+    };
+    if node == Node::Management && !lock(&session.connection.grants).open_any(clock::now_ms()) {
+        return Err(unauthorized(&address.text));
+    }
+    if !reads {
+        return Ok(Service::Requests(node));
+    }
+    let names = [target_address(attach), attach.name.clone()];
+    session
+        .connection
+        .replies
+        .open(node, session.id, names)
+        .map(Service::Responses)
+}
+
+fn admit_to_entity(
+    session: &Session,
+    attach: &Attach,
+    address: &LinkAddress,
+    reads: bool,
+) -> Result<Service, Condition> {
+    if !lock(&session.connection.grants).open(&address.text, clock::now_ms()) {
+        return Err(unauthorized(&address.text));
+    }
+    match &address.meaning {
+        Address::ConsumerGroup {
+            hub,
+            group,
+            partition,
+        } if reads => {
+            let link = ConsumerLink::admit(session, attach, &address.text, [hub, group, partition])?;
+            Ok(Service::Consumer(link))
+        }
+        Address::Hub { hub } if !reads => {
+            ProducerLink::admit(session, &address.text, hub, None).map(Service::Producer)
+        }
+        Address::Partition { hub, partition } if !reads => {
+            ProducerLink::admit(session, &address.text, hub, Some(partition)).map(Service::Producer)
+        }
+        Address::Unknown => Err(Condition::entity_not_found(&address.text)),
+        _ => Err(Condition::new(
+            NOT_ALLOWED,
+            format!("The address '{}' does not allow this role.", address.text),
+        )),
+    }
+}
+
+fn unauthorized(address: &str) -> Condition {
+    Condition::new(
+        UNAUTHORIZED,
+        format!("Unauthorized access. The connection holds no valid token for the resource '{address}'."),
+    )
+}
+
+/// The node at our end.
+fn address(attach: &Attach) -> String {
+    let source = || attach.source.as_ref().and_then(|source| source.address.clone());
+    match attach.role {
+        Role::Receiver => source().unwrap_or_default(),
+        Role::Sender => target_address(attach),
+    }
+}
+
+fn target_address(attach: &Attach) -> String {
+    match attach.target.as_deref() {
+        Some(TargetArchetype::Target(target)) => target.address.clone().unwrap_or_default(),
+        None => String::new(),
+    }
+}
+
+fn serve(service: Service, endpoint: LinkEndpoint, session: &Session) -> Task {
+    match (service, endpoint) {
+        (Service::Consumer(link), LinkEndpoint::Sender(sender)) => Box::pin(link.run(sender)),
+        (Service::Producer(link), LinkEndpoint::Receiver(receiver)) => Box::pin(link.run(receiver)),
+        (Service::Responses(responses), LinkEndpoint::Sender(sender)) => {
+            Box::pin(node::send_responses(sender, responses))
+        }
+        (Service::Requests(node), LinkEndpoint::Receiver(receiver)) => Box::pin(node::serve_requests(
+            receiver,
+            node,
+            session.id,
+            Arc::clone(&session.connection),
+        )),
+        (_, endpoint) => unreachable!("the role of the attach decides both: {endpoint:?}"),
+    }
+}
+
+async fn close(endpoint: LinkEndpoint, reason: Condition) {
+    match endpoint {
+        LinkEndpoint::Sender(sender) => close_sender(sender, reason).await,
+        LinkEndpoint::Receiver(receiver) => close_receiver(receiver, reason).await,
+    }
+}
+
+pub(crate) async fn close_sender(sender: Sender, reason: Condition) {
+    let _ = timeout(FAREWELL_TIMEOUT, sender.close_with_error(reason)).await;
+}
+
+pub(crate) async fn close_receiver(receiver: Receiver, reason: Condition) {
+    let _ = timeout(FAREWELL_TIMEOUT, receiver.close_with_error(reason)).await;
+}
+
+/// The capability with which a consumer asks for the properties of the partition with each event (contract §5.1).
+pub(crate) fn desires(attach: &Attach, capability: &str) -> bool {
+    let wanted = |symbol: &Symbol| symbol.as_str() == capability;
+    attach
+        .desired_capabilities
+        .as_ref()
+        .is_some_and(|desired| desired.iter().any(wanted))
+}

@@ -1,0 +1,97 @@
+//! The properties of hubs and partitions (contract §4).
+
+use fe2o3_amqp_types::primitives::{Array, OrderedMap, Timestamp, Value};
+
+use crate::broker::Broker;
+use crate::cbs::Grants;
+use crate::condition::NOT_FOUND;
+use crate::hub::{Hub, Partition};
+use crate::message::AnyMessage;
+use crate::request::{Response, string_property};
+
+const HUB_TYPE: &str = "com.microsoft:eventhub";
+const PARTITION_TYPE: &str = "com.microsoft:partition";
+
+/// Answers a `READ` request. A token within the request is not looked at: one for the hub must have come over CBS.
+pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_ms: i64) -> Response {
+    if string_property(request, "operation") != Some("READ") {
+        return Response::status(400, "The operation is not READ.");
+    }
+    let name = string_property(request, "name").unwrap_or_default();
+    let Some(hub) = broker.hub(name) else {
+        return not_found(name);
+    };
+    if !grants.open(&format!("{name}/$management"), now_ms) {
+        return Response::status(
+            401,
+            "Unauthorized access. 'Listen' claim(s) are required to perform this operation.",
+        );
+    }
+    match string_property(request, "type") {
+        Some(HUB_TYPE) => Response::value(hub_properties(hub)),
+        Some(PARTITION_TYPE) => {
+            let id = string_property(request, "partition").unwrap_or_default();
+            match hub.partition(id) {
+                Some(partition) => Response::value(partition_properties(hub, partition)),
+                None => not_found(&format!("{name}/Partitions/{id}")),
+            }
+        }
+        _ => Response::status(400, "The type is not known."),
+    }
+}
+
+fn not_found(entity: &str) -> Response {
+    Response::status(
+        404,
+        format!("The messaging entity '{entity}' could not be found."),
+    )
+    .condition(NOT_FOUND)
+}
+
+fn hub_properties(hub: &Hub) -> Value {
+    let ids = hub
+        .partitions
+        .iter()
+        .map(|partition| Value::from(partition.id.as_str()))
+        .collect();
+    map([
+        ("name", Value::from(hub.name.as_str())),
+        ("type", Value::from(HUB_TYPE)),
+        ("created_at", Value::Timestamp(Timestamp::from(hub.created_ms))),
+        (
+            "partition_count",
+            Value::Int(i32::try_from(hub.partitions.len()).unwrap_or(i32::MAX)),
+        ),
+        ("partition_ids", Value::Array(Array(ids))),
+        ("georeplication_factor", Value::Int(1)),
+    ])
+}
+
+fn partition_properties(hub: &Hub, partition: &Partition) -> Value {
+    let log = partition.log();
+    let head = log.head();
+    map([
+        ("name", Value::from(hub.name.as_str())),
+        ("type", Value::from(PARTITION_TYPE)),
+        ("partition", Value::from(partition.id.as_str())),
+        ("begin_sequence_number", Value::Long(log.first_sequence_number())),
+        ("last_enqueued_sequence_number", Value::Long(head.sequence_number)),
+        ("last_enqueued_offset", Value::String(head.offset.to_string())),
+        (
+            "last_enqueued_time_utc",
+            Value::Timestamp(Timestamp::from(head.enqueued_ms)),
+        ),
+        ("is_partition_empty", Value::Bool(log.len() == 0)),
+        ("begin_sequence_number_epoch", Value::Int(-1)),
+        ("last_enqueued_sequence_number_epoch", Value::Int(-1)),
+    ])
+}
+
+fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Map(
+        entries
+            .into_iter()
+            .map(|(key, value)| (Value::from(key), value))
+            .collect::<OrderedMap<_, _>>(),
+    )
+}

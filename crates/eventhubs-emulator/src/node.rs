@@ -1,0 +1,134 @@
+//! The links of the nodes `$cbs` and `$management`: requests come in on one, responses go out on another.
+
+use std::sync::{Arc, Mutex};
+
+use fe2o3_amqp::link::RecvError;
+use fe2o3_amqp::{Receiver, Sender};
+use fe2o3_amqp_types::messaging::Body;
+use fe2o3_amqp_types::primitives::Value;
+use tokio::sync::mpsc;
+
+use crate::cbs;
+use crate::clock;
+use crate::condition::{Condition, DECODE_ERROR, NOT_ALLOWED};
+use crate::connection::Connection;
+use crate::hub::lock;
+use crate::management;
+use crate::message::AnyMessage;
+
+/// Responses that wait for the credit of one client.
+const MAX_WAITING_RESPONSES: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Node {
+    Cbs,
+    Management,
+}
+
+/// Where the responses of one connection go.
+#[derive(Debug, Default)]
+pub(crate) struct ReplyLinks(Mutex<Vec<ReplyLink>>);
+
+#[derive(Debug)]
+struct ReplyLink {
+    node: Node,
+    session: u64,
+    /// What a request may name as its `reply-to`: the target address or the name of the link (contract §3.1).
+    names: [String; 2],
+    responses: mpsc::Sender<AnyMessage>,
+}
+
+impl ReplyLinks {
+    /// Opens the way for responses.
+    ///
+    /// # Errors
+    /// When the node is `$cbs` and the connection has one already (contract §3.1).
+    pub(crate) fn open(
+        &self,
+        node: Node,
+        session: u64,
+        names: [String; 2],
+    ) -> Result<mpsc::Receiver<AnyMessage>, Condition> {
+        let mut links = lock(&self.0);
+        links.retain(|link| !link.responses.is_closed());
+        if node == Node::Cbs && links.iter().any(|link| link.node == Node::Cbs) {
+            return Err(Condition::new(NOT_ALLOWED, "$cbs node has already been opened."));
+        }
+        let (responses, receiver) = mpsc::channel(MAX_WAITING_RESPONSES);
+        links.push(ReplyLink {
+            node,
+            session,
+            names,
+            responses,
+        });
+        Ok(receiver)
+    }
+
+    /// The link that a request names, else one on its session, else any of the connection.
+    fn find(&self, node: Node, session: u64, reply_to: Option<&str>) -> Option<mpsc::Sender<AnyMessage>> {
+        let links = lock(&self.0);
+        let all = || links.iter().filter(|link| link.node == node);
+        let named =
+            reply_to.and_then(|reply_to| all().find(|link| link.names.iter().any(|name| name == reply_to)));
+        let link = named
+            .or_else(|| all().find(|link| link.session == session))
+            .or_else(|| all().next())?;
+        Some(link.responses.clone())
+    }
+}
+
+/// Sends the responses until the client leaves.
+pub(crate) async fn send_responses(mut sender: Sender, mut responses: mpsc::Receiver<AnyMessage>) {
+    loop {
+        let response = tokio::select! {
+            response = responses.recv() => response,
+            _ = sender.on_detach() => return,
+        };
+        let Some(response) = response else { return };
+        if sender.send_batchable(response).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers the requests until the client leaves.
+pub(crate) async fn serve_requests(
+    mut receiver: Receiver,
+    node: Node,
+    session: u64,
+    connection: Arc<Connection>,
+) {
+    loop {
+        let settled = match receiver.recv::<Body<Value>>().await {
+            Ok(delivery) => {
+                answer(node, session, &connection, delivery.message());
+                receiver.accept(&delivery).await
+            }
+            Err(RecvError::MessageDecode(error)) => {
+                let reason = Condition::new(DECODE_ERROR, error.source.to_string());
+                receiver.reject(error.info, Some(reason.into())).await
+            }
+            Err(_) => return,
+        };
+        if settled.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(node: Node, session: u64, connection: &Connection, request: &AnyMessage) {
+    let reply_to = request
+        .properties
+        .as_ref()
+        .and_then(|properties| properties.reply_to.as_deref());
+    let Some(link) = connection.replies.find(node, session, reply_to) else {
+        return;
+    };
+    let mut grants = lock(&connection.grants);
+    let response = match node {
+        Node::Cbs => cbs::put_token(&connection.broker, &mut grants, request, clock::now_ms()),
+        Node::Management => management::read(&connection.broker, &grants, request, clock::now_ms()),
+    };
+    // a client that asks without taking answers loses them
+    let _ = link.try_send(response.to(request));
+}

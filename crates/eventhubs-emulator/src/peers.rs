@@ -1,0 +1,113 @@
+//! The connections, sessions and entity links that are alive, so that they can be ended from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::condition::Condition;
+use crate::hub::lock;
+use crate::stop::Stop;
+
+/// One live connection, session or link.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) kind: Kind,
+    /// The session that carries it; itself, if it is one.
+    pub(crate) session: Option<u64>,
+    pub(crate) stop: Stop,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    Connection { cut: CancellationToken },
+    Session,
+    Link { hub: String },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    next: AtomicU64,
+    live: Mutex<BTreeMap<u64, Peer>>,
+}
+
+/// Keeps a peer in the list as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) stop: Stop,
+    peers: Arc<Peers>,
+}
+
+impl Peers {
+    pub(crate) fn enter_connection(self: &Arc<Self>, cut: CancellationToken) -> Entry {
+        self.enter(|_, stop| Peer {
+            kind: Kind::Connection { cut },
+            session: None,
+            stop,
+        })
+    }
+
+    pub(crate) fn enter_session(self: &Arc<Self>) -> Entry {
+        self.enter(|id, stop| Peer {
+            kind: Kind::Session,
+            session: Some(id),
+            stop,
+        })
+    }
+
+    pub(crate) fn enter_link(self: &Arc<Self>, session: u64, hub: String) -> Entry {
+        self.enter(|_, stop| Peer {
+            kind: Kind::Link { hub },
+            session: Some(session),
+            stop,
+        })
+    }
+
+    fn enter(self: &Arc<Self>, peer: impl FnOnce(u64, Stop) -> Peer) -> Entry {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let stop = Stop::default();
+        lock(&self.live).insert(id, peer(id, stop.clone()));
+        Entry {
+            id,
+            stop,
+            peers: Arc::clone(self),
+        }
+    }
+
+    /// Asks one link to end; it may be gone.
+    pub(crate) fn stop(&self, id: u64, reason: Condition) {
+        if let Some(peer) = lock(&self.live).get(&id) {
+            peer.stop.stop(reason);
+        }
+    }
+
+    /// All peers of the kind that `wanted` picks.
+    pub(crate) fn find(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<Peer> {
+        lock(&self.live)
+            .values()
+            .filter(|peer| wanted(peer))
+            .cloned()
+            .collect()
+    }
+
+    /// The sessions that carry links of this hub.
+    pub(crate) fn sessions_of(&self, hub: &str) -> Vec<Peer> {
+        let links = self.find(|peer| peer.is_link_of(hub));
+        let sessions: BTreeSet<_> = links.iter().map(|link| link.session).collect();
+        self.find(|peer| matches!(peer.kind, Kind::Session) && sessions.contains(&peer.session))
+    }
+}
+
+impl Peer {
+    pub(crate) fn is_link_of(&self, name: &str) -> bool {
+        matches!(&self.kind, Kind::Link { hub } if hub.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.peers.live).remove(&self.id);
+    }
+}

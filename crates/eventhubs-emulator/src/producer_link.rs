@@ -1,0 +1,88 @@
+//! A link on which a producer sends to a hub or to one partition.
+
+use std::sync::Arc;
+
+use fe2o3_amqp::Receiver;
+use fe2o3_amqp::link::RecvError;
+use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
+use fe2o3_amqp_types::messaging::Body;
+use fe2o3_amqp_types::primitives::Value;
+
+use crate::condition::{Condition, DECODE_ERROR};
+use crate::hub::{Hub, Partition};
+use crate::link;
+use crate::message::{self, BATCH_FORMAT};
+use crate::peers::Entry;
+use crate::session::Session;
+
+#[derive(Debug)]
+pub(crate) struct ProducerLink {
+    hub: Arc<Hub>,
+    partition: Option<Arc<Partition>>,
+    entry: Entry,
+}
+
+impl ProducerLink {
+    /// Checks that hub and partition exist.
+    pub(crate) fn admit(
+        session: &Session,
+        address: &str,
+        hub: &str,
+        partition: Option<&String>,
+    ) -> Result<Self, Condition> {
+        let broker = &session.connection.broker;
+        let hub = broker.hub_at(hub, address)?;
+        let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
+        let entry = broker.peers.enter_link(session.id, hub.name.clone());
+        Ok(Self {
+            hub: Arc::clone(hub),
+            partition,
+            entry,
+        })
+    }
+
+    /// Takes messages until the producer leaves or is sent away.
+    pub(crate) async fn run(self, mut receiver: Receiver) {
+        let reason = tokio::select! {
+            () = self.receive(&mut receiver) => return,
+            reason = self.entry.stop.stopped() => reason,
+        };
+        link::close_receiver(receiver, reason).await;
+    }
+
+    async fn receive(&self, receiver: &mut Receiver) {
+        loop {
+            let (delivery, stored) = match receiver.recv::<Body<Value>>().await {
+                Ok(delivery) => self.store(delivery),
+                Err(RecvError::MessageDecode(error)) => (error.info, Err(error.source)),
+                Err(_) => return,
+            };
+            let settled = match stored {
+                Ok(()) => receiver.accept(delivery).await,
+                Err(error) => {
+                    let reason = Condition::new(DECODE_ERROR, error.to_string());
+                    receiver.reject(delivery, Some(reason.into())).await
+                }
+            };
+            if settled.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// All events of a batch go to one partition; the annotations of its envelope choose it.
+    fn store(&self, delivery: Delivery<Body<Value>>) -> (DeliveryInfo, Result<(), serde_amqp::Error>) {
+        let is_batch = *delivery.message_format() == Some(BATCH_FORMAT);
+        let (info, envelope) = delivery.into_parts();
+        let partition = match &self.partition {
+            Some(partition) => partition,
+            None => self.hub.choose(&envelope),
+        };
+        let messages = if is_batch {
+            message::unpack_batch(&envelope)
+        } else {
+            Ok(vec![envelope])
+        };
+        (info, messages.map(|messages| partition.append(messages)))
+    }
+}

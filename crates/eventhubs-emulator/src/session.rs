@@ -1,0 +1,56 @@
+//! One session: accept its links and run them.
+
+use std::sync::Arc;
+
+use fe2o3_amqp::acceptor::ListenerSessionHandle;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::connection::{Connection, FAREWELL_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::link;
+
+/// What the links of one session share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: u64,
+    pub(crate) connection: Arc<Connection>,
+}
+
+/// Serves one session until the client or a fault ends it.
+pub(crate) async fn serve(mut handle: ListenerSessionHandle, connection: Arc<Connection>) {
+    let entry = connection.broker.peers.enter_session();
+    let cut = connection.cut.clone();
+    let state = Session {
+        id: entry.id,
+        connection,
+    };
+    // outlives the farewell: a link that is dropped earlier would send a detach of its own
+    let mut links = JoinSet::new();
+    let reason = tokio::select! {
+        () = serve_links(&mut handle, &mut links, &state) => return,
+        reason = entry.stop.stopped() => reason,
+    };
+    if timeout(FAREWELL_TIMEOUT, handle.end_with_error(reason))
+        .await
+        .is_err()
+    {
+        // the library spins while it waits for an end that does not come
+        cut.cancel();
+    }
+}
+
+async fn serve_links(handle: &mut ListenerSessionHandle, links: &mut JoinSet<()>, state: &Session) {
+    loop {
+        tokio::select! {
+            attach = handle.next_incoming_attach() => {
+                let Some(attach) = attach else { return };
+                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach)).await {
+                    Ok(Some(task)) => drop(links.spawn(task)),
+                    Ok(None) => {}
+                    Err(_) => return state.connection.cut.cancel(),
+                }
+            }
+            Some(_) = links.join_next() => {}
+        }
+    }
+}

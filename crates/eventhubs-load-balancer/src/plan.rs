@@ -1,0 +1,107 @@
+use std::collections::BTreeSet;
+
+use eventhubs_types::{OwnerId, PartitionId};
+use rand::Rng;
+use rand::seq::{IteratorRandom as _, SliceRandom as _};
+
+use crate::{Strategy, View};
+
+/// What one instance does in a round.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Plan {
+    /// What it holds and keeps.
+    pub renew: Vec<PartitionId>,
+    /// What it takes of what nobody holds.
+    pub claim: Vec<PartitionId>,
+    /// What it takes from others.
+    pub steal: Vec<PartitionId>,
+}
+
+impl Plan {
+    /// Whether the instance has what it wants.
+    pub fn is_settled(&self) -> bool {
+        self.claim.is_empty() && self.steal.is_empty()
+    }
+}
+
+/// Decides what one instance does, from what it sees (contract §8.5).
+///
+/// It keeps what it has, and never gives back: balance is reached by those who have too little. An instance wants the
+/// floor of partitions / owners, and one more as long as fewer owners than the remainder have that. What it misses it
+/// takes first from what is free, then from others: at most one from each owner, from those above the ceiling first,
+/// never below the floor, and only from owners with at least two more than itself. Each steal so lowers the sum of the
+/// squares of all shares, and stealing must come to an end.
+///
+/// One rule goes beyond the floor: an instance at the floor helps an owner above the ceiling once nothing is free
+/// (contract §8.4, LB-12).
+///
+/// What it takes is chosen at random from all that fit, so that instances that see the same meet little.
+pub fn plan(view: &View, strategy: Strategy, rng: &mut impl Rng) -> Plan {
+    let share = Share::of(view);
+    let wanted = match strategy {
+        Strategy::Balanced => share.needed.min(1),
+        Strategy::Greedy => share.needed,
+    };
+    let claim = view.free.iter().cloned().sample(rng, wanted);
+    let to_steal = if share.helps { 1 } else { wanted - claim.len() };
+    let steal = share.choose_from_others(view, to_steal, rng);
+    Plan {
+        renew: view.mine.iter().cloned().collect(),
+        claim,
+        steal,
+    }
+}
+
+/// What would be fair, and what this instance misses.
+struct Share {
+    own: usize,
+    floor: usize,
+    ceiling: usize,
+    needed: usize,
+    /// Whether it takes one more, though it needs none, because another owner has more than anybody should.
+    helps: bool,
+}
+
+impl Share {
+    fn of(view: &View) -> Self {
+        let own = view.mine.len();
+        let loads = || view.others.values().map(BTreeSet::len);
+        let partitions = own + view.free.len() + loads().sum::<usize>();
+        let owners = loads().len() + 1;
+        let (floor, remainder) = (partitions / owners, partitions % owners);
+        let ceiling = partitions.div_ceil(owners);
+
+        let is_one_more_left = loads().filter(|&load| load > floor).count() < remainder;
+        let needed = match floor.checked_sub(own) {
+            Some(0) => usize::from(is_one_more_left),
+            Some(missing) => missing,
+            None => 0,
+        };
+        let may_help = own == floor && floor < ceiling && needed == 0 && view.free.is_empty();
+        Self {
+            own,
+            floor,
+            ceiling,
+            needed,
+            helps: may_help && loads().any(|load| load > ceiling),
+        }
+    }
+
+    /// At most one partition of each owner that can spare it; owners above the ceiling come first.
+    fn choose_from_others(&self, view: &View, wanted: usize, rng: &mut impl Rng) -> Vec<PartitionId> {
+        let can_spare = |load: usize| load > self.floor && load >= self.own + 2;
+        let mut pool: Vec<(&OwnerId, usize, &PartitionId)> = Vec::new();
+        for (owner, held) in view.others.iter().filter(|(_, held)| can_spare(held.len())) {
+            pool.extend(held.iter().map(|partition| (owner, held.len(), partition)));
+        }
+        pool.shuffle(rng);
+        pool.sort_by_key(|(_, load, _)| *load <= self.ceiling);
+        let mut robbed = BTreeSet::new();
+        pool.retain(|(owner, ..)| robbed.insert(*owner));
+        pool.into_iter()
+            .take(wanted)
+            .map(|(_, _, partition)| partition.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,154 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+
+use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList};
+use eventhubs_types::PartitionId;
+use futures::StreamExt as _;
+use tokio::time::Instant;
+
+use crate::calls::{Attempt, Attempted, Listing};
+use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, Strategy, View, plan};
+
+/// The steps of a round.
+impl Balancer {
+    pub(crate) fn deadline(&self, now: Instant) -> Instant {
+        let deadline = now + self.settings.round_limit();
+        self.holdings
+            .next_lapse()
+            .map_or(deadline, |lapse| deadline.min(lapse))
+    }
+
+    /// Makes and follows the plan for what was listed.
+    pub(crate) async fn act(
+        &mut self,
+        partitions: &[PartitionId],
+        listing: Listing,
+        deadline: Instant,
+        round: &mut Round,
+    ) {
+        let Listing {
+            list,
+            asked,
+            answered,
+        } = listing;
+        let expired = self.observer.judge(&list, asked, answered);
+        self.lose_what_is_not_ours(partitions, &list);
+        let held = self.holdings.to_set();
+        let view = View::new(partitions, &self.owner, &list.records, &held, &expired);
+        let plan = plan(&view, self.settings.strategy(), &mut self.rng);
+        tracing::debug!(
+            owner = %self.owner, mine = view.mine.len(), free = view.free.len(), others = view.others.len(),
+            claim = ?plan.claim, steal = ?plan.steal, "planned a round",
+        );
+        let attempts = self.attempts(plan, &list.records, answered);
+        round.rejected = list.rejected;
+        let has_won = self.attempt_all(attempts, deadline, round).await;
+        self.is_eager = has_won && self.settings.strategy() == Strategy::Greedy;
+    }
+
+    fn lose_what_is_not_ours(&mut self, partitions: &[PartitionId], list: &OwnershipList) {
+        let partitions: BTreeSet<_> = partitions.iter().collect();
+        let is_other = |record: &&Ownership| record.owner.as_ref().is_some_and(|owner| *owner != self.owner);
+        let taken: BTreeSet<_> = list
+            .records
+            .iter()
+            .filter(is_other)
+            .map(|record| &record.partition)
+            .collect();
+        for partition in self.holdings.to_set() {
+            if !partitions.contains(&partition) {
+                self.holdings.lose(&partition, LossReason::Gone);
+            } else if taken.contains(&partition) {
+                self.holdings.lose(&partition, LossReason::Taken);
+            }
+        }
+    }
+
+    /// The claims that the plan asks for: due renewals, the oldest lease first, and then what is to be won.
+    fn attempts(&self, plan: Plan, records: &[Ownership], now: Instant) -> Vec<Attempt> {
+        let is_due = |renewed: Instant| now.saturating_duration_since(renewed) >= self.settings.renew_after();
+        let mut renew = plan.renew;
+        renew.retain(|partition| self.holdings.renewed(partition).is_none_or(is_due));
+        renew.sort_by_key(|partition| self.holdings.renewed(partition));
+
+        let versions: BTreeMap<_, _> = records
+            .iter()
+            .map(|record| (&record.partition, &record.version))
+            .collect();
+        let attempt = |operation: fn(PartitionId) -> Operation, partition: PartitionId| {
+            let version = versions.get(&partition).copied().cloned();
+            let expected = version.map_or(Expected::Absent, Expected::Version);
+            let claim = Claim::new(partition.clone(), Some(self.owner.clone()), expected);
+            Attempt {
+                operation: operation(partition),
+                claim,
+            }
+        };
+        let renewals = renew
+            .into_iter()
+            .map(|partition| attempt(Operation::Renew, partition));
+        let claims = plan.claim.into_iter().chain(plan.steal);
+        renewals
+            .chain(claims.map(|partition| attempt(Operation::Claim, partition)))
+            .collect()
+    }
+
+    pub(crate) fn releases(&self, partitions: &[PartitionId], records: &[Ownership]) -> Vec<Attempt> {
+        let partitions: BTreeSet<_> = partitions.iter().collect();
+        let is_ours = |record: &&Ownership| {
+            record.owner.as_ref() == Some(&self.owner) && partitions.contains(&record.partition)
+        };
+        let release = |record: &Ownership| Attempt {
+            operation: Operation::Release(record.partition.clone()),
+            claim: Claim::new(
+                record.partition.clone(),
+                None,
+                Expected::Version(record.version.clone()),
+            ),
+        };
+        records.iter().filter(is_ours).map(release).collect()
+    }
+
+    /// Says whether a partition was won that was not held before.
+    pub(crate) async fn attempt_all(
+        &mut self,
+        attempts: Vec<Attempt>,
+        deadline: Instant,
+        round: &mut Round,
+    ) -> bool {
+        let Self { calls, holdings, .. } = self;
+        let (mut has_won, mut unsent) = (false, 0_usize);
+        let mut attempted = pin!(calls.attempt_all(attempts, deadline));
+        while let Some(Attempted {
+            attempt: Attempt { operation, claim },
+            begun,
+            outcome,
+        }) = attempted.next().await
+        {
+            match (outcome, &operation) {
+                (None, _) => unsent += 1,
+                (Some(ClaimOutcome::Failed(error)), _) => round.failures.push(Failure { operation, error }),
+                (Some(ClaimOutcome::Won(_)), Operation::Renew(_)) => holdings.win(claim.partition, begun),
+                (Some(ClaimOutcome::Won(_)), Operation::Claim(_)) => {
+                    holdings.win(claim.partition, begun);
+                    has_won = true;
+                }
+                (Some(ClaimOutcome::Lost), Operation::Renew(_)) => {
+                    holdings.lose(&claim.partition, LossReason::Taken);
+                }
+                _ => {}
+            }
+        }
+        if unsent > 0 {
+            let error = Error::new(
+                ErrorKind::Timeout,
+                format!("no time was left for {unsent} claims"),
+            );
+            round.failures.push(Failure {
+                operation: Operation::Round,
+                error,
+            });
+        }
+        has_won
+    }
+}
