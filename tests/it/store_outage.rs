@@ -66,7 +66,7 @@ async fn reading_goes_on_while_the_store_is_down_and_all_recovers() {
         until(|| Counts::get(&counts.handled) >= 80).await;
         until(|| Counts::get(&counts.failed_checkpoints) >= 40).await;
 
-        world.azurite.restart().await;
+        world.azurite.restart_on_same_port().await;
         let recovered = Counts::get(&counts.checkpoints) + 40;
         world.publish(40);
         until(|| Counts::get(&counts.checkpoints) >= recovered).await;

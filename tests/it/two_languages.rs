@@ -1,7 +1,6 @@
 //! One consumer group with an instance of ours and one on the official Python SDK, on the same blobs (contract §9).
 
-use eventhubs_test_harness::python;
-use eventhubs_tests::{Consumer, PATIENCE, World, distinct, within};
+use eventhubs_tests::{Consumer, PATIENCE, World, distinct, interpreter, within};
 
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 const CONSUMER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/consumer.py");
@@ -13,7 +12,7 @@ fn ours(world: &World) -> Consumer {
 }
 
 fn theirs(world: &World) -> Consumer {
-    Consumer::start(world.consumer(python(), NEVER, 1).arg(CONSUMER))
+    Consumer::start(world.consumer(interpreter(), NEVER, 1).arg(CONSUMER))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use limit::within;
 pub use process::{Consumer, Said, distinct};
-pub use python::run_python;
+pub use python::{interpreter, run_python};
 pub use world::{HUB, World};
 
 /// The longest that an end-to-end test may take.

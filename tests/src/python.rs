@@ -60,7 +60,10 @@ fn contents(file: &mut File) -> io::Result<String> {
 }
 
 /// The interpreter of the virtual environment in cargo's target folder, which this program was built into.
-fn interpreter() -> PathBuf {
+///
+/// # Panics
+/// If it is not installed.
+pub fn interpreter() -> PathBuf {
     let program = env::current_exe().expect("the path of this program");
     let places = program.ancestors().map(|folder| folder.join("python/bin/python"));
     places

@@ -37,15 +37,17 @@ impl World {
     /// # Panics
     /// If one of them does not start.
     pub async fn persistent(partitions: usize) -> Self {
-        Self::on(Azurite::start_persistent().await, partitions).await
+        Self::on(Azurite::builder().persistent().start().await, partitions).await
     }
 
     async fn on(azurite: Azurite, partitions: usize) -> Self {
         let emulator = Emulator::builder().event_hub(HUB, partitions).start().await.expect("the emulator starts");
-        let container = azurite.create_container().await;
+        let container = Azurite::unused_container();
         // The Python SDK keeps the port of an emulator in the name of its namespace (contract §1.2); so do ours beside it.
         let namespace = Namespace::new(emulator.address().to_string()).expect("an address is a name");
-        Self { emulator, azurite, container, namespace }
+        let world = Self { emulator, azurite, container, namespace };
+        world.store().create_container_if_absent().await.expect("the storage takes a container");
+        world
     }
 
     /// Publishes so many events, spread over the partitions.
