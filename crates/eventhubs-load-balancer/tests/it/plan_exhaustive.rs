@@ -13,16 +13,20 @@ const PARTITIONS: usize = 5;
 const STRATEGIES: [Strategy; 2] = [Strategy::Balanced, Strategy::Greedy];
 
 /// All assignments: each partition is free or held by one of the owners.
-fn assignments() -> impl Iterator<Item = Vec<Option<usize>>> {
-    (1..=PARTITIONS).flat_map(|partitions| {
-        let holders = OWNERS + 1;
-        (0..holders.pow(u32::try_from(partitions).unwrap())).map(move |number| {
-            let digit = |place| number / holders.pow(place) % holders;
-            (0..u32::try_from(partitions).unwrap())
-                .map(|place| digit(place).checked_sub(1))
-                .collect()
-        })
-    })
+fn assignments() -> Vec<Vec<Option<usize>>> {
+    let holders = || std::iter::once(None).chain((0..OWNERS).map(Some));
+    let mut all = Vec::new();
+    let mut longest = vec![Vec::new()];
+    for _ in 0..PARTITIONS {
+        let longer = |shorter: &Vec<_>| {
+            holders()
+                .map(|holder| [&shorter[..], &[holder]].concat())
+                .collect::<Vec<_>>()
+        };
+        longest = longest.iter().flat_map(longer).collect();
+        all.extend(longest.iter().cloned());
+    }
+    all
 }
 
 fn plan_of(view: &View, strategy: Strategy) -> Plan {
