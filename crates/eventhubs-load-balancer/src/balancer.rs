@@ -106,10 +106,7 @@ impl Balancer {
             let deadline = self.deadline(now);
             match self.calls.list(deadline).await {
                 Ok(listing) => self.act(partitions, listing, deadline, &mut round).await,
-                Err(error) => round.failures.push(Failure {
-                    operation: Operation::ListOwnership,
-                    error,
-                }),
+                Err(error) => round.fail(Operation::ListOwnership, error),
             }
             self.holdings.lapse(Instant::now());
         }
@@ -151,10 +148,7 @@ impl Balancer {
                 let releases = self.releases(partitions, &listing.list.records);
                 self.attempt_all(releases, deadline, &mut round).await;
             }
-            Err(error) => round.failures.push(Failure {
-                operation: Operation::ListOwnership,
-                error,
-            }),
+            Err(error) => round.fail(Operation::ListOwnership, error),
         }
         round.failures
     }

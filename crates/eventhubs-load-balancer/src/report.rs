@@ -20,6 +20,12 @@ pub struct Round {
     pub rejected: Vec<RejectedRecord>,
 }
 
+impl Round {
+    pub(crate) fn fail(&mut self, operation: Operation, error: Error) {
+        self.failures.push(Failure { operation, error });
+    }
+}
+
 /// Why a partition is no longer owned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

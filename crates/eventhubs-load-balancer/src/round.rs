@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::calls::{Attempt, Attempted, Listing};
-use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, Strategy, View, plan};
+use crate::{Balancer, LossReason, Operation, Plan, Round, Strategy, View, plan};
 
 /// The steps of a round.
 impl Balancer {
@@ -120,14 +120,15 @@ impl Balancer {
         let (mut has_won, mut unsent) = (false, 0_usize);
         let mut attempted = pin!(calls.attempt_all(attempts, deadline));
         while let Some(Attempted {
-            attempt: Attempt { operation, claim },
+            attempt,
             begun,
             outcome,
         }) = attempted.next().await
         {
+            let Attempt { operation, claim } = attempt;
             match (outcome, &operation) {
                 (None, _) => unsent += 1,
-                (Some(ClaimOutcome::Failed(error)), _) => round.failures.push(Failure { operation, error }),
+                (Some(ClaimOutcome::Failed(error)), _) => round.fail(operation, error),
                 (Some(ClaimOutcome::Won(_)), Operation::Renew(_)) => holdings.win(claim.partition, begun),
                 (Some(ClaimOutcome::Won(_)), Operation::Claim(_)) => {
                     holdings.win(claim.partition, begun);
@@ -140,14 +141,8 @@ impl Balancer {
             }
         }
         if unsent > 0 {
-            let error = Error::new(
-                ErrorKind::Timeout,
-                format!("no time was left for {unsent} claims"),
-            );
-            round.failures.push(Failure {
-                operation: Operation::Round,
-                error,
-            });
+            let context = format!("no time was left for {unsent} claims");
+            round.fail(Operation::Round, Error::new(ErrorKind::Timeout, context));
         }
         has_won
     }

@@ -1,0 +1,162 @@
+//! Every assignment of up to five partitions to up to four owners, seen by each of them.
+
+use std::collections::BTreeSet;
+
+use eventhubs_load_balancer::{Plan, Strategy, View, plan};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use crate::setup::view_of;
+
+const OWNERS: usize = 4;
+const PARTITIONS: usize = 5;
+const STRATEGIES: [Strategy; 2] = [Strategy::Balanced, Strategy::Greedy];
+
+/// All assignments: each partition is free or held by one of the owners.
+fn assignments() -> impl Iterator<Item = Vec<Option<usize>>> {
+    (1..=PARTITIONS).flat_map(|partitions| {
+        let holders = OWNERS + 1;
+        (0..holders.pow(u32::try_from(partitions).unwrap())).map(move |number| {
+            let digit = |place| number / holders.pow(place) % holders;
+            (0..u32::try_from(partitions).unwrap())
+                .map(|place| digit(place).checked_sub(1))
+                .collect()
+        })
+    })
+}
+
+fn plan_of(view: &View, strategy: Strategy) -> Plan {
+    plan(view, strategy, &mut StdRng::seed_from_u64(1))
+}
+
+fn loads(assignment: &[Option<usize>]) -> Vec<usize> {
+    let load = |owner| assignment.iter().filter(|holder| **holder == Some(owner)).count();
+    (0..OWNERS).map(load).collect()
+}
+
+/// Asserts all that must be true of any plan, whoever makes it.
+fn check(view: &View, strategy: Strategy, plan: &Plan) {
+    let loads: Vec<usize> = view.others.values().map(BTreeSet::len).collect();
+    let total = view.mine.len() + view.free.len() + loads.iter().sum::<usize>();
+    let owners = loads.len() + 1;
+    let gain = plan.claim.len() + plan.steal.len();
+
+    assert!(plan.renew.iter().eq(&view.mine), "renews all that is mine");
+    assert!(
+        plan.claim.iter().all(|partition| view.free.contains(partition)),
+        "claims what is free"
+    );
+    let gained: BTreeSet<_> = plan.claim.iter().chain(&plan.steal).collect();
+    assert_eq!(gained.len(), gain, "takes nothing twice");
+    assert!(
+        gained.is_disjoint(&view.mine.iter().collect()),
+        "never takes what is mine"
+    );
+    assert!(
+        gain == 0 || view.mine.len() + gain <= total.div_ceil(owners),
+        "never takes more than the ceiling"
+    );
+    assert!(strategy == Strategy::Greedy || gain <= 1, "balanced takes one");
+    assert!(
+        plan.steal.is_empty() || gain == plan.steal.len() || plan.claim.len() == view.free.len(),
+        "free first"
+    );
+
+    let stolen = |held: &BTreeSet<_>| {
+        plan.steal
+            .iter()
+            .filter(|partition| held.contains(*partition))
+            .count()
+    };
+    for held in view.others.values() {
+        assert!(stolen(held) <= 1, "at most one of each owner");
+        assert!(
+            stolen(held) == 0 || held.len() > total / owners,
+            "never below the floor"
+        );
+    }
+    assert_eq!(
+        view.others.values().map(stolen).sum::<usize>(),
+        plan.steal.len(),
+        "steals from others"
+    );
+
+    let square = |n: usize| n * n;
+    let others = |after: usize| {
+        view.others
+            .values()
+            .map(|held| square(held.len() - after * stolen(held)))
+            .sum::<usize>()
+    };
+    let before = square(view.mine.len() + plan.claim.len()) + others(0);
+    let after = square(view.mine.len() + gain) + others(1);
+    assert!(
+        plan.steal.is_empty() || after < before,
+        "each steal lowers the sum of the squares"
+    );
+}
+
+#[test]
+fn a_plan_takes_only_what_it_may() {
+    let mut seen = 0;
+    for assignment in assignments() {
+        for me in 0..OWNERS {
+            for strategy in STRATEGIES {
+                let view = view_of(&assignment, me);
+                check(&view, strategy, &plan_of(&view, strategy));
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 2 * 4 * (5 + 25 + 125 + 625 + 3125));
+}
+
+#[test]
+fn all_who_own_something_are_settled_exactly_where_the_shares_are_fair() {
+    for assignment in assignments() {
+        let loads = loads(&assignment);
+        let active = || (0..OWNERS).filter(|owner| loads[*owner] > 0);
+        let (most, least) = (
+            active().map(|owner| loads[owner]).max(),
+            active().map(|owner| loads[owner]).min(),
+        );
+        let is_fair = !assignment.contains(&None) && most.unwrap_or(0) - least.unwrap_or(0) <= 1;
+        for strategy in STRATEGIES {
+            let mut settled =
+                active().map(|owner| plan_of(&view_of(&assignment, owner), strategy).is_settled());
+            if most.is_some() {
+                assert_eq!(settled.all(|is_settled| is_settled), is_fair, "{assignment:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_is_settled_exactly_where_nobody_has_two() {
+    for assignment in assignments() {
+        let loads = loads(&assignment);
+        let is_full = !assignment.contains(&None) && loads.iter().all(|load| *load <= 1);
+        for newcomer in (0..OWNERS).filter(|owner| loads[*owner] == 0) {
+            let view = view_of(&assignment, newcomer);
+            for strategy in STRATEGIES {
+                assert_eq!(plan_of(&view, strategy).is_settled(), is_full, "{assignment:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn greedy_claims_at_once_all_free_partitions_of_its_floor() {
+    for assignment in assignments() {
+        for me in 0..OWNERS {
+            let view = view_of(&assignment, me);
+            let floor = assignment.len() / (view.others.len() + 1);
+            let missing = floor.saturating_sub(view.mine.len());
+            let claimed = plan_of(&view, Strategy::Greedy).claim.len();
+            assert!(
+                claimed >= missing.min(view.free.len()),
+                "{assignment:?} seen by {me}"
+            );
+        }
+    }
+}
