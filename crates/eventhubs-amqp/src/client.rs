@@ -1,0 +1,271 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use eventhubs_types::{
+    ConsumerGroup, EventHubName, Namespace, Offset, PartitionId, SequenceNumber, StartingPosition, Value,
+};
+use futures::FutureExt;
+
+use crate::attempts::{Failures, retrying};
+use crate::connection::{Settings, SharedConnection};
+use crate::credential::Credential;
+use crate::link::{LinkOptions, attach};
+use crate::source::PlainSource;
+use crate::transport::Transport;
+use crate::{ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy, ambient, management};
+
+/// What the service says about an event hub (contract §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventHubProperties {
+    /// The event hub.
+    pub name: EventHubName,
+    /// When it was created, if the service says so.
+    pub created_at: Option<SystemTime>,
+    /// Its partitions.
+    pub partition_ids: Vec<PartitionId>,
+}
+
+/// What the service says about a partition (contract §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionProperties {
+    /// The event hub.
+    pub event_hub: EventHubName,
+    /// The partition.
+    pub id: PartitionId,
+    /// The sequence number of the oldest event kept.
+    pub beginning_sequence_number: SequenceNumber,
+    /// The sequence number of the newest event; -1 if there never was one.
+    pub last_enqueued_sequence_number: SequenceNumber,
+    /// The offset of the newest event; `-1` if there never was one.
+    pub last_enqueued_offset: Offset,
+    /// When the newest event was enqueued; `None` if there never was one.
+    pub last_enqueued_time: Option<SystemTime>,
+    /// Whether no event is kept.
+    pub is_empty: bool,
+}
+
+/// Reads one event hub. Clones share one connection, which is opened when first needed and again after it is lost.
+#[derive(Clone)]
+pub struct EventHubClient(Arc<Inner>);
+
+struct Inner {
+    namespace: Namespace,
+    event_hub: EventHubName,
+    /// `sb://<host>/<hub>`: what tokens are for, or begin with (contract §3.4).
+    audience: String,
+    credential: Credential,
+    identifier: String,
+    retry: RetryPolicy,
+    connection: SharedConnection,
+}
+
+/// Options of an [`EventHubClient`]; made by [`EventHubClient::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct EventHubClientBuilder {
+    connection_string: ConnectionString,
+    event_hub: Option<EventHubName>,
+    retry: RetryPolicy,
+    identifier: Option<String>,
+}
+
+impl EventHubClient {
+    /// Starts to build a client.
+    pub fn builder(connection_string: ConnectionString) -> EventHubClientBuilder {
+        EventHubClientBuilder {
+            connection_string,
+            event_hub: None,
+            retry: RetryPolicy::default(),
+            identifier: None,
+        }
+    }
+
+    /// The host name of the namespace, without a port.
+    pub fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    /// The event hub.
+    pub fn event_hub(&self) -> &EventHubName {
+        &self.0.event_hub
+    }
+
+    /// Asks the service about the event hub.
+    ///
+    /// # Errors
+    /// When the service refuses or cannot be reached within the retry policy.
+    ///
+    /// # Cancel safety
+    /// Safe to drop; asking again starts anew.
+    pub async fn event_hub_properties(&self) -> Result<EventHubProperties> {
+        management::event_hub_properties(&self.read(None).await?)
+    }
+
+    /// Asks the service about one partition.
+    ///
+    /// # Errors
+    /// When the service refuses or cannot be reached within the retry policy.
+    ///
+    /// # Cancel safety
+    /// Safe to drop; asking again starts anew.
+    pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
+        management::partition_properties(&self.read(Some(partition)).await?)
+    }
+
+    /// Asks `$management`, within the retry policy.
+    async fn read(&self, partition: Option<&PartitionId>) -> Result<Value> {
+        let (client, partition) = (self.clone(), partition.cloned());
+        let attempt = move |fresh| {
+            let (client, partition) = (client.clone(), partition.clone());
+            async move { client.read_once(partition.as_ref(), fresh).await }.boxed()
+        };
+        retrying(&self.0.retry, &mut Failures::default(), None, attempt).await
+    }
+
+    async fn read_once(&self, partition: Option<&PartitionId>, fresh: bool) -> Result<Value> {
+        let Inner {
+            event_hub,
+            audience,
+            credential,
+            connection,
+            ..
+        } = &*self.0;
+        let connection = connection.get().await?;
+        connection.authorize(audience, fresh).await?;
+        let token = credential.token(audience, ambient::now());
+        connection
+            .manage(management::read(event_hub, partition, &token))
+            .await
+            .map_err(|error| {
+                let partition = partition
+                    .map(|id| format!(", partition {id}"))
+                    .unwrap_or_default();
+                error.with_context(format!(
+                    "reading the properties of event hub {event_hub}{partition}"
+                ))
+            })
+    }
+
+    /// Attaches to a partition: one try, with a fresh token if asked.
+    pub(crate) async fn attach_once(
+        &self,
+        options: &LinkOptions,
+        position: &StartingPosition,
+        fresh: bool,
+    ) -> Result<PlainSource> {
+        let connection = self.0.connection.get().await?;
+        connection
+            .authorize(
+                &format!("{}/consumergroups/{}", self.0.audience, options.group),
+                fresh,
+            )
+            .await?;
+        attach(&connection, options, position).await
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.0.retry
+    }
+
+    pub(crate) fn identifier(&self) -> &str {
+        &self.0.identifier
+    }
+
+    /// Starts to build a receiver for one partition.
+    pub fn partition_receiver(
+        &self,
+        group: ConsumerGroup,
+        partition: PartitionId,
+    ) -> PartitionReceiverBuilder {
+        PartitionReceiverBuilder::new(self.clone(), group, partition)
+    }
+
+    /// Closes the shared connection. Receivers and later calls get [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancel safety
+    /// Safe to drop: the client is closed at the first poll; only waiting for the peer is cut short.
+    pub async fn close(&self) {
+        self.0.connection.close().await;
+    }
+}
+
+impl fmt::Debug for EventHubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventHubClient")
+            .field("namespace", self.namespace())
+            .field("event_hub", self.event_hub())
+            .finish_non_exhaustive()
+    }
+}
+
+impl EventHubClientBuilder {
+    /// The event hub to read, if the connection string has no `EntityPath`.
+    pub fn event_hub(mut self, event_hub: EventHubName) -> Self {
+        self.event_hub = Some(event_hub);
+        self
+    }
+
+    /// How failures are retried.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Names this client in the service's own texts, at most 64 bytes; default: a random one.
+    pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
+        self.identifier = Some(identifier.into());
+        self
+    }
+
+    /// Makes the client. Does no I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs from the `EntityPath` of the
+    /// connection string, or when the identifier is too long.
+    pub fn build(self) -> Result<EventHubClient> {
+        let event_hub = match (self.event_hub, self.connection_string.event_hub()) {
+            (None, None) => return Err(Error::invalid("event hub: neither given nor in EntityPath")),
+            (Some(given), Some(path)) if !given.as_str().eq_ignore_ascii_case(path.as_str()) => {
+                return Err(Error::invalid(
+                    "event hub: differs from the EntityPath of the connection string",
+                ));
+            }
+            (Some(given), _) => given,
+            (None, Some(path)) => path.clone(),
+        };
+        let identifier = self
+            .identifier
+            .unwrap_or_else(|| format!("eventhubs-{}", ambient::suffix()));
+        check_identifier(&identifier)?;
+        let endpoint = self.connection_string.endpoint();
+        let credential = self.connection_string.credential().clone();
+        let settings = Settings {
+            transport: Transport::new(endpoint.clone()),
+            credential: credential.clone(),
+            identifier: identifier.clone(),
+            limit: self.retry.timeout(),
+        };
+        Ok(EventHubClient(Arc::new(Inner {
+            namespace: self.connection_string.namespace().clone(),
+            audience: format!("sb://{}/{event_hub}", endpoint.authority(!endpoint.tls)),
+            event_hub,
+            credential,
+            identifier,
+            retry: self.retry,
+            connection: SharedConnection::new(settings),
+        })))
+    }
+}
+
+/// The service takes names of at most 64 characters (contract §5.1).
+pub(crate) fn check_identifier(identifier: &str) -> Result<()> {
+    match identifier.len() {
+        1..=64 if !identifier.contains(char::is_control) => Ok(()),
+        _ => Err(Error::invalid(
+            "identifier: must have 1 to 64 bytes and no control characters",
+        )),
+    }
+}

@@ -1,0 +1,449 @@
+use std::fmt;
+use std::str::FromStr;
+
+use eventhubs_types::{EventHubName, Namespace};
+
+use crate::credential::Credential;
+use crate::transport::Endpoint;
+use crate::{Error, Result};
+
+const TLS_PORT: u16 = 5671;
+const EMULATOR_PORT: u16 = 5672;
+
+/// Where a namespace is and how to prove that we may read it.
+///
+/// Rules of contract §1.1: keys in any case, white space around keys and values ignored, empty parts and unknown keys
+/// ignored; empty values, a key given twice and both a key and a signature are errors. An error names the key, never a
+/// value. `Debug` and `Display` show the endpoint and the event hub only.
+///
+/// ```
+/// let text = "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=Listen;SharedAccessKey=c2VjcmV0;EntityPath=orders";
+/// let parsed: eventhubs_amqp::ConnectionString = text.parse()?;
+/// assert_eq!(parsed.namespace().as_str(), "contoso.servicebus.windows.net");
+/// assert_eq!(parsed.to_string(), "Endpoint=sb://contoso.servicebus.windows.net/;EntityPath=orders");
+/// # Ok::<(), eventhubs_amqp::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ConnectionString {
+    namespace: Namespace,
+    endpoint: Endpoint,
+    event_hub: Option<EventHubName>,
+    credential: Credential,
+}
+
+impl ConnectionString {
+    /// Reads a connection string as the Azure portal and the emulator print it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), naming the key that is missing or wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        let parts = Parts::split(text)?;
+        let emulator = parts.emulator()?;
+        let (host, port) = host_and_port(required(parts.endpoint, "Endpoint")?)?;
+        let port = port.unwrap_or(if emulator { EMULATOR_PORT } else { TLS_PORT });
+        let namespace = Namespace::new(host).map_err(|e| wrong("Endpoint", e))?;
+        let event_hub = parts
+            .entity_path
+            .map(EventHubName::new)
+            .transpose()
+            .map_err(|e| wrong("EntityPath", e))?;
+        Ok(Self {
+            endpoint: Endpoint {
+                host: namespace.clone(),
+                port,
+                tls: !emulator,
+            },
+            namespace,
+            event_hub,
+            credential: parts.credential()?,
+        })
+    }
+
+    /// The host name of the namespace, without a port.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The event hub, if the connection string has an `EntityPath`.
+    pub fn event_hub(&self) -> Option<&EventHubName> {
+        self.event_hub.as_ref()
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+}
+
+/// The values by key, before they are understood.
+#[derive(Default)]
+struct Parts<'a> {
+    endpoint: Option<&'a str>,
+    entity_path: Option<&'a str>,
+    key_name: Option<&'a str>,
+    key: Option<&'a str>,
+    signature: Option<&'a str>,
+    emulator: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn split(text: &'a str) -> Result<Self> {
+        let mut parts = Self::default();
+        for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            let (key, value) = part.split_once('=').ok_or_else(|| invalid("a part has no '='"))?;
+            parts.set(key.trim(), value.trim())?;
+        }
+        Ok(parts)
+    }
+
+    fn set(&mut self, key: &str, value: &'a str) -> Result<()> {
+        let (name, slot) = match key.to_ascii_lowercase().as_str() {
+            "endpoint" => ("Endpoint", &mut self.endpoint),
+            "entitypath" => ("EntityPath", &mut self.entity_path),
+            "sharedaccesskeyname" => ("SharedAccessKeyName", &mut self.key_name),
+            "sharedaccesskey" => ("SharedAccessKey", &mut self.key),
+            "sharedaccesssignature" => ("SharedAccessSignature", &mut self.signature),
+            "usedevelopmentemulator" => ("UseDevelopmentEmulator", &mut self.emulator),
+            _ => return Ok(()),
+        };
+        if value.is_empty() {
+            return Err(wrong(name, "is empty"));
+        }
+        if slot.replace(value).is_some() {
+            return Err(wrong(name, "is given twice"));
+        }
+        Ok(())
+    }
+
+    fn emulator(&self) -> Result<bool> {
+        match self.emulator {
+            None => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
+            Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
+            Some(_) => Err(wrong("UseDevelopmentEmulator", "is neither true nor false")),
+        }
+    }
+
+    fn credential(&self) -> Result<Credential> {
+        match (self.key_name, self.key, self.signature) {
+            (_, Some(_), Some(_)) => Err(invalid("give SharedAccessKey or SharedAccessSignature, not both")),
+            (None, Some(_), None) => Err(wrong("SharedAccessKeyName", "is missing beside SharedAccessKey")),
+            (Some(_), None, None) => Err(wrong("SharedAccessKey", "is missing beside SharedAccessKeyName")),
+            (None, None, None) => Err(invalid("SharedAccessKey or SharedAccessSignature is missing")),
+            (Some(name), Some(key), None) => Ok(Credential::shared_key(name, key)),
+            (_, None, Some(signature)) => Ok(Credential::signature(signature)),
+        }
+    }
+}
+
+fn invalid(reason: impl fmt::Display) -> Error {
+    Error::invalid(format!("connection string: {reason}"))
+}
+
+fn wrong(key: &str, reason: impl fmt::Display) -> Error {
+    invalid(format_args!("{key}: {reason}"))
+}
+
+fn required<'a>(value: Option<&'a str>, key: &str) -> Result<&'a str> {
+    value.ok_or_else(|| wrong(key, "is missing"))
+}
+
+/// Splits an endpoint URL; the scheme is stripped and a path refused (contract §1.5).
+fn host_and_port(endpoint: &str) -> Result<(&str, Option<u16>)> {
+    let authority = match endpoint.split_once("://") {
+        None => endpoint,
+        Some((scheme, rest))
+            if ["sb", "amqps", "https"]
+                .iter()
+                .any(|s| s.eq_ignore_ascii_case(scheme)) =>
+        {
+            rest
+        }
+        Some(_) => return Err(wrong("Endpoint", "has a scheme that is not sb, amqps or https")),
+    };
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => (address, rest.strip_prefix(':')),
+        None => authority
+            .split_once(':')
+            .map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    if host.contains(['/', '?', '#', '@', ' ']) {
+        return Err(wrong("Endpoint", "is not a host name with an optional port"));
+    }
+    let port = port
+        .map(|port| port.parse().map_err(|_| wrong("Endpoint", "has a bad port")))
+        .transpose()?;
+    Ok((host, port))
+}
+
+impl FromStr for ConnectionString {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for ConnectionString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = if self.endpoint.tls {
+            TLS_PORT
+        } else {
+            EMULATOR_PORT
+        };
+        let host = self.endpoint.authority(self.endpoint.port != default);
+        write!(f, "Endpoint=sb://{host}/")?;
+        match &self.event_hub {
+            Some(hub) => write!(f, ";EntityPath={hub}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectionString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionString({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const K: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG=";
+    const NS: &str = "Endpoint=sb://ns.servicebus.windows.net/";
+
+    fn parse(text: &str) -> Result<ConnectionString> {
+        ConnectionString::parse(&text.replace("{K}", K).replace("{NS}", NS))
+    }
+
+    /// Contract §13.1: the rows that are good by our rules, with what they render as.
+    #[test]
+    fn good_strings_are_read() {
+        let plain = "Endpoint=sb://ns.servicebus.windows.net/";
+        let hub1 = "Endpoint=sb://ns.servicebus.windows.net/;EntityPath=hub1";
+        for (row, text, shown, tls, port) in [
+            (
+                "CS01",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K}",
+                plain,
+                true,
+                5671,
+            ),
+            (
+                "CS02",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K};EntityPath=hub1",
+                hub1,
+                true,
+                5671,
+            ),
+            (
+                "CS03",
+                "Endpoint=sb://NS.servicebus.windows.net;SharedAccessKeyName=Root;SharedAccessKey={K};EntityPath=Hub1;",
+                "Endpoint=sb://NS.servicebus.windows.net/;EntityPath=Hub1",
+                true,
+                5671,
+            ),
+            (
+                "CS04",
+                "endpoint=sb://ns.servicebus.windows.net/;sharedaccesskeyname=Root;sharedaccesskey={K};entitypath=hub1",
+                hub1,
+                true,
+                5671,
+            ),
+            (
+                "CS05",
+                "  Endpoint = sb://ns.servicebus.windows.net/ ; SharedAccessKeyName = Root ; SharedAccessKey = {K} ; EntityPath = hub1 ",
+                hub1,
+                true,
+                5671,
+            ),
+            (
+                "CS06",
+                "Endpoint=ns.servicebus.windows.net;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                plain,
+                true,
+                5671,
+            ),
+            (
+                "CS07",
+                "Endpoint=https://ns.servicebus.windows.net:443/;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint=sb://ns.servicebus.windows.net:443/",
+                true,
+                443,
+            ),
+            (
+                "CS08",
+                "Endpoint=sb://localhost;SharedAccessKeyName=R;SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;",
+                "Endpoint=sb://localhost/",
+                false,
+                5672,
+            ),
+            (
+                "CS09",
+                "Endpoint=sb://localhost:6065;SharedAccessKeyName=R;SharedAccessKey=S;UseDevelopmentEmulator=true;EntityPath=eh1",
+                "Endpoint=sb://localhost:6065/;EntityPath=eh1",
+                false,
+                6065,
+            ),
+            (
+                "CS10",
+                "Endpoint=sb://localhost:6065;SharedAccessKeyName=R;SharedAccessKey=S;UseDevelopmentEmulator=True;EntityPath=eh1",
+                "Endpoint=sb://localhost:6065/;EntityPath=eh1",
+                false,
+                6065,
+            ),
+            (
+                "CS11",
+                "Endpoint=sb://[::1]:6065;SharedAccessKeyName=R;SharedAccessKey=S;UseDevelopmentEmulator=true",
+                "Endpoint=sb://[::1]:6065/",
+                false,
+                6065,
+            ),
+            (
+                "CS12",
+                "{NS};SharedAccessSignature=SharedAccessSignature sr=sb%3A%2F%2Fns&sig=abc%3D&se=1700003600&skn=Root;EntityPath=hub1",
+                hub1,
+                true,
+                5671,
+            ),
+            (
+                "CS23",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K};Foo=bar",
+                plain,
+                true,
+                5671,
+            ),
+            (
+                "CS24",
+                "{NS};;SharedAccessKeyName=Root;;SharedAccessKey={K}",
+                plain,
+                true,
+                5671,
+            ),
+        ] {
+            let parsed = parse(text).unwrap_or_else(|e| panic!("{row}: {e}"));
+            assert_eq!(parsed.to_string(), shown, "{row}");
+            assert_eq!((parsed.endpoint.tls, parsed.endpoint.port), (tls, port), "{row}");
+        }
+    }
+
+    /// Contract §13.1: the rows that are bad by our rules; the text names the key and holds no value.
+    #[test]
+    fn bad_strings_are_refused_by_the_name_of_the_key() {
+        for (row, text, key) in [
+            (
+                "CS13",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K};SharedAccessSignature={K}",
+                "not both",
+            ),
+            (
+                "CS14",
+                "{NS}",
+                "SharedAccessKey or SharedAccessSignature is missing",
+            ),
+            (
+                "CS15",
+                "SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: is missing",
+            ),
+            (
+                "CS16",
+                "Endpoint=;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: is empty",
+            ),
+            (
+                "CS17",
+                "Endpoint=sb://;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: namespace is empty",
+            ),
+            (
+                "CS18",
+                "{NS};SharedAccessKeyName=Root",
+                "SharedAccessKey: is missing",
+            ),
+            (
+                "CS19",
+                "{NS};SharedAccessKey={K}",
+                "SharedAccessKeyName: is missing",
+            ),
+            (
+                "CS20",
+                "{NS};SharedAccessKeyName=;SharedAccessKey={K}",
+                "SharedAccessKeyName: is empty",
+            ),
+            (
+                "CS21",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey=",
+                "SharedAccessKey: is empty",
+            ),
+            (
+                "CS22",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K};garbage",
+                "a part has no '='",
+            ),
+            (
+                "CS25",
+                "{NS};Endpoint=sb://b.example/;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: is given twice",
+            ),
+            ("CS26", "", "Endpoint: is missing"),
+            ("CS27", "   ", "Endpoint: is missing"),
+            ("CS28", "garbage", "a part has no '='"),
+            (
+                "CS29",
+                "HostName=ns.servicebus.windows.net;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: is missing",
+            ),
+            (
+                "CS30",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K};EntityPath=",
+                "EntityPath: is empty",
+            ),
+            (
+                "path",
+                "Endpoint=sb://ns.example/x;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: is not a host",
+            ),
+            (
+                "port",
+                "Endpoint=sb://ns.example:x;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: has a bad port",
+            ),
+            (
+                "scheme",
+                "Endpoint=amqp://ns.example;SharedAccessKeyName=Root;SharedAccessKey={K}",
+                "Endpoint: has a scheme",
+            ),
+            (
+                "hub",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K};EntityPath=a/b",
+                "EntityPath: event hub contains a slash",
+            ),
+            (
+                "emulator",
+                "{NS};SharedAccessKeyName=Root;SharedAccessKey={K};UseDevelopmentEmulator=1",
+                "UseDevelopmentEmulator: is",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument, "{row}");
+            assert!(shown.contains(key), "{row}: {shown}");
+            assert!(
+                !shown.contains("abcdefgh") && !shown.contains("Root") && !shown.contains("ns."),
+                "{row}: {shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let parsed = parse("{NS};SharedAccessKeyName=Root;SharedAccessKey={K}").unwrap();
+        assert!(!format!("{parsed} {parsed:?} {:?}", parsed.credential).contains("abcdefgh"));
+    }
+}
