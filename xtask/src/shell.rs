@@ -13,11 +13,11 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The folder of the workspace.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .skip(1)
-        .take(1)
-        .collect()
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask
+        .parent()
+        .expect("xtask is a folder of the workspace")
+        .to_owned()
 }
 
 /// Where cargo builds, as the user configured it.

@@ -33,7 +33,12 @@ pub(crate) fn check() -> Result<()> {
         .map(|(name, rule)| report(name, &rule(&workspace)))
         .sum();
     for lean in &workspace.lean {
-        println!("{} compiles {} packages", lean.name, lean.packages.len());
+        println!(
+            "{} compiles {} foreign packages, limit {}",
+            lean.name,
+            lean.packages.len(),
+            lean.limit
+        );
     }
     if breaches == 0 {
         Ok(())

@@ -2,9 +2,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use eventhubs_types::{ConsumerGroup, EventHubName, Namespace, Offset, PartitionId, SequenceNumber};
+use eventhubs_types::{
+    ConsumerGroup, EventHubName, Namespace, Offset, PartitionId, SequenceNumber, StartingPosition, Value,
+};
+use futures::FutureExt;
 
-use crate::{ConnectionString, Error, ErrorKind, PartitionReceiverBuilder, Result, RetryPolicy};
+use crate::attempts::{Failures, retrying};
+use crate::connection::{Settings, SharedConnection};
+use crate::credential::Credential;
+use crate::link::{LinkOptions, attach};
+use crate::source::PlainSource;
+use crate::transport::Transport;
+use crate::{ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy, ambient, management};
 
 /// What the service says about an event hub (contract §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +52,14 @@ pub struct PartitionProperties {
 pub struct EventHubClient(Arc<Inner>);
 
 struct Inner {
-    connection_string: ConnectionString,
+    namespace: Namespace,
     event_hub: EventHubName,
+    /// `sb://<host>/<hub>`: what tokens are for, or begin with (contract §3.4).
+    audience: String,
+    credential: Credential,
+    identifier: String,
+    retry: RetryPolicy,
+    connection: SharedConnection,
 }
 
 /// Options of an [`EventHubClient`]; made by [`EventHubClient::builder`].
@@ -70,7 +85,7 @@ impl EventHubClient {
 
     /// The host name of the namespace, without a port.
     pub fn namespace(&self) -> &Namespace {
-        self.0.connection_string.namespace()
+        &self.0.namespace
     }
 
     /// The event hub.
@@ -86,7 +101,7 @@ impl EventHubClient {
     /// # Cancel safety
     /// Safe to drop; asking again starts anew.
     pub async fn event_hub_properties(&self) -> Result<EventHubProperties> {
-        Err(Error::new(ErrorKind::Closed, "not built yet"))
+        management::event_hub_properties(&self.read(None).await?)
     }
 
     /// Asks the service about one partition.
@@ -96,8 +111,67 @@ impl EventHubClient {
     ///
     /// # Cancel safety
     /// Safe to drop; asking again starts anew.
-    pub async fn partition_properties(&self, _partition: &PartitionId) -> Result<PartitionProperties> {
-        Err(Error::new(ErrorKind::Closed, "not built yet"))
+    pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
+        management::partition_properties(&self.read(Some(partition)).await?)
+    }
+
+    /// Asks `$management`, within the retry policy.
+    async fn read(&self, partition: Option<&PartitionId>) -> Result<Value> {
+        let (client, partition) = (self.clone(), partition.cloned());
+        let attempt = move |fresh| {
+            let (client, partition) = (client.clone(), partition.clone());
+            async move { client.read_once(partition.as_ref(), fresh).await }.boxed()
+        };
+        retrying(&self.0.retry, &mut Failures::default(), None, attempt).await
+    }
+
+    async fn read_once(&self, partition: Option<&PartitionId>, fresh: bool) -> Result<Value> {
+        let Inner {
+            event_hub,
+            audience,
+            credential,
+            connection,
+            ..
+        } = &*self.0;
+        let connection = connection.get().await?;
+        connection.authorize(audience, fresh).await?;
+        let token = credential.token(audience, ambient::now());
+        connection
+            .manage(management::read(event_hub, partition, &token))
+            .await
+            .map_err(|error| {
+                let partition = partition
+                    .map(|id| format!(", partition {id}"))
+                    .unwrap_or_default();
+                error.with_context(format!(
+                    "reading the properties of event hub {event_hub}{partition}"
+                ))
+            })
+    }
+
+    /// Attaches to a partition: one try, with a fresh token if asked.
+    pub(crate) async fn attach_once(
+        &self,
+        options: &LinkOptions,
+        position: &StartingPosition,
+        fresh: bool,
+    ) -> Result<PlainSource> {
+        let connection = self.0.connection.get().await?;
+        connection
+            .authorize(
+                &format!("{}/consumergroups/{}", self.0.audience, options.group),
+                fresh,
+            )
+            .await?;
+        attach(&connection, options, position).await
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.0.retry
+    }
+
+    pub(crate) fn identifier(&self) -> &str {
+        &self.0.identifier
     }
 
     /// Starts to build a receiver for one partition.
@@ -109,11 +183,13 @@ impl EventHubClient {
         PartitionReceiverBuilder::new(self.clone(), group, partition)
     }
 
-    /// Closes the shared connection. Receivers and later calls get [`ErrorKind::Closed`].
+    /// Closes the shared connection. Receivers and later calls get [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Cancel safety
     /// Safe to drop: the client is closed at the first poll; only waiting for the peer is cut short.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.0.connection.close().await;
+    }
 }
 
 impl fmt::Debug for EventHubClient {
@@ -147,7 +223,7 @@ impl EventHubClientBuilder {
     /// Makes the client. Does no I/O.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when no event hub is given, when it differs from the `EntityPath` of the
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs from the `EntityPath` of the
     /// connection string, or when the identifier is too long.
     pub fn build(self) -> Result<EventHubClient> {
         let event_hub = match (self.event_hub, self.connection_string.event_hub()) {
@@ -160,9 +236,36 @@ impl EventHubClientBuilder {
             (Some(given), _) => given,
             (None, Some(path)) => path.clone(),
         };
+        let identifier = self
+            .identifier
+            .unwrap_or_else(|| format!("eventhubs-{}", ambient::suffix()));
+        check_identifier(&identifier)?;
+        let endpoint = self.connection_string.endpoint();
+        let credential = self.connection_string.credential().clone();
+        let settings = Settings {
+            transport: Transport::new(endpoint.clone()),
+            credential: credential.clone(),
+            identifier: identifier.clone(),
+            limit: self.retry.timeout(),
+        };
         Ok(EventHubClient(Arc::new(Inner {
-            connection_string: self.connection_string,
+            namespace: self.connection_string.namespace().clone(),
+            audience: format!("sb://{}/{event_hub}", endpoint.authority(!endpoint.tls)),
             event_hub,
+            credential,
+            identifier,
+            retry: self.retry,
+            connection: SharedConnection::new(settings),
         })))
+    }
+}
+
+/// The service takes names of at most 64 characters (contract §5.1).
+pub(crate) fn check_identifier(identifier: &str) -> Result<()> {
+    match identifier.len() {
+        1..=64 if !identifier.contains(char::is_control) => Ok(()),
+        _ => Err(Error::invalid(
+            "identifier: must have 1 to 64 bytes and no control characters",
+        )),
     }
 }

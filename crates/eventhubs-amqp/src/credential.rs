@@ -46,6 +46,11 @@ impl Credential {
         Self::Signature(signature.into())
     }
 
+    /// Whether a later token lives longer; a given signature is never made anew (contract §1.3).
+    pub(crate) fn is_renewable(&self) -> bool {
+        matches!(self, Self::SharedKey { .. })
+    }
+
     /// The AMQP type of the tokens (contract §1.4).
     pub(crate) fn token_type(&self) -> &'static str {
         "servicebus.windows.net:sastoken"

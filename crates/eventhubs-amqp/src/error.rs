@@ -2,6 +2,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::recovery::{self, Recovery};
+
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -24,6 +26,7 @@ struct Inner {
     condition: Option<String>,
     description: Option<String>,
     source: Option<Source>,
+    recovery: Recovery,
 }
 
 /// The kinds of error that a caller may want to treat differently (contract §10.4).
@@ -65,6 +68,11 @@ impl Error {
             condition: None,
             description: None,
             source: None,
+            recovery: if kind.is_transient() {
+                Recovery::Retry
+            } else {
+                Recovery::Final
+            },
         }))
     }
 
@@ -73,13 +81,43 @@ impl Error {
         Self::new(ErrorKind::InvalidArgument, context)
     }
 
+    /// What the service refused or ended, and why.
+    pub(crate) fn remote(
+        context: impl Into<Cow<'static, str>>,
+        condition: &str,
+        description: Option<&str>,
+    ) -> Self {
+        let (kind, recovery) = recovery::classify(condition, description.unwrap_or_default());
+        Self::new(kind, context)
+            .with_remote(Some(condition), description)
+            .with_recovery(recovery)
+    }
+
     /// Adds what the peer said, cut to a sane length and without control characters.
     #[must_use]
-    pub(crate) fn with_remote(mut self, condition: &str, description: Option<&str>) -> Self {
+    pub(crate) fn with_remote(mut self, condition: Option<&str>, description: Option<&str>) -> Self {
         let inner = Arc::make_mut(&mut self.0);
-        inner.condition = Some(printable(condition));
+        inner.condition = condition.map(printable);
         inner.description = description.map(printable);
         self
+    }
+
+    /// Replaces the context, when the caller knows better what was tried.
+    #[must_use]
+    pub(crate) fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.0).context = context.into();
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_recovery(mut self, recovery: Recovery) -> Self {
+        Arc::make_mut(&mut self.0).recovery = recovery;
+        self
+    }
+
+    /// What the receiver does about it.
+    pub(crate) fn recovery(&self) -> Recovery {
+        self.0.recovery
     }
 
     /// Adds the cause; its own text must hold no secret.
@@ -115,10 +153,13 @@ impl Error {
 
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Transport
-        )
+        self.kind().is_transient()
+    }
+}
+
+impl ErrorKind {
+    fn is_transient(self) -> bool {
+        matches!(self, Self::Busy | Self::Timeout | Self::Transport)
     }
 }
 
@@ -132,12 +173,10 @@ fn printable(text: &str) -> String {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind(), self.0.context)?;
-        if let Some(condition) = self.condition() {
-            write!(f, " ({condition}")?;
-            if let Some(description) = self.description() {
-                write!(f, ": {description}")?;
-            }
-            f.write_str(")")?;
+        match (self.condition(), self.description()) {
+            (Some(condition), Some(description)) => write!(f, " ({condition}: {description})")?,
+            (Some(only), None) | (None, Some(only)) => write!(f, " ({only})")?,
+            (None, None) => {}
         }
         Ok(())
     }
@@ -185,7 +224,7 @@ mod tests {
     use super::*;
 
     fn stolen(description: &str) -> Error {
-        Error::new(ErrorKind::OwnershipLost, "receiving").with_remote("amqp:link:stolen", Some(description))
+        Error::remote("receiving", "amqp:link:stolen", Some(description))
     }
 
     #[test]

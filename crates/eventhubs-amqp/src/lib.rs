@@ -18,17 +18,32 @@
 //! # }
 //! ```
 
+mod ambient;
+mod attempts;
+mod cbs;
 mod client;
+mod connection;
 mod connection_string;
 mod credential;
+mod decode;
+mod engine;
 mod error;
 mod event;
+mod filter;
 mod frame;
+mod link;
+mod management;
 mod receiver;
+mod recovery;
+mod request;
 mod retry;
 mod scan;
+mod source;
 mod stream;
+mod task;
 mod transport;
+mod value;
+mod wire_error;
 
 pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};
 pub use connection_string::ConnectionString;

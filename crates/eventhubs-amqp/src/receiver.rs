@@ -1,8 +1,25 @@
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::{Instant, timeout};
 
-use crate::{Error, ErrorKind, EventHubClient, LastEnqueuedEventProperties, ReceivedEvent, Result};
+use crate::attempts::{Failures, Next, retrying};
+use crate::client::check_identifier;
+use crate::decode::Received;
+use crate::filter::selector;
+use crate::link::LinkOptions;
+use crate::source::DeliverySource;
+use crate::task::Task;
+use crate::{
+    Error, ErrorKind, EventHubClient, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy,
+};
+
+/// A link that lived this long was healthy: what failed before no longer counts.
+const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Options of a [`PartitionReceiver`]; made by [`EventHubClient::partition_receiver`].
 #[derive(Debug, Clone)]
@@ -80,7 +97,83 @@ impl PartitionReceiverBuilder {
     /// # Cancel safety
     /// Safe to drop: a link that was attached meanwhile is detached.
     pub async fn open(self) -> Result<PartitionReceiver> {
-        Err(Error::new(ErrorKind::Closed, "not built yet"))
+        let identifier = self
+            .identifier
+            .unwrap_or_else(|| self.client.identifier().to_owned());
+        check_identifier(&identifier)?;
+        if !(1..=Self::MAX_PREFETCH).contains(&self.prefetch) {
+            return Err(Error::invalid(format!(
+                "prefetch: must be 1 to {}",
+                Self::MAX_PREFETCH
+            )));
+        }
+        selector(&self.position)?;
+        let position = match self.position {
+            StartingPosition::Latest => newest(&self.client, &self.partition).await?,
+            other => other,
+        };
+        let options = LinkOptions {
+            event_hub: self.client.event_hub().clone(),
+            group: self.group,
+            partition: self.partition,
+            owner_level: self.owner_level,
+            prefetch: self.prefetch,
+            track_last_enqueued: self.track,
+            identifier,
+        };
+        let retry = self.client.retry().clone();
+        PartitionReceiver::open(
+            Arc::new(ClientOpener {
+                client: self.client,
+                options,
+            }),
+            retry,
+            position,
+        )
+        .await
+    }
+}
+
+/// The position behind the newest event. It is looked up once, so that a receiver that loses its link before the first
+/// event does not skip what came meanwhile (contract §5.6).
+async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<StartingPosition> {
+    match client.partition_properties(partition).await {
+        Ok(properties) => Ok(StartingPosition::after_sequence_number(
+            properties.last_enqueued_sequence_number,
+        )),
+        // A token for the consumer group alone may read, but not ask: then the service decides what is newest.
+        Err(error) if error.kind() == ErrorKind::Unauthorized => Ok(StartingPosition::Latest),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes links for one receiver.
+trait Opener: Send + Sync {
+    /// One try, with a fresh token if asked.
+    fn open(
+        &self,
+        position: StartingPosition,
+        fresh: bool,
+    ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>>;
+}
+
+struct ClientOpener {
+    client: EventHubClient,
+    options: LinkOptions,
+}
+
+impl Opener for ClientOpener {
+    fn open(
+        &self,
+        position: StartingPosition,
+        fresh: bool,
+    ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>> {
+        let (client, options) = (self.client.clone(), self.options.clone());
+        async move {
+            let source = client.attach_once(&options, &position, fresh).await?;
+            Ok(Box::new(source) as Box<dyn DeliverySource>)
+        }
+        .boxed()
     }
 }
 
@@ -88,14 +181,56 @@ impl PartitionReceiverBuilder {
 ///
 /// Events come exactly once per receiver: after a loss it resumes behind the last event that it handed out
 /// (contract §5.6). Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
-#[derive(Debug)]
 pub struct PartitionReceiver {
+    opener: Arc<dyn Opener>,
+    retry: RetryPolicy,
+    state: State,
+    /// Where the next link starts: at first as asked, then behind the last event handed out.
+    position: StartingPosition,
+    failures: Failures,
     last_enqueued: Option<LastEnqueuedEventProperties>,
 }
 
+enum State {
+    Attached {
+        source: Box<dyn DeliverySource>,
+        since: Instant,
+    },
+    /// A new link is being made; the task goes on when a call is dropped.
+    Recovering(Task<Recovered>),
+    /// The caller was told; the next call starts to recover.
+    Reported(Error),
+    Final(Error),
+}
+
+type Recovered = (Failures, Result<Box<dyn DeliverySource>>);
+
 impl PartitionReceiver {
+    async fn open(opener: Arc<dyn Opener>, retry: RetryPolicy, position: StartingPosition) -> Result<Self> {
+        let (failures, opened) = recover(
+            Arc::clone(&opener),
+            retry.clone(),
+            position.clone(),
+            Failures::default(),
+            None,
+        )
+        .await;
+        let state = State::Attached {
+            source: opened?,
+            since: Instant::now(),
+        };
+        Ok(Self {
+            opener,
+            retry,
+            state,
+            position,
+            failures,
+            last_enqueued: None,
+        })
+    }
+
     /// Waits for at least one event and returns all that are there, at most `max`; an empty list only when `max_wait`
-    /// passed.
+    /// passed. A `max` of 0 counts as 1.
     ///
     /// # Errors
     /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver stays
@@ -106,10 +241,87 @@ impl PartitionReceiver {
     /// under way goes on.
     pub async fn receive_batch(
         &mut self,
-        _max: usize,
-        _max_wait: Option<Duration>,
+        max: usize,
+        max_wait: Option<Duration>,
     ) -> Result<Vec<ReceivedEvent>> {
-        Err(Error::new(ErrorKind::Closed, "not built yet"))
+        let receiving = self.receive(max.max(1));
+        match max_wait {
+            None => receiving.await,
+            Some(wait) => timeout(wait, receiving).await.unwrap_or_else(|_| Ok(Vec::new())),
+        }
+    }
+
+    async fn receive(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
+        loop {
+            match &mut self.state {
+                State::Attached { source, .. } => match source.receive(max).await {
+                    Ok(events) => return Ok(self.hand_out(events)),
+                    Err(error) => self.lost(error)?,
+                },
+                State::Recovering(recovery) => {
+                    let (failures, recovered) = recovery.await;
+                    self.failures = failures;
+                    self.state = match recovered {
+                        Ok(source) => State::Attached {
+                            source,
+                            since: Instant::now(),
+                        },
+                        Err(error) => return Err(self.report(error)),
+                    };
+                }
+                State::Reported(cause) => {
+                    let cause = cause.clone();
+                    self.state = self.recovering(cause);
+                }
+                State::Final(error) => return Err(error.clone()),
+            }
+        }
+    }
+
+    /// The link is gone: recovers from it, or returns the error if it is final or must be reported.
+    fn lost(&mut self, error: Error) -> Result<()> {
+        if matches!(&self.state, State::Attached { since, .. } if since.elapsed() >= HEALTHY) {
+            self.failures.reset();
+        }
+        if self.failures.note(&error, self.retry.retries()) != Next::Retry {
+            return Err(self.report(error));
+        }
+        self.state = self.recovering(error);
+        Ok(())
+    }
+
+    fn report(&mut self, error: Error) -> Error {
+        let worth_trying = error.is_transient();
+        self.state = if worth_trying {
+            State::Reported(error.clone())
+        } else {
+            State::Final(error.clone())
+        };
+        error
+    }
+
+    fn recovering(&self, cause: Error) -> State {
+        let (opener, retry) = (Arc::clone(&self.opener), self.retry.clone());
+        State::Recovering(Task::spawn(recover(
+            opener,
+            retry,
+            self.position.clone(),
+            self.failures,
+            Some(cause),
+        )))
+    }
+
+    /// Nothing may be awaited between taking events from the source and this.
+    fn hand_out(&mut self, received: Vec<Received>) -> Vec<ReceivedEvent> {
+        self.failures.reset();
+        if let Some((last, _)) = received.last() {
+            self.position = StartingPosition::after_offset(last.offset().clone());
+        }
+        let event = |(event, head): Received| {
+            self.last_enqueued = head.or(self.last_enqueued.take());
+            event
+        };
+        received.into_iter().map(event).collect()
     }
 
     /// The head of the partition as of the last event received.
@@ -117,14 +329,45 @@ impl PartitionReceiver {
         self.last_enqueued.clone()
     }
 
-    /// Detaches, and waits a bounded time for the peer to confirm.
+    /// Detaches, and waits a bounded time for the service to confirm.
     ///
     /// # Errors
-    /// When the peer did not confirm in time or answered with an error. The receiver is gone all the same.
+    /// When the service did not confirm in time or answered with an error. The receiver is gone all the same.
     ///
     /// # Cancel safety
     /// Safe to drop: detaching goes on in the background.
     pub async fn close(self) -> Result<()> {
-        Ok(())
+        match self.state {
+            State::Attached { source, .. } => source.close().await,
+            State::Recovering(_) | State::Reported(_) | State::Final(_) => Ok(()),
+        }
+    }
+}
+
+/// Attaches a new link, within the retry policy.
+async fn recover(
+    opener: Arc<dyn Opener>,
+    retry: RetryPolicy,
+    position: StartingPosition,
+    mut failures: Failures,
+    cause: Option<Error>,
+) -> Recovered {
+    let attempt = |fresh| opener.open(position.clone(), fresh);
+    let recovered = retrying(&retry, &mut failures, cause, attempt).await;
+    (failures, recovered)
+}
+
+impl fmt::Debug for PartitionReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Attached { .. } => "attached",
+            State::Recovering(_) => "recovering",
+            State::Reported(_) => "lost",
+            State::Final(_) => "ended",
+        };
+        f.debug_struct("PartitionReceiver")
+            .field("state", &state)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }

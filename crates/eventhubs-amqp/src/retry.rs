@@ -2,6 +2,11 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
+use crate::{Error, ErrorKind};
+
+/// The least wait when the service is busy.
+const BUSY_WAIT: Duration = Duration::from_secs(4);
+
 /// How often, and after which waits, a failed operation is tried again.
 ///
 /// The default is exponential back-off with full jitter: before retry `n` (from 0) the wait is drawn evenly from zero to
@@ -79,6 +84,16 @@ impl RetryPolicy {
         }
     }
 
+    /// The wait after an error: a service that asks to slow down gets at least four seconds (contract §5.4).
+    pub(crate) fn wait(&self, attempt: u32, error: &Error, rng: &mut impl Rng) -> Duration {
+        let least = if error.kind() == ErrorKind::Busy {
+            BUSY_WAIT
+        } else {
+            Duration::ZERO
+        };
+        self.delay(attempt, rng).max(least)
+    }
+
     pub(crate) fn retries(&self) -> u32 {
         self.max_retries
     }
@@ -126,6 +141,16 @@ mod tests {
                 "attempt {attempt}: {low}..{high}"
             );
         }
+    }
+
+    #[test]
+    fn a_busy_service_is_left_alone_for_four_seconds() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let policy = RetryPolicy::default();
+        let busy = Error::remote("attaching", "com.microsoft:server-busy", None);
+        assert!((0..100).all(|_| policy.wait(0, &busy, &mut rng) == BUSY_WAIT));
+        let forced = Error::remote("attaching", "amqp:link:detach-forced", None);
+        assert!((0..100).any(|_| policy.wait(0, &forced, &mut rng) < Duration::from_millis(400)));
     }
 
     #[test]

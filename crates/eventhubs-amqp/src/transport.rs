@@ -1,6 +1,33 @@
+//! The only place that opens sockets.
+
 use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use eventhubs_types::Namespace;
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls_platform_verifier::Verifier;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::{Error, ErrorKind, Result};
+
+/// How long one address of a host may take to answer before the next one is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection is silent before the system probes whether the peer still exists.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A byte stream to the broker.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 
 /// Where to dial, and whether TLS is spoken there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,4 +52,101 @@ impl Endpoint {
             host
         }
     }
+}
+
+/// Dials one endpoint. Clones share the TLS configuration, which is read from the system when first needed.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    endpoint: Endpoint,
+    tls: Arc<OnceLock<TlsConnector>>,
+}
+
+impl Transport {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            tls: Arc::default(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A connected stream, with TLS unless the endpoint is an emulator.
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Io>> {
+        let stream = self.dial().await.map_err(|e| self.failed("connecting", e))?;
+        if !self.endpoint.tls {
+            return Ok(Box::new(stream));
+        }
+        let host = self.endpoint.host.as_str().to_owned();
+        let name = ServerName::try_from(host)
+            .map_err(|e| Error::invalid("Endpoint: no host name").with_source(e))?;
+        let stream = self
+            .connector()?
+            .connect(name, stream)
+            .await
+            .map_err(|e| self.failed("TLS handshake", e))?;
+        Ok(Box::new(stream))
+    }
+
+    /// Tries the addresses of the host in turn.
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await? {
+            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return tuned(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+
+    fn connector(&self) -> Result<&TlsConnector> {
+        if self.tls.get().is_none() {
+            let config = tls_config().map_err(|e| {
+                Error::new(
+                    ErrorKind::Transport,
+                    "reading the trusted certificates of the system",
+                )
+                .with_source(e)
+            })?;
+            let _ = self.tls.set(TlsConnector::from(Arc::new(config)));
+        }
+        Ok(self.tls.get().expect("it was set above or by another task"))
+    }
+
+    fn failed(&self, what: &str, error: io::Error) -> Error {
+        let kind = if error.kind() == io::ErrorKind::TimedOut {
+            ErrorKind::Timeout
+        } else {
+            ErrorKind::Transport
+        };
+        Error::new(kind, format!("{what} to {}", self.endpoint.authority(true))).with_source(error)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transport").field(&self.endpoint).finish()
+    }
+}
+
+fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
+    Ok(stream)
+}
+
+/// Trusts what the system trusts; the provider is given here so that no default of the process is needed or changed.
+fn tls_config() -> std::result::Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier::new(Arc::clone(&provider))?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(config)
 }

@@ -5,7 +5,7 @@ use eventhubs_checkpoint_store::{
     CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, OwnershipList, Result,
 };
 use eventhubs_types::ConsumerScope;
-use futures::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Operation;

@@ -3,7 +3,7 @@ use std::pin::pin;
 
 use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList};
 use eventhubs_types::PartitionId;
-use futures::StreamExt as _;
+use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::calls::{Attempt, Attempted, Listing};

@@ -28,21 +28,18 @@ pub(crate) fn inherit(workspace: &Workspace) -> Vec<String> {
 pub(crate) fn circles(workspace: &Workspace) -> Vec<String> {
     let mut breaches = Vec::new();
     for (_, package, ours) in workspace.products() {
-        for (id, dev, _) in workspace
-            .products()
-            .filter(|(_, dev, _)| ours.versioned_dev.contains(&dev.name))
-        {
-            if workspace
+        let is_versioned = |name| ours.versioned_dev.contains(name);
+        let uses_us = |id| {
+            workspace
                 .reach(id)
                 .iter()
                 .any(|(used, _)| used.name == package.name)
-            {
-                breaches.push(format!(
-                    "{}: dev-dependency {} must be by path only",
-                    package.name, dev.name
-                ));
-            }
-        }
+        };
+        let closing = workspace
+            .products()
+            .filter(|(id, dev, _)| is_versioned(&dev.name) && uses_us(id));
+        let says = |dev: &str| format!("{}: dev-dependency {dev} must be by path only", package.name);
+        breaches.extend(closing.map(|(_, dev, _)| says(&dev.name)));
     }
     breaches
 }

@@ -1,0 +1,156 @@
+//! Claims-based security: a token for each audience, put before it is needed and renewed before it expires (contract §3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fe2o3_amqp_types::primitives::SimpleValue;
+use rand::{Rng, RngExt};
+use secrecy::ExposeSecret;
+use serde_amqp::Value as Amqp;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, warn};
+
+use crate::credential::{Credential, Token};
+use crate::engine::Engine;
+use crate::request::{Request, Requests};
+use crate::{Result, ambient};
+
+/// A token is renewed this long before it expires, or when nine tenths of its life are over, whichever comes first.
+const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(5 * 60);
+
+/// The least time between two tries to renew.
+const MIN_RENEWAL: Duration = Duration::from_secs(30);
+
+/// What authorises one connection. The service allows one pair of `$cbs` links on it, so requests take turns.
+#[derive(Debug)]
+pub(crate) struct Cbs {
+    requests: Requests,
+    credential: Credential,
+    /// When the token of each audience is renewed; `None` for never.
+    audiences: Mutex<BTreeMap<String, Option<Instant>>>,
+    changed: Notify,
+}
+
+impl Cbs {
+    /// Attaches to `$cbs`.
+    pub(crate) async fn open(engine: &Arc<Engine>, credential: Credential) -> Result<Self> {
+        let requests = Requests::open(engine, "$cbs").await?;
+        Ok(Self {
+            requests,
+            credential,
+            audiences: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Renews tokens until the links are gone.
+    pub(crate) async fn keep_renewing(&self) {
+        while self.requests.is_live() {
+            match self.renew_due().await {
+                Some(due) => _ = timeout_at(due, self.changed.notified()).await,
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// Puts a token for the audience, unless one was put on this connection already; `fresh` puts one in any case.
+    pub(crate) async fn authorize(&self, audience: &str, fresh: bool) -> Result<()> {
+        let mut audiences = self.audiences.lock().await;
+        if fresh || !audiences.contains_key(audience) {
+            let renewal = self.put_token(audience).await?;
+            audiences.insert(audience.to_owned(), renewal);
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Puts a token and says when the next one is due.
+    async fn put_token(&self, audience: &str) -> Result<Option<Instant>> {
+        let now = ambient::now();
+        let token = self.credential.token(audience, now);
+        self.requests
+            .call(put_token(audience, self.credential.token_type(), &token))
+            .await?;
+        debug!(audience, "token put");
+        let lifetime = token.expires_at.filter(|_| self.credential.is_renewable());
+        let lifetime = lifetime.map(|expiry| expiry.duration_since(now).unwrap_or_default());
+        Ok(lifetime.map(|lifetime| Instant::now() + renewal_delay(lifetime, &mut ambient::rng())))
+    }
+
+    /// Renews what is due, and returns when the next token is.
+    async fn renew_due(&self) -> Option<Instant> {
+        let mut audiences = self.audiences.lock().await;
+        for (audience, due) in audiences.iter_mut() {
+            if due.is_some_and(|due| due <= Instant::now()) {
+                *due = self.put_token(audience).await.unwrap_or_else(|error| {
+                    // Not fatal: the service detaches when it no longer believes us, and that is recovered from.
+                    warn!(audience, %error, "token not renewed");
+                    Some(Instant::now() + MIN_RENEWAL)
+                });
+            }
+        }
+        audiences.values().flatten().min().copied()
+    }
+}
+
+/// When to renew a token that lives this long from now (contract §3.5).
+fn renewal_delay(lifetime: Duration, rng: &mut impl Rng) -> Duration {
+    let latest = lifetime
+        .saturating_sub(RENEW_BEFORE_EXPIRY)
+        .min(lifetime.mul_f64(0.9));
+    latest.mul_f64(rng.random_range(0.9..=1.0)).max(MIN_RENEWAL)
+}
+
+/// Contract §3.2.
+fn put_token(audience: &str, token_type: &str, token: &Token) -> Request {
+    let mut properties = vec![
+        ("operation", SimpleValue::String("put-token".to_owned())),
+        ("type", SimpleValue::String(token_type.to_owned())),
+        ("name", SimpleValue::String(audience.to_owned())),
+    ];
+    if let Some(expiry) = token.expires_at.and_then(to_millis) {
+        properties.push(("expiration", SimpleValue::Timestamp(expiry.into())));
+    }
+    Request {
+        properties,
+        body: Amqp::String(token.secret.expose_secret().to_owned()),
+    }
+}
+
+fn to_millis(time: SystemTime) -> Option<i64> {
+    time.duration_since(UNIX_EPOCH).ok()?.as_millis().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    /// Contract §3.5: at min(expiry − 5 min, 90 %), with jitter and a floor of 30 s.
+    #[test]
+    fn tokens_are_renewed_before_they_expire_and_not_all_at_once() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for (lifetime, latest) in [(3_600, 3_240), (600, 300), (86_400, 77_760)] {
+            let delays: Vec<u64> = (0..100)
+                .map(|_| renewal_delay(Duration::from_secs(lifetime), &mut rng).as_secs())
+                .collect();
+            assert!(
+                delays
+                    .iter()
+                    .all(|delay| (latest * 9 / 10..=latest).contains(delay)),
+                "{lifetime}: {delays:?}"
+            );
+            assert!(delays.iter().min() < delays.iter().max());
+        }
+        for lifetime in [0, 10, 330] {
+            assert_eq!(
+                renewal_delay(Duration::from_secs(lifetime), &mut rng),
+                MIN_RENEWAL
+            );
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! One AMQP connection, and the task that owns its handle.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::time::Duration;
+
+use fe2o3_amqp::connection::ConnectionHandle;
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp_types::definitions::Fields;
+use serde_amqp::Value;
+use serde_amqp::primitives::Symbol;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::frame::MAX_FRAME_SIZE;
+use crate::recovery::Recovery;
+use crate::stream::{GuardedStream, KillSwitch};
+use crate::transport::Transport;
+use crate::wire_error::{Failure, LinkFailure, close_error, open_error};
+use crate::{Error, ErrorKind, Result};
+
+/// A peer that is silent for this long is given up; it is told half of it.
+const IDLE_TIMEOUT_MILLIS: u32 = 60_000;
+
+/// How long the peer may take to answer a detach, an end or a close.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sessions that may wait to begin; each waits for the ones before it.
+const MAX_WAITING: usize = 64;
+
+/// An open connection. Dropping it closes it in the background.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    commands: mpsc::Sender<Command>,
+    ended: watch::Receiver<Option<Error>>,
+    switch: KillSwitch,
+    /// How long the peer may take to answer anything but a farewell.
+    limit: Duration,
+}
+
+enum Command {
+    Begin(oneshot::Sender<Result<SessionHandle<()>>>),
+    Close,
+}
+
+impl Engine {
+    /// Connects and opens; `container_id` names us to the service.
+    pub(crate) async fn open(transport: &Transport, container_id: &str, limit: Duration) -> Result<Self> {
+        let switch = KillSwitch::default();
+        let opening = async {
+            let stream = GuardedStream::new(transport.connect().await?, switch.clone());
+            fe2o3_amqp::Connection::builder()
+                .container_id(container_id)
+                .hostname(transport.endpoint().host.as_str())
+                .max_frame_size(MAX_FRAME_SIZE)
+                .channel_max(u16::MAX)
+                .idle_time_out(IDLE_TIMEOUT_MILLIS)
+                .properties(open_properties())
+                .sasl_profile(SaslProfile::Anonymous)
+                .open_with_stream(stream)
+                .await
+                .map_err(|e| open_error("opening the connection", e))
+        };
+        let handle = timeout(limit, opening)
+            .await
+            .map_err(|_| no_answer("opening the connection"))??;
+        let (commands, waiting) = mpsc::channel(MAX_WAITING);
+        let (end, ended) = watch::channel(None);
+        tokio::spawn(drive(handle, waiting, switch.clone(), limit, end));
+        Ok(Self {
+            commands,
+            ended,
+            switch,
+            limit,
+        })
+    }
+
+    /// Whether it is worth trying to use it.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.switch.is_pulled() && self.ended.borrow().is_none()
+    }
+
+    /// Begins a session.
+    pub(crate) async fn begin(&self) -> Result<Session> {
+        let (reply, begun) = oneshot::channel();
+        let sent = self.commands.send(Command::Begin(reply)).await;
+        match (sent, begun.await) {
+            (Ok(()), Ok(handle)) => Ok(Session {
+                handle: Some(handle?),
+                switch: self.switch.clone(),
+            }),
+            _ => Err(self.cause().await),
+        }
+    }
+
+    /// Runs an operation of the AMQP library, bounded in time. The library cannot go on after a time-out, so the
+    /// connection is ended then.
+    pub(crate) async fn bounded<T, E: Failure>(
+        &self,
+        what: &str,
+        operation: impl Future<Output = std::result::Result<T, E>>,
+    ) -> Result<T> {
+        match timeout(self.limit, operation).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(self.explain(error.failure(what)).await),
+            Err(_) => {
+                self.switch.pull();
+                let silence = self.switch.last_read().map(|at| at.elapsed()).unwrap_or_default();
+                Err(no_answer(format!("{what}; the service was last heard {silence:.1?} ago")))
+            }
+        }
+    }
+
+    /// The error behind a failure; that of the connection, if that is what ended.
+    pub(crate) async fn explain(&self, failure: LinkFailure) -> Error {
+        let error = match failure {
+            LinkFailure::Known(error) => error,
+            LinkFailure::ConnectionEnded => self.cause().await,
+        };
+        if error.recovery() == Recovery::Reconnect {
+            self.switch.pull();
+        }
+        error
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(&self) {
+        self.switch.pull();
+    }
+
+    /// Closes it, and waits a bounded time for the peer.
+    pub(crate) async fn close(&self) {
+        if self.commands.send(Command::Close).await.is_ok() {
+            self.cause().await;
+        }
+    }
+
+    /// Waits until it has ended, and says why.
+    async fn cause(&self) -> Error {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(cause)) => cause.clone(),
+            _ => Error::new(ErrorKind::Transport, "the connection ended"),
+        }
+    }
+}
+
+fn no_answer(what: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Timeout, what)
+}
+
+/// Owns the handle: begins sessions, and learns why the connection ends, which nobody else can (amqp-crate §4).
+async fn drive(
+    mut handle: ConnectionHandle<()>,
+    mut waiting: mpsc::Receiver<Command>,
+    switch: KillSwitch,
+    limit: Duration,
+    end: watch::Sender<Option<Error>>,
+) {
+    let cause = loop {
+        tokio::select! {
+            closed = handle.on_close() => break match closed {
+                Ok(()) => Error::new(ErrorKind::Transport, "the service closed the connection"),
+                Err(error) => close_error("the connection ended", error),
+            },
+            command = waiting.recv() => match command {
+                // Without a reply, the caller asks why the connection ended.
+                Some(Command::Begin(reply)) => if let Some(begun) = begin(&mut handle, &switch, limit).await {
+                    let _ = reply.send(begun);
+                },
+                Some(Command::Close) | None => {
+                    let _ = timeout(FAREWELL_TIMEOUT, handle.close()).await;
+                    break Error::new(ErrorKind::Closed, "the client was closed");
+                }
+            },
+        }
+    };
+    // Whatever the library still waits for ends now, and with it the task that nobody can abort.
+    switch.pull();
+    debug!(%cause, "connection ended");
+    end.send_replace(Some(cause));
+}
+
+/// `None` if the connection ended.
+async fn begin(
+    handle: &mut ConnectionHandle<()>,
+    switch: &KillSwitch,
+    limit: Duration,
+) -> Option<Result<SessionHandle<()>>> {
+    const WHAT: &str = "beginning a session";
+    match timeout(limit, fe2o3_amqp::Session::begin(handle)).await {
+        Ok(Ok(session)) => Some(Ok(session)),
+        Ok(Err(error)) => match error.failure(WHAT) {
+            LinkFailure::Known(error) => Some(Err(error)),
+            LinkFailure::ConnectionEnded => None,
+        },
+        Err(_) => {
+            switch.pull();
+            Some(Err(no_answer(WHAT)))
+        }
+    }
+}
+
+/// Who we are (contract §2.1).
+fn open_properties() -> Fields {
+    let version = env!("CARGO_PKG_VERSION");
+    let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+    let user_agent = format!("eventhubs-rust/{version} ({platform})");
+    [
+        ("product", "eventhubs-rust".to_owned()),
+        ("version", version.to_owned()),
+        ("framework", "Rust".to_owned()),
+        ("platform", platform),
+        ("user-agent", user_agent),
+    ]
+    .into_iter()
+    .map(|(key, value)| (Symbol::from(key), Value::String(value)))
+    .collect()
+}
+
+/// A session. Dropping it ends it in the background.
+#[derive(Debug)]
+pub(crate) struct Session {
+    handle: Option<SessionHandle<()>>,
+    switch: KillSwitch,
+}
+
+impl Session {
+    pub(crate) fn handle(&mut self) -> &mut SessionHandle<()> {
+        self.handle.as_mut().expect("only end and drop take it")
+    }
+
+    /// Ends it, and waits a bounded time for the peer.
+    pub(crate) async fn end(mut self) {
+        if let Some(handle) = self.handle.take() {
+            end(handle, self.switch.clone()).await;
+        }
+    }
+}
+
+/// A peer that does not answer an end makes the library spin (amqp-crate §4), so its connection is ended.
+async fn end(mut handle: SessionHandle<()>, switch: KillSwitch) {
+    if timeout(FAREWELL_TIMEOUT, handle.end()).await.is_err() {
+        switch.pull();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let (Some(handle), Ok(runtime)) = (self.handle.take(), Handle::try_current()) {
+            runtime.spawn(end(handle, self.switch.clone()));
+        }
+    }
+}

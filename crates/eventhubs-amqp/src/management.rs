@@ -1,0 +1,171 @@
+//! What `$management` says about an event hub and its partitions (contract §4).
+
+use eventhubs_types::{EventHubName, Offset, PartitionId, SequenceNumber, Value};
+use fe2o3_amqp_types::primitives::SimpleValue;
+use secrecy::ExposeSecret;
+use serde_amqp::Value as Amqp;
+
+use crate::credential::Token;
+use crate::decode::time;
+use crate::request::Request;
+use crate::{Error, ErrorKind, EventHubProperties, PartitionProperties, Result};
+
+/// Asks about the hub, or about one of its partitions.
+pub(crate) fn read(event_hub: &EventHubName, partition: Option<&PartitionId>, token: &Token) -> Request {
+    let kind = if partition.is_some() {
+        "com.microsoft:partition"
+    } else {
+        "com.microsoft:eventhub"
+    };
+    let partition = partition.map(|id| ("partition", id.as_str()));
+    let properties = [
+        ("operation", "READ"),
+        ("type", kind),
+        ("name", event_hub.as_str()),
+        ("security_token", token.secret.expose_secret()),
+    ];
+    let text = |(name, value): (&'static str, &str)| (name, SimpleValue::String(value.to_owned()));
+    Request {
+        properties: properties.into_iter().chain(partition).map(text).collect(),
+        body: Amqp::Null,
+    }
+}
+
+/// Reads the answer about a hub.
+pub(crate) fn event_hub_properties(answer: &Value) -> Result<EventHubProperties> {
+    let answer = Answer::new(answer)?;
+    let ids = match answer.get("partition_ids")? {
+        Value::Array(ids) | Value::List(ids) => ids,
+        _ => return Err(malformed("partition_ids")),
+    };
+    let id = |id: &Value| PartitionId::new(id.as_str()?).ok();
+    Ok(EventHubProperties {
+        name: answer.event_hub()?,
+        created_at: answer.get("created_at").ok().and_then(time),
+        partition_ids: ids
+            .iter()
+            .map(id)
+            .collect::<Option<_>>()
+            .ok_or_else(|| malformed("partition_ids"))?,
+    })
+}
+
+/// Reads the answer about a partition.
+pub(crate) fn partition_properties(answer: &Value) -> Result<PartitionProperties> {
+    let answer = Answer::new(answer)?;
+    Ok(PartitionProperties {
+        event_hub: answer.event_hub()?,
+        id: PartitionId::new(answer.text("partition")?).map_err(|e| malformed("partition").with_source(e))?,
+        beginning_sequence_number: answer.sequence_number("begin_sequence_number")?,
+        last_enqueued_sequence_number: answer.sequence_number("last_enqueued_sequence_number")?,
+        last_enqueued_offset: Offset::new(answer.text("last_enqueued_offset")?),
+        last_enqueued_time: answer.get("last_enqueued_time_utc").ok().and_then(time),
+        is_empty: matches!(answer.get("is_partition_empty")?, Value::Bool(true)),
+    })
+}
+
+/// The map of an answer. Keys that we do not know are ignored, numbers may be of any width (contract §4.2).
+struct Answer<'a>(&'a [(Value, Value)]);
+
+impl<'a> Answer<'a> {
+    fn new(answer: &'a Value) -> Result<Self> {
+        match answer {
+            Value::Map(pairs) => Ok(Self(pairs)),
+            _ => Err(Error::new(
+                ErrorKind::Protocol,
+                "$management answered with something that is no map",
+            )),
+        }
+    }
+
+    fn get(&self, key: &str) -> Result<&'a Value> {
+        let pair = self.0.iter().find(|(name, _)| name.as_str() == Some(key));
+        pair.map(|(_, value)| value).ok_or_else(|| malformed(key))
+    }
+
+    fn text(&self, key: &str) -> Result<&'a str> {
+        self.get(key)?.as_str().ok_or_else(|| malformed(key))
+    }
+
+    fn sequence_number(&self, key: &str) -> Result<SequenceNumber> {
+        self.get(key)?
+            .as_i64()
+            .map(SequenceNumber::new)
+            .ok_or_else(|| malformed(key))
+    }
+
+    fn event_hub(&self) -> Result<EventHubName> {
+        EventHubName::new(self.text("name")?).map_err(|e| malformed("name").with_source(e))
+    }
+}
+
+fn malformed(key: &str) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        format!("$management answered without a usable {key}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+        Value::Map(pairs.map(|(key, value)| (key.into(), value)).to_vec())
+    }
+
+    /// Contract §4.2: the partition ids may be a list, and the georeplication factor may be missing.
+    #[test]
+    fn a_hub_is_read() {
+        for ids in [Value::Array as fn(_) -> _, Value::List] {
+            let answer = map([
+                ("name", "orders".into()),
+                (
+                    "created_at",
+                    Value::Timestamp(UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
+                ),
+                ("partition_ids", ids(vec!["0".into(), "1".into()])),
+                ("something_new", Value::Null),
+            ]);
+            let hub = event_hub_properties(&answer).unwrap();
+            assert_eq!((hub.name.as_str(), hub.partition_ids.len()), ("orders", 2));
+            assert_eq!(
+                hub.created_at,
+                Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+            );
+        }
+    }
+
+    /// Contract §4.2, §13.9: smaller integers, and the sentinels of a partition that never had an event.
+    #[test]
+    fn an_empty_partition_is_read() {
+        let answer = map([
+            ("name", "orders".into()),
+            ("partition", "3".into()),
+            ("begin_sequence_number", Value::I32(0)),
+            ("last_enqueued_sequence_number", Value::I8(-1)),
+            ("last_enqueued_offset", "-1".into()),
+            (
+                "last_enqueued_time_utc",
+                Value::Timestamp(UNIX_EPOCH - Duration::from_secs(62_135_596_800)),
+            ),
+            ("is_partition_empty", Value::Bool(true)),
+        ]);
+        let partition = partition_properties(&answer).unwrap();
+        assert_eq!(partition.id.as_str(), "3");
+        assert_eq!(partition.last_enqueued_sequence_number.value(), -1);
+        assert_eq!(partition.last_enqueued_offset.as_str(), "-1");
+        assert_eq!(partition.last_enqueued_time, None);
+        assert!(partition.is_empty);
+    }
+
+    #[test]
+    fn an_answer_that_lacks_something_names_it() {
+        let error = partition_properties(&map([("name", "orders".into())])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(error.to_string().contains("usable partition"), "{error}");
+        assert!(event_hub_properties(&Value::Null).is_err());
+    }
+}

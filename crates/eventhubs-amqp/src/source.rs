@@ -1,0 +1,181 @@
+//! The data path: where deliveries come from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fe2o3_amqp::Receiver;
+use fe2o3_amqp::link::RecvError;
+use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
+use fe2o3_amqp_types::messaging::Body;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_amqp::Value;
+use tokio::task::unconstrained;
+use tokio::time::timeout;
+
+use crate::decode::{Received, received};
+use crate::engine::{Engine, Session};
+use crate::link::LinkOptions;
+use crate::wire_error::{Failure, LinkFailure};
+use crate::{Error, ErrorKind, Result};
+
+/// How long the service may take to confirm a detach.
+const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An attached link that yields the events of a partition in order. Dropping it detaches in the background.
+///
+/// [`PlainSource`] is the first implementation; one that takes transfers off the stream before the AMQP library sees
+/// them is the second (amqp-crate §3.5), with this one as its oracle.
+pub(crate) trait DeliverySource: Send {
+    /// Waits for at least one event and takes all that are there, at most `max`.
+    ///
+    /// # Errors
+    /// When the link is gone, after all events that came before. The same error comes again from every later call.
+    ///
+    /// # Cancel safety
+    /// Safe to drop: no event is taken before the future is ready.
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>>;
+
+    /// Detaches, and waits a bounded time for the service to confirm.
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
+}
+
+/// The plain data path, by the receiver of the AMQP library.
+pub(crate) struct PlainSource {
+    receiver: Receiver,
+    session: Session,
+    engine: Arc<Engine>,
+    /// How many events the service may still send, by the last flow and what has come since.
+    credit: u32,
+    prefetch: u32,
+    /// What to confirm if the peer wants it, although we asked for settled deliveries.
+    taken: Vec<DeliveryInfo>,
+    failure: Option<LinkFailure>,
+    subject: String,
+}
+
+impl PlainSource {
+    /// Takes an attached link and grants the first credit.
+    pub(crate) async fn start(
+        receiver: Receiver,
+        session: Session,
+        engine: Arc<Engine>,
+        options: &LinkOptions,
+    ) -> Result<Self> {
+        let subject = format!("receiving from {}", options.subject());
+        let prefetch = options.prefetch;
+        let mut source = Self {
+            receiver,
+            session,
+            engine,
+            credit: 0,
+            prefetch,
+            taken: Vec::new(),
+            failure: None,
+            subject,
+        };
+        source.replenish().await?;
+        Ok(source)
+    }
+
+    async fn receive_some(&mut self, max: usize) -> Result<Vec<Received>> {
+        if self.failure.is_none() {
+            self.replenish().await?;
+            let first = self.receiver.recv().await;
+            let events = self.take_all(first, max);
+            if !events.is_empty() {
+                // Nothing may be awaited once events are taken; what does not go out now goes out in the next call.
+                let _ = unconstrained(self.replenish()).now_or_never();
+                return Ok(events);
+            }
+        }
+        let failure = self.failure.clone().unwrap_or(LinkFailure::ConnectionEnded);
+        Err(self.engine.explain(failure).await)
+    }
+
+    /// The first delivery and all that are there already, up to a failure, which is kept.
+    fn take_all(&mut self, first: Delivered, max: usize) -> Vec<Received> {
+        let mut events = Vec::new();
+        let mut next = Some(first);
+        while let Some(delivered) = next {
+            match self.take(delivered) {
+                Ok(event) => events.push(event),
+                Err(failure) => {
+                    self.failure = Some(failure);
+                    break;
+                }
+            }
+            next = if events.len() < max {
+                unconstrained(self.receiver.recv()).now_or_never()
+            } else {
+                None
+            };
+        }
+        events
+    }
+
+    fn take(&mut self, delivered: Delivered) -> std::result::Result<Received, LinkFailure> {
+        let delivery = delivered.map_err(|error| error.failure(&self.subject))?;
+        self.credit = self.credit.saturating_sub(1);
+        let (info, message) = delivery.into_parts();
+        self.taken.push(info);
+        received(message).map_err(LinkFailure::Known)
+    }
+
+    /// Tops the credit up once half of it is used: what is outstanding and what waits here never exceed the prefetch
+    /// together, and a flow never lowers what was granted (contract §5.5, amqp-crate §1.3).
+    ///
+    /// # Cancel safety
+    /// Safe to drop: what was not sent is sent again.
+    async fn replenish(&mut self) -> Result<()> {
+        if self.credit > self.prefetch / 2 {
+            return Ok(());
+        }
+        let flow = async {
+            self.receiver.accept_all(self.taken.iter().cloned()).await?;
+            self.receiver.set_credit(self.prefetch).await
+        };
+        self.engine.bounded(&self.subject, flow).await?;
+        self.taken.clear();
+        self.credit = self.prefetch;
+        Ok(())
+    }
+}
+
+type Delivered = std::result::Result<Delivery<Body<Value>>, RecvError>;
+
+impl DeliverySource for PlainSource {
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>> {
+        self.receive_some(max).boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        async move {
+            let Self {
+                receiver,
+                session,
+                engine,
+                failure,
+                subject,
+                ..
+            } = *self;
+            if failure.is_some() {
+                return Ok(()); // the link is gone already
+            }
+            let closed = match timeout(DETACH_TIMEOUT, receiver.close()).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(engine.explain(error.failure(&subject)).await),
+                Err(_) => {
+                    engine.kill();
+                    Err(Error::new(
+                        ErrorKind::Timeout,
+                        format!("{subject}: the service did not confirm the detach"),
+                    ))
+                }
+            };
+            session.end().await;
+            closed
+        }
+        .boxed()
+    }
+}
