@@ -36,8 +36,7 @@ async fn show() -> Result<ExitCode, Failure> {
         .event_hub("orders", PARTITIONS)
         .start()
         .await?;
-    emulator
-        .publish("orders", (0..EVENTS).map(|n| format!("order {n}")))?;
+    emulator.publish("orders", (0..EVENTS).map(|n| format!("order {n}")))?;
     println!("Published {EVENTS} events into {PARTITIONS} partitions. Instances A and B start.\n");
 
     let hub = emulator.connection_string("orders");

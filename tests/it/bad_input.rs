@@ -25,7 +25,10 @@ fn told(error: &eventhubs::Error) -> String {
 fn assert_tells(error: &eventhubs::Error, kind: ErrorKind, word: &str) {
     let text = told(error);
     assert_eq!(error.kind(), kind, "{text}");
-    assert!(text.to_lowercase().contains(&word.to_lowercase()), "no `{word}` in: {text}");
+    assert!(
+        text.to_lowercase().contains(&word.to_lowercase()),
+        "no `{word}` in: {text}"
+    );
     assert!(!text.contains(KEY), "the key is in: {text}");
     assert!(!text.contains("sig="), "a signature is in: {text}");
 }
@@ -35,22 +38,49 @@ fn each_malformed_connection_string_names_the_field() {
     let key = format!("SharedAccessKeyName=Root;SharedAccessKey={KEY};EntityPath=hub1");
     let endpoint = "Endpoint=sb://ns.servicebus.windows.net/";
     for (row, text, field) in [
-        ("CS06", format!("Endpoint=ns.servicebus.windows.net;{key}"), "Endpoint"),
-        ("CS13", format!("{endpoint};{key};SharedAccessSignature=SharedAccessSignature sr=x&sig=y&se=1&skn=z"), "SharedAccessSignature"),
+        (
+            "CS13",
+            format!("{endpoint};{key};SharedAccessSignature=SharedAccessSignature sr=x&sig=y&se=1&skn=z"),
+            "SharedAccessSignature",
+        ),
         ("CS14", format!("{endpoint};EntityPath=hub1"), "SharedAccessKey"),
         ("CS15", key.clone(), "Endpoint"),
         ("CS16", format!("Endpoint=;{key}"), "Endpoint"),
         ("CS17", format!("Endpoint=sb://;{key}"), "Endpoint"),
-        ("CS18", format!("{endpoint};SharedAccessKeyName=Root;EntityPath=hub1"), "SharedAccessKey"),
-        ("CS19", format!("{endpoint};SharedAccessKey={KEY};EntityPath=hub1"), "SharedAccessKeyName"),
-        ("CS20", format!("{endpoint};SharedAccessKeyName=;SharedAccessKey={KEY};EntityPath=hub1"), "SharedAccessKeyName"),
-        ("CS21", format!("{endpoint};SharedAccessKeyName=Root;SharedAccessKey=;EntityPath=hub1"), "SharedAccessKey"),
+        (
+            "CS18",
+            format!("{endpoint};SharedAccessKeyName=Root;EntityPath=hub1"),
+            "SharedAccessKey",
+        ),
+        (
+            "CS19",
+            format!("{endpoint};SharedAccessKey={KEY};EntityPath=hub1"),
+            "SharedAccessKeyName",
+        ),
+        (
+            "CS20",
+            format!("{endpoint};SharedAccessKeyName=;SharedAccessKey={KEY};EntityPath=hub1"),
+            "SharedAccessKeyName",
+        ),
+        (
+            "CS21",
+            format!("{endpoint};SharedAccessKeyName=Root;SharedAccessKey=;EntityPath=hub1"),
+            "SharedAccessKey",
+        ),
         ("CS22", format!("{endpoint};garbage;{key}"), "="),
         ("CS26", String::new(), "connection string"),
         ("CS27", "   ".to_owned(), "connection string"),
         ("CS28", "garbage".to_owned(), "connection string"),
-        ("CS29", format!("HostName=ns.servicebus.windows.net;{key}"), "Endpoint"),
-        ("CS30", format!("{endpoint};SharedAccessKeyName=Root;SharedAccessKey={KEY};EntityPath="), "EntityPath"),
+        (
+            "CS29",
+            format!("HostName=ns.servicebus.windows.net;{key}"),
+            "Endpoint",
+        ),
+        (
+            "CS30",
+            format!("{endpoint};SharedAccessKeyName=Root;SharedAccessKey={KEY};EntityPath="),
+            "EntityPath",
+        ),
     ] {
         let error = ConsumerClient::from_connection_string(&text, "$Default").unwrap_err();
         println!("{row}: {}", told(&error));
@@ -87,16 +117,27 @@ async fn refused(
     group: &str,
     options: impl FnOnce(Receive<eventhubs::Events>) -> Receive<eventhubs::Events>,
 ) -> eventhubs::Error {
-    let client = ConsumerClient::from_connection_string(connection_string, group).unwrap().build().unwrap();
+    let client = ConsumerClient::from_connection_string(connection_string, group)
+        .unwrap()
+        .build()
+        .unwrap();
     let receive = client.receive(|_, _| async { Ok(()) });
-    within(PATIENCE, options(receive).into_future()).await.unwrap_err()
+    within(PATIENCE, options(receive).into_future())
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_event_hub_ends_the_run() {
     let emulator = emulator().await;
-    let text = emulator.connection_string(HUB).replace("EntityPath=orders", "EntityPath=nowhere");
-    assert_tells(&refused(&text, "$Default", |receive| receive).await, ErrorKind::NotFound, "nowhere");
+    let text = emulator
+        .connection_string(HUB)
+        .replace("EntityPath=orders", "EntityPath=nowhere");
+    assert_tells(
+        &refused(&text, "$Default", |receive| receive).await,
+        ErrorKind::NotFound,
+        "nowhere",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,16 +150,35 @@ async fn an_unknown_consumer_group_ends_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_does_not_exist_ends_the_run() {
     let emulator = emulator().await;
-    let partition = PartitionId::new("77").unwrap();
-    let error = refused(&emulator.connection_string(HUB), "$Default", |r| r.partition_id(partition)).await;
-    assert_tells(&error, ErrorKind::InvalidArgument, "partition 77");
+    // The first position is looked up by management, the second goes into the attach (contract §4.3, §5.4).
+    for (position, kind) in [
+        (StartingPosition::Latest, ErrorKind::NotFound),
+        (StartingPosition::Earliest, ErrorKind::InvalidArgument),
+    ] {
+        let error = refused(&emulator.connection_string(HUB), "$Default", |receive| {
+            receive
+                .partition_id(PartitionId::new("77").unwrap())
+                .starting_position(position)
+        })
+        .await;
+        assert_tells(&error, kind, "partition 77");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_ends_the_run() {
-    let emulator = Emulator::builder().event_hub(HUB, 2).shared_access_key("Root", "right").start().await.unwrap();
+    let emulator = Emulator::builder()
+        .event_hub(HUB, 2)
+        .shared_access_key("Root", "right")
+        .start()
+        .await
+        .unwrap();
     let text = emulator.connection_string(HUB).replace("right", KEY);
-    assert_tells(&refused(&text, "$Default", |receive| receive).await, ErrorKind::Unauthorized, "Unauthorized");
+    assert_tells(
+        &refused(&text, "$Default", |receive| receive).await,
+        ErrorKind::Unauthorized,
+        "Unauthorized",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +186,9 @@ async fn an_invalid_offset_ends_the_run_on_one_partition() {
     let emulator = emulator().await;
     let error = refused(&emulator.connection_string(HUB), "$Default", |receive| {
         let position = StartingPosition::after_offset("999999");
-        receive.partition_id("0".parse().unwrap()).starting_position(position)
+        receive
+            .partition_id("0".parse().unwrap())
+            .starting_position(position)
     })
     .await;
     assert_tells(&error, ErrorKind::InvalidPosition, "999999");
@@ -136,7 +198,8 @@ async fn an_invalid_offset_ends_the_run_on_one_partition() {
 async fn a_container_that_does_not_exist_ends_the_run() {
     let emulator = emulator().await;
     let azurite = Azurite::start().await;
-    let store = BlobCheckpointStore::from_connection_string(&azurite.connection_string(), "no-such-container");
+    let store =
+        BlobCheckpointStore::from_connection_string(&azurite.connection_string(), "no-such-container");
     let client = ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
         .unwrap()
         .checkpoint_store(store.unwrap())

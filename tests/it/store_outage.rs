@@ -29,12 +29,13 @@ impl Counts {
 async fn reading_goes_on_while_the_store_is_down_and_all_recovers() {
     within(PATIENCE, async {
         let mut world = World::persistent(4).await;
-        let client = ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
-            .unwrap()
-            .checkpoint_store(world.store())
-            .load_balancing_interval(Duration::from_millis(500))
-            .build()
-            .unwrap();
+        let client =
+            ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
+                .unwrap()
+                .checkpoint_store(world.store())
+                .load_balancing_interval(Duration::from_millis(500))
+                .build()
+                .unwrap();
         let counts = Arc::new(Counts::default());
         let seen = Arc::clone(&counts);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -70,7 +71,11 @@ async fn reading_goes_on_while_the_store_is_down_and_all_recovers() {
         let recovered = Counts::get(&counts.checkpoints) + 40;
         world.publish(40);
         until(|| Counts::get(&counts.checkpoints) >= recovered).await;
-        assert_eq!(Counts::get(&counts.handled), 120, "no partition was given up, so nothing came twice");
+        assert_eq!(
+            Counts::get(&counts.handled),
+            120,
+            "no partition was given up, so nothing came twice"
+        );
         assert!(!receiving.is_finished(), "the client goes on");
 
         stop.send(()).unwrap();

@@ -30,9 +30,15 @@ pub struct Said {
 impl Said {
     fn hear(&mut self, line: &str) {
         let words: Vec<_> = line.split(' ').collect();
-        match (words.as_slice(), words.last().and_then(|number| number.parse().ok())) {
+        match (
+            words.as_slice(),
+            words.last().and_then(|number| number.parse().ok()),
+        ) {
             (["handled", partition, _], Some(number)) => {
-                self.handled.entry((*partition).to_owned()).or_default().push(number);
+                self.handled
+                    .entry((*partition).to_owned())
+                    .or_default()
+                    .push(number);
             }
             (["checkpoint", partition, _], Some(number)) => {
                 self.checkpoints.insert((*partition).to_owned(), number);
@@ -53,7 +59,13 @@ impl Said {
     pub fn assert_contiguous(&self, who: &str) {
         for (partition, numbers) in &self.handled {
             for pair in numbers.windows(2) {
-                assert_eq!(pair[1], pair[0] + 1, "{who}, partition {partition}: {} follows {}", pair[1], pair[0]);
+                assert_eq!(
+                    pair[1],
+                    pair[0] + 1,
+                    "{who}, partition {partition}: {} follows {}",
+                    pair[1],
+                    pair[0]
+                );
             }
         }
     }
@@ -62,7 +74,9 @@ impl Said {
 /// The events handled by any of them.
 pub fn distinct<'a>(said: impl IntoIterator<Item = &'a Said>) -> BTreeSet<(&'a str, i64)> {
     let handled = said.into_iter().flat_map(|said| &said.handled);
-    handled.flat_map(|(partition, numbers)| numbers.iter().map(move |n| (partition.as_str(), *n))).collect()
+    handled
+        .flat_map(|(partition, numbers)| numbers.iter().map(move |n| (partition.as_str(), *n)))
+        .collect()
 }
 
 impl Consumer {
@@ -71,7 +85,11 @@ impl Consumer {
     /// # Panics
     /// If the program cannot be started.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the program starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
         let output = child.stdout.take().expect("its output was asked for");
         let said = Arc::new(Mutex::new(Said::default()));
         let heard = Arc::clone(&said);
@@ -109,7 +127,11 @@ impl Consumer {
     /// If it does not end well.
     pub async fn stop(mut self) -> Said {
         let id = self.child.id().expect("it is running").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("`kill` can be run");
+        let sent = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await
+            .expect("`kill` can be run");
         assert!(sent.success(), "SIGTERM was not sent");
         let status: ExitStatus = self.child.wait().await.expect("it can be waited for");
         let said = self.last_words().await;

@@ -41,12 +41,25 @@ impl World {
     }
 
     async fn on(azurite: Azurite, partitions: usize) -> Self {
-        let emulator = Emulator::builder().event_hub(HUB, partitions).start().await.expect("the emulator starts");
+        let emulator = Emulator::builder()
+            .event_hub(HUB, partitions)
+            .start()
+            .await
+            .expect("the emulator starts");
         let container = Azurite::unused_container();
         // The Python SDK keeps the port of an emulator in the name of its namespace (contract §1.2); so do ours beside it.
         let namespace = Namespace::new(emulator.address().to_string()).expect("an address is a name");
-        let world = Self { emulator, azurite, container, namespace };
-        world.store().create_container_if_absent().await.expect("the storage takes a container");
+        let world = Self {
+            emulator,
+            azurite,
+            container,
+            namespace,
+        };
+        world
+            .store()
+            .create_container_if_absent()
+            .await
+            .expect("the storage takes a container");
         world
     }
 
@@ -56,11 +69,18 @@ impl World {
     /// If the emulator refuses.
     pub fn publish(&self, events: usize) {
         let events = (0..events).map(|number| number.to_string());
-        self.emulator.publish(HUB, events).expect("the emulator takes events");
+        self.emulator
+            .publish(HUB, events)
+            .expect("the emulator takes events");
     }
 
     /// A program that consumes the event hub, given what it needs to know.
-    pub fn consumer(&self, program: impl AsRef<std::ffi::OsStr>, expiry_seconds: u32, checkpoint_every: u32) -> Command {
+    pub fn consumer(
+        &self,
+        program: impl AsRef<std::ffi::OsStr>,
+        expiry_seconds: u32,
+        checkpoint_every: u32,
+    ) -> Command {
         let mut command = Command::new(program);
         command
             .env("EVENT_HUB", self.emulator.connection_string(HUB))
@@ -77,7 +97,8 @@ impl World {
     /// # Panics
     /// If the storage gave a bad connection string.
     pub fn store(&self) -> BlobCheckpointStore {
-        let store = BlobCheckpointStore::from_connection_string(&self.azurite.connection_string(), &self.container);
+        let store =
+            BlobCheckpointStore::from_connection_string(&self.azurite.connection_string(), &self.container);
         store.expect("the storage gives a good connection string")
     }
 
@@ -91,7 +112,11 @@ impl World {
             event_hub: EventHubName::new(HUB).expect("a good name"),
             consumer_group: ConsumerGroup::default(),
         };
-        let list = self.store().list_ownership(&scope).await.expect("the storage can be read");
+        let list = self
+            .store()
+            .list_ownership(&scope)
+            .await
+            .expect("the storage can be read");
         let mut owners = BTreeMap::new();
         for owner in list.records.into_iter().filter_map(|record| record.owner) {
             *owners.entry(owner).or_default() += 1;

@@ -55,8 +55,7 @@ async fn two_instances_share_evenly_and_one_takes_over_what_the_other_leaves() {
 
         leaver.stop().await;
         until(|| open(&second) == 8).await;
-        emulator
-            .publish(HUB, (0..16).map(|n| n.to_string())).unwrap();
+        emulator.publish(HUB, (0..16).map(|n| n.to_string())).unwrap();
         second.until_contains("15").await;
         stayer.stop().await;
         assert!(emulator.receivers(HUB).unwrap().is_empty());

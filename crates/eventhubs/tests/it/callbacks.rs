@@ -253,7 +253,10 @@ async fn a_client_does_not_receive_the_same_partitions_twice_at_a_time() {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         running.stop().await;
         start(client.receive(|_, _| async { Ok(()) })).stop().await;
-        assert!(emulator.receivers(HUB).unwrap().is_empty(), "every link was detached");
+        assert!(
+            emulator.receivers(HUB).unwrap().is_empty(),
+            "every link was detached"
+        );
     })
     .await;
 }

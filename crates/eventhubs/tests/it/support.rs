@@ -48,7 +48,9 @@ pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> Con
 }
 
 pub(crate) fn publish_to(emulator: &Emulator, partition: &str, bodies: &[&'static str]) {
-    emulator.publish_to(HUB, partition, bodies.iter().copied()).unwrap();
+    emulator
+        .publish_to(HUB, partition, bodies.iter().copied())
+        .unwrap();
 }
 
 /// What callbacks saw, in order.
