@@ -108,6 +108,18 @@ async fn a_store_outage_loses_nothing_until_the_leases_run_out_and_then_all_at_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_round_under_way_ends_when_a_lease_runs_out_and_tells_it() {
+    let (store, hub) = (FaultyStore::new(), partitions(2));
+    let mut balancer = balancer(&store, "a", &Settings::default());
+    balancer.round(&hub).await;
+    let renewed = Instant::now();
+    store.script().lists = Some(Fault::Hangs);
+    advance(50 * SECOND).await;
+    assert_eq!(balancer.round(&hub).await.lost, all_expired(&hub));
+    assert!((LEASE..=LEASE + TICK).contains(&renewed.elapsed()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_an_outage_all_is_acquired_again() {
     let (store, hub) = (FaultyStore::new(), partitions(4));
     let mut balancer = balancer(&store, "a", &Settings::default());
