@@ -84,7 +84,7 @@ fn is_placeholder(value: &str) -> bool {
 }
 
 /// The metadata of a checkpoint: always both keys, for a missing one makes other SDKs' listings fail. A missing value
-/// is written as `""`, as .NET does; Python and JavaScript cope with that for the offset only.
+/// is written as `""`, as .NET does.
 ///
 /// # Errors
 /// When both are missing, for that would hide where reading shall start, or the offset does not fit into a header.

@@ -37,6 +37,9 @@ const MAX_REPORTED_NAME: usize = 256;
 /// consumer group. Namespace, hub and group are written in lower case: the Go SDK and Microsoft's Rust SDK keep the
 /// case as given, and share records with the others only if the names are lower-case to begin with.
 ///
+/// A checkpoint should have both its offset and its sequence number, as those of every event do. One without either is
+/// refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot use.
+///
 /// The container has to exist. Soft delete and versioning are best off for it, and a hierarchical namespace too.
 ///
 /// A clone shares the connections of the original.
@@ -242,7 +245,6 @@ impl Listing {
 
     fn reject(&mut self, name: &str, reason: &str) {
         let name: String = name.chars().take(MAX_REPORTED_NAME).collect();
-        tracing::warn!(?name, reason, "a blob was rejected");
         self.rejected.push(RejectedRecord::new(name, reason));
     }
 }
@@ -259,14 +261,13 @@ fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
 impl CheckpointStore for BlobCheckpointStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
         let Listing { found, rejected, now } = self.in_time(self.list(scope, Kind::Ownership)).await?;
-        let records = found.into_iter().map(|(partition, blob)| {
-            Ownership::new(
-                partition,
-                records::owner(&blob.metadata),
-                blob.stamp.version,
-                blob.stamp.modified,
-            )
-        });
+        let records = found
+            .into_iter()
+            .map(|(partition, Blob { metadata, stamp, .. })| {
+                // A time that cannot be compared with the service's clock is worth nothing.
+                let modified = stamp.modified.filter(|_| now.is_some());
+                Ownership::new(partition, records::owner(&metadata), stamp.version, modified)
+            });
         Ok(OwnershipList::new(records.collect(), now, rejected))
     }
 
@@ -279,9 +280,11 @@ impl CheckpointStore for BlobCheckpointStore {
     }
 
     async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        let listing = self.in_time(self.list(scope, Kind::Checkpoint)).await?;
-        Ok(listing
-            .found
+        let Listing { found, rejected, .. } = self.in_time(self.list(scope, Kind::Checkpoint)).await?;
+        for RejectedRecord { name, reason, .. } in rejected {
+            tracing::warn!(?name, reason, "a checkpoint was rejected");
+        }
+        Ok(found
             .into_iter()
             .map(|(partition, blob)| checkpoint(partition, blob))
             .collect())
