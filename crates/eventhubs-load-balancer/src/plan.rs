@@ -33,8 +33,8 @@ impl Plan {
 /// never below the floor, and only from owners with at least two more than itself. Each steal so lowers the sum of the
 /// squares of all shares, and stealing must come to an end.
 ///
-/// One rule goes beyond the floor: an instance at the floor helps an owner above the ceiling once nothing is free
-/// (contract §8.4, LB-12).
+/// The share needs no rule of its own for an owner above the ceiling while all others are at the floor (contract §8.4,
+/// LB-12): then fewer owners than the remainder are above the floor, and those at it want one more.
 ///
 /// What it takes is chosen at random from all that fit, so that instances that see the same meet little.
 pub fn plan(view: &View, strategy: Strategy, rng: &mut impl Rng) -> Plan {
@@ -44,8 +44,7 @@ pub fn plan(view: &View, strategy: Strategy, rng: &mut impl Rng) -> Plan {
         Strategy::Greedy => share.needed,
     };
     let claim = view.free.iter().cloned().sample(rng, wanted);
-    let to_steal = if share.helps { 1 } else { wanted - claim.len() };
-    let steal = share.choose_from_others(view, to_steal, rng);
+    let steal = share.choose_from_others(view, wanted - claim.len(), rng);
     Plan {
         renew: view.mine.iter().cloned().collect(),
         claim,
@@ -59,8 +58,6 @@ struct Share {
     floor: usize,
     ceiling: usize,
     needed: usize,
-    /// Whether it takes one more, though it needs none, because another owner has more than anybody should.
-    helps: bool,
 }
 
 impl Share {
@@ -70,21 +67,15 @@ impl Share {
         let partitions = own + view.free.len() + loads().sum::<usize>();
         let owners = loads().len() + 1;
         let (floor, remainder) = (partitions / owners, partitions % owners);
-        let ceiling = partitions.div_ceil(owners);
-
-        let is_one_more_left = loads().filter(|&load| load > floor).count() < remainder;
         let needed = match floor.checked_sub(own) {
-            Some(0) => usize::from(is_one_more_left),
-            Some(missing) => missing,
-            None => 0,
+            Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
+            missing => missing.unwrap_or(0),
         };
-        let may_help = own == floor && floor < ceiling && needed == 0 && view.free.is_empty();
         Self {
             own,
             floor,
-            ceiling,
+            ceiling: partitions.div_ceil(owners),
             needed,
-            helps: may_help && loads().any(|load| load > ceiling),
         }
     }
 

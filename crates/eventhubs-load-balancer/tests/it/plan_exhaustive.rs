@@ -1,4 +1,4 @@
-//! Every assignment of up to five partitions to up to four owners, seen by each of them.
+//! Every assignment of up to six partitions to up to four owners, seen by each of them.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,24 @@ use rand::rngs::StdRng;
 use crate::setup::view_of;
 
 const OWNERS: usize = 4;
-const PARTITIONS: usize = 5;
+const PARTITIONS: usize = 6;
 const STRATEGIES: [Strategy; 2] = [Strategy::Balanced, Strategy::Greedy];
 
 /// All assignments: each partition is free or held by one of the owners.
-fn assignments() -> impl Iterator<Item = Vec<Option<usize>>> {
-    (1..=PARTITIONS).flat_map(|partitions| {
-        let holders = OWNERS + 1;
-        (0..holders.pow(u32::try_from(partitions).unwrap())).map(move |number| {
-            let digit = |place| number / holders.pow(place) % holders;
-            (0..u32::try_from(partitions).unwrap())
-                .map(|place| digit(place).checked_sub(1))
-                .collect()
-        })
-    })
+fn assignments() -> Vec<Vec<Option<usize>>> {
+    let holders = || std::iter::once(None).chain((0..OWNERS).map(Some));
+    let mut all = Vec::new();
+    let mut longest = vec![Vec::new()];
+    for _ in 0..PARTITIONS {
+        let longer = |shorter: &Vec<_>| {
+            holders()
+                .map(|holder| [&shorter[..], &[holder]].concat())
+                .collect::<Vec<_>>()
+        };
+        longest = longest.iter().flat_map(longer).collect();
+        all.extend(longest.iter().cloned());
+    }
+    all
 }
 
 fn plan_of(view: &View, strategy: Strategy) -> Plan {
@@ -35,7 +39,7 @@ fn loads(assignment: &[Option<usize>]) -> Vec<usize> {
 }
 
 /// Asserts all that must be true of any plan, whoever makes it.
-fn check(view: &View, strategy: Strategy, plan: &Plan) {
+pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
     let loads: Vec<usize> = view.others.values().map(BTreeSet::len).collect();
     let total = view.mine.len() + view.free.len() + loads.iter().sum::<usize>();
     let owners = loads.len() + 1;
@@ -108,7 +112,7 @@ fn a_plan_takes_only_what_it_may() {
             }
         }
     }
-    assert_eq!(seen, 2 * 4 * (5 + 25 + 125 + 625 + 3125));
+    assert_eq!(seen, 2 * 4 * (5 + 25 + 125 + 625 + 3_125 + 15_625));
 }
 
 #[test]

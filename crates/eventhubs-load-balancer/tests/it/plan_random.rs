@@ -11,6 +11,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
+use crate::plan_exhaustive::check;
 use crate::setup::{owner, partition, partitions, view_of};
 
 /// A fleet, and who holds which partition of a hub.
@@ -39,7 +40,9 @@ fn round(assignment: &mut [Option<usize>], owners: usize, strategy: Strategy, rn
     order.shuffle(rng);
     let mut has_claims = false;
     for me in order {
-        let plan = plan(&view_of(&before, me), strategy, rng);
+        let view = view_of(&before, me);
+        let plan = plan(&view, strategy, rng);
+        check(&view, strategy, &plan);
         has_claims |= !plan.is_settled();
         for id in plan.claim.iter().chain(&plan.steal).map(id_of) {
             if assignment[id] == before[id] {
