@@ -10,13 +10,13 @@ use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp_types::definitions::Fields;
 use serde_amqp::Value;
 use serde_amqp::primitives::Symbol;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::frame::MAX_FRAME_SIZE;
 use crate::recovery::Recovery;
+use crate::session::Session;
 use crate::stream::{GuardedStream, KillSwitch};
 use crate::transport::Transport;
 use crate::wire_error::{Failure, LinkFailure, close_error, open_error};
@@ -26,7 +26,7 @@ use crate::{Error, ErrorKind, Result};
 const IDLE_TIMEOUT_MILLIS: u32 = 60_000;
 
 /// How long the peer may take to answer a detach, an end or a close.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions that may wait to begin; each waits for the ones before it.
 const MAX_WAITING: usize = 64;
@@ -88,10 +88,7 @@ impl Engine {
         let (reply, begun) = oneshot::channel();
         let sent = self.commands.send(Command::Begin(reply)).await;
         match (sent, begun.await) {
-            (Ok(()), Ok(handle)) => Ok(Session {
-                handle: Some(handle?),
-                switch: self.switch.clone(),
-            }),
+            (Ok(()), Ok(handle)) => Ok(Session::new(handle?, self.switch.clone())),
             _ => Err(self.cause().await),
         }
     }
@@ -109,7 +106,9 @@ impl Engine {
             Err(_) => {
                 self.switch.pull();
                 let silence = self.switch.last_read().map(|at| at.elapsed()).unwrap_or_default();
-                Err(no_answer(format!("{what}; the service was last heard {silence:.1?} ago")))
+                Err(no_answer(format!(
+                    "{what}; the service was last heard {silence:.1?} ago"
+                )))
             }
         }
     }
@@ -219,39 +218,4 @@ fn open_properties() -> Fields {
     .into_iter()
     .map(|(key, value)| (Symbol::from(key), Value::String(value)))
     .collect()
-}
-
-/// A session. Dropping it ends it in the background.
-#[derive(Debug)]
-pub(crate) struct Session {
-    handle: Option<SessionHandle<()>>,
-    switch: KillSwitch,
-}
-
-impl Session {
-    pub(crate) fn handle(&mut self) -> &mut SessionHandle<()> {
-        self.handle.as_mut().expect("only end and drop take it")
-    }
-
-    /// Ends it, and waits a bounded time for the peer.
-    pub(crate) async fn end(mut self) {
-        if let Some(handle) = self.handle.take() {
-            end(handle, self.switch.clone()).await;
-        }
-    }
-}
-
-/// A peer that does not answer an end makes the library spin (amqp-crate §4), so its connection is ended.
-async fn end(mut handle: SessionHandle<()>, switch: KillSwitch) {
-    if timeout(FAREWELL_TIMEOUT, handle.end()).await.is_err() {
-        switch.pull();
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if let (Some(handle), Ok(runtime)) = (self.handle.take(), Handle::try_current()) {
-            runtime.spawn(end(handle, self.switch.clone()));
-        }
-    }
 }

@@ -13,8 +13,9 @@ use serde_amqp::Value as Amqp;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use crate::engine::{Engine, Session};
+use crate::engine::Engine;
 use crate::recovery::classify_status;
+use crate::session::Session;
 use crate::value::from_amqp;
 use crate::wire_error::{Failure, LinkFailure};
 use crate::{Error, ErrorKind, Result};

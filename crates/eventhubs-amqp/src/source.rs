@@ -1,7 +1,6 @@
 //! The data path: where deliveries come from.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fe2o3_amqp::Receiver;
 use fe2o3_amqp::link::RecvError;
@@ -14,13 +13,11 @@ use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use crate::decode::{Received, received};
-use crate::engine::{Engine, Session};
+use crate::engine::{Engine, FAREWELL_TIMEOUT};
 use crate::link::LinkOptions;
+use crate::session::Session;
 use crate::wire_error::{Failure, LinkFailure};
 use crate::{Error, ErrorKind, Result};
-
-/// How long the service may take to confirm a detach.
-const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An attached link that yields the events of a partition in order. Dropping it detaches in the background.
 ///
@@ -162,7 +159,7 @@ impl DeliverySource for PlainSource {
             if failure.is_some() {
                 return Ok(()); // the link is gone already
             }
-            let closed = match timeout(DETACH_TIMEOUT, receiver.close()).await {
+            let closed = match timeout(FAREWELL_TIMEOUT, receiver.close()).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(engine.explain(error.failure(&subject)).await),
                 Err(_) => {

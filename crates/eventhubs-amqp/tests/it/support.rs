@@ -11,14 +11,22 @@ use tokio::time::timeout;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn emulator() -> Emulator {
-    Emulator::builder().event_hub("orders", 4).consumer_group("orders", "billing").start().await.unwrap()
+    Emulator::builder()
+        .event_hub("orders", 4)
+        .consumer_group("orders", "billing")
+        .start()
+        .await
+        .unwrap()
 }
 
 /// Retries quickly, so that tests do not wait for back-off.
 pub(crate) fn client(emulator: &Emulator) -> EventHubClient {
     let text = emulator.connection_string("orders");
     let retry = RetryPolicy::fixed(Duration::from_millis(20));
-    EventHubClient::builder(ConnectionString::parse(&text).unwrap()).retry(retry).build().unwrap()
+    EventHubClient::builder(ConnectionString::parse(&text).unwrap())
+        .retry(retry)
+        .build()
+        .unwrap()
 }
 
 pub(crate) fn partition(id: &str) -> PartitionId {
@@ -27,7 +35,9 @@ pub(crate) fn partition(id: &str) -> PartitionId {
 
 /// Reads partition 0 for the default group.
 pub(crate) fn builder(client: &EventHubClient, position: StartingPosition) -> PartitionReceiverBuilder {
-    client.partition_receiver(ConsumerGroup::default(), partition("0")).starting_position(position)
+    client
+        .partition_receiver(ConsumerGroup::default(), partition("0"))
+        .starting_position(position)
 }
 
 pub(crate) async fn open(client: &EventHubClient, position: StartingPosition) -> PartitionReceiver {
@@ -48,7 +58,10 @@ pub(crate) async fn receive(receiver: &mut PartitionReceiver, count: usize) -> V
 }
 
 pub(crate) fn numbers(events: &[ReceivedEvent]) -> Vec<i64> {
-    events.iter().map(|event| event.sequence_number().value()).collect()
+    events
+        .iter()
+        .map(|event| event.sequence_number().value())
+        .collect()
 }
 
 pub(crate) fn texts(range: std::ops::Range<i64>) -> impl Iterator<Item = String> {

@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::client::check_identifier;
+use crate::filter::selector;
+use crate::link::LinkOptions;
+use crate::receiver::Opener;
+use crate::source::DeliverySource;
+use crate::{Error, ErrorKind, EventHubClient, PartitionReceiver, Result};
+
+/// Options of a [`PartitionReceiver`]; made by [`EventHubClient::partition_receiver`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct PartitionReceiverBuilder {
+    client: EventHubClient,
+    group: ConsumerGroup,
+    partition: PartitionId,
+    position: StartingPosition,
+    owner_level: Option<i64>,
+    prefetch: u32,
+    track: bool,
+    identifier: Option<String>,
+}
+
+impl PartitionReceiverBuilder {
+    /// The default of [`prefetch`](Self::prefetch).
+    pub const DEFAULT_PREFETCH: u32 = 300;
+
+    /// The largest value of [`prefetch`](Self::prefetch).
+    pub const MAX_PREFETCH: u32 = 10_000;
+
+    pub(crate) fn new(client: EventHubClient, group: ConsumerGroup, partition: PartitionId) -> Self {
+        Self {
+            client,
+            group,
+            partition,
+            position: StartingPosition::default(),
+            owner_level: None,
+            prefetch: Self::DEFAULT_PREFETCH,
+            track: false,
+            identifier: None,
+        }
+    }
+
+    /// Where reading starts; default: [`StartingPosition::Latest`].
+    pub fn starting_position(mut self, position: StartingPosition) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// Reads the partition alone: a receiver with a higher or equal level takes it from this one, one with a lower
+    /// level or none is refused (contract §5.3). Default: none, up to five receivers share the partition.
+    pub fn owner_level(mut self, level: i64) -> Self {
+        self.owner_level = Some(level);
+        self
+    }
+
+    /// How many events the service may send ahead, 1 to [`MAX_PREFETCH`](Self::MAX_PREFETCH); default
+    /// [`DEFAULT_PREFETCH`](Self::DEFAULT_PREFETCH).
+    pub fn prefetch(mut self, events: u32) -> Self {
+        self.prefetch = events;
+        self
+    }
+
+    /// Whether the service sends the head of the partition with each event; default: no.
+    pub fn track_last_enqueued_event_properties(mut self, track: bool) -> Self {
+        self.track = track;
+        self
+    }
+
+    /// Names this receiver in the service's own texts, at most 64 bytes; default: the identifier of the client.
+    pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
+        self.identifier = Some(identifier.into());
+        self
+    }
+
+    /// Attaches to the partition.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] naming the option that cannot be used; else when the service refuses or cannot be
+    /// reached within the retry policy. The service may also accept first and refuse right after: that error comes from
+    /// the first [`receive_batch`](PartitionReceiver::receive_batch).
+    ///
+    /// # Cancel safety
+    /// Safe to drop: a link that was attached meanwhile is detached.
+    pub async fn open(self) -> Result<PartitionReceiver> {
+        let identifier = self
+            .identifier
+            .unwrap_or_else(|| self.client.identifier().to_owned());
+        check_identifier(&identifier)?;
+        if !(1..=Self::MAX_PREFETCH).contains(&self.prefetch) {
+            return Err(Error::invalid(format!(
+                "prefetch: must be 1 to {}",
+                Self::MAX_PREFETCH
+            )));
+        }
+        selector(&self.position)?;
+        let position = match self.position {
+            StartingPosition::Latest => newest(&self.client, &self.partition).await?,
+            other => other,
+        };
+        let options = LinkOptions {
+            event_hub: self.client.event_hub().clone(),
+            group: self.group,
+            partition: self.partition,
+            owner_level: self.owner_level,
+            prefetch: self.prefetch,
+            track_last_enqueued: self.track,
+            identifier,
+        };
+        let retry = self.client.retry().clone();
+        PartitionReceiver::open(
+            Arc::new(ClientOpener {
+                client: self.client,
+                options,
+            }),
+            retry,
+            position,
+        )
+        .await
+    }
+}
+
+/// The position behind the newest event. It is looked up once, so that a receiver that loses its link before the first
+/// event does not skip what came meanwhile (contract §5.6).
+async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<StartingPosition> {
+    match client.partition_properties(partition).await {
+        Ok(properties) => Ok(StartingPosition::after_sequence_number(
+            properties.last_enqueued_sequence_number,
+        )),
+        // A token for the consumer group alone may read, but not ask: then the service decides what is newest.
+        Err(error) if error.kind() == ErrorKind::Unauthorized => Ok(StartingPosition::Latest),
+        Err(error) => Err(error),
+    }
+}
+
+struct ClientOpener {
+    client: EventHubClient,
+    options: LinkOptions,
+}
+
+impl Opener for ClientOpener {
+    fn open(
+        &self,
+        position: StartingPosition,
+        fresh: bool,
+    ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>> {
+        let (client, options) = (self.client.clone(), self.options.clone());
+        async move {
+            let source = client.attach_once(&options, &position, fresh).await?;
+            Ok(Box::new(source) as Box<dyn DeliverySource>)
+        }
+        .boxed()
+    }
+}
