@@ -83,24 +83,21 @@ fn is_placeholder(value: &str) -> bool {
     matches!(value, "" | "None" | "no offset")
 }
 
-/// The metadata of a checkpoint: always both keys, for a missing one makes every other SDK's listing fail.
-///
-/// A missing offset is written as `""`, as .NET does. A missing sequence number is refused: there is no value for it
-/// that the others can read, and no order without it.
+/// The metadata of a checkpoint: always both keys, for a missing one makes other SDKs' listings fail. A missing value
+/// is written as `""`, as .NET does.
 ///
 /// # Errors
-/// When the sequence number is missing, or the offset does not fit into a header.
+/// When both are missing, for that would hide where reading shall start, or the offset does not fit into a header.
 pub(crate) fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Metadata> {
-    let Some(number) = checkpoint.sequence_number else {
-        return Err(invalid(
-            "sequence number: the blob store needs one in each checkpoint, as the other SDKs do",
-        ));
-    };
+    if checkpoint.offset.is_none() && checkpoint.sequence_number.is_none() {
+        return Err(invalid("checkpoint: it has neither offset nor sequence number"));
+    }
     let offset = checkpoint.offset.as_ref().map_or("", Offset::as_str);
+    let number = checkpoint.sequence_number.map(|number| number.to_string());
     check_header_value(offset, "offset: the blob store takes printable ASCII only")?;
     Ok(Metadata::from_iter([
         (OFFSET, offset),
-        (SEQUENCE_NUMBER, &number.to_string()),
+        (SEQUENCE_NUMBER, &number.unwrap_or_default()),
     ]))
 }
 
@@ -192,16 +189,17 @@ mod tests {
     fn a_checkpoint_is_written_with_both_keys() {
         let whole = from_checkpoint(&checkpoint(Some("100"), Some(-1))).unwrap();
         assert_eq!(whole, metadata([("offset", "100"), ("sequencenumber", "-1")]));
-        let half = from_checkpoint(&checkpoint(None, Some(7))).unwrap();
-        assert_eq!(half, metadata([("offset", ""), ("sequencenumber", "7")]));
+        let no_offset = from_checkpoint(&checkpoint(None, Some(7))).unwrap();
+        assert_eq!(no_offset, metadata([("offset", ""), ("sequencenumber", "7")]));
+        let no_number = from_checkpoint(&checkpoint(Some("100"), None)).unwrap();
+        assert_eq!(no_number, metadata([("offset", "100"), ("sequencenumber", "")]));
     }
 
     #[test]
-    fn a_checkpoint_that_others_could_not_read_is_refused() {
+    fn a_checkpoint_without_position_or_with_one_that_no_header_can_carry_is_refused() {
         for (offset, number, field) in [
-            (None, None, "sequence number"),
-            (Some("1"), None, "sequence number"),
-            (Some("é"), Some(1), "offset"),
+            (None, None, "neither offset nor"),
+            (Some("é"), Some(1), "offset:"),
         ] {
             let error = from_checkpoint(&checkpoint(offset, number)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);

@@ -37,6 +37,9 @@ const MAX_REPORTED_NAME: usize = 256;
 /// consumer group. Namespace, hub and group are written in lower case: the Go SDK and Microsoft's Rust SDK keep the
 /// case as given, and share records with the others only if the names are lower-case to begin with.
 ///
+/// A checkpoint should have both its offset and its sequence number, as those of every event do. One without either is
+/// refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot use.
+///
 /// The container has to exist. Soft delete and versioning are best off for it, and a hierarchical namespace too.
 ///
 /// A clone shares the connections of the original.

@@ -5,3 +5,6 @@ process.stdin
     process.emit("SIGINT") || process.exit();
   })
   .resume();
+
+// Nobody may be left to read what it says about that.
+process.stdout.on("error", () => {});

@@ -45,11 +45,7 @@ fn owned_by(owner: &str) -> Metadata {
 }
 
 fn claim_by(owner: &str, expected: Expected) -> Claim {
-    Claim {
-        partition: zero(),
-        owner: Some(OwnerId::new(owner).unwrap()),
-        expected,
-    }
+    Claim::new(zero(), Some(OwnerId::new(owner).unwrap()), expected)
 }
 
 fn at(sequence_number: i64) -> Checkpoint {
@@ -87,11 +83,7 @@ async fn a_renewal_that_took_effect_without_an_answer_is_won() {
 async fn a_release_that_took_effect_without_an_answer_is_won() {
     let (store, fake) = faulty([Fault::After(lost())]);
     let old = fake.put(&name(Kind::Ownership), owned_by("me")).version;
-    let release = Claim {
-        partition: zero(),
-        owner: None,
-        expected: Expected::Version(old),
-    };
+    let release = Claim::new(zero(), None, Expected::Version(old));
     assert!(matches!(
         store.claim_ownership(&scope(), &release).await,
         ClaimOutcome::Won(_)
@@ -235,7 +227,11 @@ async fn a_foreign_blob_is_reported_and_its_name_cut() {
     let list = store.list_ownership(&scope()).await.unwrap();
     assert_eq!(list.records.len(), 1);
     assert_eq!(list.rejected[0].name.len(), MAX_REPORTED_NAME);
-    assert!(list.rejected[0].reason.contains("too long"), "{:?}", list.rejected);
+    assert!(
+        list.rejected[0].reason.contains("too long"),
+        "{:?}",
+        list.rejected
+    );
 }
 
 #[tokio::test(start_paused = true)]
