@@ -78,7 +78,8 @@ pub struct OwnershipList {
     /// The time of the listing by the clock that also wrote [`Ownership::modified`]; `None` where the store has no
     /// clock. Leases are judged by this clock, never by the clock of an instance.
     pub now: Option<SystemTime>,
-    /// Records that could not be read. They never fail the listing.
+    /// Records that could not be read. They never fail the listing, and nobody can claim their partitions. A record that
+    /// has a version but no owner that makes sense belongs to `records`, without an owner: that heals with a claim.
     pub rejected: Vec<RejectedRecord>,
 }
 

@@ -20,7 +20,8 @@ use crate::{Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, Owners
 /// A store without one leaves both `None`, and leases are judged by observation instead.
 ///
 /// # Bad records
-/// A record that cannot be read is skipped and reported, and never fails a listing.
+/// A record that cannot be read is skipped and reported, and never fails a listing. One without a usable owner is listed
+/// as released.
 ///
 /// # Cancel safety
 /// A read can be dropped at any time. A write that is dropped may or may not have been applied; the next listing tells.

@@ -161,8 +161,8 @@ impl Balancer {
             .mul_f64(self.rng.random_range(0.0..1.0))
     }
 
-    /// How long to wait before the next round: the interval, or a tenth of it after a greedy round that won something,
-    /// times a random factor of 0.8 to 1.2; and never beyond the moment at which an own lease runs out.
+    /// How long to wait before the next round: the interval, or a tenth of it after a greedy round that won something
+    /// and met no failure, times a random factor of 0.8 to 1.2; and never beyond the moment at which an own lease runs out.
     pub fn next_delay(&mut self) -> Duration {
         let delay = if self.is_eager {
             self.settings.short_delay()

@@ -72,6 +72,7 @@ impl Calls {
 
     async fn attempt(&self, attempt: Attempt, deadline: Instant) -> Attempted {
         let begun = Instant::now();
+        // A call is polled once before its limit counts, so it would reach the store.
         if begun >= deadline {
             return Attempted {
                 attempt,

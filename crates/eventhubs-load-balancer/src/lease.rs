@@ -5,7 +5,7 @@ use eventhubs_checkpoint_store::{Ownership, OwnershipList, Version};
 use eventhubs_types::PartitionId;
 use tokio::time::Instant;
 
-/// Judges which ownership records have expired, without the wall clock of any instance (reliability §7.2).
+/// Judges which ownership records have expired, without the wall clock of any instance.
 ///
 /// Where the store has a clock, a record is as old as that clock says. Where it has none, a record has expired when its
 /// version was seen unchanged for the whole expiry on the monotonic clock of the caller. A host with a wrong wall clock

@@ -87,6 +87,7 @@ impl Share {
             pool.extend(held.iter().map(|partition| (owner, held.len(), partition)));
         }
         pool.shuffle(rng);
+        // The sort is stable: within each of the two groups the order stays random.
         pool.sort_by_key(|(_, load, _)| *load <= self.ceiling);
         let mut robbed = BTreeSet::new();
         pool.retain(|(owner, ..)| robbed.insert(*owner));

@@ -43,9 +43,10 @@ impl Balancer {
         let attempts = self.attempts(plan, &list.records, answered);
         round.rejected = list.rejected;
         let has_won = self.attempt_all(attempts, deadline, round).await;
-        self.is_eager = has_won && self.settings.strategy() == Strategy::Greedy;
+        self.is_eager = has_won && round.failures.is_empty() && self.settings.strategy() == Strategy::Greedy;
     }
 
+    /// Another owner's record ends a lease, expired or not: it was read elsewhere in between.
     fn lose_what_is_not_ours(&mut self, partitions: &[PartitionId], list: &OwnershipList) {
         let partitions: BTreeSet<_> = partitions.iter().collect();
         let is_other = |record: &&Ownership| record.owner.as_ref().is_some_and(|owner| *owner != self.owner);
@@ -65,6 +66,8 @@ impl Balancer {
     }
 
     /// The claims that the plan asks for: due renewals, the oldest lease first, and then what is to be won.
+    ///
+    /// Should the time of a round not be enough for all, the next one begins with those left over.
     fn attempts(&self, plan: Plan, records: &[Ownership], now: Instant) -> Vec<Attempt> {
         let is_due = |renewed: Instant| now.saturating_duration_since(renewed) >= self.settings.renew_after();
         let mut renew = plan.renew;
@@ -128,12 +131,14 @@ impl Balancer {
             let Attempt { operation, claim } = attempt;
             match (outcome, &operation) {
                 (None, _) => unsent += 1,
+                // It may have been applied: what is held stays so, and the next listing shows the rest.
                 (Some(ClaimOutcome::Failed(error)), _) => round.fail(operation, error),
                 (Some(ClaimOutcome::Won(_)), Operation::Renew(_)) => holdings.win(claim.partition, begun),
                 (Some(ClaimOutcome::Won(_)), Operation::Claim(_)) => {
                     holdings.win(claim.partition, begun);
                     has_won = true;
                 }
+                // Somebody else wrote the record; to read on until the next listing would make two readers.
                 (Some(ClaimOutcome::Lost), Operation::Renew(_)) => {
                     holdings.lose(&claim.partition, LossReason::Taken);
                 }

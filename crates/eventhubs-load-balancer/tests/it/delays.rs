@@ -7,7 +7,8 @@ use eventhubs_checkpoint_store::MemoryCheckpointStore;
 use eventhubs_load_balancer::{Settings, Strategy};
 use tokio::time::advance;
 
-use crate::setup::{balancer, partitions};
+use crate::faulty_store::FaultyStore;
+use crate::setup::{balancer, partition, partitions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,6 +55,16 @@ async fn a_greedy_round_that_won_something_is_followed_soon_and_one_that_did_not
     balancer.round(&partitions(2)).await;
     assert!(balancer.next_delay() < 2 * SECOND);
     balancer.round(&partitions(2)).await;
+    assert!(balancer.next_delay() >= 8 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_in_trouble_is_not_hurried() {
+    let store = FaultyStore::new();
+    store.script().poisoned = Some(partition(0));
+    let mut balancer = balancer(&store, "a", &Settings::default());
+    let round = balancer.round(&partitions(2)).await;
+    assert_eq!((round.acquired.len(), round.failures.len()), (1, 1));
     assert!(balancer.next_delay() >= 8 * SECOND);
 }
 
