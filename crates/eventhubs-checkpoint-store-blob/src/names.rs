@@ -19,7 +19,12 @@ pub(crate) fn prefix(scope: &ConsumerScope, kind: Kind) -> String {
         Kind::Ownership => "ownership",
         Kind::Checkpoint => "checkpoint",
     };
-    format!("{}/{kind}/", scope.to_string().to_lowercase())
+    let ConsumerScope {
+        namespace,
+        event_hub,
+        consumer_group,
+    } = scope;
+    format!("{namespace}/{event_hub}/{consumer_group}/{kind}/").to_lowercase()
 }
 
 /// The name of one blob; the partition id stays as it is.

@@ -245,7 +245,6 @@ impl Listing {
 
     fn reject(&mut self, name: &str, reason: &str) {
         let name: String = name.chars().take(MAX_REPORTED_NAME).collect();
-        tracing::warn!(?name, reason, "a blob was rejected");
         self.rejected.push(RejectedRecord::new(name, reason));
     }
 }
@@ -262,14 +261,13 @@ fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
 impl CheckpointStore for BlobCheckpointStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
         let Listing { found, rejected, now } = self.in_time(self.list(scope, Kind::Ownership)).await?;
-        let records = found.into_iter().map(|(partition, blob)| {
-            Ownership::new(
-                partition,
-                records::owner(&blob.metadata),
-                blob.stamp.version,
-                blob.stamp.modified,
-            )
-        });
+        let records = found
+            .into_iter()
+            .map(|(partition, Blob { metadata, stamp, .. })| {
+                // A time that cannot be compared with the service's clock is worth nothing.
+                let modified = stamp.modified.filter(|_| now.is_some());
+                Ownership::new(partition, records::owner(&metadata), stamp.version, modified)
+            });
         Ok(OwnershipList::new(records.collect(), now, rejected))
     }
 
@@ -282,9 +280,11 @@ impl CheckpointStore for BlobCheckpointStore {
     }
 
     async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        let listing = self.in_time(self.list(scope, Kind::Checkpoint)).await?;
-        Ok(listing
-            .found
+        let Listing { found, rejected, .. } = self.in_time(self.list(scope, Kind::Checkpoint)).await?;
+        for RejectedRecord { name, reason, .. } in rejected {
+            tracing::warn!(?name, reason, "a checkpoint was rejected");
+        }
+        Ok(found
             .into_iter()
             .map(|(partition, blob)| checkpoint(partition, blob))
             .collect())
