@@ -66,11 +66,23 @@ impl Connection {
             settings.check_development_storage(value)?;
             return Self::parse(DEVELOPMENT_STORAGE);
         }
-        Ok(Self {
+        let connection = Self {
             endpoint: settings.endpoint()?,
             credential: settings.credential()?,
             account: settings.get(ACCOUNT_NAME).unwrap_or_default().to_owned(),
-        })
+        };
+        connection.check_exposure()?;
+        Ok(connection)
+    }
+
+    /// A key only signs, but a signature is sent as it is.
+    fn check_exposure(&self) -> Result<()> {
+        let url = Url::parse(&self.endpoint).map_err(|_| wrong(BLOB_ENDPOINT, "is not a URL"))?;
+        let is_local = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        if matches!(self.credential, Credential::Sas(_)) && url.scheme() == "http" && !is_local {
+            return Err(wrong(SAS, "goes over https only, except to this host"));
+        }
+        Ok(())
     }
 }
 
@@ -317,6 +329,10 @@ mod tests {
             (
                 format!("UseDevelopmentStorage={canary}"),
                 "UseDevelopmentStorage can only be `true`",
+            ),
+            (
+                format!("BlobEndpoint=http://contoso.example;SharedAccessSignature=sig={canary}"),
+                "SharedAccessSignature goes over https only",
             ),
             (
                 "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://h".to_owned(),
