@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventhubs::{ConsumerClient, ErrorKind, StartingPosition};
-use eventhubs_tests::{HUB, PATIENCE, World, until, within};
+use eventhubs_test_harness::within;
+use eventhubs_tests::{HUB, PATIENCE, World, until};
 use tokio::sync::oneshot;
 
 #[derive(Default)]

@@ -93,14 +93,19 @@ impl Engine {
         }
     }
 
-    /// Runs an operation of the AMQP library, bounded in time. The library cannot go on after a time-out, so the
-    /// connection is ended then.
+    /// Runs an operation of the AMQP library, bounded in time and by the life of the connection: a send, for one, waits
+    /// for ever when the connection ends. After a time-out the library cannot go on, so the connection is ended.
     pub(crate) async fn bounded<T, E: Failure>(
         &self,
         what: &str,
         operation: impl Future<Output = std::result::Result<T, E>>,
     ) -> Result<T> {
-        match timeout(self.limit, operation).await {
+        let done = tokio::select! {
+            biased;
+            done = timeout(self.limit, operation) => done,
+            cause = self.cause() => return Err(cause),
+        };
+        match done {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(self.explain(error.failure(what)).await),
             Err(_) => {

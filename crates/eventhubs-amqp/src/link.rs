@@ -108,8 +108,6 @@ pub(crate) async fn attach(
         .auto_accept(false)
         .verify_incoming_source(false)
         .attach(session.handle());
-    let receiver = engine
-        .bounded(&format!("attaching to {}", options.subject()), attaching)
-        .await?;
+    let receiver = engine.bounded("attaching", attaching).await?;
     PlainSource::start(receiver, session, Arc::clone(engine), options).await
 }

@@ -161,13 +161,14 @@ impl DeliverySource for PlainSource {
             }
             let closed = match timeout(FAREWELL_TIMEOUT, receiver.close()).await {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(engine.explain(error.failure(&subject)).await),
+                Ok(Err(error)) => match error.failure(&subject) {
+                    LinkFailure::Known(error) => Err(error),
+                    LinkFailure::ConnectionEnded => Ok(()), // and the link with it
+                },
                 Err(_) => {
                     engine.kill();
-                    Err(Error::new(
-                        ErrorKind::Timeout,
-                        format!("{subject}: the service did not confirm the detach"),
-                    ))
+                    let text = format!("{subject}: the service did not confirm the detach");
+                    Err(Error::new(ErrorKind::Timeout, text))
                 }
             };
             session.end().await;

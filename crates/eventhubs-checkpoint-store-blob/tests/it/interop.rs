@@ -6,8 +6,7 @@ use eventhubs_checkpoint_store::{
     Checkpoint, CheckpointOutcome, CheckpointStore, ClaimOutcome, Expected, OwnershipList, Version,
 };
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
-use eventhubs_test_harness::Azurite;
-use eventhubs_tests::run_python;
+use eventhubs_test_harness::{Azurite, run_python};
 use eventhubs_types::OwnerId;
 
 use crate::{at, claim, partition, scope, store_at, version_of, won};
