@@ -47,6 +47,7 @@ pub(crate) struct Connection {
     pub(crate) credential: Credential,
 }
 
+/// What opens an account.
 #[derive(Debug)]
 pub(crate) enum Credential {
     /// Signs each request; base64.
@@ -86,6 +87,7 @@ impl Connection {
     }
 }
 
+/// The values of a connection string by the known key.
 struct Settings<'a>(BTreeMap<&'static str, &'a str>);
 
 impl<'a> Settings<'a> {
@@ -139,6 +141,7 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// The endpoint that is given, else the one that follows from the account's name.
     fn endpoint(&self) -> Result<String> {
         let Some(endpoint) = self.get(BLOB_ENDPOINT) else {
             let (protocol, account) = (
@@ -163,6 +166,7 @@ impl<'a> Settings<'a> {
         Ok(url.as_str().trim_end_matches('/').to_owned())
     }
 
+    /// The one credential. A key that cannot sign is refused here, where the error can name it.
     fn credential(&self) -> Result<Credential> {
         match (self.get(ACCOUNT_KEY), self.get(SAS)) {
             (Some(key), None) => {
@@ -195,6 +199,7 @@ fn check_protocol(key: &str, protocol: &str) -> Result<()> {
     }
 }
 
+/// Keeps a path, a port or a user out of the URL that the name becomes part of.
 fn check_host(key: &str, name: &str) -> Result<()> {
     let fits = name
         .bytes()

@@ -36,6 +36,7 @@ const PAGE_SIZE: u32 = 1_000;
 
 type Exchange = std::result::Result<Answer, Failure>;
 
+/// A container, opened through the SDK.
 pub(crate) struct LegacyBackend {
     container: ContainerClient,
     /// For listings, which the SDK would parse itself.
@@ -43,6 +44,8 @@ pub(crate) struct LegacyBackend {
 }
 
 impl LegacyBackend {
+    /// Opens the container; nothing is sent.
+    ///
     /// # Errors
     /// When the credential is unusable, or TLS is not to be had.
     pub(crate) fn new(connection: Connection, container: &str) -> Result<Self> {
@@ -75,6 +78,7 @@ impl LegacyBackend {
         slot.take().unwrap_or_else(|| Err(unsent(result.err().as_ref())))
     }
 
+    /// The one request of a write; which one depends on what is expected.
     async fn put(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Exchange {
         let (blob, metadata) = (self.container.blob_client(name), sdk_metadata(metadata));
         match expected {

@@ -1,4 +1,4 @@
-//! No key and no signature in any log line or error, whatever happens (reliability.md §6.4).
+//! No key and no signature in any log line or error, whatever happens.
 
 use std::error::Error;
 use std::io;

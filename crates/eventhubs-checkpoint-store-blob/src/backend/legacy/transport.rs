@@ -34,6 +34,7 @@ impl Slot {
     }
 }
 
+/// Takes the SDK's signed requests, and goes no further into the SDK than its request and answer types.
 #[derive(Debug)]
 pub(super) struct Transport {
     http: reqwest::Client,
@@ -97,6 +98,7 @@ impl Policy for Transport {
     }
 }
 
+/// The same request in the types of the client; what cannot be sent is refused, not repaired.
 fn convert(request: &Request) -> Result<reqwest::Request, Failure> {
     let unusable = || Failure::new(ErrorKind::InvalidArgument, "the request could not be built");
     let method = request.method().as_ref().parse().map_err(|_| unusable())?;
