@@ -14,11 +14,10 @@ use crate::log::Retention;
 use crate::peers::Peers;
 use crate::sas::SharedAccessKey;
 
-/// What one partition keeps by default; then the oldest events go.
-const RETENTION: Retention = Retention {
-    events: 1_000_000,
-    bytes: 256 * 1024 * 1024,
-};
+/// How many events one hub keeps by default; small ones take about 1.3 KiB each.
+const DEFAULT_MAX_EVENTS: usize = 500_000;
+/// How many bytes of bodies one hub keeps by default.
+const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// The largest hub that the service offers.
 const MAX_PARTITIONS: usize = 2000;
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
@@ -38,19 +37,28 @@ const DEFAULT_KEY: &str = "SAS_KEY_VALUE";
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[must_use = "an emulator runs only once it is started"]
 pub struct Builder {
     event_hubs: Vec<(String, usize)>,
     consumer_groups: Vec<(String, String)>,
     keys: Vec<SharedAccessKey>,
     port: u16,
-    retention: Option<Retention>,
+    retention: Retention,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self {
+            event_hubs: Vec::new(),
+            consumer_groups: Vec::new(),
+            keys: Vec::new(),
+            port: 0,
+            retention: Retention {
+                events: DEFAULT_MAX_EVENTS,
+                bytes: DEFAULT_MAX_BYTES,
+            },
+        }
     }
 
     /// Adds an event hub with this many partitions, `0` to `partitions - 1`. It has the consumer group `$Default`.
@@ -81,10 +89,10 @@ impl Builder {
         self
     }
 
-    /// Keeps at most this many events and bytes per partition; by default a million events and 256 MiB. The oldest
-    /// events go first.
+    /// Keeps at most this many events, and bytes of bodies, per event hub, in equal shares per partition; by default
+    /// 500 000 events and 256 MiB. The oldest events go first.
     pub fn retention(mut self, events: usize, bytes: usize) -> Self {
-        self.retention = Some(Retention { events, bytes });
+        self.retention = Retention { events, bytes };
         self
     }
 
@@ -154,7 +162,7 @@ impl Builder {
             name.to_owned(),
             partitions,
             groups,
-            self.retention.unwrap_or(RETENTION),
+            self.retention.share(partitions),
         ))
     }
 }
