@@ -14,7 +14,10 @@ const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LTAwMDE=";
 /// The error with all that its causes say.
 fn told(error: &eventhubs::Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-    causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("; ")
+    causes
+        .map(|error| format!("{error} {error:?}"))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn assert_tells(error: &eventhubs::Error, kind: ErrorKind, word: &str) {
