@@ -7,7 +7,6 @@
 
 mod ci;
 mod shell;
-
 mod test;
 mod tidy;
 mod tools;
