@@ -31,7 +31,6 @@ pub(crate) enum Refused {
 pub(crate) struct Walk {
     stack: Vec<Open>,
     next: Next,
-    /// How many bytes have been walked.
     position: u64,
 }
 
@@ -84,6 +83,11 @@ impl Walk {
             used += self.step(&bytes[used..])?;
         }
         Ok(())
+    }
+
+    /// How many bytes have been walked.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// Whether no value is unfinished.
