@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::calls::Calls;
 use crate::holdings::Holdings;
 use crate::settings::JITTER;
+use crate::sorted::Hub;
 use crate::{Failure, LeaseObserver, Operation, Round, Settings};
 
 /// One instance's part in sharing out the partitions of an event hub.
@@ -50,6 +51,7 @@ pub struct Balancer {
     pub(crate) owner: OwnerId,
     pub(crate) settings: Settings,
     pub(crate) rng: StdRng,
+    pub(crate) hub: Hub,
     pub(crate) observer: LeaseObserver,
     pub(crate) holdings: Holdings,
     /// Whether the next round shall follow soon.
@@ -75,6 +77,7 @@ impl Balancer {
                 list_limit: settings.list_limit(),
                 claim_limit: settings.claim_limit(),
             },
+            hub: Hub::default(),
             observer: LeaseObserver::new(settings.expiry()),
             holdings: Holdings::new(settings.lease()),
             is_eager: false,
@@ -100,12 +103,13 @@ impl Balancer {
     pub async fn round(&mut self, partitions: &[PartitionId]) -> Round {
         let now = Instant::now();
         let mut round = Round::default();
+        self.hub.update(partitions);
         // A lease that has run out is told at once: a listing may take long.
         self.is_eager = self.holdings.lapse(now);
         if !self.is_eager {
             let deadline = self.deadline(now);
             match self.calls.list(deadline).await {
-                Ok(listing) => self.act(partitions, listing, deadline, &mut round).await,
+                Ok(listing) => self.act(listing, deadline, &mut round).await,
                 Err(error) => round.fail(Operation::ListOwnership, error),
             }
             self.holdings.lapse(Instant::now());

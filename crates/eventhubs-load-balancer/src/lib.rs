@@ -15,6 +15,7 @@ mod plan;
 mod report;
 mod round;
 mod settings;
+mod sorted;
 mod view;
 
 pub use balancer::Balancer;
@@ -22,7 +23,7 @@ pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
 pub use report::{Failure, LossReason, Operation, Round};
 pub use settings::{InvalidSettings, Settings, Strategy};
-pub use view::View;
+pub use view::{Peer, View};
 
 /// The limits and defaults, each as a constant.
 pub mod defaults {

@@ -4,7 +4,7 @@ use eventhubs_types::{OwnerId, PartitionId};
 use rand::Rng;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
 
-use crate::{Strategy, View};
+use crate::{Peer, Strategy, View};
 
 /// What one instance does in a round.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,7 +46,7 @@ pub fn plan(view: &View, strategy: Strategy, rng: &mut impl Rng) -> Plan {
     let claim = view.free.iter().cloned().sample(rng, wanted);
     let steal = share.choose_from_others(view, wanted - claim.len(), rng);
     Plan {
-        renew: view.mine.iter().cloned().collect(),
+        renew: view.mine.clone(),
         claim,
         steal,
     }
@@ -63,9 +63,9 @@ struct Share {
 impl Share {
     fn of(view: &View) -> Self {
         let own = view.mine.len();
-        let loads = || view.others.values().map(BTreeSet::len);
+        let loads = || view.others.iter().map(|peer| peer.partitions.len());
         let partitions = own + view.free.len() + loads().sum::<usize>();
-        let owners = loads().len() + 1;
+        let owners = view.owners();
         let (floor, remainder) = (partitions / owners, partitions % owners);
         let needed = match floor.checked_sub(own) {
             Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
@@ -83,8 +83,14 @@ impl Share {
     fn choose_from_others(&self, view: &View, wanted: usize, rng: &mut impl Rng) -> Vec<PartitionId> {
         let can_spare = |load: usize| load > self.floor && load >= self.own + 2;
         let mut pool: Vec<(&OwnerId, usize, &PartitionId)> = Vec::new();
-        for (owner, held) in view.others.iter().filter(|(_, held)| can_spare(held.len())) {
-            pool.extend(held.iter().map(|partition| (owner, held.len(), partition)));
+        for Peer { owner, partitions } in &view.others {
+            if can_spare(partitions.len()) {
+                pool.extend(
+                    partitions
+                        .iter()
+                        .map(|partition| (owner, partitions.len(), partition)),
+                );
+            }
         }
         pool.shuffle(rng);
         // The sort is stable: within each of the two groups the order stays random.

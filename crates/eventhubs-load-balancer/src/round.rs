@@ -1,13 +1,19 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::pin::pin;
 
-use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList};
+use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership};
 use eventhubs_types::PartitionId;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::calls::{Attempt, Attempted, Listing};
 use crate::{Balancer, LossReason, Operation, Plan, Round, Strategy, View, plan};
+
+/// The record of a partition, of records in the order of their partitions.
+fn record_of<'a>(partition: &PartitionId, records: &'a [Ownership]) -> Option<&'a Ownership> {
+    let place = records.binary_search_by(|record| record.partition.cmp(partition));
+    place.ok().map(|place| &records[place])
+}
 
 /// The steps of a round.
 impl Balancer {
@@ -19,22 +25,18 @@ impl Balancer {
     }
 
     /// Makes and follows the plan for what was listed.
-    pub(crate) async fn act(
-        &mut self,
-        partitions: &[PartitionId],
-        listing: Listing,
-        deadline: Instant,
-        round: &mut Round,
-    ) {
+    pub(crate) async fn act(&mut self, listing: Listing, deadline: Instant, round: &mut Round) {
         let Listing {
-            list,
+            mut list,
             asked,
             answered,
         } = listing;
+        list.records
+            .sort_by(|one, other| one.partition.cmp(&other.partition));
         let expired = self.observer.judge(&list, asked, answered);
-        self.lose_what_is_not_ours(partitions, &list);
+        self.lose_what_is_not_ours(&list.records);
         let held = self.holdings.to_set();
-        let view = View::new(partitions, &self.owner, &list.records, &held, &expired);
+        let view = View::new(self.hub.sorted(), &self.owner, &list.records, &held, &expired);
         let plan = plan(&view, self.settings.strategy(), &mut self.rng);
         tracing::debug!(
             owner = %self.owner, mine = view.mine.len(), free = view.free.len(), others = view.others.len(),
@@ -47,19 +49,12 @@ impl Balancer {
     }
 
     /// Another owner's record ends a lease, expired or not: it was read elsewhere in between.
-    fn lose_what_is_not_ours(&mut self, partitions: &[PartitionId], list: &OwnershipList) {
-        let partitions: BTreeSet<_> = partitions.iter().collect();
-        let is_other = |record: &&Ownership| record.owner.as_ref().is_some_and(|owner| *owner != self.owner);
-        let taken: BTreeSet<_> = list
-            .records
-            .iter()
-            .filter(is_other)
-            .map(|record| &record.partition)
-            .collect();
+    fn lose_what_is_not_ours(&mut self, records: &[Ownership]) {
         for partition in self.holdings.to_set() {
-            if !partitions.contains(&partition) {
+            let owner = record_of(&partition, records).and_then(|record| record.owner.as_ref());
+            if !self.hub.has(&partition) {
                 self.holdings.lose(&partition, LossReason::Gone);
-            } else if taken.contains(&partition) {
+            } else if owner.is_some_and(|owner| *owner != self.owner) {
                 self.holdings.lose(&partition, LossReason::Taken);
             }
         }
@@ -74,12 +69,8 @@ impl Balancer {
         renew.retain(|partition| self.holdings.renewed(partition).is_none_or(is_due));
         renew.sort_by_key(|partition| self.holdings.renewed(partition));
 
-        let versions: BTreeMap<_, _> = records
-            .iter()
-            .map(|record| (&record.partition, &record.version))
-            .collect();
         let attempt = |operation: fn(PartitionId) -> Operation, partition: PartitionId| {
-            let version = versions.get(&partition).copied().cloned();
+            let version = record_of(&partition, records).map(|record| record.version.clone());
             let expected = version.map_or(Expected::Absent, Expected::Version);
             let claim = Claim::new(partition.clone(), Some(self.owner.clone()), expected);
             Attempt {

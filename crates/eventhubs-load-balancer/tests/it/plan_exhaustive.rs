@@ -39,7 +39,7 @@ fn loads(assignment: &[Option<usize>]) -> Vec<usize> {
 
 /// Asserts all that must be true of any plan, whoever makes it.
 pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
-    let loads: Vec<usize> = view.others.values().map(BTreeSet::len).collect();
+    let loads: Vec<usize> = view.others.iter().map(|peer| peer.partitions.len()).collect();
     let total = view.mine.len() + view.free.len() + loads.iter().sum::<usize>();
     let owners = loads.len() + 1;
     let gain = plan.claim.len() + plan.steal.len();
@@ -74,13 +74,14 @@ pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
         "free first"
     );
 
-    let stolen = |held: &BTreeSet<_>| {
+    let others = || view.others.iter().map(|peer| &peer.partitions);
+    let stolen = |held: &Vec<_>| {
         plan.steal
             .iter()
             .filter(|partition| held.contains(*partition))
             .count()
     };
-    for held in view.others.values() {
+    for held in others() {
         assert!(stolen(held) <= 1, "at most one of each owner");
         assert!(
             stolen(held) == 0 || held.len() > total / owners,
@@ -88,20 +89,19 @@ pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
         );
     }
     assert_eq!(
-        view.others.values().map(stolen).sum::<usize>(),
+        others().map(stolen).sum::<usize>(),
         plan.steal.len(),
         "steals from others"
     );
 
     let square = |n: usize| n * n;
-    let others = |after: usize| {
-        view.others
-            .values()
+    let squares = |after: usize| {
+        others()
             .map(|held| square(held.len() - after * stolen(held)))
             .sum::<usize>()
     };
-    let before = square(view.mine.len() + plan.claim.len()) + others(0);
-    let after = square(view.mine.len() + gain) + others(1);
+    let before = square(view.mine.len() + plan.claim.len()) + squares(0);
+    let after = square(view.mine.len() + gain) + squares(1);
     assert!(
         plan.steal.is_empty() || after < before,
         "each steal lowers the sum of the squares"
