@@ -11,6 +11,8 @@ pub(crate) struct Facts<'f> {
     /// Whether all was fair when the measurement began, if it had to be.
     pub(crate) was_fair: bool,
     pub(crate) moved_when_fair: bool,
+    /// How many instances there are at the end.
+    pub(crate) live: usize,
     /// What broke the chain of versions of a record.
     pub(crate) breach: Option<&'f str>,
 }
@@ -29,7 +31,7 @@ pub(crate) fn violations(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violatio
             p8_converges_in_time(scenario, facts),
             p9_request_budget(scenario, facts),
         ]);
-        checks.extend(limits(scenario, facts.numbers));
+        checks.extend(limits(scenario, facts));
     }
     checks.into_iter().flatten().collect()
 }
@@ -75,20 +77,14 @@ fn time_to_converge(scenario: &Scenario) -> f64 {
 
 fn p9_request_budget(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation> {
     facts.numbers.converge_s?;
-    let limit = steady_budget(scenario) * BUDGET_TOLERANCE;
+    let limit = steady_budget(scenario, facts.live) * BUDGET_TOLERANCE;
     at_most("P9 request budget", "requests/s", facts.numbers.steady_rps, limit)
 }
 
-/// One listing per instance and interval, and three renewals per partition and expiry, for the largest fleet that the
-/// events can make.
-fn steady_budget(scenario: &Scenario) -> f64 {
-    let growth = scenario.events.iter().map(|event| match event.action {
-        Action::Join { fraction, .. } => 1.0 + fraction,
-        _ => 1.0,
-    });
-    #[expect(clippy::cast_precision_loss, reason = "the sizes are small")]
-    let (instances, partitions) = (scenario.instances as f64, scenario.partitions as f64);
-    instances * growth.product::<f64>() / scenario.interval_s + 3.0 * partitions / scenario.expiry_s
+/// One listing per instance and interval, and three renewals per partition and expiry.
+#[expect(clippy::cast_precision_loss, reason = "the sizes are small")]
+fn steady_budget(scenario: &Scenario, instances: usize) -> f64 {
+    instances as f64 / scenario.interval_s + 3.0 * scenario.partitions as f64 / scenario.expiry_s
 }
 
 fn p11_calm(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation> {
@@ -101,8 +97,8 @@ fn p11_calm(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation> {
 }
 
 /// What the scenario itself expects.
-fn limits(scenario: &Scenario, numbers: &Numbers) -> [Option<Violation>; 6] {
-    let expect = &scenario.expect;
+fn limits(scenario: &Scenario, facts: &Facts<'_>) -> [Option<Violation>; 6] {
+    let (expect, numbers) = (&scenario.expect, facts.numbers);
     #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
     let [partitions, conflicts, needless, changes] = [
         scenario.partitions as u64,
@@ -114,7 +110,7 @@ fn limits(scenario: &Scenario, numbers: &Numbers) -> [Option<Violation>; 6] {
     let limit = |name, unit, value: f64, limit: Option<f64>| at_most(name, unit, value, limit?);
     let peak = expect
         .peak_per_steady
-        .map(|times| times * steady_budget(scenario));
+        .map(|times| times * steady_budget(scenario, facts.live));
     #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
     let most_changes = expect.ownership_changes.map(|count| count as f64);
     [

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::instance::{self, Player};
-use crate::ledger::InstanceId;
+use crate::ledger::{InstanceId, Ledger};
 use crate::peer::{self, Kind, Skew};
 use crate::scenario::{Action, Clocks, Scenario, StoreModel, seconds};
 use crate::store::{Handle, World, partition};
@@ -90,7 +90,7 @@ impl Fleet {
                 self.world.set_model(model);
                 sleep(seconds(for_s)).await;
                 self.world.set_model(usual);
-                self.world.ledger(|ledger, now| ledger.disturb(now));
+                self.world.ledger(Ledger::disturb);
             }
         }
     }
@@ -157,7 +157,7 @@ impl Fleet {
             let leaving = old.split_off(old.len().saturating_sub(group));
             self.start(leaving.len(), overlap / 2);
             sleep(overlap).await;
-            self.world.ledger(|ledger, now| ledger.disturb(now));
+            self.world.ledger(Ledger::disturb);
             for number in leaving {
                 self.stop(number);
             }

@@ -20,7 +20,7 @@ impl History {
     }
 
     pub(crate) fn write(&mut self, write: Write) {
-        let current = std::mem::replace(&mut self.versions[write.partition], Some(write.version));
+        let current = self.versions[write.partition].replace(write.version);
         if write.expected != current || write.version <= self.latest {
             self.breach
                 .get_or_insert_with(|| tell(write.partition, current, write));

@@ -194,10 +194,15 @@ impl Ledger {
         std::mem::take(&mut self.instances[instance].stolen)
     }
 
+    /// How many instances run.
+    pub(crate) fn live(&self) -> usize {
+        self.instances.iter().filter(|instance| instance.is_live).count()
+    }
+
     pub(crate) fn is_fair(&self) -> bool {
         let live = self.instances.iter().filter(|instance| instance.is_live);
         let owned = || live.clone().map(|instance| instance.owned);
-        let (count, partitions) = (live.clone().count(), self.partitions.len());
+        let (count, partitions) = (self.live(), self.partitions.len());
         count > 0
             && owned().sum::<usize>() == partitions
             && owned().all(|owned| (partitions / count..=partitions.div_ceil(count)).contains(&owned))

@@ -8,6 +8,7 @@
 //! time is tokio's paused clock and all randomness comes from one seed, so a run can be repeated to the last call. What
 //! the instances believe is compared with what the ledger knows.
 
+mod batch;
 mod catalog;
 mod check;
 mod fleet;
@@ -17,14 +18,18 @@ mod ledger;
 mod outcome;
 mod peer;
 mod records;
+mod report;
 mod run;
 mod scenario;
 mod store;
+pub mod table;
 mod trace;
 
+pub use batch::simulate_all;
 pub use catalog::catalog;
 pub use outcome::{Numbers, Outcome, Row, Violation};
 pub use peer::Kind;
+pub use report::Report;
 pub use run::simulate;
 pub use scenario::{Action, Clocks, Event, Expect, Scenario, ScenarioError, StoreModel};
 

@@ -12,7 +12,7 @@ pub(crate) struct Records {
     last_version: u64,
     /// The partitions in the order of a listing: by name, as blob storage has it.
     order: Vec<PartitionIndex>,
-    records: Vec<VecDeque<(Instant, Ownership)>>,
+    pasts: Vec<VecDeque<(Instant, Ownership)>>,
 }
 
 impl Records {
@@ -22,17 +22,14 @@ impl Records {
         Self {
             last_version: 0,
             order,
-            records: vec![VecDeque::new(); partitions],
+            pasts: vec![VecDeque::new(); partitions],
         }
     }
 
     /// All records as they were at that time.
     pub(crate) fn list(&self, as_of: Instant) -> Vec<Ownership> {
         let at_the_time = |index: &PartitionIndex| {
-            let record = self.records[*index]
-                .iter()
-                .rev()
-                .find(|(since, _)| *since <= as_of);
+            let record = self.pasts[*index].iter().rev().find(|(since, _)| *since <= as_of);
             record.map(|(_, record)| record.clone())
         };
         self.order.iter().filter_map(at_the_time).collect()
@@ -47,7 +44,7 @@ impl Records {
         now: Instant,
         stale: Duration,
     ) -> Option<Ownership> {
-        let past = &mut self.records[partition];
+        let past = &mut self.pasts[partition];
         let is_as_expected = match (&claim.expected, past.back()) {
             (Expected::Absent, current) => current.is_none(),
             (Expected::Version(version), current) => {

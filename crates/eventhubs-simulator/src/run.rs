@@ -5,6 +5,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::check;
 use crate::fleet::Fleet;
+use crate::ledger::Ledger;
 use crate::outcome::{Numbers, Outcome};
 use crate::scenario::{Scenario, seconds};
 use crate::store::World;
@@ -43,7 +44,7 @@ async fn play(scenario: &Scenario, seed: u64) -> Outcome {
     });
     for event in &scenario.events {
         sleep_until(begun + seconds(event.at_s)).await;
-        world.ledger(|ledger, now| ledger.disturb(now));
+        world.ledger(Ledger::disturb);
         fleet.act(event.action, scenario.store).await;
     }
     sleep_until(begun + seconds(scenario.duration_s)).await;
@@ -71,6 +72,7 @@ fn outcome(scenario: &Scenario, seed: u64, was_fair: bool, world: &Arc<World>) -
             numbers: &numbers,
             was_fair,
             moved_when_fair: ledger.moved_when_fair(),
+            live: ledger.live(),
             breach: ledger.history.breach(),
         };
         Outcome {

@@ -1,4 +1,6 @@
-use eventhubs_load_balancer::{Plan, View};
+use std::cmp::Reverse;
+
+use eventhubs_load_balancer::{Peer, Plan, View};
 use eventhubs_types::PartitionId;
 use rand::rngs::StdRng;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
@@ -17,7 +19,7 @@ pub(super) fn plan(kind: Kind, is_greedy: bool, view: &View, rng: &mut StdRng) -
         Kind::Ours => unreachable!("ours is no model"),
     };
     let mut plan = Plan::default();
-    plan.renew = view.mine.iter().cloned().collect();
+    plan.renew = view.mine.clone();
     (plan.claim, plan.steal) = (claim, steal);
     plan
 }
@@ -36,9 +38,9 @@ struct Share<'v> {
 
 impl<'v> Share<'v> {
     fn of(view: &'v View) -> Self {
-        let held: usize = view.others.values().map(|held| held.len()).sum();
+        let held: usize = view.others.iter().map(load).sum();
         let partitions = view.mine.len() + view.free.len() + held;
-        let owners = view.others.len() + 1;
+        let owners = view.owners();
         Self {
             view,
             own: view.mine.len(),
@@ -49,7 +51,7 @@ impl<'v> Share<'v> {
     }
 
     fn loads(&self) -> impl Iterator<Item = usize> {
-        self.view.others.values().map(|held| held.len())
+        self.view.others.iter().map(load)
     }
 
     fn claim(&self, count: usize, rng: &mut StdRng) -> Vec<PartitionId> {
@@ -58,16 +60,24 @@ impl<'v> Share<'v> {
 
     /// One random partition of all owners whose load is as asked for.
     fn steal_where(&self, fits: impl Fn(usize) -> bool, rng: &mut StdRng) -> Vec<PartitionId> {
-        let fitting = self.view.others.values().filter(|held| fits(held.len()));
-        fitting.flatten().cloned().sample(rng, 1)
+        let fitting = self.view.others.iter().filter(|peer| fits(load(peer)));
+        fitting.flat_map(|peer| &peer.partitions).cloned().sample(rng, 1)
     }
 
     /// One random partition of the first of the owners that have most.
     fn steal_from_most_loaded(&self, rng: &mut StdRng) -> Vec<PartitionId> {
         let most = self.loads().max();
-        let owner = self.view.others.values().find(|held| Some(held.len()) == most);
-        owner.into_iter().flatten().cloned().sample(rng, 1)
+        let owner = self.view.others.iter().find(|peer| Some(load(peer)) == most);
+        owner
+            .into_iter()
+            .flat_map(|peer| &peer.partitions)
+            .cloned()
+            .sample(rng, 1)
     }
+}
+
+fn load(peer: &Peer) -> usize {
+    peer.partitions.len()
 }
 
 fn python(share: &Share<'_>, is_greedy: bool, rng: &mut StdRng) -> Takes {
@@ -90,12 +100,17 @@ fn javascript(share: &Share<'_>, is_greedy: bool, rng: &mut StdRng) -> Takes {
         .view
         .others
         .iter()
-        .filter(|(_, held)| held.len() > share.min)
+        .filter(|peer| load(peer) > share.min)
         .collect();
-    owners.sort_by_key(|(_, held)| std::cmp::Reverse(held.len()));
-    for (position, (_, held)) in owners.into_iter().enumerate() {
+    owners.sort_by_key(|peer| Reverse(load(peer)));
+    for (position, peer) in owners.into_iter().enumerate() {
         let keeps = share.min + usize::from(position < share.remainder);
-        steal.extend(held.iter().cloned().sample(rng, held.len().saturating_sub(keeps)));
+        steal.extend(
+            peer.partitions
+                .iter()
+                .cloned()
+                .sample(rng, load(peer).saturating_sub(keeps)),
+        );
     }
     steal.truncate(wanted - claim.len());
     (claim, steal)
@@ -137,7 +152,7 @@ fn go(share: &Share<'_>, is_greedy: bool, shuffles: bool, rng: &mut StdRng) -> T
     let max = share.min + usize::from(share.remainder > 0 && share.own >= share.min);
     let missing = max.saturating_sub(share.own);
     let wanted = if is_greedy { missing } else { missing.min(1) };
-    let above = share.view.others.values().filter(|held| held.len() > max);
+    let above = share.view.others.iter().filter(|peer| load(peer) > max);
     let mut take = |mut candidates: Vec<PartitionId>, count: usize| {
         if shuffles {
             candidates.shuffle(rng);
@@ -145,8 +160,11 @@ fn go(share: &Share<'_>, is_greedy: bool, shuffles: bool, rng: &mut StdRng) -> T
         candidates.truncate(count);
         candidates
     };
-    let claim = take(share.view.free.iter().cloned().collect(), wanted);
-    let steal = take(above.flatten().cloned().collect(), wanted - claim.len());
+    let claim = take(share.view.free.clone(), wanted);
+    let steal = take(
+        above.flat_map(|peer| &peer.partitions).cloned().collect(),
+        wanted - claim.len(),
+    );
     (claim, steal)
 }
 
@@ -220,11 +238,11 @@ mod tests {
 
     fn view(mine: usize, others: &[usize], free: usize) -> View {
         let mut ids = (0..).map(partition);
-        let mut take = |count| ids.by_ref().take(count).collect::<BTreeSet<_>>();
+        let mut take = |count| ids.by_ref().take(count).collect::<Vec<_>>();
         let mut view = View::default();
         view.mine = take(mine);
         for (name, load) in ["b", "c", "d", "e"].iter().zip(others) {
-            view.others.insert(name.parse().unwrap(), take(*load));
+            view.others.push(Peer::new(name.parse().unwrap(), take(*load)));
         }
         view.free = take(free);
         view
