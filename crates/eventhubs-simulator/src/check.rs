@@ -23,6 +23,7 @@ pub(crate) struct Facts<'f> {
 /// the thrift of a balancer is asked of ours alone.
 pub(crate) fn violations(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violation> {
     let mut checks = vec![p4_one_winner(facts)];
+    let mut exceeded = Vec::new();
     if scenario.fleet.contains(&Kind::Ours) {
         checks.extend([p7_fair(facts), p11_calm(scenario, facts)]);
     }
@@ -31,9 +32,9 @@ pub(crate) fn violations(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violatio
             p8_converges_in_time(scenario, facts),
             p9_request_budget(scenario, facts),
         ]);
-        checks.extend(limits(scenario, facts));
+        exceeded = limits(scenario, facts);
     }
-    checks.into_iter().flatten().collect()
+    checks.into_iter().flatten().chain(exceeded).collect()
 }
 
 fn p4_one_winner(facts: &Facts<'_>) -> Option<Violation> {
@@ -97,40 +98,39 @@ fn p11_calm(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation> {
 }
 
 /// What the scenario itself expects.
-fn limits(scenario: &Scenario, facts: &Facts<'_>) -> [Option<Violation>; 6] {
+fn limits(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violation> {
     let (expect, numbers) = (&scenario.expect, facts.numbers);
-    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
-    let [partitions, conflicts, needless, changes] = [
-        scenario.partitions as u64,
-        numbers.conflicts,
-        numbers.needless_steals,
-        numbers.ownership_changes,
-    ]
-    .map(|count| count as f64);
-    let limit = |name, unit, value: f64, limit: Option<f64>| at_most(name, unit, value, limit?);
+    #[expect(clippy::cast_precision_loss, reason = "a hub has few partitions")]
+    let partitions = scenario.partitions as f64;
+    let of_partitions = |part: Option<f64>| part.map(|part| part * partitions);
     let peak = expect
         .peak_per_steady
         .map(|times| times * steady_budget(scenario, facts.live));
-    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
-    let most_changes = expect.ownership_changes.map(|count| count as f64);
-    [
-        limit(
-            "conflicts",
-            "",
-            conflicts,
-            expect.conflicts.map(|part| part * partitions),
-        ),
-        limit(
+    let conflicts = of_partitions(expect.conflicts);
+    let needless = of_partitions(expect.needless_steals);
+    let changes = expect.ownership_changes.map(f64::from);
+    let limits = [
+        ("conflicts", "claims", numbers.conflicts.into(), conflicts),
+        (
             "needless steals",
-            "",
+            "steals",
+            numbers.needless_steals.into(),
             needless,
-            expect.needless_steals.map(|part| part * partitions),
         ),
-        limit("ownership changes", "", changes, most_changes),
-        limit("P10 peak", "requests/s", numbers.peak_rps.into(), peak),
-        limit("steady rate", "requests/s", numbers.steady_rps, expect.steady_rps),
-        limit("longest unread", "s", numbers.longest_unread_s, expect.unread_s),
-    ]
+        (
+            "ownership changes",
+            "changes",
+            numbers.ownership_changes.into(),
+            changes,
+        ),
+        ("P10 peak", "requests/s", numbers.peak_rps.into(), peak),
+        ("steady rate", "requests/s", numbers.steady_rps, expect.steady_rps),
+        ("longest unread", "s", numbers.longest_unread_s, expect.unread_s),
+    ];
+    let exceeded = limits
+        .into_iter()
+        .filter_map(|(name, unit, value, limit)| at_most(name, unit, value, limit?));
+    exceeded.collect()
 }
 
 fn at_most(property: &'static str, unit: &str, value: f64, limit: f64) -> Option<Violation> {
@@ -142,4 +142,151 @@ fn at_most(property: &'static str, unit: &str, value: f64, limit: f64) -> Option
 
 fn violation(property: &'static str, fact: Option<String>) -> Option<Violation> {
     fact.map(|fact| Violation { property, fact })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a run of a good fleet finds.
+    const GOOD: Numbers = Numbers {
+        converge_s: Some(15.0),
+        conflicts: 1,
+        needless_steals: 1,
+        ownership_changes: 20,
+        peak_rps: 30,
+        steady_rps: 15.0,
+        longest_unread_s: 0.5,
+    };
+
+    fn scenario(fleet: &str) -> Scenario {
+        let text = format!(
+            "name = 'x'\nabout = 'x'\ninstances = 50\npartitions = 100\nduration_s = 60\nfleet = ['{fleet}']\n[expect]\n\
+             conflicts = 0.02\nneedless_steals = 0.02\nownership_changes = 20\npeak_per_steady = 3\nsteady_rps = 15\n\
+             unread_s = 1"
+        );
+        Scenario::parse(&text).unwrap()
+    }
+
+    const WELL: Facts<'_> = Facts {
+        numbers: &GOOD,
+        was_fair: true,
+        moved_when_fair: false,
+        live: 100,
+        breach: None,
+    };
+
+    fn broken(facts: &Facts<'_>, fleet: &str) -> Vec<&'static str> {
+        let violations = violations(&scenario(fleet), facts);
+        violations
+            .into_iter()
+            .map(|violation| violation.property)
+            .collect()
+    }
+
+    fn broken_by(numbers: &Numbers) -> Vec<&'static str> {
+        broken(&Facts { numbers, ..WELL }, "ours")
+    }
+
+    #[test]
+    fn a_good_run_breaks_nothing() {
+        assert!(broken(&WELL, "ours").is_empty());
+    }
+
+    #[test]
+    fn two_winners_break_p4_whoever_plays() {
+        let facts = Facts {
+            breach: Some("two winners"),
+            ..WELL
+        };
+        for fleet in ["ours", "go"] {
+            assert_eq!(broken(&facts, fleet), ["P4 one winner per version"]);
+        }
+    }
+
+    #[test]
+    fn unfair_shares_break_p7_at_the_beginning_and_at_the_end() {
+        let was_unfair = Facts {
+            was_fair: false,
+            ..WELL
+        };
+        assert_eq!(broken(&was_unfair, "ours"), ["P7 fairness"]);
+        let never = Numbers {
+            converge_s: None,
+            ..GOOD
+        };
+        assert_eq!(broken_by(&never), ["P7 fairness"]);
+        let of_others = Facts {
+            numbers: &never,
+            ..WELL
+        };
+        assert!(
+            broken(&of_others, "go").is_empty(),
+            "what others reach is no promise of ours"
+        );
+    }
+
+    #[test]
+    fn a_long_way_to_fairness_breaks_p8() {
+        // Two partitions each: ⌈log₂ 3⌉ + 6 rounds of 10 s.
+        let at = |converge_s| {
+            broken_by(&Numbers {
+                converge_s: Some(converge_s),
+                ..GOOD
+            })
+        };
+        assert!(at(80.0).is_empty());
+        assert_eq!(at(80.1), ["P8 convergence"]);
+    }
+
+    #[test]
+    fn too_many_requests_break_p9_and_the_limit_of_the_scenario() {
+        let at = |steady_rps| broken_by(&Numbers { steady_rps, ..GOOD });
+        assert_eq!(at(15.1), ["steady rate"]);
+        assert_eq!(
+            at(16.6),
+            ["P9 request budget", "steady rate"],
+            "100 / 10 s + 3 × 100 / 60 s, and a tenth"
+        );
+    }
+
+    #[test]
+    fn a_herd_breaks_p10() {
+        assert_eq!(broken_by(&Numbers { peak_rps: 46, ..GOOD }), ["P10 peak"]);
+    }
+
+    #[test]
+    fn a_move_when_all_is_fair_breaks_p11() {
+        let facts = Facts {
+            moved_when_fair: true,
+            ..WELL
+        };
+        assert_eq!(broken(&facts, "ours"), ["P11 calm"]);
+    }
+
+    #[test]
+    fn what_a_scenario_expects_is_checked() {
+        assert_eq!(broken_by(&Numbers { conflicts: 3, ..GOOD }), ["conflicts"]);
+        assert_eq!(
+            broken_by(&Numbers {
+                needless_steals: 3,
+                ..GOOD
+            }),
+            ["needless steals"]
+        );
+        assert_eq!(
+            broken_by(&Numbers {
+                ownership_changes: 21,
+                ..GOOD
+            }),
+            ["ownership changes"]
+        );
+        assert_eq!(
+            broken_by(&Numbers {
+                longest_unread_s: 1.1,
+                ..GOOD
+            }),
+            ["longest unread"]
+        );
+    }
 }

@@ -47,10 +47,10 @@ pub(crate) struct Ledger {
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     pub(crate) since: Instant,
-    pub(crate) conflicts: u64,
-    pub(crate) moves: u64,
+    pub(crate) conflicts: u32,
+    pub(crate) moves: u32,
     /// The moves that it took at least, up to the last disturbance.
-    needed: u64,
+    needed: u32,
     pub(crate) longest_unread: Duration,
 }
 
@@ -268,12 +268,12 @@ impl Ledger {
     }
 
     /// The moves that the way since the last disturbance took at least: nobody can get more with less.
-    fn gained(&self) -> u64 {
+    fn gained(&self) -> u32 {
         let gained = self
             .instances
             .iter()
             .map(|instance| instance.owned.saturating_sub(instance.owned_before));
-        gained.map(|gained| gained as u64).sum()
+        u32::try_from(gained.sum::<usize>()).expect("a hub has few partitions")
     }
 
     fn note_unread(&mut self, partition: PartitionIndex, now: Instant) {
@@ -295,7 +295,192 @@ impl Measured {
     }
 
     /// The moves that were not needed: each is a steal too many.
-    pub(crate) fn needless_moves(&self) -> u64 {
+    pub(crate) fn needless_moves(&self) -> u32 {
         self.moves.saturating_sub(self.needed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A ledger of four partitions, and a clock that the test moves.
+    struct Scene {
+        ledger: Ledger,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self {
+                ledger: Ledger::new(4, now),
+                now,
+            }
+        }
+
+        fn wait(&mut self, seconds: u32) -> &mut Self {
+            self.now += SECOND * seconds;
+            self
+        }
+
+        fn join(&mut self, instance: InstanceId) -> &mut Self {
+            self.ledger.join(instance, self.now);
+            self
+        }
+
+        fn owns(&mut self, owner: impl Into<Option<InstanceId>>, partitions: &[PartitionIndex]) -> &mut Self {
+            let owner = owner.into();
+            for &partition in partitions {
+                let write = Write {
+                    partition,
+                    expected: None,
+                    version: 1,
+                    owner,
+                };
+                self.ledger.write(write, self.now);
+            }
+            self
+        }
+
+        fn close(&mut self) -> Measured {
+            self.ledger.close(self.now)
+        }
+    }
+
+    #[test]
+    fn shares_are_fair_when_all_is_owned_by_live_instances_and_none_has_two_more_than_another() {
+        let mut scene = Scene::new();
+        scene.join(0).join(1).owns(0, &[0, 1]).owns(1, &[2]);
+        assert!(!scene.ledger.is_fair(), "one is free");
+        scene.owns(0, &[3]);
+        assert!(!scene.ledger.is_fair(), "three and one");
+        scene.owns(1, &[3]);
+        assert!(scene.ledger.is_fair());
+        scene.ledger.end(1, scene.now);
+        assert!(!scene.ledger.is_fair(), "a dead one owns two");
+    }
+
+    #[test]
+    fn the_way_to_fairness_counts_from_the_last_disturbance_to_what_lasted() {
+        let mut scene = Scene::new();
+        scene.join(0).owns(0, &[0, 1, 2, 3]).wait(5);
+        scene.ledger.disturb(scene.now);
+        assert_eq!(scene.ledger.time_to_fairness(), Some(Duration::ZERO));
+        scene.join(1);
+        assert_eq!(scene.ledger.time_to_fairness(), None);
+        scene.wait(3).owns(1, &[0, 1]).wait(7);
+        assert_eq!(scene.ledger.time_to_fairness(), Some(SECOND * 3));
+        assert!(!scene.ledger.moved_when_fair());
+        scene
+            .owns(1, &[2])
+            .owns(0, &[0])
+            .wait(1)
+            .owns(0, &[1])
+            .owns(1, &[3]);
+        assert!(scene.ledger.is_fair());
+        assert_eq!(
+            scene.ledger.time_to_fairness(),
+            Some(SECOND * 11),
+            "what was fair before did not last"
+        );
+    }
+
+    #[test]
+    fn a_swap_among_fair_shares_is_no_calm() {
+        let mut scene = Scene::new();
+        scene
+            .join(0)
+            .join(1)
+            .join(2)
+            .owns(0, &[0, 1])
+            .owns(1, &[2])
+            .owns(2, &[3])
+            .wait(1);
+        assert!(!scene.ledger.moved_when_fair());
+        scene.owns(1, &[1]);
+        assert!(scene.ledger.is_fair());
+        assert!(scene.ledger.moved_when_fair());
+    }
+
+    #[test]
+    fn moves_beyond_the_change_of_the_shares_are_needless() {
+        let mut scene = Scene::new();
+        scene.join(0).owns(0, &[0, 1, 2, 3]).wait(1);
+        scene.ledger.begin_to_measure(scene.now);
+        scene.join(1).owns(1, &[0, 1]);
+        let measured = scene.close();
+        assert_eq!((measured.moves, measured.needless_moves()), (2, 0));
+        let mut scene = Scene::new();
+        scene.join(0).join(1).owns(0, &[0, 1, 2]).owns(1, &[2, 3]);
+        let measured = scene.close();
+        assert_eq!((measured.moves, measured.needless_moves()), (5, 1));
+    }
+
+    #[test]
+    fn a_release_is_no_move_and_nor_is_to_take_back_what_one_released() {
+        let mut scene = Scene::new();
+        scene.join(0).owns(0, &[0]).owns(None, &[0]).owns(0, &[0]);
+        assert_eq!(scene.close().moves, 1);
+        scene.join(1).owns(None, &[0]).owns(1, &[0]);
+        assert_eq!(scene.close().moves, 2);
+    }
+
+    #[test]
+    fn the_longest_time_without_a_reader_is_found_where_it_has_ended_and_where_not() {
+        let mut scene = Scene::new();
+        scene.join(0);
+        for partition in 0..4 {
+            scene.ledger.attach(0, partition, scene.now);
+        }
+        scene.wait(2);
+        scene.ledger.detach(0, 3, scene.now);
+        scene.wait(5);
+        scene.ledger.attach(0, 3, scene.now);
+        scene.wait(9);
+        assert_eq!(scene.close().longest_unread, SECOND * 5);
+        scene.ledger.end(0, scene.now);
+        scene.wait(6);
+        assert_eq!(scene.close().longest_unread, SECOND * 6);
+    }
+
+    #[test]
+    fn the_last_to_attach_cuts_off_the_reader_before() {
+        let mut scene = Scene::new();
+        scene.join(0).join(1);
+        scene.ledger.attach(0, 2, scene.now);
+        scene.wait(1);
+        scene.ledger.attach(1, 2, scene.now);
+        assert_eq!(scene.ledger.take_stolen(0), BTreeSet::from([2]));
+        assert_eq!(scene.ledger.take_stolen(0), BTreeSet::new());
+        scene.ledger.detach(0, 2, scene.now);
+        scene.wait(3);
+        scene.ledger.end(1, scene.now);
+        scene.wait(1);
+        assert_eq!(scene.ledger.partitions[2].unread_since + SECOND, scene.now);
+    }
+
+    #[test]
+    fn requests_are_counted_by_the_second() {
+        let mut scene = Scene::new();
+        for (wait, requests) in [(0, 9), (1, 3), (1, 1), (2, 2)] {
+            scene.wait(wait);
+            for _ in 0..requests {
+                scene.ledger.request(scene.now);
+            }
+            if wait == 0 {
+                scene.ledger.begin_to_measure(scene.now + SECOND);
+            }
+        }
+        assert_eq!(scene.ledger.requests_in_this_second(scene.now), 2);
+        assert_eq!(
+            scene.ledger.peak_rps(),
+            3,
+            "what was before the measurement does not count"
+        );
+        let mean = scene.ledger.mean_rps(SECOND * 4, scene.now + SECOND);
+        assert!((mean - 1.5).abs() < 1e-9, "{mean}");
     }
 }

@@ -30,11 +30,11 @@ pub struct Numbers {
     /// was not reached.
     pub converge_s: Option<f64>,
     /// Claims that lost.
-    pub conflicts: u64,
+    pub conflicts: u32,
     /// Changes of owner beyond those that the change of the shares took at least: Σ max(0, share after − share before).
-    pub needless_steals: u64,
+    pub needless_steals: u32,
     /// Partitions that got another owner than they had last; a release is none.
-    pub ownership_changes: u64,
+    pub ownership_changes: u32,
     /// The most requests to the store within one second.
     pub peak_rps: u32,
     /// The mean of the requests per second at the end of the run.
@@ -62,9 +62,9 @@ pub struct Row<'o> {
     partitions: usize,
     seed: u64,
     converge_s: Option<f64>,
-    conflicts: u64,
-    needless_steals: u64,
-    ownership_changes: u64,
+    conflicts: u32,
+    needless_steals: u32,
+    ownership_changes: u32,
     peak_rps: u32,
     steady_rps: f64,
 }

@@ -192,13 +192,12 @@ impl<'n> Summary<'n> {
     }
 
     /// All columns from the conflicts on.
-    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
     fn cells(&self) -> String {
         format!(
             "{} | {} | {} | {} | {:.0} | {:.1}",
-            self.worst(|numbers| numbers.conflicts as f64),
-            self.worst(|numbers| numbers.needless_steals as f64),
-            self.worst(|numbers| numbers.ownership_changes as f64),
+            self.worst(|numbers| numbers.conflicts.into()),
+            self.worst(|numbers| numbers.needless_steals.into()),
+            self.worst(|numbers| numbers.ownership_changes.into()),
             self.worst(|numbers| numbers.peak_rps.into()),
             self.median(|numbers| numbers.steady_rps),
             self.worst(|numbers| numbers.longest_unread_s),

@@ -180,7 +180,7 @@ pub struct Expect {
     /// The most needless steals, as a part of the partitions.
     pub needless_steals: Option<f64>,
     /// The most changes of owner.
-    pub ownership_changes: Option<u64>,
+    pub ownership_changes: Option<u32>,
     /// The highest peak of requests, as a multiple of the steady rate.
     pub peak_per_steady: Option<f64>,
     /// The most requests per second at rest. It counts for the size that the file says.
