@@ -7,6 +7,7 @@
 //! [`LeaseObserver`], [`View`] and [`plan`] know no clock, no I/O and no randomness but what they are given, so they can
 //! be checked case by case; [`Balancer`] is the thin shell that calls the store.
 
+mod assignment;
 mod balancer;
 mod calls;
 mod holdings;
@@ -16,8 +17,10 @@ mod report;
 mod round;
 mod settings;
 mod sorted;
+mod tempo;
 mod view;
 
+pub use assignment::Assignment;
 pub use balancer::Balancer;
 pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
@@ -31,4 +34,5 @@ pub mod defaults {
     pub use crate::settings::{
         DEFAULT_EXPIRY, DEFAULT_INTERVAL, JITTER, MAX_EXPIRY, MIN_EXPIRY_PER_INTERVAL,
     };
+    pub use crate::tempo::{CALM_AFTER, MAX_CALM_INTERVALS, RAMP_FLEET};
 }

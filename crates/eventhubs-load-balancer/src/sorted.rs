@@ -2,6 +2,8 @@ use std::iter::Peekable;
 
 use eventhubs_types::PartitionId;
 
+use crate::Assignment;
+
 /// The item of a partition, in a walk over items that are sorted by partition, beside a sorted walk over the partitions.
 pub(crate) fn take_at<T>(
     items: &mut Peekable<impl Iterator<Item = T>>,
@@ -21,10 +23,11 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn update(&mut self, partitions: &[PartitionId]) {
+    /// Takes those partitions that the assignment leaves to this instance.
+    pub(crate) fn update(&mut self, partitions: &[PartitionId], assignment: &Assignment) {
         if self.given != partitions {
             self.given = partitions.to_vec();
-            self.sorted = partitions.to_vec();
+            self.sorted = assignment.of(partitions);
             self.sorted.sort();
             self.sorted.dedup();
         }
@@ -60,9 +63,9 @@ mod tests {
     #[test]
     fn a_hub_follows_what_it_is_given() {
         let mut hub = Hub::default();
-        hub.update(&ids(["2", "10", "2"]));
+        hub.update(&ids(["2", "10", "2"]), &Assignment::Balanced);
         assert_eq!(hub.sorted(), ids(["10", "2"]));
-        hub.update(&ids(["3"]));
+        hub.update(&ids(["3"]), &Assignment::Balanced);
         assert!(hub.has(&ids(["3"])[0]) && !hub.has(&ids(["2"])[0]));
     }
 }

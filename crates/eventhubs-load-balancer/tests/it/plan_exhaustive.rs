@@ -6,10 +6,10 @@ use eventhubs_load_balancer::{Plan, Strategy, View, plan};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use crate::setup::view_of;
+use crate::setup::{settings, view_of};
 
 const OWNERS: usize = 4;
-const STRATEGIES: [Strategy; 2] = [Strategy::Balanced, Strategy::Greedy];
+const STRATEGIES: [Strategy; 3] = [Strategy::Balanced, Strategy::Greedy, Strategy::Adaptive];
 
 /// All assignments of up to so many partitions: each is free or held by one of the owners.
 fn assignments(most: usize) -> Vec<Vec<Option<usize>>> {
@@ -29,7 +29,7 @@ fn assignments(most: usize) -> Vec<Vec<Option<usize>>> {
 }
 
 fn plan_of(view: &View, strategy: Strategy) -> Plan {
-    plan(view, strategy, &mut StdRng::seed_from_u64(1))
+    plan(view, &settings(strategy), &mut StdRng::seed_from_u64(1))
 }
 
 fn loads(assignment: &[Option<usize>]) -> Vec<usize> {
@@ -67,6 +67,7 @@ pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
             plan.claim.len() >= missing,
             "greedy claims all it misses and can have"
         ),
+        Strategy::Adaptive => assert!(gain <= view.mine.len().max(1), "at most doubles"),
         _ => assert!(gain <= 1, "balanced takes one"),
     }
     assert!(
@@ -82,9 +83,12 @@ pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
             .count()
     };
     for held in others() {
-        assert!(stolen(held) <= 1, "at most one of each owner");
         assert!(
-            stolen(held) == 0 || held.len() > total / owners,
+            stolen(held) <= 1 || strategy == Strategy::Adaptive,
+            "at most one of each owner"
+        );
+        assert!(
+            stolen(held) == 0 || held.len() - stolen(held) >= total / owners,
             "never below the floor"
         );
     }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use eventhubs_checkpoint_store::{CheckpointStore, Claim, ClaimOutcome, Expected, Ownership};
-use eventhubs_load_balancer::{Balancer, Peer, Settings, View};
+use eventhubs_load_balancer::{Balancer, Peer, Settings, Strategy, View};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -15,6 +15,14 @@ pub(crate) fn scope() -> ConsumerScope {
         event_hub: "orders".parse().expect("a valid event hub"),
         consumer_group: "$Default".parse().expect("a valid consumer group"),
     }
+}
+
+pub(crate) fn settings(strategy: Strategy) -> Settings {
+    Settings::default().with_strategy(strategy)
+}
+
+pub(crate) fn greedy() -> Settings {
+    settings(Strategy::Greedy)
 }
 
 pub(crate) fn partition(id: usize) -> PartitionId {
