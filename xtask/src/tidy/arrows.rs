@@ -14,6 +14,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         "eventhubs-load-balancer",
         &["eventhubs-checkpoint-store", "eventhubs-types"],
     ),
+    (
+        "eventhubs-simulator",
+        &[
+            "eventhubs-checkpoint-store",
+            "eventhubs-load-balancer",
+            "eventhubs-types",
+        ],
+    ),
     ("eventhubs-amqp", &["eventhubs-types"]),
     ("eventhubs-emulator", &["eventhubs-types"]),
     (
