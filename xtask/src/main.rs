@@ -1,3 +1,96 @@
-//! The workspace's own tasks.
+//! The workspace's own tasks, so that a contributor needs nothing but cargo: `cargo xtask --help`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tells on the terminal what it does"
+)]
 
-fn main() {}
+mod ci;
+mod shell;
+mod simulate;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use shell::Result;
+
+const HELP: &str = "\
+The workspace's own tasks.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
+  tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
+  simulate        Play fleets of the load balancer on virtual time, and check what must hold
+  ci              Everything that must pass before a change lands, cheapest check first
+
+`cargo xtask <COMMAND> --help` tells more.";
+
+const TEST_HELP: &str = "\
+Install what the tests need, then run all of them: unit, integration and doc tests.
+
+Usage: cargo xtask test [-- ARGS]
+
+The tests talk to foreign programs, which are installed below the target folder, once per version:
+  Azurite              by npm, from tests/azurite/package-lock.json  (needs node and npm)
+  Azure's Python SDK   by pip, from tests/python/requirements.txt    (needs python3 with its venv module)
+Then `cargo test --workspace ARGS` runs. No test is skipped: a missing program is an error that names it.
+
+Examples:
+  cargo xtask test                            everything
+  cargo xtask test -- python_sdk              the tests whose name contains python_sdk
+  cargo xtask test -- --test it -- --nocapture  the integration tests, with their output";
+
+const TIDY_HELP: &str = "\
+Check the rules that the compiler cannot, and print every breach.
+
+Usage: cargo xtask tidy
+
+Each rule is a function in xtask/src/tidy/ with a test that feeds it a breach. Builds nothing.";
+
+const SIMULATE_HELP: &str = include_str!("../../crates/eventhubs-simulator/examples/simulate/help.txt");
+
+const CI_HELP: &str = "\
+Everything that must pass before a change lands, cheapest check first; stops at the first failure.
+
+Usage: cargo xtask ci
+
+Steps: fmt, tidy, clippy, test (see `cargo xtask test --help`), doc, deny, and a check of the workspace with the
+newest dependencies that its manifests allow. Each step's time is printed.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] | ["-h" | "--help" | "help"] => say(HELP),
+        ["test", "-h" | "--help"] => say(TEST_HELP),
+        ["tidy", "-h" | "--help"] => say(TIDY_HELP),
+        ["simulate", .., "-h" | "--help"] => say(SIMULATE_HELP.trim_end()),
+        ["ci", "-h" | "--help"] => say(CI_HELP),
+        ["test"] => test::all(&[]),
+        ["test", "--", ref rest @ ..] => test::all(rest),
+        ["simulate", ref rest @ ..] => simulate::run(rest),
+        ["tidy"] => tidy::check(),
+        ["ci"] => ci::check(),
+        _ => Err(format!("unknown arguments: {}\n\n{HELP}", arguments.join(" ")).into()),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "reads as one arm of the dispatch")]
+fn say(text: &str) -> Result<()> {
+    println!("{text}");
+    Ok(())
+}

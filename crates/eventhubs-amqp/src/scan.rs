@@ -1,7 +1,7 @@
 //! Walks over encoded AMQP values without recursion, before anything decodes them.
 //!
 //! The decoder below us recurses once per nesting level without a limit, so one event of 36 kB aborts the process
-//! (reliability §6.2). It also trusts declared sizes and counts. What this walk accepts is safe to decode: at most
+//! (amqp-crate §4). It also trusts declared sizes and counts. What this walk accepts is safe to decode: at most
 //! [`MAX_DEPTH`] levels, at most [`MAX_ELEMENTS`] elements in one collection, and every declared size exact.
 
 /// Levels of nesting of one value, descriptors included.

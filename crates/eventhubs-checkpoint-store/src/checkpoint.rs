@@ -18,8 +18,17 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// A checkpoint to write.
-    pub fn new(partition: PartitionId, offset: Option<Offset>, sequence_number: Option<SequenceNumber>) -> Self {
-        Self { partition, offset, sequence_number, version: None }
+    pub fn new(
+        partition: PartitionId,
+        offset: Option<Offset>,
+        sequence_number: Option<SequenceNumber>,
+    ) -> Self {
+        Self {
+            partition,
+            offset,
+            sequence_number,
+            version: None,
+        }
     }
 
     /// The same checkpoint with the version under which the store keeps it.
@@ -45,4 +54,31 @@ pub enum CheckpointOutcome {
     Written(Version),
     /// The record was not as expected: somebody else wrote it meanwhile. Read it again, then decide.
     Conflict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resume(offset: Option<&str>, number: Option<i64>) -> Option<StartingPosition> {
+        let partition = PartitionId::new("0").unwrap();
+        Checkpoint::new(
+            partition,
+            offset.map(Offset::new),
+            number.map(SequenceNumber::new),
+        )
+        .resume_position()
+    }
+
+    #[test]
+    fn reading_goes_on_behind_the_offset_else_behind_the_sequence_number() {
+        let behind_offset = Some(StartingPosition::after_offset("3:1234:5678"));
+        assert_eq!(resume(Some("3:1234:5678"), Some(7)), behind_offset);
+        assert_eq!(resume(Some("3:1234:5678"), None), behind_offset);
+        assert_eq!(
+            resume(None, Some(7)),
+            Some(StartingPosition::after_sequence_number(7))
+        );
+        assert_eq!(resume(None, None), None);
+    }
 }

@@ -41,7 +41,12 @@ pub enum ErrorKind {
 impl Error {
     /// An error of this kind; `context` says what was tried, or which field is wrong, and holds no secret.
     pub fn new(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, context: context.into(), retry_after: None, source: None }
+        Self {
+            kind,
+            context: context.into(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// Adds the cause; its own text must hold no secret.
@@ -70,7 +75,10 @@ impl Error {
 
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind, ErrorKind::Throttled | ErrorKind::Timeout | ErrorKind::Unavailable)
+        matches!(
+            self.kind,
+            ErrorKind::Throttled | ErrorKind::Timeout | ErrorKind::Unavailable
+        )
     }
 }
 
@@ -107,5 +115,36 @@ impl fmt::Display for ErrorKind {
             Self::InvalidArgument => "invalid argument",
             Self::Protocol => "the store gave an answer that is not understood",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_prints_its_own_level_and_chains_its_cause() {
+        let error = Error::new(ErrorKind::Unavailable, "list ownership").with_source("connection refused");
+        assert_eq!(error.to_string(), "the store cannot be reached: list ownership");
+        assert_eq!(error.source().unwrap().to_string(), "connection refused");
+    }
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_transient() {
+        let is_transient = |kind| Error::new(kind, "").is_transient();
+        assert!(
+            [ErrorKind::Throttled, ErrorKind::Timeout, ErrorKind::Unavailable]
+                .into_iter()
+                .all(is_transient)
+        );
+        let lasting = [
+            ErrorKind::NotFound,
+            ErrorKind::Unauthorized,
+            ErrorKind::InvalidArgument,
+            ErrorKind::Protocol,
+        ];
+        assert!(!lasting.into_iter().any(is_transient));
     }
 }

@@ -60,7 +60,12 @@ impl Ownership {
         version: Version,
         modified: Option<SystemTime>,
     ) -> Self {
-        Self { partition, owner, version, modified }
+        Self {
+            partition,
+            owner,
+            version,
+            modified,
+        }
     }
 }
 
@@ -73,14 +78,19 @@ pub struct OwnershipList {
     /// The time of the listing by the clock that also wrote [`Ownership::modified`]; `None` where the store has no
     /// clock. Leases are judged by this clock, never by the clock of an instance.
     pub now: Option<SystemTime>,
-    /// Records that could not be read. They never fail the listing.
+    /// Records that could not be read. They never fail the listing, and nobody can claim their partitions. A record that
+    /// has a version but no owner that makes sense belongs to `records`, without an owner: that heals with a claim.
     pub rejected: Vec<RejectedRecord>,
 }
 
 impl OwnershipList {
     /// A listing as a store read it.
     pub fn new(records: Vec<Ownership>, now: Option<SystemTime>, rejected: Vec<RejectedRecord>) -> Self {
-        Self { records, now, rejected }
+        Self {
+            records,
+            now,
+            rejected,
+        }
     }
 }
 
@@ -97,12 +107,16 @@ pub struct RejectedRecord {
 impl RejectedRecord {
     /// A rejected record.
     pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), reason: reason.into() }
+        Self {
+            name: name.into(),
+            reason: reason.into(),
+        }
     }
 }
 
 /// One compare-and-swap of an ownership record. To renew, take, steal and release are all this operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Claim {
     /// The partition.
     pub partition: PartitionId,
@@ -110,6 +124,17 @@ pub struct Claim {
     pub owner: Option<OwnerId>,
     /// What must be there for the claim to be won.
     pub expected: Expected,
+}
+
+impl Claim {
+    /// A claim for `owner`, or a release where that is `None`.
+    pub fn new(partition: PartitionId, owner: Option<OwnerId>, expected: Expected) -> Self {
+        Self {
+            partition,
+            owner,
+            expected,
+        }
+    }
 }
 
 /// What became of a claim.

@@ -20,7 +20,8 @@ use crate::{Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, Owners
 /// A store without one leaves both `None`, and leases are judged by observation instead.
 ///
 /// # Bad records
-/// A record that cannot be read is skipped and reported, and never fails a listing.
+/// A record that cannot be read is skipped and reported, and never fails a listing. One without a usable owner is listed
+/// as released.
 ///
 /// # Cancel safety
 /// A read can be dropped at any time. A write that is dropped may or may not have been applied; the next listing tells.
@@ -47,7 +48,8 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
     /// Reads the checkpoint of one partition.
     ///
     /// # Errors
-    /// When the store could not be read. A missing or unusable checkpoint is `None`.
+    /// When the store could not be read. A missing checkpoint is `None`; an unusable one has neither offset nor sequence
+    /// number, and its version lets it be replaced.
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>>;
 
     /// Writes a checkpoint if the record is as expected.

@@ -1,0 +1,64 @@
+//! What the store needs of a blob service, in words that belong to no SDK.
+
+pub(crate) mod legacy;
+mod list_xml;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+use std::fmt::Debug;
+use std::time::SystemTime;
+
+use eventhubs_checkpoint_store::{Expected, RejectedRecord, Result, Version, async_trait};
+
+use crate::records::Metadata;
+
+/// One container of a blob service. Each method is one request and is not repeated.
+///
+/// A read may be dropped at any time; a write that fails or is dropped may have been applied, unless the error says
+/// that the service refused it.
+#[async_trait]
+pub(crate) trait BlobBackend: Debug + Send + Sync {
+    /// Creates the container; one that is there already is fine.
+    async fn create_container(&self) -> Result<()>;
+
+    /// Sets the metadata of a blob, empty otherwise, if it is as expected; `None` if it is not.
+    async fn write(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Result<Option<Stamp>>;
+
+    /// Reads a blob; `None` if there is none.
+    async fn read(&self, name: &str) -> Result<Option<Blob>>;
+
+    /// Lists the blobs whose names start with `prefix`; `marker` is where the page before ended.
+    async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page>;
+}
+
+/// What a write gives a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// The etag without quotes; lists and headers differ in that (contract §9.4).
+    pub(crate) version: Version,
+    /// When it was last written, by the service's clock, in whole seconds.
+    pub(crate) modified: Option<SystemTime>,
+}
+
+/// A blob as far as the store is concerned: nothing is ever in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blob {
+    /// From the container's root, with slashes.
+    pub(crate) name: String,
+    pub(crate) metadata: Metadata,
+    pub(crate) stamp: Stamp,
+}
+
+/// A part of a listing.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// No directories.
+    pub(crate) blobs: Vec<Blob>,
+    /// Blobs that could not be read.
+    pub(crate) rejected: Vec<RejectedRecord>,
+    /// Where the next page starts; a page without blobs need not be the last one.
+    pub(crate) next: Option<String>,
+    /// The service's clock when it answered.
+    pub(crate) now: Option<SystemTime>,
+}

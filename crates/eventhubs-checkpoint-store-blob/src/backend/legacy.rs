@@ -1,0 +1,226 @@
+//! Azure Blob Storage through `azure_storage_blobs` 0.21, the only module that knows its types.
+//!
+//! The SDK builds and signs the requests. What it cannot be trusted with is kept from it: it has no retries, no HTTP
+//! client, no body of an answer, no log and no say in errors. Its retries would repeat a write whose answer was lost
+//! and call the result a conflict, its client opens a connection per request and waits for ever, and its logs and
+//! error texts hold keys and signatures.
+
+mod answer;
+mod transport;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use azure_core::auth::Secret;
+use azure_core::headers::Headers;
+use azure_core::request_options::{IfMatchCondition, Metadata as SdkMetadata};
+use azure_core::{ClientOptions, Context, Method, Pipeline, RetryOptions, TransportOptions};
+use azure_storage::clients::{ServiceType, finalize_request, new_pipeline_from_options};
+use azure_storage::{CloudLocation, StorageCredentials};
+use azure_storage_blobs::prelude::{ClientBuilder, ContainerClient};
+use eventhubs_checkpoint_store::{Error, ErrorKind, Expected, Result, async_trait};
+use secrecy::ExposeSecret;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
+
+use self::answer::{Answer, Failure};
+use self::transport::{Slot, Transport};
+use super::list_xml::{Malformed, read_page};
+use super::{Blob, BlobBackend, Page, Stamp};
+use crate::connect::{Connection, Credential};
+use crate::records::Metadata;
+
+/// How many blobs one page of a listing is asked to hold; the service may give fewer.
+const PAGE_SIZE: u32 = 1_000;
+
+type Exchange = std::result::Result<Answer, Failure>;
+
+/// A container, opened through the SDK.
+pub(crate) struct LegacyBackend {
+    container: ContainerClient,
+    /// For listings, which the SDK would parse itself.
+    pipeline: Pipeline,
+}
+
+impl LegacyBackend {
+    /// Opens the container; nothing is sent.
+    ///
+    /// # Errors
+    /// When the credential is unusable, or TLS is not to be had.
+    pub(crate) fn new(connection: Connection, container: &str) -> Result<Self> {
+        let credentials = credentials(&connection)?;
+        let transport = TransportOptions::new_custom_policy(Arc::new(Transport::new()?));
+        let options = ClientOptions::new(transport).retry(RetryOptions::none());
+        let location = CloudLocation::Custom {
+            account: connection.account,
+            uri: connection.endpoint,
+        };
+        let pipeline = new_pipeline_from_options(options.clone(), credentials.clone());
+        let client = ClientBuilder::with_location(location, credentials).client_options(options);
+        Ok(Self {
+            container: client.container_client(container),
+            pipeline,
+        })
+    }
+
+    /// Runs one operation of the SDK and gives the service's answer, as our transport saw it.
+    ///
+    /// The operation's own result counts only if nothing was sent: the SDK calls a good answer bad if its request id
+    /// is no UUID, and a bad one hides its headers.
+    async fn exchange<T, F>(&self, operation: impl FnOnce(Context) -> F) -> Exchange
+    where
+        F: Future<Output = azure_core::Result<T>>,
+    {
+        let (slot, mut context) = (Slot::default(), Context::new());
+        context.insert(slot.clone()).insert(ServiceType::Blob);
+        let result = operation(context).with_subscriber(NoSubscriber::default()).await;
+        slot.take().unwrap_or_else(|| Err(unsent(result.err().as_ref())))
+    }
+
+    /// The one request of a write; which one depends on what is expected.
+    async fn put(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Exchange {
+        let (blob, metadata) = (self.container.blob_client(name), sdk_metadata(metadata));
+        match expected {
+            Expected::Absent => {
+                // Not "set metadata" on the same condition: Azurite ignores the condition there.
+                let put = blob.put_block_blob("").metadata(metadata);
+                let put = put.if_match(IfMatchCondition::NotMatch("*".to_owned()));
+                self.exchange(|context| put.context(context).into_future()).await
+            }
+            Expected::Version(version) => {
+                // Not "put blob": with soft delete on, each would leave a deleted version behind (contract §9.4).
+                let quoted = IfMatchCondition::Match(format!("\"{}\"", version.as_str()));
+                let set = blob.set_metadata().metadata(metadata).if_match(quoted);
+                self.exchange(|context| set.context(context).into_future()).await
+            }
+        }
+    }
+
+    fn list_request(&self, prefix: &str, marker: Option<&str>) -> azure_core::Result<azure_core::Request> {
+        let mut url = self.container.url()?;
+        url.query_pairs_mut()
+            .extend_pairs([("restype", "container"), ("comp", "list"), ("prefix", prefix)])
+            .extend_pairs([("include", "metadata"), ("maxresults", &PAGE_SIZE.to_string())])
+            .extend_pairs(marker.map(|marker| ("marker", marker)));
+        finalize_request(url, Method::Get, Headers::new(), None)
+    }
+
+    /// Says what was tried when it failed.
+    fn error(&self, what: fmt::Arguments<'_>, failure: Failure) -> Error {
+        let container = self.container.container_name();
+        let mut error = Error::new(
+            failure.kind,
+            format!("container `{container}`: {what}: {}", failure.reason),
+        );
+        if let Some(wait) = failure.retry_after {
+            error = error.with_retry_after(wait);
+        }
+        match failure.source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+}
+
+#[async_trait]
+impl BlobBackend for LegacyBackend {
+    async fn create_container(&self) -> Result<()> {
+        let create = self.container.create();
+        let created = match self
+            .exchange(|context| create.context(context).into_future())
+            .await
+        {
+            Ok(answer) if answer.is_success() || answer.code() == "ContainerAlreadyExists" => Ok(()),
+            other => Err(failure_of(other)),
+        };
+        created.map_err(|failure| self.error(format_args!("creating it"), failure))
+    }
+
+    async fn write(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Result<Option<Stamp>> {
+        let is_lost = |code| matches!(code, "BlobAlreadyExists" | "ConditionNotMet" | "BlobNotFound");
+        let written = match self.put(name, metadata, expected).await {
+            Ok(answer) if answer.is_success() => answer.stamp().map(Some),
+            Ok(answer) if is_lost(answer.code()) => Ok(None),
+            other => Err(failure_of(other)),
+        };
+        written.map_err(|failure| self.error(format_args!("writing blob `{name}`"), failure))
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Blob>> {
+        let get = self.container.blob_client(name).get_properties();
+        let blob = |answer: &Answer, stamp| Blob {
+            name: name.to_owned(),
+            metadata: answer.metadata(),
+            stamp,
+        };
+        let found = match self.exchange(|context| get.context(context).into_future()).await {
+            Ok(answer) if answer.is_success() => answer.stamp().map(|stamp| Some(blob(&answer, stamp))),
+            Ok(answer) if answer.code() == "BlobNotFound" => Ok(None),
+            other => Err(failure_of(other)),
+        };
+        found.map_err(|failure| self.error(format_args!("reading blob `{name}`"), failure))
+    }
+
+    async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page> {
+        let (pipeline, request) = (&self.pipeline, self.list_request(prefix, marker));
+        let send = |context| async move { pipeline.send(&context, &mut request?).await };
+        let page = match self.exchange(send).await {
+            Ok(answer) if answer.is_success() => read_page(&answer.body)
+                .map(|page| Page {
+                    now: answer.date(),
+                    ..page
+                })
+                .map_err(|Malformed| Failure::new(ErrorKind::Protocol, "the page is malformed")),
+            other => Err(failure_of(other)),
+        };
+        page.map_err(|failure| self.error(format_args!("listing `{prefix}`"), failure))
+    }
+}
+
+impl fmt::Debug for LegacyBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self
+            .container
+            .url()
+            .map(|url| url.to_string())
+            .unwrap_or_default();
+        f.debug_struct("LegacyBackend")
+            .field("url", &url)
+            .finish_non_exhaustive()
+    }
+}
+
+fn credentials(connection: &Connection) -> Result<StorageCredentials> {
+    match &connection.credential {
+        Credential::Key(key) => {
+            let key = Secret::new(key.expose_secret().to_owned());
+            Ok(StorageCredentials::access_key(connection.account.clone(), key))
+        }
+        // The SDK's error would repeat the token.
+        Credential::Sas(token) => StorageCredentials::sas_token(token.expose_secret())
+            .map_err(|_| Error::new(ErrorKind::InvalidArgument, "SharedAccessSignature is not a query")),
+    }
+}
+
+fn sdk_metadata(metadata: &Metadata) -> SdkMetadata {
+    let mut converted = SdkMetadata::new();
+    for (key, value) in metadata.iter() {
+        converted.insert(key.to_owned(), value.to_owned());
+    }
+    converted
+}
+
+fn failure_of(answer: Exchange) -> Failure {
+    answer.map_or_else(|failure| failure, Answer::into_failure)
+}
+
+/// Why an operation never reached our transport; the SDK's kind is all that is taken from its error.
+fn unsent(error: Option<&azure_core::Error>) -> Failure {
+    match error.map(azure_core::Error::kind) {
+        Some(azure_core::error::ErrorKind::Credential) => {
+            Failure::new(ErrorKind::Unauthorized, "the request could not be signed")
+        }
+        _ => Failure::new(ErrorKind::InvalidArgument, "the request could not be built"),
+    }
+}

@@ -1,0 +1,302 @@
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use eventhubs_checkpoint_store::{
+    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, Expected,
+    Ownership, OwnershipList, RejectedRecord, Result, async_trait,
+};
+use eventhubs_types::{ConsumerScope, PartitionId};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+
+use crate::backend::legacy::LegacyBackend;
+use crate::backend::{Blob, BlobBackend, Page, Stamp};
+use crate::connect::Connection;
+use crate::names::{self, Kind};
+use crate::records::{self, Metadata};
+use crate::retry::{Attempts, retry};
+
+/// How long one call of the store may take, its retries included, unless
+/// [`call_timeout`](BlobCheckpointStoreBuilder::call_timeout) says otherwise.
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most blobs that a listing reads; the largest event hub has 2000 partitions. The rest is reported as rejected.
+pub const MAX_LISTED: usize = 8 * 1024;
+
+/// The most pages that a listing reads, for a service may give short or empty ones.
+const MAX_PAGES: usize = 64;
+
+/// The longest name of a blob that is reported, in characters.
+const MAX_REPORTED_NAME: usize = 256;
+
+/// Ownership and checkpoints in a container of Azure Blob Storage.
+///
+/// The layout is the one that the Python, JavaScript, .NET and Java SDKs share, so that all of them can work in one
+/// consumer group. Namespace, hub and group are written in lower case: the Go SDK and Microsoft's Rust SDK keep the
+/// case as given, and share records with the others only if the names are lower-case to begin with.
+///
+/// A checkpoint should have both its offset and its sequence number, as those of every event do. One without either is
+/// refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot use.
+///
+/// The container has to exist. Soft delete and versioning are best off for it, and a hierarchical namespace too.
+///
+/// A clone shares the connections of the original.
+///
+/// # Time
+/// Azure's clock tells the age of a record, in whole seconds.
+///
+/// # Retries
+/// A request that failed for a passing reason is sent up to four times within the time limit of the call. If the
+/// answer to a write was lost and the next attempt finds the record changed, one read tells whether it was this very
+/// write that changed it.
+///
+/// # Cost
+/// A claim, a checkpoint or the reading of one is one request, a listing one for each thousand partitions.
+#[derive(Debug, Clone)]
+pub struct BlobCheckpointStore {
+    backend: Arc<dyn BlobBackend>,
+    call_timeout: Duration,
+}
+
+/// Options of a [`BlobCheckpointStore`].
+#[derive(Debug, Clone)]
+pub struct BlobCheckpointStoreBuilder {
+    connection_string: SecretString,
+    container: String,
+    call_timeout: Duration,
+}
+
+impl BlobCheckpointStoreBuilder {
+    /// How long one call may take, its retries included; 30 seconds unless set.
+    #[must_use]
+    pub fn call_timeout(mut self, limit: Duration) -> Self {
+        self.call_timeout = limit;
+        self
+    }
+
+    /// Makes the store. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] with the part of the connection string, or the rule for container names, that is
+    /// not kept. No value is repeated.
+    pub fn build(self) -> Result<BlobCheckpointStore> {
+        names::check_container(&self.container)?;
+        let connection = Connection::parse(self.connection_string.expose_secret())?;
+        let backend = Arc::new(LegacyBackend::new(connection, &self.container)?);
+        Ok(BlobCheckpointStore {
+            backend,
+            call_timeout: self.call_timeout,
+        })
+    }
+}
+
+impl BlobCheckpointStore {
+    /// A store in a container of the account that the connection string names. Nothing is sent yet.
+    ///
+    /// The string is the one that the Azure portal shows, with an account key or a shared access signature;
+    /// `UseDevelopmentStorage=true` stands for Azurite on its usual port.
+    ///
+    /// # Errors
+    /// As [`BlobCheckpointStoreBuilder::build`].
+    pub fn from_connection_string(connection_string: &str, container: &str) -> Result<Self> {
+        Self::builder(connection_string, container).build()
+    }
+
+    /// As [`from_connection_string`](Self::from_connection_string), with options.
+    pub fn builder(connection_string: &str, container: &str) -> BlobCheckpointStoreBuilder {
+        BlobCheckpointStoreBuilder {
+            connection_string: connection_string.into(),
+            container: container.to_owned(),
+            call_timeout: DEFAULT_CALL_TIMEOUT,
+        }
+    }
+
+    /// Creates the container unless it is there. A shared access signature may not be enough for this.
+    ///
+    /// # Errors
+    /// When the service refuses it or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// If dropped, the container may or may not have been created.
+    pub async fn create_container_if_absent(&self) -> Result<()> {
+        self.in_time(retry(|| self.backend.create_container())).await
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| {
+            Error::new(
+                ErrorKind::Timeout,
+                format!("the call took longer than {:?}", self.call_timeout),
+            )
+        };
+        timeout(self.call_timeout, call).await.map_err(late)?
+    }
+
+    /// Compares and swaps; `None` if the blob is not as expected.
+    ///
+    /// To send it again is safe: if an attempt took effect, the next one finds another version.
+    async fn write(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Result<Option<Stamp>> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.backend.write(name, metadata, expected).await {
+                Err(error) => attempts.after(error).await?,
+                Ok(None) if attempts.has_failed() => {
+                    return self.find_written(name, metadata, expected).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether an attempt whose answer was lost is what changed the blob.
+    async fn find_written(
+        &self,
+        name: &str,
+        metadata: &Metadata,
+        expected: &Expected,
+    ) -> Result<Option<Stamp>> {
+        let found = retry(|| self.backend.read(name)).await?;
+        let is_new = |blob: &Blob| *expected != Expected::Version(blob.stamp.version.clone());
+        let ours = found.filter(|blob| is_new(blob) && blob.metadata.says(metadata));
+        Ok(ours.map(|blob| blob.stamp))
+    }
+
+    async fn list(&self, scope: &ConsumerScope, kind: Kind) -> Result<Listing> {
+        let prefix = names::prefix(scope, kind);
+        let (mut listing, mut marker) = (Listing::default(), None);
+        for _ in 0..MAX_PAGES {
+            let page = retry(|| self.backend.list(&prefix, marker.as_deref())).await?;
+            marker = listing.add_page(&prefix, page);
+            if marker.is_none() || listing.len() >= MAX_LISTED {
+                break;
+            }
+        }
+        if marker.is_some() {
+            listing.reject(&prefix, "there are too many blobs; the rest was not read");
+        }
+        Ok(listing)
+    }
+
+    async fn claim(&self, scope: &ConsumerScope, claim: &Claim) -> Result<Option<Ownership>> {
+        let metadata = records::from_owner(claim.owner.as_ref())?;
+        let name = names::blob(scope, Kind::Ownership, &claim.partition);
+        let stamp = self
+            .in_time(self.write(&name, &metadata, &claim.expected))
+            .await?;
+        let won = |stamp: Stamp| {
+            Ownership::new(
+                claim.partition.clone(),
+                claim.owner.clone(),
+                stamp.version,
+                stamp.modified,
+            )
+        };
+        Ok(stamp.map(won))
+    }
+}
+
+/// All blobs of one kind in a scope.
+#[derive(Default)]
+struct Listing {
+    found: BTreeMap<PartitionId, Blob>,
+    rejected: Vec<RejectedRecord>,
+    now: Option<SystemTime>,
+}
+
+impl Listing {
+    fn len(&self) -> usize {
+        self.found.len() + self.rejected.len()
+    }
+
+    /// Takes over a page; gives where the next one starts.
+    fn add_page(&mut self, prefix: &str, page: Page) -> Option<String> {
+        // The first page's clock, for a record that is renewed meanwhile must not look older than it is.
+        self.now = self.now.or(page.now);
+        for record in page.rejected {
+            self.reject(&record.name, &record.reason);
+        }
+        for blob in page.blobs {
+            self.add(prefix, blob);
+        }
+        page.next
+    }
+
+    fn add(&mut self, prefix: &str, blob: Blob) {
+        match names::partition(prefix, &blob.name) {
+            Ok(partition) => drop(self.found.insert(partition, blob)),
+            Err(reason) => self.reject(&blob.name, &reason),
+        }
+    }
+
+    fn reject(&mut self, name: &str, reason: &str) {
+        let name: String = name.chars().take(MAX_REPORTED_NAME).collect();
+        self.rejected.push(RejectedRecord::new(name, reason));
+    }
+}
+
+fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
+    let (offset, sequence_number) = records::position(&blob.metadata);
+    if offset.is_none() && sequence_number.is_none() {
+        tracing::warn!(name = ?blob.name, "a checkpoint has no usable position");
+    }
+    Checkpoint::new(partition, offset, sequence_number).with_version(blob.stamp.version)
+}
+
+#[async_trait]
+impl CheckpointStore for BlobCheckpointStore {
+    async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
+        let Listing { found, rejected, now } = self.in_time(self.list(scope, Kind::Ownership)).await?;
+        let records = found
+            .into_iter()
+            .map(|(partition, Blob { metadata, stamp, .. })| {
+                // A time that cannot be compared with the service's clock is worth nothing.
+                let modified = stamp.modified.filter(|_| now.is_some());
+                Ownership::new(partition, records::owner(&metadata), stamp.version, modified)
+            });
+        Ok(OwnershipList::new(records.collect(), now, rejected))
+    }
+
+    async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
+        match self.claim(scope, claim).await {
+            Ok(Some(ownership)) => ClaimOutcome::Won(ownership),
+            Ok(None) => ClaimOutcome::Lost,
+            Err(error) => ClaimOutcome::Failed(error),
+        }
+    }
+
+    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
+        let Listing { found, rejected, .. } = self.in_time(self.list(scope, Kind::Checkpoint)).await?;
+        for RejectedRecord { name, reason, .. } in rejected {
+            tracing::warn!(?name, reason, "a checkpoint was rejected");
+        }
+        Ok(found
+            .into_iter()
+            .map(|(partition, blob)| checkpoint(partition, blob))
+            .collect())
+    }
+
+    async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
+        let name = names::blob(scope, Kind::Checkpoint, partition);
+        let found = self.in_time(retry(|| self.backend.read(&name))).await?;
+        Ok(found.map(|blob| checkpoint(partition.clone(), blob)))
+    }
+
+    async fn update_checkpoint(
+        &self,
+        scope: &ConsumerScope,
+        checkpoint: &Checkpoint,
+        expected: &Expected,
+    ) -> Result<CheckpointOutcome> {
+        let metadata = records::from_checkpoint(checkpoint)?;
+        let name = names::blob(scope, Kind::Checkpoint, &checkpoint.partition);
+        let stamp = self.in_time(self.write(&name, &metadata, expected)).await?;
+        Ok(stamp.map_or(CheckpointOutcome::Conflict, |stamp| {
+            CheckpointOutcome::Written(stamp.version)
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Stands in front of Azurite, sees what is sent, and does to the answers what Azurite cannot.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use eventhubs_test_harness::Azurite;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+/// What happens to a request.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// It is passed on, and so is the answer.
+    Pass,
+    /// It is passed on and takes effect; then the connection is reset.
+    LoseAnswer,
+    /// It is passed on; the answer goes through with this header in place of the service's own.
+    Replace(&'static str, &'static str),
+    /// This is the answer, and the service sees nothing.
+    Answer(Vec<u8>),
+}
+
+impl Plan {
+    /// An answer without a body.
+    pub(crate) fn status(status: &str, headers: &str) -> Self {
+        Self::Answer(
+            format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n{headers}connection: close\r\n\r\n").into(),
+        )
+    }
+}
+
+/// A proxy that understands requests without a body.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    state: Arc<State>,
+    task: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    plans: Mutex<VecDeque<Plan>>,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Proxy {
+    pub(crate) async fn start() -> Self {
+        let upstream = Azurite::shared().await.port();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        let accept = async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(serve(client, upstream, Arc::clone(&shared)));
+            }
+        };
+        Self {
+            port,
+            state,
+            task: tokio::spawn(accept).abort_handle(),
+        }
+    }
+
+    /// What happens to the next requests; those after them pass.
+    pub(crate) fn plan(&self, plans: impl IntoIterator<Item = Plan>) {
+        self.state.plans.lock().unwrap().extend(plans);
+    }
+
+    /// The heads of all requests since the last call.
+    pub(crate) fn take_seen(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.seen.lock().unwrap())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One connection is one request here.
+async fn serve(mut client: TcpStream, upstream: u16, state: Arc<State>) {
+    let head = read_head(&mut client).await;
+    state.seen.lock().unwrap().push(head.clone());
+    let plan = state.plans.lock().unwrap().pop_front().unwrap_or(Plan::Pass);
+    let answer = match &plan {
+        Plan::Answer(answer) => answer.clone(),
+        _ => ask(upstream, &head).await,
+    };
+    let answer = match plan {
+        Plan::LoseAnswer => return client.set_zero_linger().unwrap(),
+        Plan::Replace(name, value) => replace_header(&answer, name, value),
+        Plan::Pass | Plan::Answer(_) => answer,
+    };
+    // The client may have hung up because it had read enough.
+    let _ = client.write_all(&answer).await;
+}
+
+async fn read_head(client: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = client.read_u8().await else { break };
+        head.push(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+async fn ask(upstream: u16, head: &str) -> Vec<u8> {
+    let mut server = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
+    let head = head.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
+    server.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).await.unwrap();
+    answer
+}
+
+fn replace_header(answer: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let answer = String::from_utf8(answer.to_vec()).unwrap();
+    let lines = answer.split("\r\n").map(|line| match line.split_once(": ") {
+        Some((key, _)) if key.eq_ignore_ascii_case(name) => format!("{key}: {value}"),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\r\n").into_bytes()
+}
+
+/// Passes all bytes on and counts connections; gives its port.
+pub(crate) async fn count_connections(connections: Arc<AtomicUsize>) -> u16 {
+    let upstream = Azurite::shared().await.port();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            connections.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", upstream)).await?;
+                copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    port
+}

@@ -1,0 +1,116 @@
+//! Shows whether a store keeps what [`CheckpointStore`] promises: one test per property.
+//!
+//! The suite writes into the store that it is given and cleans nothing up: hand it a store of its own. Every test draws
+//! a scope of its own, so tests may share one store, and a store may be used again. The suite is a development
+//! dependency, and properties may be added in any version.
+//!
+//! In an integration test of the store (not in a unit test, where the trait would be linked twice):
+//!
+//! ```
+//! use eventhubs_checkpoint_store::MemoryCheckpointStore;
+//!
+//! async fn memory() -> MemoryCheckpointStore {
+//!     MemoryCheckpointStore::new()
+//! }
+//!
+//! eventhubs_checkpoint_store_testkit::conformance_tests!(memory);
+//! # fn main() {}
+//! ```
+
+#![allow(clippy::missing_panics_doc, reason = "a property fails by a panic")]
+
+pub mod checkpoint;
+pub mod names;
+pub mod ownership;
+mod scene;
+
+use std::future::Future;
+use std::time::Duration;
+
+use eventhubs_checkpoint_store::CheckpointStore;
+
+pub use scene::Scene;
+
+/// How long one property may take: a store that hangs fails its test and not the whole run.
+pub const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs one property against the store that `store` gives, on a runtime with several threads.
+pub fn run<S: CheckpointStore>(store: impl Future<Output = S>, property: impl AsyncFnOnce(Scene)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build();
+    runtime
+        .expect("a runtime can be built in a test")
+        .block_on(async {
+            let limited = tokio::time::timeout(TIME_LIMIT, async { property(Scene::new(store.await)).await });
+            limited.await.expect("the property ends within the time limit");
+        });
+}
+
+/// Expands to one `#[test]` for each property. The argument is an `async fn() -> impl CheckpointStore`, or an async
+/// closure, called once for each test.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($store:expr) => {
+        $crate::conformance_tests! { @each $store;
+            ownership::an_unknown_scope_has_no_records
+            ownership::an_absent_record_is_claimed_once
+            ownership::a_claim_by_version_needs_a_record
+            ownership::a_renewal_is_won_and_changes_the_version
+            ownership::no_version_ever_comes_back
+            ownership::a_claim_by_an_old_version_is_lost_and_changes_nothing
+            ownership::a_steal_is_a_claim_by_version
+            ownership::a_released_record_stays_and_has_no_owner
+            ownership::of_many_that_claim_an_absent_record_one_wins
+            ownership::of_many_that_claim_one_version_one_wins
+            ownership::the_store_has_one_clock_or_none
+            ownership::two_hundred_partitions_are_listed
+            ownership::a_dropped_claim_is_applied_whole_or_not_at_all
+            checkpoint::a_missing_checkpoint_is_none
+            checkpoint::a_checkpoint_comes_back_as_written
+            checkpoint::half_a_checkpoint_comes_back_as_written
+            checkpoint::an_absent_checkpoint_is_written_once
+            checkpoint::a_write_by_version_needs_a_checkpoint
+            checkpoint::a_write_by_an_old_version_is_a_conflict_and_changes_nothing
+            checkpoint::of_many_that_write_over_one_version_one_wins
+            checkpoint::checkpoints_and_ownership_do_not_mix
+            checkpoint::two_hundred_checkpoints_are_listed
+            names::scopes_do_not_mix
+            names::partitions_do_not_mix
+            names::names_come_back_as_written
+            names::a_name_outside_ascii_comes_back_or_is_refused
+            names::an_owner_id_comes_back_as_written
+            names::an_owner_id_outside_ascii_comes_back_or_is_refused
+        }
+    };
+    (@each $store:expr; $($module:ident :: $property:ident)*) => {$(
+        #[test]
+        fn $property() {
+            $crate::run($store(), $crate::$module::$property);
+        }
+    )*};
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_property_is_in_the_suite() {
+        let suite = include_str!("lib.rs");
+        for (module, source) in [
+            ("ownership", include_str!("ownership.rs")),
+            ("checkpoint", include_str!("checkpoint.rs")),
+            ("names", include_str!("names.rs")),
+        ] {
+            let properties = source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn "));
+            for (property, _) in properties.filter_map(|line| line.split_once('(')) {
+                assert!(
+                    suite.contains(&format!("{module}::{property}\n")),
+                    "{module}::{property}"
+                );
+            }
+        }
+    }
+}

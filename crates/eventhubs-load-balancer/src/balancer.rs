@@ -1,0 +1,210 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventhubs_checkpoint_store::CheckpointStore;
+use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+use crate::calls::Calls;
+use crate::holdings::Holdings;
+use crate::settings::JITTER;
+use crate::sorted::Hub;
+use crate::tempo::{Findings, Tempo};
+use crate::{Failure, LeaseObserver, Operation, Round, Settings};
+
+/// One instance's part in sharing out the partitions of an event hub.
+///
+/// Call [`first_delay`](Self::first_delay) and wait; then, again and again, run a [`round`](Self::round), do what it
+/// says, and wait for [`next_delay`](Self::next_delay). A lease that cannot be renewed is reported lost at the moment it
+/// runs out by the own monotonic clock, before anybody else may take the partition: a round ends no later than that, and
+/// no delay goes beyond it.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use eventhubs_checkpoint_store::MemoryCheckpointStore;
+/// use eventhubs_load_balancer::{Balancer, Settings, Strategy};
+/// use eventhubs_types::{ConsumerScope, PartitionId};
+/// use rand::{SeedableRng, rngs::StdRng};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let scope = ConsumerScope {
+///     namespace: "contoso.servicebus.windows.net".parse()?,
+///     event_hub: "orders".parse()?,
+///     consumer_group: "$Default".parse()?,
+/// };
+/// let store = Arc::new(MemoryCheckpointStore::new());
+/// let rng = StdRng::seed_from_u64(7);
+/// let settings = Settings::default().with_strategy(Strategy::Greedy);
+/// let mut balancer = Balancer::new(store, scope, "instance-1".parse()?, settings, rng);
+///
+/// let partitions = ["0", "1", "2"].map(|id| id.parse().unwrap());
+/// let round = balancer.round(&partitions).await;
+/// assert_eq!(round.acquired, partitions);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Balancer {
+    pub(crate) calls: Calls,
+    pub(crate) owner: OwnerId,
+    pub(crate) settings: Settings,
+    pub(crate) rng: StdRng,
+    pub(crate) hub: Hub,
+    pub(crate) observer: LeaseObserver,
+    pub(crate) holdings: Holdings,
+    pub(crate) tempo: Tempo,
+}
+
+impl Balancer {
+    /// A balancer that owns nothing yet.
+    ///
+    /// `owner` is to be unique among the instances. Records that a run before left under the same id are taken up again
+    /// at once.
+    pub fn new(
+        store: Arc<dyn CheckpointStore>,
+        scope: ConsumerScope,
+        owner: OwnerId,
+        settings: Settings,
+        rng: StdRng,
+    ) -> Self {
+        Self {
+            calls: Calls {
+                store,
+                scope,
+                list_limit: settings.list_limit(),
+                claim_limit: settings.claim_limit(),
+            },
+            hub: Hub::default(),
+            observer: LeaseObserver::new(settings.expiry()),
+            holdings: Holdings::new(settings.lease()),
+            tempo: Tempo::default(),
+            owner,
+            settings,
+            rng,
+        }
+    }
+
+    /// Looks who owns what, renews the own leases, and takes what is missing.
+    ///
+    /// `partitions` are all partitions of the event hub; what is owned and not among them is lost. If their list cannot
+    /// be had, pass the last one.
+    ///
+    /// A round never fails as a whole: what could not be done is in [`Round::failures`], and nothing is lost by it as
+    /// long as the leases last. A claim with an unknown outcome counts as not won; should it have been won, the next
+    /// round finds the record and takes it up. A round ends in a quarter of the expiry at the latest.
+    ///
+    /// # Cancel safety
+    /// A round can be dropped: the next one tells what this one changed. A claim in flight may still be won, and the
+    /// next round finds it; if there is no next round, others wait for its expiry. So let a round end before
+    /// [`release`](Self::release).
+    pub async fn round(&mut self, partitions: &[PartitionId]) -> Round {
+        let now = Instant::now();
+        let mut round = Round::default();
+        self.hub.update(partitions, self.settings.assignment());
+        // A lease that has run out is told at once: a listing may take long.
+        if self.holdings.lapse(now) {
+            self.tempo.lapsed();
+        } else {
+            let deadline = self.deadline(now);
+            match self.calls.list(deadline).await {
+                Ok(listing) => self.act(listing, deadline, &mut round).await,
+                Err(error) => {
+                    self.tempo.failed(error.retry_after().unwrap_or_default());
+                    round.fail(Operation::ListOwnership, error);
+                }
+            }
+            self.holdings.lapse(Instant::now());
+        }
+        self.holdings.tell(&mut round);
+        round
+    }
+
+    /// What this instance owns, as of its last round.
+    pub fn owned(&self) -> impl Iterator<Item = &PartitionId> {
+        self.holdings.partitions()
+    }
+
+    /// Gives up a partition without a word to the store: its reader has ended, because another reader took the link or
+    /// for a reason of its own.
+    ///
+    /// It is not renewed by what was known of it; the next listing decides. If the record has another owner, it stays
+    /// with that owner; if it is still ours, the next round renews it and reports it as acquired again.
+    pub fn forget(&mut self, partition: &PartitionId) {
+        self.holdings.forget(partition);
+    }
+
+    /// Gives partitions back, so that others take them in their next round. Call it once the readers have ended.
+    ///
+    /// What another owner holds by now is left alone. Takes a quarter of the expiry at most.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, some partitions may not be released; call it again with the same ones.
+    pub async fn release(&mut self, partitions: &[PartitionId]) -> Vec<Failure> {
+        for partition in partitions {
+            self.holdings.forget(partition);
+        }
+        if partitions.is_empty() {
+            return Vec::new();
+        }
+        let mut round = Round::default();
+        let deadline = self.deadline(Instant::now());
+        match self.calls.list(deadline).await {
+            Ok(listing) => {
+                let releases = self.releases(partitions, &listing.list.records);
+                self.attempt_all(releases, deadline, &mut round, &mut Findings::default())
+                    .await;
+            }
+            Err(error) => round.fail(Operation::ListOwnership, error),
+        }
+        round.failures
+    }
+
+    /// How long to wait before the first round: at random up to half the interval, or a tenth of it where the strategy
+    /// is not adaptive, so that instances that start together do not meet.
+    pub fn first_delay(&mut self) -> Duration {
+        self.settings
+            .start_spread()
+            .mul_f64(self.rng.random_range(0.0..1.0))
+    }
+
+    /// How long to wait before the next round, times a random factor of 0.8 to 1.2.
+    ///
+    /// The interval as a rule. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
+    /// tenths in a large or growing fleet. More when all has been calm for some rounds: up to three intervals, as long
+    /// as enough others look too, the store has a clock, and no renewal gets late. At least what a store that failed
+    /// asked for. And never beyond the moment at which an own lease runs out.
+    pub fn next_delay(&mut self) -> Duration {
+        let now = Instant::now();
+        let delay = self
+            .tempo
+            .delay(&self.settings)
+            .mul_f64(self.rng.random_range(JITTER));
+        let Some(lapse) = self.holdings.next_lapse() else {
+            return delay;
+        };
+        let until_lapse = lapse.saturating_duration_since(now);
+        let until_due = until_lapse.saturating_sub(self.settings.lease_left_when_due());
+        let calmest = until_due.max(self.settings.interval().mul_f64(JITTER.start));
+        let delay = if self.tempo.is_calm() {
+            delay.min(calmest)
+        } else {
+            delay
+        };
+        delay.min(until_lapse)
+    }
+}
+
+impl fmt::Debug for Balancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balancer")
+            .field("scope", &self.calls.scope)
+            .field("owner", &self.owner)
+            .field("settings", &self.settings)
+            .field("holdings", &self.holdings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use eventhubs_types::PartitionId;
+use tokio::time::Instant;
+
+use crate::{LossReason, Round};
+
+/// The own leases, and what of their changes the caller has not been told.
+///
+/// A change is told once and is not forgotten when the round that made it is dropped: that is what makes a round cancel
+/// safe.
+#[derive(Debug)]
+pub(crate) struct Holdings {
+    lease: Duration,
+    held: BTreeMap<PartitionId, Holding>,
+    untold_losses: Vec<(PartitionId, LossReason)>,
+}
+
+#[derive(Debug)]
+struct Holding {
+    /// When the request was sent that was last known to be won: the store counts from a later time.
+    renewed: Instant,
+    is_told: bool,
+}
+
+impl Holdings {
+    pub(crate) fn new(lease: Duration) -> Self {
+        Self {
+            lease,
+            held: BTreeMap::new(),
+            untold_losses: Vec::new(),
+        }
+    }
+
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionId> {
+        self.held.keys()
+    }
+
+    pub(crate) fn to_set(&self) -> BTreeSet<PartitionId> {
+        self.held.keys().cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether something was lost that the caller does not know of yet.
+    pub(crate) fn has_untold_losses(&self) -> bool {
+        !self.untold_losses.is_empty()
+    }
+
+    /// When the lease of a partition was last renewed; `None` if it is not held.
+    pub(crate) fn renewed(&self, partition: &PartitionId) -> Option<Instant> {
+        self.held.get(partition).map(|holding| holding.renewed)
+    }
+
+    /// A claim or a renewal that was sent at this time was won.
+    pub(crate) fn win(&mut self, partition: PartitionId, sent: Instant) {
+        let holding = self.held.entry(partition).or_insert(Holding {
+            renewed: sent,
+            is_told: false,
+        });
+        holding.renewed = sent;
+    }
+
+    pub(crate) fn lose(&mut self, partition: &PartitionId, reason: LossReason) {
+        if self.forget(partition) {
+            self.untold_losses.push((partition.clone(), reason));
+        }
+    }
+
+    /// Gives up a partition of which the caller needs not be told. Says whether it knew of it.
+    pub(crate) fn forget(&mut self, partition: &PartitionId) -> bool {
+        self.held.remove(partition).is_some_and(|holding| holding.is_told)
+    }
+
+    /// When the first lease runs out.
+    pub(crate) fn next_lapse(&self) -> Option<Instant> {
+        self.held
+            .values()
+            .map(|holding| holding.renewed + self.lease)
+            .min()
+    }
+
+    /// Loses all leases that have run out. Says whether there was one.
+    pub(crate) fn lapse(&mut self, now: Instant) -> bool {
+        let has_run_out = |holding: &Holding| holding.renewed + self.lease <= now;
+        let lapsed = self.held.iter().filter(|(_, holding)| has_run_out(holding));
+        let lapsed: Vec<_> = lapsed.map(|(partition, _)| partition.clone()).collect();
+        for partition in &lapsed {
+            self.lose(partition, LossReason::Expired);
+        }
+        !lapsed.is_empty()
+    }
+
+    /// Writes into the round all changes that were not told yet.
+    pub(crate) fn tell(&mut self, round: &mut Round) {
+        round.lost.append(&mut self.untold_losses);
+        for (partition, holding) in self.held.iter_mut().filter(|(_, holding)| !holding.is_told) {
+            holding.is_told = true;
+            round.acquired.push(partition.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(57);
+
+    fn zero() -> PartitionId {
+        "0".parse().unwrap()
+    }
+
+    fn told(holdings: &mut Holdings) -> (Vec<(PartitionId, LossReason)>, Vec<PartitionId>) {
+        let mut round = Round::default();
+        holdings.tell(&mut round);
+        (round.lost, round.acquired)
+    }
+
+    #[test]
+    fn a_change_is_told_once() {
+        let mut holdings = Holdings::new(LEASE);
+        holdings.win(zero(), Instant::now());
+        assert_eq!(told(&mut holdings), (vec![], vec![zero()]));
+        holdings.win(zero(), Instant::now());
+        assert_eq!(told(&mut holdings), (vec![], vec![]));
+        holdings.lose(&zero(), LossReason::Taken);
+        assert_eq!(told(&mut holdings), (vec![(zero(), LossReason::Taken)], vec![]));
+        assert_eq!(told(&mut holdings), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_was_won_and_lost_untold_is_not_told() {
+        let mut holdings = Holdings::new(LEASE);
+        holdings.win(zero(), Instant::now());
+        holdings.lose(&zero(), LossReason::Taken);
+        assert_eq!(told(&mut holdings), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_was_lost_and_won_back_untold_has_to_start_again() {
+        let mut holdings = Holdings::new(LEASE);
+        holdings.win(zero(), Instant::now());
+        told(&mut holdings);
+        holdings.lose(&zero(), LossReason::Expired);
+        holdings.win(zero(), Instant::now());
+        assert_eq!(
+            told(&mut holdings),
+            (vec![(zero(), LossReason::Expired)], vec![zero()])
+        );
+    }
+
+    #[test]
+    fn a_lease_lapses_when_it_was_not_renewed_for_its_length() {
+        let mut holdings = Holdings::new(LEASE);
+        let start = Instant::now();
+        holdings.win(zero(), start);
+        holdings.win(zero(), start + Duration::from_secs(10));
+        let end = start + Duration::from_secs(10) + LEASE;
+        assert_eq!(holdings.next_lapse(), Some(end));
+        assert!(!holdings.lapse(end - Duration::from_millis(1)));
+        assert!(holdings.lapse(end));
+        assert_eq!(holdings.next_lapse(), None);
+    }
+}

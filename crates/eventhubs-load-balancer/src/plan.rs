@@ -1,0 +1,139 @@
+use std::collections::BTreeSet;
+
+use eventhubs_types::{OwnerId, PartitionId};
+use rand::Rng;
+use rand::seq::{IteratorRandom as _, SliceRandom as _};
+
+use crate::{Peer, Settings, Strategy, View};
+
+/// What one instance does in a round.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Plan {
+    /// What it holds and keeps.
+    pub renew: Vec<PartitionId>,
+    /// What it takes of what nobody holds.
+    pub claim: Vec<PartitionId>,
+    /// What it takes from others.
+    pub steal: Vec<PartitionId>,
+    /// Whether it would take more, did the strategy not bound its growth.
+    pub could_grow: bool,
+}
+
+impl Plan {
+    /// Whether the instance has what it wants.
+    pub fn is_settled(&self) -> bool {
+        self.claim.is_empty() && self.steal.is_empty()
+    }
+}
+
+/// Decides what one instance does, from what it sees (contract §8.5).
+///
+/// It keeps what it has, and never gives back: balance is reached by those who have too little. An instance wants the
+/// floor of partitions / owners, and one more as long as fewer owners than the remainder have that. What it misses it
+/// takes first from what is free, then from others: at most one from each owner, from those above the ceiling first,
+/// never below the floor, and only from owners with at least two more than itself. Each steal so lowers the sum of the
+/// squares of all shares, and stealing must come to an end. An adaptive instance may take several from one owner, by the
+/// same rule for each of them: what it takes is bounded by what it has.
+///
+/// The share needs no rule of its own for an owner above the ceiling while all others are at the floor (contract §8.4,
+/// LB-12): then fewer owners than the remainder are above the floor, and those at it want one more.
+///
+/// What it takes is chosen at random from all that fit, so that instances that see the same meet little. Where the
+/// assignment is fixed, there is no share to find: the instance takes all that is free of what the view shows to it.
+pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
+    if settings.assignment().is_fixed() {
+        return Plan {
+            renew: view.mine.clone(),
+            claim: view.free.clone(),
+            ..Plan::default()
+        };
+    }
+    let share = Share::of(view);
+    let needed = share
+        .needed
+        .min(settings.max_partitions().saturating_sub(share.own));
+    let (bound, passes) = match settings.strategy() {
+        Strategy::Balanced => (1, 1),
+        Strategy::Greedy => (needed, 1),
+        Strategy::Adaptive => (share.own.max(1), share.own.max(1)),
+    };
+    let wanted = needed.min(bound);
+    let claim = view.free.iter().cloned().sample(rng, wanted);
+    let mut steal = Vec::new();
+    for pass in 0..passes {
+        let chosen = share.choose_from_others(view, pass, &steal, wanted - claim.len() - steal.len(), rng);
+        if chosen.is_empty() {
+            break;
+        }
+        steal.extend(chosen);
+    }
+    Plan {
+        renew: view.mine.clone(),
+        claim,
+        steal,
+        could_grow: needed > wanted,
+    }
+}
+
+/// What would be fair, and what this instance misses.
+struct Share {
+    own: usize,
+    floor: usize,
+    ceiling: usize,
+    needed: usize,
+}
+
+impl Share {
+    fn of(view: &View) -> Self {
+        let own = view.mine.len();
+        let loads = || view.others.iter().map(|peer| peer.partitions.len());
+        let partitions = own + view.free.len() + loads().sum::<usize>();
+        let owners = view.owners();
+        let (floor, remainder) = (partitions / owners, partitions % owners);
+        let needed = match floor.checked_sub(own) {
+            Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
+            missing => missing.unwrap_or(0),
+        };
+        Self {
+            own,
+            floor,
+            ceiling: partitions.div_ceil(owners),
+            needed,
+        }
+    }
+
+    /// At most one partition of each owner that can spare it after what it lost in the passes before; owners above the
+    /// ceiling come first.
+    fn choose_from_others(
+        &self,
+        view: &View,
+        pass: usize,
+        chosen: &[PartitionId],
+        wanted: usize,
+        rng: &mut impl Rng,
+    ) -> Vec<PartitionId> {
+        let own = self.own + chosen.len();
+        let can_spare = |load: usize| load > self.floor + pass && load >= own + pass + 2;
+        if wanted == 0 || !view.others.iter().any(|peer| can_spare(peer.partitions.len())) {
+            return Vec::new();
+        }
+        let chosen: BTreeSet<_> = chosen.iter().collect();
+        let mut pool: Vec<(&OwnerId, usize, &PartitionId)> = Vec::new();
+        for Peer { owner, partitions } in &view.others {
+            if can_spare(partitions.len()) {
+                let left = partitions.iter().filter(|partition| !chosen.contains(partition));
+                pool.extend(left.map(|partition| (owner, partitions.len() - pass, partition)));
+            }
+        }
+        pool.shuffle(rng);
+        // The sort is stable: within each of the two groups the order stays random.
+        pool.sort_by_key(|(_, load, _)| *load <= self.ceiling);
+        let mut robbed = BTreeSet::new();
+        pool.retain(|(owner, ..)| robbed.insert(*owner));
+        pool.into_iter()
+            .take(wanted)
+            .map(|(_, _, partition)| partition.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,77 @@
+use std::fmt;
+
+use eventhubs_checkpoint_store::{Error, RejectedRecord};
+use eventhubs_types::PartitionId;
+
+/// What a round changed, and what went wrong in it.
+///
+/// Apply `lost` before `acquired`: a partition may be lost and won back in the same round, and then has to start again
+/// from its checkpoint.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Round {
+    /// Partitions to stop reading.
+    pub lost: Vec<(PartitionId, LossReason)>,
+    /// Partitions to start reading.
+    pub acquired: Vec<PartitionId>,
+    /// Calls of the store that failed. The next round tries again, so nothing has to be done but to tell.
+    pub failures: Vec<Failure>,
+    /// Ownership records that could not be read. They are taken for missing.
+    pub rejected: Vec<RejectedRecord>,
+}
+
+impl Round {
+    pub(crate) fn fail(&mut self, operation: Operation, error: Error) {
+        self.failures.push(Failure { operation, error });
+    }
+}
+
+/// Why a partition is no longer owned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// Another owner wrote its record.
+    Taken,
+    /// The lease could not be renewed in time, so that another instance may take the partition at any moment.
+    Expired,
+    /// The event hub has no such partition any more.
+    Gone,
+}
+
+/// One thing that failed in a round.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What was tried.
+    pub operation: Operation,
+    /// Why it failed.
+    pub error: Error,
+}
+
+/// What was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// To list the ownership records.
+    ListOwnership,
+    /// To renew the ownership of a partition. It is kept until its lease runs out.
+    Renew(PartitionId),
+    /// To take a partition. Whether it was taken shows in the next round.
+    Claim(PartitionId),
+    /// To release a partition. Others may have to wait for its expiry.
+    Release(PartitionId),
+    /// To send all claims before the round had to end.
+    Round,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ListOwnership => f.write_str("list ownership"),
+            Self::Renew(partition) => write!(f, "renew partition {partition}"),
+            Self::Claim(partition) => write!(f, "claim partition {partition}"),
+            Self::Release(partition) => write!(f, "release partition {partition}"),
+            Self::Round => f.write_str("send all claims of a round"),
+        }
+    }
+}

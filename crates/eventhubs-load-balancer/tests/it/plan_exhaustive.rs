@@ -1,0 +1,160 @@
+//! Every assignment of a few partitions to up to four owners.
+
+use std::collections::BTreeSet;
+
+use eventhubs_load_balancer::{Plan, Strategy, View, plan};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use crate::setup::{settings, view_of};
+
+const OWNERS: usize = 4;
+const STRATEGIES: [Strategy; 3] = [Strategy::Balanced, Strategy::Greedy, Strategy::Adaptive];
+
+/// All assignments of up to so many partitions: each is free or held by one of the owners.
+fn assignments(most: usize) -> Vec<Vec<Option<usize>>> {
+    let holders = || std::iter::once(None).chain((0..OWNERS).map(Some));
+    let mut all = Vec::new();
+    let mut longest = vec![Vec::new()];
+    for _ in 0..most {
+        let longer = |shorter: &Vec<_>| {
+            holders()
+                .map(|holder| [&shorter[..], &[holder]].concat())
+                .collect::<Vec<_>>()
+        };
+        longest = longest.iter().flat_map(longer).collect();
+        all.extend(longest.iter().cloned());
+    }
+    all
+}
+
+fn plan_of(view: &View, strategy: Strategy) -> Plan {
+    plan(view, &settings(strategy), &mut StdRng::seed_from_u64(1))
+}
+
+fn loads(assignment: &[Option<usize>]) -> Vec<usize> {
+    let load = |owner| assignment.iter().filter(|holder| **holder == Some(owner)).count();
+    (0..OWNERS).map(load).collect()
+}
+
+/// Asserts all that must be true of any plan, whoever makes it.
+pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
+    let loads: Vec<usize> = view.others.iter().map(|peer| peer.partitions.len()).collect();
+    let total = view.mine.len() + view.free.len() + loads.iter().sum::<usize>();
+    let owners = loads.len() + 1;
+    let gain = plan.claim.len() + plan.steal.len();
+
+    assert!(plan.renew.iter().eq(&view.mine), "renews all that is mine");
+    assert!(
+        plan.claim.iter().all(|partition| view.free.contains(partition)),
+        "claims what is free"
+    );
+    let gained: BTreeSet<_> = plan.claim.iter().chain(&plan.steal).collect();
+    assert_eq!(gained.len(), gain, "takes nothing twice");
+    assert!(
+        gained.is_disjoint(&view.mine.iter().collect()),
+        "never takes what is mine"
+    );
+    assert!(
+        gain == 0 || view.mine.len() + gain <= total.div_ceil(owners),
+        "never takes more than the ceiling"
+    );
+    let missing = (total / owners)
+        .saturating_sub(view.mine.len())
+        .min(view.free.len());
+    match strategy {
+        Strategy::Greedy => assert!(
+            plan.claim.len() >= missing,
+            "greedy claims all it misses and can have"
+        ),
+        Strategy::Adaptive => assert!(gain <= view.mine.len().max(1), "at most doubles"),
+        _ => assert!(gain <= 1, "balanced takes one"),
+    }
+    assert!(
+        plan.steal.is_empty() || plan.claim.len() == view.free.len(),
+        "free first"
+    );
+
+    let others = || view.others.iter().map(|peer| &peer.partitions);
+    let stolen = |held: &Vec<_>| {
+        plan.steal
+            .iter()
+            .filter(|partition| held.contains(*partition))
+            .count()
+    };
+    for held in others() {
+        assert!(
+            stolen(held) <= 1 || strategy == Strategy::Adaptive,
+            "at most one of each owner"
+        );
+        assert!(
+            stolen(held) == 0 || held.len() - stolen(held) >= total / owners,
+            "never below the floor"
+        );
+    }
+    assert_eq!(
+        others().map(stolen).sum::<usize>(),
+        plan.steal.len(),
+        "steals from others"
+    );
+
+    let square = |n: usize| n * n;
+    let squares = |after: usize| {
+        others()
+            .map(|held| square(held.len() - after * stolen(held)))
+            .sum::<usize>()
+    };
+    let before = square(view.mine.len() + plan.claim.len()) + squares(0);
+    let after = square(view.mine.len() + gain) + squares(1);
+    assert!(
+        plan.steal.is_empty() || after < before,
+        "each steal lowers the sum of the squares"
+    );
+}
+
+#[test]
+fn a_plan_takes_only_what_it_may() {
+    let all = assignments(6);
+    assert_eq!(all.len(), 5 + 25 + 125 + 625 + 3_125 + 15_625);
+    for assignment in all {
+        // The owners are alike, so what one of them sees is all that any of them may see.
+        let view = view_of(&assignment, 0);
+        for strategy in STRATEGIES {
+            check(&view, strategy, &plan_of(&view, strategy));
+        }
+    }
+}
+
+#[test]
+fn all_who_own_something_are_settled_exactly_where_the_shares_are_fair() {
+    for assignment in assignments(5) {
+        let loads = loads(&assignment);
+        let active = || (0..OWNERS).filter(|owner| loads[*owner] > 0);
+        let (most, least) = (
+            active().map(|owner| loads[owner]).max(),
+            active().map(|owner| loads[owner]).min(),
+        );
+        let is_fair = !assignment.contains(&None) && most.unwrap_or(0) - least.unwrap_or(0) <= 1;
+        for strategy in STRATEGIES {
+            let mut settled =
+                active().map(|owner| plan_of(&view_of(&assignment, owner), strategy).is_settled());
+            if most.is_some() {
+                assert_eq!(settled.all(|is_settled| is_settled), is_fair, "{assignment:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_is_settled_exactly_where_nobody_has_two() {
+    for assignment in assignments(5) {
+        let loads = loads(&assignment);
+        let is_full = !assignment.contains(&None) && loads.iter().all(|load| *load <= 1);
+        for newcomer in (0..OWNERS).filter(|owner| loads[*owner] == 0) {
+            let view = view_of(&assignment, newcomer);
+            for strategy in STRATEGIES {
+                assert_eq!(plan_of(&view, strategy).is_settled(), is_full, "{assignment:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use eventhubs_amqp::ReceivedEvent;
+use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, CheckpointStore, Expected};
+use eventhubs_types::{ConsumerScope, PartitionId, SequenceNumber, StartingPosition};
+use tokio::sync::Mutex;
+
+use crate::{Error, ErrorKind, Result};
+
+/// How often one update re-reads and tries again when others write the same checkpoint meanwhile.
+const MAX_CONFLICTS: usize = 3;
+
+/// Writes the checkpoints of one partition for as long as it is owned: only forward, never ahead of the callback.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    store: Arc<dyn CheckpointStore>,
+    scope: ConsumerScope,
+    partition: PartitionId,
+    revoked: AtomicBool,
+    delivered: AtomicI64,
+    known: Mutex<Known>,
+}
+
+/// What the store is known to hold.
+#[derive(Debug)]
+struct Known {
+    expected: Expected,
+    sequence_number: Option<SequenceNumber>,
+}
+
+impl Known {
+    fn covers(&self, number: SequenceNumber) -> bool {
+        self.sequence_number.is_some_and(|known| known >= number)
+    }
+
+    fn read(checkpoint: Option<&Checkpoint>) -> Self {
+        let version = checkpoint.and_then(|checkpoint| checkpoint.version.clone());
+        Self {
+            expected: version.map_or(Expected::Absent, Expected::Version),
+            sequence_number: checkpoint.and_then(|checkpoint| checkpoint.sequence_number),
+        }
+    }
+}
+
+impl Checkpointer {
+    pub(crate) fn new(store: Arc<dyn CheckpointStore>, scope: ConsumerScope, partition: PartitionId) -> Self {
+        Self {
+            store,
+            scope,
+            partition,
+            revoked: AtomicBool::new(false),
+            delivered: AtomicI64::new(i64::MIN),
+            known: Mutex::new(Known::read(None)),
+        }
+    }
+
+    pub(crate) fn scope(&self) -> &ConsumerScope {
+        &self.scope
+    }
+
+    pub(crate) fn partition(&self) -> &PartitionId {
+        &self.partition
+    }
+
+    /// From now on the partition is not ours: every update is refused.
+    pub(crate) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+    }
+
+    /// Remembers that this event was handed to the callback.
+    pub(crate) fn delivered(&self, event: &ReceivedEvent) {
+        self.delivered
+            .store(event.sequence_number().value(), Ordering::Release);
+    }
+
+    /// Reads where an earlier owner, or an earlier attempt of ours, got to.
+    pub(crate) async fn resume_position(&self) -> Result<Option<StartingPosition>> {
+        let mut known = self.known.lock().await;
+        let checkpoint = self.read().await?;
+        *known = Known::read(checkpoint.as_ref());
+        Ok(checkpoint.and_then(|checkpoint| checkpoint.resume_position()))
+    }
+
+    pub(crate) async fn update(&self, event: &ReceivedEvent) -> Result<()> {
+        self.check(event)?;
+        let number = event.sequence_number();
+        let checkpoint = Checkpoint::new(self.partition.clone(), Some(event.offset().clone()), Some(number));
+        let mut known = self.known.lock().await;
+        for _ in 0..MAX_CONFLICTS {
+            if known.covers(number) {
+                return Ok(());
+            }
+            match self.write(&checkpoint, &known.expected).await? {
+                CheckpointOutcome::Written(version) => {
+                    *known = Known {
+                        expected: Expected::Version(version),
+                        sequence_number: Some(number),
+                    };
+                    return Ok(());
+                }
+                _ => *known = Known::read(self.read().await?.as_ref()),
+            }
+        }
+        Err(self.error(Error::new(
+            ErrorKind::Store,
+            "others keep writing the same checkpoint",
+        )))
+    }
+
+    fn check(&self, event: &ReceivedEvent) -> Result<()> {
+        if self.revoked.load(Ordering::Acquire) {
+            let lost = Error::new(
+                ErrorKind::OwnershipLost,
+                "the checkpoint was refused: the partition is not owned",
+            );
+            return Err(self.error(lost));
+        }
+        if event.sequence_number().value() > self.delivered.load(Ordering::Acquire) {
+            let text = "event: it was not received from this partition, so it cannot be its checkpoint";
+            return Err(self.error(Error::invalid(text)));
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Option<Checkpoint>> {
+        let read = self.store.checkpoint(&self.scope, &self.partition).await;
+        read.map_err(|source| self.error(Error::store("the checkpoint could not be read", source)))
+    }
+
+    async fn write(&self, checkpoint: &Checkpoint, expected: &Expected) -> Result<CheckpointOutcome> {
+        let written = self
+            .store
+            .update_checkpoint(&self.scope, checkpoint, expected)
+            .await;
+        written.map_err(|source| self.error(Error::store("the checkpoint could not be written", source)))
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error.on_partition(&self.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventhubs_checkpoint_store::MemoryCheckpointStore;
+    use eventhubs_types::EventData;
+
+    use super::*;
+
+    fn event(number: i64) -> ReceivedEvent {
+        ReceivedEvent::from_parts(EventData::new(""), format!("offset {number}"), number, None)
+    }
+
+    fn checkpointer(store: &Arc<MemoryCheckpointStore>) -> Checkpointer {
+        let scope = ConsumerScope {
+            namespace: "ns".parse().unwrap(),
+            event_hub: "hub".parse().unwrap(),
+            consumer_group: "group".parse().unwrap(),
+        };
+        let checkpointer = Checkpointer::new(Arc::clone(store) as _, scope, "0".parse().unwrap());
+        checkpointer.delivered(&event(100));
+        checkpointer
+    }
+
+    /// What the store holds after another instance wrote its checkpoint behind our back, and then we ours.
+    async fn after(theirs: i64, ours: i64) -> i64 {
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let (us, them) = (checkpointer(&store), checkpointer(&store));
+        us.update(&event(1)).await.unwrap();
+        them.resume_position().await.unwrap();
+        them.update(&event(theirs)).await.unwrap();
+        us.update(&event(ours)).await.unwrap();
+        us.read().await.unwrap().unwrap().sequence_number.unwrap().value()
+    }
+
+    #[tokio::test]
+    async fn of_two_writers_the_higher_checkpoint_stays() {
+        assert_eq!(after(7, 5).await, 7);
+        assert_eq!(after(5, 7).await, 7);
+        assert_eq!(after(7, 7).await, 7);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_was_not_delivered_is_no_checkpoint() {
+        let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
+        let error = checkpointer.update(&event(101)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(checkpointer.resume_position().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn reading_goes_on_behind_the_checkpoint() {
+        let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
+        checkpointer.update(&event(3)).await.unwrap();
+        let position = checkpointer.resume_position().await.unwrap();
+        assert_eq!(position, Some(StartingPosition::after_offset("offset 3")));
+    }
+}

@@ -1,0 +1,296 @@
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use eventhubs_amqp::{
+    ConnectionString, EventHubClient, EventHubProperties, PartitionProperties, ReceivedEvent,
+};
+use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
+use eventhubs_load_balancer::defaults::{DEFAULT_EXPIRY, DEFAULT_INTERVAL};
+use eventhubs_load_balancer::{Settings, Strategy};
+use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, OwnerId, PartitionId};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::pacing::Pacing;
+use crate::receive::{Batches, Events, Receive};
+use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy};
+
+/// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is used.
+#[derive(Debug, Clone)]
+pub struct ConsumerClient {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    hub: EventHubClient,
+    scope: ConsumerScope,
+    store: Arc<dyn CheckpointStore>,
+    owner: OwnerId,
+    balancing: Settings,
+    retry: RetryPolicy,
+    reading: Mutex<BTreeSet<Option<PartitionId>>>,
+}
+
+impl ConsumerClient {
+    /// Starts to build a client from a connection string, which names the event hub in its `EntityPath`, and a consumer
+    /// group, for example `$Default`.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) that names the field which is wrong, never its value.
+    pub fn from_connection_string(
+        connection_string: impl AsRef<str>,
+        consumer_group: impl AsRef<str>,
+    ) -> Result<ConsumerClientBuilder> {
+        Ok(ConsumerClientBuilder {
+            connection_string: connection_string.as_ref().parse()?,
+            consumer_group: ConsumerGroup::new(consumer_group)?,
+            event_hub: None,
+            store: None,
+            namespace: None,
+            owner: None,
+            strategy: Strategy::default(),
+            interval: DEFAULT_INTERVAL,
+            expiry: DEFAULT_EXPIRY,
+            retry: RetryPolicy::default(),
+        })
+    }
+
+    /// Receives events, one a call. Calls for one partition never overlap and are in order; calls for different
+    /// partitions run at the same time.
+    ///
+    /// When the callback fails, the error is reported, and its partition is read again from its checkpoint after a
+    /// pause; other partitions go on.
+    pub fn receive<F, Fut>(&self, on_event: F) -> Receive<Events>
+    where
+        F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        Receive::each(self.clone(), on_event)
+    }
+
+    /// Receives events, several a call; else as [`receive`](Self::receive).
+    pub fn receive_batch<F, Fut>(&self, on_batch: F) -> Receive<Batches>
+    where
+        F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        Receive::batches(self.clone(), on_batch)
+    }
+
+    /// Asks the service about the event hub.
+    ///
+    /// # Errors
+    /// When the service refuses, or cannot be reached after the retries.
+    ///
+    /// # Cancel safety
+    /// Can be dropped at any time.
+    pub async fn event_hub_properties(&self) -> Result<EventHubProperties> {
+        let properties = self.hub().event_hub_properties().await;
+        properties.map_err(|source| Error::amqp("the event hub could not be looked up", source))
+    }
+
+    /// Asks the service about a partition.
+    ///
+    /// # Errors
+    /// When the service refuses, or cannot be reached after the retries.
+    ///
+    /// # Cancel safety
+    /// Can be dropped at any time.
+    pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
+        let properties = self.hub().partition_properties(partition).await;
+        properties.map_err(|source| {
+            Error::amqp("the partition could not be looked up", source).on_partition(partition)
+        })
+    }
+
+    /// The id under which this instance owns partitions.
+    pub fn owner_id(&self) -> &OwnerId {
+        &self.inner.owner
+    }
+
+    /// Closes the connection to the service. Runs that are still going open a new one; stop them first.
+    ///
+    /// # Cancel safety
+    /// A dropped close has closed nothing or everything.
+    pub async fn close(&self) {
+        self.hub().close().await;
+    }
+
+    pub(crate) fn hub(&self) -> &EventHubClient {
+        &self.inner.hub
+    }
+
+    pub(crate) fn scope(&self) -> &ConsumerScope {
+        &self.inner.scope
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn CheckpointStore> {
+        Arc::clone(&self.inner.store)
+    }
+
+    pub(crate) fn balancing(&self) -> &Settings {
+        &self.inner.balancing
+    }
+
+    pub(crate) fn pacing(&self) -> Pacing {
+        Pacing::new(self.inner.retry.clone(), entropy())
+    }
+
+    /// Marks that this client reads the partition, or all of them, until the guard is dropped.
+    pub(crate) fn begin(&self, partition: Option<PartitionId>) -> Result<Reading> {
+        if !self.inner.reading().insert(partition.clone()) {
+            return Err(Error::invalid(
+                "receive: this client is already receiving the same partitions",
+            ));
+        }
+        Ok(Reading {
+            client: self.clone(),
+            partition,
+        })
+    }
+}
+
+impl Inner {
+    fn reading(&self) -> MutexGuard<'_, BTreeSet<Option<PartitionId>>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While this lives, the client reads these partitions and refuses to read them a second time.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    client: ConsumerClient,
+    partition: Option<PartitionId>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.client.inner.reading().remove(&self.partition);
+    }
+}
+
+/// A fresh source of random numbers, for ids and jitter.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that seeds the facade's randomness"
+)]
+pub(crate) fn entropy() -> StdRng {
+    StdRng::from_rng(&mut rand::rng())
+}
+
+/// Builds a [`ConsumerClient`].
+#[derive(Debug)]
+#[must_use]
+pub struct ConsumerClientBuilder {
+    connection_string: ConnectionString,
+    consumer_group: ConsumerGroup,
+    event_hub: Option<EventHubName>,
+    store: Option<Arc<dyn CheckpointStore>>,
+    namespace: Option<Namespace>,
+    owner: Option<OwnerId>,
+    strategy: Strategy,
+    interval: Duration,
+    expiry: Duration,
+    retry: RetryPolicy,
+}
+
+impl ConsumerClientBuilder {
+    /// The event hub, when the connection string has no `EntityPath`.
+    pub fn event_hub(mut self, name: EventHubName) -> Self {
+        self.event_hub = Some(name);
+        self
+    }
+
+    /// Where the instances agree on ownership and progress.
+    ///
+    /// Without one, the client keeps both in its own memory: nothing is shared with other instances, and nothing
+    /// survives the process.
+    pub fn checkpoint_store(mut self, store: impl CheckpointStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The id under which this instance owns partitions; random unless set. Two instances must never share one.
+    pub fn owner_id(mut self, owner: OwnerId) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// The namespace under which ownership and checkpoints are kept, when it is not the host of the connection string:
+    /// behind a private endpoint, or beside instances that name it otherwise. The Python SDK, for one, keeps the port of
+    /// an emulator in the name (contract §1.2).
+    pub fn checkpoint_namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// How partitions are shared out; [`Strategy::Adaptive`] unless set.
+    pub fn load_balancing_strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// How often the instance looks at who owns what; 10 seconds unless set.
+    pub fn load_balancing_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// How long an instance keeps a partition without renewing it; 60 seconds unless set, and at least three times the
+    /// load-balancing interval.
+    pub fn partition_ownership_expiration_interval(mut self, expiry: Duration) -> Self {
+        self.expiry = expiry;
+        self
+    }
+
+    /// How attempts to reach the service are paced.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Builds the client. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is named, or an option does not go with
+    /// another; the text names the field.
+    pub fn build(self) -> Result<ConsumerClient> {
+        let balancing = Settings::new(self.interval, self.expiry)
+            .map_err(|error| Error::invalid(format!("load balancing: {error}")))?
+            .with_strategy(self.strategy);
+        let owner = self.owner.map_or_else(random_owner, Ok)?;
+        let mut hub = EventHubClient::builder(self.connection_string)
+            .retry(self.retry.clone())
+            .identifier(owner.as_str());
+        if let Some(name) = self.event_hub {
+            hub = hub.event_hub(name);
+        }
+        let hub = hub.build()?;
+        let scope = ConsumerScope {
+            namespace: self.namespace.unwrap_or_else(|| hub.namespace().clone()),
+            event_hub: hub.event_hub().clone(),
+            consumer_group: self.consumer_group,
+        };
+        let inner = Inner {
+            hub,
+            scope,
+            store: self
+                .store
+                .unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new())),
+            owner,
+            balancing,
+            retry: self.retry,
+            reading: Mutex::default(),
+        };
+        Ok(ConsumerClient {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+fn random_owner() -> Result<OwnerId> {
+    Ok(OwnerId::new(format!("{:032x}", entropy().random::<u128>()))?)
+}

@@ -1,0 +1,90 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
+use eventhubs_types::{ConsumerGroup, EventHubName, Namespace, PartitionId};
+
+use crate::Result;
+use crate::checkpointer::Checkpointer;
+
+/// The partition that a callback is called for. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PartitionContext {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    checkpointer: Checkpointer,
+    last_enqueued: Mutex<Option<LastEnqueuedEventProperties>>,
+}
+
+impl PartitionContext {
+    pub(crate) fn new(checkpointer: Checkpointer) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                checkpointer,
+                last_enqueued: Mutex::new(None),
+            }),
+        }
+    }
+
+    pub(crate) fn checkpointer(&self) -> &Checkpointer {
+        &self.inner.checkpointer
+    }
+
+    pub(crate) fn set_last_enqueued(&self, properties: LastEnqueuedEventProperties) {
+        *self
+            .inner
+            .last_enqueued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(properties);
+    }
+
+    /// The host name of the namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.checkpointer().scope().namespace
+    }
+
+    /// The event hub.
+    pub fn event_hub(&self) -> &EventHubName {
+        &self.checkpointer().scope().event_hub
+    }
+
+    /// The consumer group.
+    pub fn consumer_group(&self) -> &ConsumerGroup {
+        &self.checkpointer().scope().consumer_group
+    }
+
+    /// The partition.
+    pub fn partition_id(&self) -> &PartitionId {
+        self.checkpointer().partition()
+    }
+
+    /// What the service last said about the newest event of the partition; `None` unless
+    /// [`track_last_enqueued_event_properties`](crate::Receive::track_last_enqueued_event_properties) is on and an
+    /// event has arrived.
+    pub fn last_enqueued_event_properties(&self) -> Option<LastEnqueuedEventProperties> {
+        self.inner
+            .last_enqueued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Records that everything up to and including `event` is done: after a restart or a change of owner, reading goes
+    /// on behind it.
+    ///
+    /// A checkpoint never moves backward: if a later event is recorded already, nothing is written.
+    ///
+    /// # Errors
+    /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now,
+    /// [`Store`](crate::ErrorKind::Store) when the store failed; whether that write was applied is then unknown, and the
+    /// next update finds out. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was not handed to
+    /// the callback of this partition.
+    ///
+    /// # Cancel safety
+    /// A dropped update may or may not have been written; the next update finds out.
+    pub async fn update_checkpoint(&self, event: &ReceivedEvent) -> Result<()> {
+        self.checkpointer().update(event).await
+    }
+}

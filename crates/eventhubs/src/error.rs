@@ -1,0 +1,185 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use eventhubs_types::PartitionId;
+
+/// The result of an operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a callback returns when it fails: any error.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a callback returns.
+pub type HandlerResult = std::result::Result<(), HandlerError>;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong while receiving.
+///
+/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints this level
+/// only; the causes follow through [`source`](std::error::Error::source). No text, `Debug` included, holds a secret.
+pub struct Error {
+    kind: ErrorKind,
+    partition: Option<PartitionId>,
+    context: Cow<'static, str>,
+    transient: bool,
+    source: Option<Source>,
+}
+
+/// The kinds of error that an application may want to treat differently (contract §10.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Another instance owns the partition now.
+    OwnershipLost,
+    /// The credential was refused.
+    Unauthorized,
+    /// The namespace, event hub, consumer group or partition does not exist.
+    NotFound,
+    /// The event hub is disabled.
+    EntityDisabled,
+    /// A quota is exhausted, for example five readers of a partition.
+    QuotaExceeded,
+    /// The service does not know the position to start at.
+    InvalidPosition,
+    /// The caller gave something that cannot be used; the text names the field.
+    InvalidArgument,
+    /// The service asks to slow down.
+    Busy,
+    /// There was no answer in time.
+    Timeout,
+    /// The connection could not be made, or broke.
+    Transport,
+    /// The client or the run is closed.
+    Closed,
+    /// The peer said something that is not understood.
+    Protocol,
+    /// The checkpoint store failed.
+    Store,
+    /// A callback of the application failed.
+    Handler,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            partition: None,
+            context: context.into(),
+            transient: false,
+            source: None,
+        }
+    }
+
+    pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, context)
+    }
+
+    pub(crate) fn amqp(context: impl Into<Cow<'static, str>>, source: eventhubs_amqp::Error) -> Self {
+        let transient = source.is_transient();
+        Self {
+            transient,
+            ..Self::new(kind_of(source.kind()), context).caused_by(source)
+        }
+    }
+
+    pub(crate) fn store(
+        context: impl Into<Cow<'static, str>>,
+        source: eventhubs_checkpoint_store::Error,
+    ) -> Self {
+        let transient = source.is_transient();
+        Self {
+            transient,
+            ..Self::new(ErrorKind::Store, context).caused_by(source)
+        }
+    }
+
+    pub(crate) fn handler(context: &'static str, source: HandlerError) -> Self {
+        Self {
+            transient: true,
+            ..Self::new(ErrorKind::Handler, context).caused_by(source)
+        }
+    }
+
+    pub(crate) fn on_partition(mut self, partition: &PartitionId) -> Self {
+        self.partition = Some(partition.clone());
+        self
+    }
+
+    fn caused_by(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The partition that the error is about.
+    pub fn partition(&self) -> Option<&PartitionId> {
+        self.partition.as_ref()
+    }
+
+    /// Whether the same thing may succeed later without a change of configuration.
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+}
+
+fn kind_of(kind: eventhubs_amqp::ErrorKind) -> ErrorKind {
+    use eventhubs_amqp::ErrorKind as Amqp;
+    match kind {
+        Amqp::OwnershipLost => ErrorKind::OwnershipLost,
+        Amqp::Unauthorized => ErrorKind::Unauthorized,
+        Amqp::NotFound => ErrorKind::NotFound,
+        Amqp::EntityDisabled => ErrorKind::EntityDisabled,
+        Amqp::QuotaExceeded => ErrorKind::QuotaExceeded,
+        Amqp::InvalidPosition => ErrorKind::InvalidPosition,
+        Amqp::InvalidArgument => ErrorKind::InvalidArgument,
+        Amqp::Busy => ErrorKind::Busy,
+        Amqp::Timeout => ErrorKind::Timeout,
+        Amqp::Transport => ErrorKind::Transport,
+        Amqp::Closed => ErrorKind::Closed,
+        _ => ErrorKind::Protocol,
+    }
+}
+
+impl From<eventhubs_types::InvalidName> for Error {
+    fn from(name: eventhubs_types::InvalidName) -> Self {
+        Self::invalid(name.to_string())
+    }
+}
+
+impl From<eventhubs_amqp::Error> for Error {
+    fn from(source: eventhubs_amqp::Error) -> Self {
+        Self::amqp("the event hub could not be used", source)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)?;
+        match &self.partition {
+            Some(partition) => write!(f, " (partition {partition})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("partition", &self.partition)
+            .field("context", &self.context)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

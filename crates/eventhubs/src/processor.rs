@@ -1,0 +1,335 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventhubs_checkpoint_store::CheckpointStore;
+use eventhubs_load_balancer::{Balancer, Failure, Operation, Round};
+use eventhubs_types::PartitionId;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::client::entropy;
+use crate::pump::{Ended, Order, Pump};
+use crate::run::Run;
+use crate::{Error, ErrorKind, PartitionContext, Result};
+
+/// How many calls of the error hook may be under way for troubles that belong to no partition; more are only logged.
+const MAX_REPORTS: usize = 16;
+
+/// What a stop takes beyond the time limit of the callbacks: detaching, and the last calls of hooks.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// Receives until told to stop.
+pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
+    let _reading = run.client.begin(run.options.partition.clone())?;
+    match run.options.partition.clone() {
+        Some(partition) => read_one(run, partition, stop).await,
+        None => match first_look(&run, stop).await? {
+            Some((partitions, stop)) => Processor::new(run, partitions).run(stop).await,
+            None => Ok(()),
+        },
+    }
+}
+
+/// Reads one partition, without load balancing.
+async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
+    let context = run.context(&partition);
+    let (orders, received) = watch::channel(Order::Run);
+    let pacing = run.client.pacing();
+    let pump = Pump::new(run, context, received, pacing).run();
+    tokio::pin!(pump);
+    let ended = tokio::select! {
+        biased;
+        ended = &mut pump => ended,
+        () = stop => {
+            orders.send_replace(Order::Shutdown);
+            pump.await
+        }
+    };
+    match ended {
+        Ended::Stopped => Ok(()),
+        Ended::Refused(error) => Err(error),
+        Ended::Stolen => {
+            let text = "another reader took the partition with an equal or higher owner level";
+            Err(Error::new(ErrorKind::OwnershipLost, text).on_partition(&partition))
+        }
+    }
+}
+
+/// Looks once at the event hub and the store, so that a mistake in what the user gave shows at once. A passing trouble is
+/// reported and waited out. `None` when told to stop meanwhile.
+async fn first_look(
+    run: &Run,
+    mut stop: BoxFuture<'static, ()>,
+) -> Result<Option<(Vec<PartitionId>, BoxFuture<'static, ()>)>> {
+    let looking = async {
+        let mut pacing = run.client.pacing();
+        loop {
+            match look(run).await {
+                Ok(partitions) => return Ok(partitions),
+                Err(error) if error.is_transient() => run.report(None, error).await,
+                Err(error) => return Err(error),
+            }
+            sleep(pacing.failed()).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        partitions = looking => Ok(Some((partitions?, stop))),
+        () = &mut stop => Ok(None),
+    }
+}
+
+async fn look(run: &Run) -> Result<Vec<PartitionId>> {
+    let properties = run.client.event_hub_properties().await?;
+    let listed = run.client.store().list_ownership(run.client.scope()).await;
+    listed.map_err(|source| Error::store("the checkpoint store could not be read", source))?;
+    Ok(properties.partition_ids)
+}
+
+/// Keeps the running pumps equal to the partitions that the balancer owns.
+#[derive(Debug)]
+struct Processor {
+    run: Arc<Run>,
+    balancer: Balancer,
+    pumps: BTreeMap<PartitionId, Running>,
+    tasks: JoinSet<(PartitionId, Ended)>,
+    partitions: watch::Receiver<Vec<PartitionId>>,
+    background: JoinSet<()>,
+    reports: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Running {
+    context: PartitionContext,
+    orders: watch::Sender<Order>,
+    task: AbortHandle,
+}
+
+impl Processor {
+    fn new(run: Arc<Run>, partitions: Vec<PartitionId>) -> Self {
+        let client = &run.client;
+        let balancer = Balancer::new(
+            client.store(),
+            client.scope().clone(),
+            client.owner_id().clone(),
+            client.balancing().clone(),
+            entropy(),
+        );
+        let (known, partitions) = watch::channel(partitions);
+        let mut background = JoinSet::new();
+        background.spawn(watch_partitions(Arc::clone(&run), known));
+        Self {
+            run,
+            balancer,
+            pumps: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            partitions,
+            background,
+            reports: JoinSet::new(),
+        }
+    }
+
+    async fn run(mut self, mut stop: BoxFuture<'static, ()>) -> Result<()> {
+        let mut next_round = Instant::now() + self.balancer.first_delay();
+        let result = loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break Ok(()),
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(error) = self.pump_ended(ended) {
+                        break Err(error);
+                    }
+                }
+                () = sleep_until(next_round) => {
+                    if self.round(&mut stop).await == Flow::Stop {
+                        break Ok(());
+                    }
+                    next_round = Instant::now() + self.balancer.next_delay();
+                }
+            }
+        };
+        self.shut_down().await;
+        result
+    }
+
+    /// One round. It is never cut off, since its claims may have been won; but the pumps hear of a stop at once.
+    async fn round(&mut self, stop: &mut BoxFuture<'static, ()>) -> Flow {
+        let partitions = self.partitions.borrow().clone();
+        let round = {
+            let round = self.balancer.round(&partitions);
+            tokio::pin!(round);
+            tokio::select! {
+                biased;
+                () = stop => {
+                    order_all(&self.pumps, Order::Shutdown);
+                    round.await;
+                    return Flow::Stop;
+                }
+                round = &mut round => round,
+            }
+        };
+        self.follow(round);
+        Flow::Continue
+    }
+
+    fn follow(&mut self, round: Round) {
+        for (partition, reason) in round.lost {
+            tracing::info!(%partition, ?reason, "partition lost");
+            if let Some(running) = self.pumps.get(&partition) {
+                running.context.checkpointer().revoke();
+                running.orders.send_replace(Order::OwnershipLost);
+            }
+        }
+        for partition in round.acquired {
+            tracing::info!(%partition, "partition acquired");
+            self.start(partition);
+        }
+        for record in round.rejected {
+            tracing::warn!(
+                record = record.name,
+                reason = record.reason,
+                "an ownership record makes no sense"
+            );
+        }
+        for failure in round.failures {
+            self.report(failed(failure));
+        }
+    }
+
+    /// Starts a pump, unless the one of an earlier ownership is still finishing; then its end starts the next.
+    fn start(&mut self, partition: PartitionId) {
+        if self.pumps.contains_key(&partition) {
+            return;
+        }
+        let context = self.run.context(&partition);
+        let (orders, received) = watch::channel(Order::Run);
+        let pump = Pump::new(
+            Arc::clone(&self.run),
+            context.clone(),
+            received,
+            self.run.client.pacing(),
+        );
+        let name = partition.clone();
+        let task = self.tasks.spawn(async move { (name, pump.run().await) });
+        self.pumps.insert(
+            partition,
+            Running {
+                context,
+                orders,
+                task,
+            },
+        );
+    }
+
+    /// # Errors
+    /// When nothing could ever be read, by a mistake in what the user gave: that ends the run.
+    fn pump_ended(&mut self, ended: std::result::Result<(PartitionId, Ended), JoinError>) -> Result<()> {
+        let (partition, ended) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (self.find(&error), Ended::Stopped),
+        };
+        self.pumps.remove(&partition);
+        match ended {
+            Ended::Stopped => {}
+            Ended::Stolen => {
+                tracing::info!(%partition, "partition taken by another reader");
+                self.balancer.forget(&partition);
+            }
+            Ended::Refused(error) => return Err(error),
+        }
+        if self.balancer.owned().any(|owned| *owned == partition) {
+            self.start(partition);
+        }
+        Ok(())
+    }
+
+    /// The pump whose task panicked.
+    fn find(&self, error: &JoinError) -> PartitionId {
+        tracing::error!(%error, "a pump ended unexpectedly");
+        let found = self
+            .pumps
+            .iter()
+            .find(|(_, running)| running.task.id() == error.id());
+        found
+            .map(|(partition, _)| partition.clone())
+            .expect("every task belongs to a running pump")
+    }
+
+    /// Calls the error hook aside, so that a slow hook does not hold up the balancing.
+    fn report(&mut self, error: Error) {
+        while self.reports.try_join_next().is_some() {}
+        if self.reports.len() >= MAX_REPORTS {
+            tracing::warn!(%error, "the error hook is busy, so this error is only logged");
+            return;
+        }
+        let run = Arc::clone(&self.run);
+        self.reports.spawn(async move { run.report(None, error).await });
+    }
+
+    /// Stops the pumps, and releases each partition as soon as its pump has detached.
+    async fn shut_down(mut self) {
+        self.background.abort_all();
+        order_all(&self.pumps, Order::Shutdown);
+        let deadline = Instant::now() + self.run.options.shutdown_timeout + STOP_MARGIN;
+        while let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next()).await {
+            let mut ended = vec![ended];
+            while let Some(more) = self.tasks.try_join_next() {
+                ended.push(more);
+            }
+            let ended: Vec<_> = ended
+                .into_iter()
+                .filter_map(|ended| Some(ended.ok()?.0))
+                .collect();
+            self.release(&ended).await;
+        }
+        self.tasks.shutdown().await;
+        let rest: Vec<_> = self.balancer.owned().cloned().collect();
+        self.release(&rest).await;
+        let _ = timeout_at(deadline, async {
+            while self.reports.join_next().await.is_some() {}
+        })
+        .await;
+    }
+
+    async fn release(&mut self, partitions: &[PartitionId]) {
+        for failure in self.balancer.release(partitions).await {
+            self.report(failed(failure));
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Stop,
+}
+
+fn order_all(pumps: &BTreeMap<PartitionId, Running>, order: Order) {
+    for running in pumps.values() {
+        running.orders.send_replace(order);
+    }
+}
+
+fn failed(failure: Failure) -> Error {
+    let error = Error::store(format!("could not {}", failure.operation), failure.error);
+    match &failure.operation {
+        Operation::Renew(partition) | Operation::Claim(partition) | Operation::Release(partition) => {
+            error.on_partition(partition)
+        }
+        _ => error,
+    }
+}
+
+/// Looks every interval whether the event hub has got more partitions (contract §8.5).
+async fn watch_partitions(run: Arc<Run>, known: watch::Sender<Vec<PartitionId>>) {
+    loop {
+        sleep(run.client.balancing().interval()).await;
+        match run.client.event_hub_properties().await {
+            Ok(properties) => drop(known.send_replace(properties.partition_ids)),
+            Err(error) => tracing::debug!(%error, "the list of partitions could not be refreshed"),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+
+use eventhubs_amqp::{PartitionReceiver, ReceivedEvent};
+use eventhubs_types::StartingPosition;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::hooks::{OnEvents, guarded};
+use crate::pacing::Pacing;
+use crate::run::Run;
+use crate::{CloseReason, Error, ErrorKind, HandlerResult, PartitionContext, Result};
+
+/// How many events are taken from the receiver at a time for a callback that gets one event a call.
+const EVENTS_A_TURN: usize = 100;
+
+/// What the processor tells a pump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Run,
+    Shutdown,
+    OwnershipLost,
+}
+
+/// How a pump ended by itself, or on order.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// As ordered.
+    Stopped,
+    /// Another reader took the partition at the broker.
+    Stolen,
+    /// Nothing could ever be read, by a mistake in what the user gave.
+    Refused(Error),
+}
+
+/// Why one attempt to read the partition ended.
+#[derive(Debug)]
+enum Exit {
+    Ordered(Order),
+    Stolen,
+    HandlerFailed(Error),
+    ReceiveFailed(Error),
+}
+
+impl Exit {
+    fn close_reason(&self) -> CloseReason {
+        match self {
+            Self::Ordered(Order::OwnershipLost) | Self::Stolen => CloseReason::OwnershipLost,
+            Self::Ordered(_) => CloseReason::Shutdown,
+            Self::HandlerFailed(_) => CloseReason::HandlerFailed,
+            Self::ReceiveFailed(_) => CloseReason::ReceiveFailed,
+        }
+    }
+}
+
+/// Reads one partition for as long as it is owned: resume, receive, call back, start over after a failure.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    run: Arc<Run>,
+    context: PartitionContext,
+    orders: watch::Receiver<Order>,
+    pacing: Pacing,
+    /// Where this ownership began, for a partition that has no checkpoint yet.
+    began: Option<StartingPosition>,
+}
+
+impl Pump {
+    pub(crate) fn new(
+        run: Arc<Run>,
+        context: PartitionContext,
+        orders: watch::Receiver<Order>,
+        pacing: Pacing,
+    ) -> Self {
+        Self {
+            run,
+            context,
+            orders,
+            pacing,
+            began: None,
+        }
+    }
+
+    /// Reads until the partition is not ours any more; then no checkpoint is written either.
+    pub(crate) async fn run(mut self) -> Ended {
+        let ended = self.attempts().await;
+        self.context.checkpointer().revoke();
+        ended
+    }
+
+    async fn attempts(&mut self) -> Ended {
+        loop {
+            match self.attempt().await {
+                Exit::Ordered(_) => return Ended::Stopped,
+                Exit::Stolen => return Ended::Stolen,
+                Exit::ReceiveFailed(error) if self.run.ends_with(&error) => return Ended::Refused(error),
+                Exit::HandlerFailed(error) | Exit::ReceiveFailed(error) => {
+                    self.run.report(Some(&self.context), error).await;
+                    let pause = sleep(self.pacing.failed());
+                    if self.unless_ordered(pause).await.is_err() {
+                        return Ended::Stopped;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt, from the checkpoint to the close hook.
+    async fn attempt(&mut self) -> Exit {
+        let mut receiver = match self.open().await {
+            Ok(receiver) => receiver,
+            Err(exit) => return exit,
+        };
+        self.initialize().await;
+        let Err(exit) = self.read(&mut receiver).await;
+        self.close(receiver, &exit).await;
+        exit
+    }
+
+    async fn open(&mut self) -> std::result::Result<PartitionReceiver, Exit> {
+        let run = Arc::clone(&self.run);
+        let context = self.context.clone();
+        let began = self.began.clone();
+        let opening = async {
+            let position = starting_position(&run, &context, began).await?;
+            Result::Ok((open_receiver(&run, &context, position.clone()).await?, position))
+        };
+        match self.unless_ordered(opening).await? {
+            Ok((receiver, position)) => {
+                self.began.get_or_insert(position);
+                self.run.opened();
+                Ok(receiver)
+            }
+            Err(error) if error.kind() == ErrorKind::OwnershipLost => Err(Exit::Stolen),
+            Err(error) => Err(Exit::ReceiveFailed(error)),
+        }
+    }
+
+    async fn initialize(&mut self) {
+        let run = Arc::clone(&self.run);
+        let Some(hook) = &run.hooks.initialize else { return };
+        if let Err(Exit::HandlerFailed(error)) = self.call(|context| hook(context)).await {
+            run.report(Some(&self.context), error).await;
+        }
+    }
+
+    async fn read(&mut self, receiver: &mut PartitionReceiver) -> std::result::Result<Infallible, Exit> {
+        let run = Arc::clone(&self.run);
+        let most = match run.on_events {
+            OnEvents::Each { .. } => EVENTS_A_TURN,
+            OnEvents::Batch(_) => run.options.max_batch_size,
+        };
+        loop {
+            let events = self.receive(receiver, most).await?;
+            match &run.on_events {
+                OnEvents::Each { event, idle } => {
+                    if let (Some(idle), true) = (idle, events.is_empty()) {
+                        self.call(|context| idle(context)).await?;
+                    }
+                    for one in events {
+                        self.obey()?;
+                        self.context.checkpointer().delivered(&one);
+                        self.call(|context| event(context, one)).await?;
+                    }
+                }
+                OnEvents::Batch(batch) => {
+                    if let Some(last) = events.last() {
+                        self.context.checkpointer().delivered(last);
+                    }
+                    self.call(|context| batch(context, events)).await?;
+                }
+            }
+            self.pacing.succeeded();
+        }
+    }
+
+    /// The next events. A passing trouble is reported and waited out; the receiver paces its own attempts.
+    async fn receive(
+        &mut self,
+        receiver: &mut PartitionReceiver,
+        most: usize,
+    ) -> std::result::Result<Vec<ReceivedEvent>, Exit> {
+        let wait = self.run.options.max_wait_time;
+        loop {
+            match self.unless_ordered(receiver.receive_batch(most, wait)).await? {
+                Ok(events) => {
+                    if let Some(properties) = receiver.last_enqueued_event_properties() {
+                        self.context.set_last_enqueued(properties);
+                    }
+                    return Ok(events);
+                }
+                Err(error) if error.kind() == eventhubs_amqp::ErrorKind::OwnershipLost => {
+                    return Err(Exit::Stolen);
+                }
+                Err(error) => {
+                    let transient = error.is_transient();
+                    let error = self.receive_error(error);
+                    if !transient {
+                        return Err(Exit::ReceiveFailed(error));
+                    }
+                    self.run.report(Some(&self.context), error).await;
+                }
+            }
+        }
+    }
+
+    /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's last
+    /// checkpoint, the detach, and only then (by the processor) the release (contract §8.7).
+    async fn close(&mut self, receiver: PartitionReceiver, exit: &Exit) {
+        let reason = exit.close_reason();
+        if reason == CloseReason::OwnershipLost {
+            self.context.checkpointer().revoke();
+        }
+        let run = Arc::clone(&self.run);
+        if let Some(hook) = &run.hooks.close {
+            let closed = self.call(|context| {
+                let closing = hook(context, reason);
+                Box::pin(async move {
+                    closing.await;
+                    Ok(())
+                })
+            });
+            if let Err(Exit::HandlerFailed(error)) = closed.await {
+                run.report(Some(&self.context), error).await;
+            }
+        }
+        if let Err(error) = receiver.close().await {
+            tracing::debug!(partition = %self.context.partition_id(), %error, "the detach was not answered");
+        }
+    }
+
+    /// Calls back. A panic is an error like any other, and after an order the callback has the shutdown time limit left.
+    async fn call(
+        &mut self,
+        callback: impl FnOnce(PartitionContext) -> BoxFuture<'static, HandlerResult>,
+    ) -> std::result::Result<(), Exit> {
+        let context = self.context.clone();
+        let limit = self.run.options.shutdown_timeout;
+        let mut orders = self.orders.clone();
+        let overdue = async {
+            let order = ordered(&mut orders).await;
+            sleep(limit).await;
+            order
+        };
+        let result = tokio::select! {
+            biased;
+            result = guarded(|| callback(context)) => result.and_then(|result| result),
+            order = overdue => {
+                let text = format!("the callback was still running {limit:?} after the partition was to stop");
+                let error = Error::new(ErrorKind::Timeout, text).on_partition(self.context.partition_id());
+                self.run.report(Some(&self.context), error).await;
+                return Err(Exit::Ordered(order));
+            }
+        };
+        result.map_err(|source| match source.downcast_ref::<Error>() {
+            Some(error) if error.kind() == ErrorKind::OwnershipLost => Exit::Ordered(Order::OwnershipLost),
+            _ => {
+                let error = Error::handler("the callback failed", source);
+                Exit::HandlerFailed(error.on_partition(self.context.partition_id()))
+            }
+        })
+    }
+
+    fn obey(&self) -> std::result::Result<(), Exit> {
+        match *self.orders.borrow() {
+            Order::Run => Ok(()),
+            order => Err(Exit::Ordered(order)),
+        }
+    }
+
+    async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> std::result::Result<T, Exit> {
+        tokio::select! {
+            biased;
+            order = ordered(&mut self.orders) => Err(Exit::Ordered(order)),
+            value = future => Ok(value),
+        }
+    }
+
+    fn receive_error(&self, source: eventhubs_amqp::Error) -> Error {
+        Error::amqp("the partition could not be read", source).on_partition(self.context.partition_id())
+    }
+}
+
+/// Waits for an order to stop. A processor that is gone counts as one.
+async fn ordered(orders: &mut watch::Receiver<Order>) -> Order {
+    orders
+        .wait_for(|order| *order != Order::Run)
+        .await
+        .map_or(Order::Shutdown, |order| *order)
+}
+
+/// A checkpoint beats all else (contract §8.8). `Latest` is pinned to the number of the newest event, so that a second
+/// attempt skips nothing that came meanwhile.
+async fn starting_position(
+    run: &Run,
+    context: &PartitionContext,
+    began: Option<StartingPosition>,
+) -> Result<StartingPosition> {
+    if let Some(position) = context.checkpointer().resume_position().await? {
+        return Ok(position);
+    }
+    if let Some(position) = began {
+        return Ok(position);
+    }
+    match run.options.starting_position(context.partition_id()) {
+        StartingPosition::Latest => behind_the_newest_event(run, context).await,
+        position => Ok(position.clone()),
+    }
+}
+
+async fn behind_the_newest_event(run: &Run, context: &PartitionContext) -> Result<StartingPosition> {
+    let partition = context.partition_id();
+    let properties = run
+        .client
+        .hub()
+        .partition_properties(partition)
+        .await
+        .map_err(|source| {
+            Error::amqp("the newest event could not be looked up", source).on_partition(partition)
+        })?;
+    Ok(
+        if properties.is_empty && properties.last_enqueued_sequence_number.value() < 0 {
+            StartingPosition::Earliest
+        } else {
+            StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number)
+        },
+    )
+}
+
+async fn open_receiver(
+    run: &Run,
+    context: &PartitionContext,
+    position: StartingPosition,
+) -> Result<PartitionReceiver> {
+    let partition = context.partition_id();
+    let options = &run.options;
+    let mut receiver = run
+        .client
+        .hub()
+        .partition_receiver(context.consumer_group().clone(), partition.clone())
+        .starting_position(position)
+        .prefetch(options.prefetch)
+        .track_last_enqueued_event_properties(options.track_last_enqueued)
+        .identifier(run.client.owner_id().as_str());
+    if let Some(level) = options.owner_level() {
+        receiver = receiver.owner_level(level);
+    }
+    let opened = receiver.open().await;
+    opened.map_err(|source| Error::amqp("the partition could not be opened", source).on_partition(partition))
+}

@@ -1,0 +1,256 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventhubs_amqp::ReceivedEvent;
+use eventhubs_types::{PartitionId, StartingPosition};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::hooks::{Hooks, OnEvents, boxed1, boxed2};
+use crate::run::{Options, Run};
+use crate::{CloseReason, ConsumerClient, Error, HandlerResult, PartitionContext, Result, processor};
+
+/// Marks a [`Receive`] whose callback gets one event a call.
+#[derive(Debug)]
+pub enum Events {}
+
+/// Marks a [`Receive`] whose callback gets several events a call.
+#[derive(Debug)]
+pub enum Batches {}
+
+/// One run of receiving: set its options, then await it.
+///
+/// It ends when the signal given to [`with_graceful_shutdown`](Self::with_graceful_shutdown) comes, or with an error
+/// when the very first contact shows that what the client was given cannot work: an event hub, consumer group, partition
+/// or container that does not exist, a wrong key. Later errors go to [`on_error`](Self::on_error) and are retried.
+///
+/// # Cancel safety
+/// A run that is dropped is cut off like a process that crashed: no event is lost, but its partitions are taken over only
+/// when their leases expire, and events behind the last checkpoints are processed again. Prefer
+/// [`with_graceful_shutdown`](Self::with_graceful_shutdown).
+#[must_use = "receiving starts when this is awaited"]
+pub struct Receive<M> {
+    client: ConsumerClient,
+    on_events: OnEvents,
+    hooks: Hooks,
+    options: Options,
+    stop: BoxFuture<'static, ()>,
+    mode: PhantomData<M>,
+}
+
+impl<M> Receive<M> {
+    /// How many events the service may send ahead, per partition.
+    pub const DEFAULT_PREFETCH: u32 = 300;
+    /// How many events one call of a batch callback gets at most.
+    pub const DEFAULT_MAX_BATCH_SIZE: usize = 300;
+    /// How long a callback may still run after its partition was told to stop.
+    pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn new(client: ConsumerClient, on_events: OnEvents) -> Self {
+        let options = Options {
+            partition: None,
+            starting_position: StartingPosition::default(),
+            starting_positions: BTreeMap::new(),
+            owner_level: None,
+            prefetch: Self::DEFAULT_PREFETCH,
+            track_last_enqueued: false,
+            max_wait_time: None,
+            max_batch_size: Self::DEFAULT_MAX_BATCH_SIZE,
+            shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
+        };
+        let stop = futures::future::pending().boxed();
+        Self {
+            client,
+            on_events,
+            hooks: Hooks::default(),
+            options,
+            stop,
+            mode: PhantomData,
+        }
+    }
+
+    /// Where a partition without a checkpoint is read from; [`StartingPosition::Latest`] unless set.
+    ///
+    /// Mind that with `Latest`, events published before the first attach are never seen, and that a partition which
+    /// changes its owner before its first checkpoint starts at the newest event again.
+    pub fn starting_position(mut self, position: StartingPosition) -> Self {
+        self.options.starting_position = position;
+        self
+    }
+
+    /// Where one partition without a checkpoint is read from, instead of the common position.
+    pub fn starting_position_of(mut self, partition: PartitionId, position: StartingPosition) -> Self {
+        self.options.starting_positions.insert(partition, position);
+        self
+    }
+
+    /// Reads this one partition only, without load balancing; the store serves for checkpoints.
+    pub fn partition_id(mut self, partition: PartitionId) -> Self {
+        self.options.partition = Some(partition);
+        self
+    }
+
+    /// The owner level (epoch) of the readers. Of two readers of a partition in a group the one with the higher level
+    /// stays, of equal ones the later. A balanced run reads with level 0 unless this is set; a run on one partition
+    /// reads without a level, beside others.
+    pub fn owner_level(mut self, level: i64) -> Self {
+        self.options.owner_level = Some(level);
+        self
+    }
+
+    /// How many events the service may send ahead, per partition; 300 unless set.
+    pub fn prefetch(mut self, events: u32) -> Self {
+        self.options.prefetch = events;
+        self
+    }
+
+    /// Lets the service tell about the newest event of a partition with each event that it sends; see
+    /// [`PartitionContext::last_enqueued_event_properties`].
+    pub fn track_last_enqueued_event_properties(mut self, track: bool) -> Self {
+        self.options.track_last_enqueued = track;
+        self
+    }
+
+    /// How long a callback may still run after its partition was told to stop; then it is dropped at its next await.
+    /// 30 seconds unless set.
+    pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
+        self.options.shutdown_timeout = limit;
+        self
+    }
+
+    /// Called before the first event of a partition, each time this instance begins to read it.
+    pub fn on_partition_initialize<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(PartitionContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.hooks.initialize = Some(boxed1(hook));
+        self
+    }
+
+    /// Called with each error; with the partition if it is the trouble of one partition, else with `None`. The run goes
+    /// on by itself. Errors are logged whether there is a hook or not.
+    pub fn on_error<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Option<PartitionContext>, Error) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.error = Some(boxed2(hook));
+        self
+    }
+
+    /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`] a checkpoint
+    /// can still be written.
+    pub fn on_partition_close<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(PartitionContext, CloseReason) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.close = Some(boxed2(hook));
+        self
+    }
+
+    /// Stops when `signal` completes: running callbacks finish, the links are detached, and then the partitions are
+    /// released, so that other instances take them over in their next round and nothing is processed twice.
+    pub fn with_graceful_shutdown(mut self, signal: impl Future + Send + 'static) -> Self {
+        self.stop = signal.map(drop).boxed();
+        self
+    }
+
+    fn validate(&self) -> Result<()> {
+        let zero = match &self.options {
+            Options { prefetch: 0, .. } => "prefetch",
+            Options {
+                max_batch_size: 0, ..
+            } => "max_batch_size",
+            Options {
+                max_wait_time: Some(Duration::ZERO),
+                ..
+            } => "max_wait_time",
+            _ => return Ok(()),
+        };
+        Err(Error::invalid(format!("{zero} must be more than zero")))
+    }
+}
+
+impl Receive<Events> {
+    pub(crate) fn each<F, Fut>(client: ConsumerClient, on_event: F) -> Self
+    where
+        F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        Self::new(
+            client,
+            OnEvents::Each {
+                event: boxed2(on_event),
+                idle: None,
+            },
+        )
+    }
+
+    /// Calls `on_idle` whenever a partition had no event for `limit`.
+    pub fn max_wait_time<F, Fut>(mut self, limit: Duration, on_idle: F) -> Self
+    where
+        F: Fn(PartitionContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.options.max_wait_time = Some(limit);
+        if let OnEvents::Each { idle, .. } = &mut self.on_events {
+            *idle = Some(boxed1(on_idle));
+        }
+        self
+    }
+}
+
+impl Receive<Batches> {
+    pub(crate) fn batches<F, Fut>(client: ConsumerClient, on_batch: F) -> Self
+    where
+        F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        Self::new(client, OnEvents::Batch(boxed2(on_batch)))
+    }
+
+    /// How many events one call gets at most; 300 unless set. A batch is what has arrived: a call does not wait for a
+    /// full one.
+    pub fn max_batch_size(mut self, events: usize) -> Self {
+        self.options.max_batch_size = events;
+        self
+    }
+
+    /// Calls back with an empty batch whenever a partition had no event for `limit`.
+    pub fn max_wait_time(mut self, limit: Duration) -> Self {
+        self.options.max_wait_time = Some(limit);
+        self
+    }
+}
+
+impl<M> IntoFuture for Receive<M> {
+    type Output = Result<()>;
+    type IntoFuture = BoxFuture<'static, Result<()>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let valid = self.validate();
+        let run = Arc::new(Run::new(self.client, self.on_events, self.hooks, self.options));
+        let stop = self.stop;
+        async move {
+            valid?;
+            processor::receive(run, stop).await
+        }
+        .boxed()
+    }
+}
+
+impl<M> fmt::Debug for Receive<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receive")
+            .field("client", &self.client)
+            .field("hooks", &self.hooks)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

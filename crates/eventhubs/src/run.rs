@@ -1,0 +1,97 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use eventhubs_types::{PartitionId, StartingPosition};
+
+use crate::checkpointer::Checkpointer;
+use crate::hooks::{Hooks, OnEvents, guarded};
+use crate::{ConsumerClient, Error, ErrorKind, PartitionContext};
+
+/// One call of `receive`: what its tasks share.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) client: ConsumerClient,
+    pub(crate) on_events: OnEvents,
+    pub(crate) hooks: Hooks,
+    pub(crate) options: Options,
+    opened: AtomicBool,
+}
+
+/// The options of one call of `receive`.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) partition: Option<PartitionId>,
+    pub(crate) starting_position: StartingPosition,
+    pub(crate) starting_positions: BTreeMap<PartitionId, StartingPosition>,
+    pub(crate) owner_level: Option<i64>,
+    pub(crate) prefetch: u32,
+    pub(crate) track_last_enqueued: bool,
+    pub(crate) max_wait_time: Option<Duration>,
+    pub(crate) max_batch_size: usize,
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl Options {
+    /// A partition without a position of its own takes the common one (contract §7.7).
+    pub(crate) fn starting_position(&self, partition: &PartitionId) -> &StartingPosition {
+        self.starting_positions
+            .get(partition)
+            .unwrap_or(&self.starting_position)
+    }
+
+    /// A fleet always reads exclusively; a single reader only if it asks to (contract §12, traps 8 and 9).
+    pub(crate) fn owner_level(&self) -> Option<i64> {
+        self.owner_level.or_else(|| self.partition.is_none().then_some(0))
+    }
+}
+
+impl Run {
+    pub(crate) fn new(client: ConsumerClient, on_events: OnEvents, hooks: Hooks, options: Options) -> Self {
+        Self {
+            client,
+            on_events,
+            hooks,
+            options,
+            opened: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn context(&self, partition: &PartitionId) -> PartitionContext {
+        let client = &self.client;
+        let checkpointer = Checkpointer::new(client.store(), client.scope().clone(), partition.clone());
+        PartitionContext::new(checkpointer)
+    }
+
+    /// A partition could be read: from now on no error ends the run.
+    pub(crate) fn opened(&self) {
+        self.opened.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an error ends the run: a mistake in what the user gave shows before anything was ever read.
+    pub(crate) fn ends_with(&self, error: &Error) -> bool {
+        let mistake = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::Unauthorized | ErrorKind::InvalidArgument => true,
+            ErrorKind::InvalidPosition => self.options.partition.is_some(),
+            _ => false,
+        };
+        mistake && !self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Logs an error and calls the hook with it.
+    pub(crate) async fn report(&self, context: Option<&PartitionContext>, error: Error) {
+        log(&error);
+        let Some(hook) = &self.hooks.error else { return };
+        if let Err(panic) = guarded(|| hook(context.cloned(), error)).await {
+            tracing::error!(error = %panic, "the error hook failed");
+        }
+    }
+}
+
+fn log(error: &Error) {
+    let cause = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let partition = error.partition().map(tracing::field::display);
+    tracing::warn!(partition, kind = ?error.kind(), cause, "{error}");
+}

@@ -1,0 +1,152 @@
+use std::sync::Arc;
+
+use eventhubs::{
+    CheckpointStore as _, ConsumerClient, ConsumerGroup, ErrorKind, MemoryCheckpointStore, StartingPosition,
+};
+
+use crate::support::{HUB, Running, Seen, body, client_on, emulator, publish_to, start, until, within};
+
+/// An instance that says what becomes of its partitions, and which events it gets.
+fn instance(client: &ConsumerClient, seen: &Seen) -> Running {
+    let (event, initialize, close) = (seen.clone(), seen.clone(), seen.clone());
+    start(
+        client
+            .receive(move |context, received| {
+                event.push(body(&received));
+                async move { Ok(context.update_checkpoint(&received).await?) }
+            })
+            .starting_position(StartingPosition::Earliest)
+            .on_partition_initialize(move |context| {
+                initialize.push(format!("initialize {}", context.partition_id()));
+                async { Ok(()) }
+            })
+            .on_partition_close(move |context, reason| {
+                close.push(format!("close {} {reason:?}", context.partition_id()));
+                async {}
+            }),
+    )
+}
+
+fn open(seen: &Seen) -> usize {
+    let count = |word: &str| seen.all().iter().filter(|text| text.starts_with(word)).count();
+    count("initialize") - count("close")
+}
+
+#[tokio::test]
+async fn two_instances_share_evenly_and_one_takes_over_what_the_other_leaves() {
+    within(async {
+        let emulator = emulator(8).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let (first, second) = (Seen::default(), Seen::default());
+        let clients = [
+            client_on(&emulator, Arc::clone(&store)),
+            client_on(&emulator, store),
+        ];
+        let leaver = instance(&clients[0], &first);
+        until(|| open(&first) == 8).await;
+        let stayer = instance(&clients[1], &second);
+        until(|| open(&first) == 4 && open(&second) == 4).await;
+        assert_eq!(
+            first
+                .all()
+                .iter()
+                .filter(|text| text.ends_with("OwnershipLost"))
+                .count(),
+            4
+        );
+
+        leaver.stop().await;
+        until(|| open(&second) == 8).await;
+        emulator.publish(HUB, (0..16).map(|n| n.to_string())).unwrap();
+        second.until_contains("15").await;
+        stayer.stop().await;
+        assert!(emulator.receivers(HUB).unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_partition_that_another_reader_steals_is_closed_and_the_rest_go_on() {
+    within(async {
+        let emulator = emulator(2).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let seen = Seen::default();
+        let ours = client_on(&emulator, Arc::clone(&store));
+        let running = instance(&ours, &seen);
+        until(|| open(&seen) == 2).await;
+
+        let other = client_on(&emulator, MemoryCheckpointStore::new());
+        let stealing = other
+            .receive(|_, _| async { Ok(()) })
+            .partition_id("0".parse().unwrap())
+            .owner_level(7);
+        let thief = start(stealing);
+        seen.until_contains("close 0 OwnershipLost").await;
+        publish_to(&emulator, "1", &["a"]);
+        seen.until_contains("a").await;
+        thief.stop().await;
+        until(|| open(&seen) == 2).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_of_one_partition_that_is_stolen_ends() {
+    within(async {
+        let emulator = emulator(1).await;
+        let client = || client_on(&emulator, MemoryCheckpointStore::new());
+        let seen = Seen::default();
+        let log = seen.clone();
+        let victim = client()
+            .receive(|_, _| async { Ok(()) })
+            .partition_id("0".parse().unwrap())
+            .owner_level(1)
+            .on_partition_initialize(move |_| {
+                log.push("initialize");
+                async { Ok(()) }
+            });
+        let victim = tokio::spawn(victim.into_future());
+        seen.until_count(1).await;
+        let thief = client()
+            .receive(|_, _| async { Ok(()) })
+            .partition_id("0".parse().unwrap())
+            .owner_level(1);
+        let thief = start(thief);
+        let error = victim.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OwnershipLost);
+        thief.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_leaves_its_leases() {
+    within(async {
+        let emulator = emulator(1).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let seen = Seen::default();
+        let client = client_on(&emulator, Arc::clone(&store));
+        let log = seen.clone();
+        let receive = client
+            .receive(|_, _| async { Ok(()) })
+            .on_partition_initialize(move |_| {
+                log.push("initialize");
+                async { Ok(()) }
+            });
+        let task = tokio::spawn(receive.into_future());
+        seen.until_count(1).await;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+
+        let scope = eventhubs::ConsumerScope {
+            namespace: "127.0.0.1".parse().unwrap(),
+            event_hub: HUB.parse().unwrap(),
+            consumer_group: ConsumerGroup::default(),
+        };
+        let list = store.list_ownership(&scope).await.unwrap();
+        assert_eq!(list.records[0].owner.as_ref(), Some(client.owner_id()));
+        start(client.receive(|_, _| async { Ok(()) })).stop().await;
+    })
+    .await;
+}

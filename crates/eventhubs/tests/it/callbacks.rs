@@ -1,0 +1,262 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use eventhubs::{CloseReason, ErrorKind, StartingPosition};
+
+use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, within};
+
+#[tokio::test]
+async fn events_come_one_a_call_and_in_order() {
+    within(async {
+        let emulator = emulator(2).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        publish_to(&emulator, "1", &["c", "d"]);
+        let seen = Seen::default();
+        let log = seen.clone();
+        let running = start(
+            client(&emulator)
+                .receive(move |context, event| {
+                    log.push(format!("{} {}", context.partition_id(), body(&event)));
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        seen.until_count(4).await;
+        publish_to(&emulator, "1", &["e"]);
+        seen.until_count(5).await;
+        running.stop().await;
+        let of = |partition: &str| {
+            seen.all()
+                .into_iter()
+                .filter(|s| s.starts_with(partition))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("0"), ["0 a", "0 b"]);
+        assert_eq!(of("1"), ["1 c", "1 d", "1 e"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn batches_are_bounded_and_an_idle_partition_gives_an_empty_one() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b", "c", "d", "e"]);
+        let seen = Seen::default();
+        let log = seen.clone();
+        let running = start(
+            client(&emulator)
+                .receive_batch(move |_, events| {
+                    log.push(events.iter().map(body).collect::<String>());
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .max_batch_size(2)
+                .max_wait_time(Duration::from_millis(30)),
+        );
+        seen.until_contains("").await;
+        running.stop().await;
+        let batches = seen.all();
+        assert_eq!(batches.concat(), "abcde");
+        assert!(batches.iter().all(|batch| batch.len() <= 2), "{batches:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idle_partition_calls_the_idle_hook() {
+    within(async {
+        let emulator = emulator(1).await;
+        let seen = Seen::default();
+        let log = seen.clone();
+        let receive = client(&emulator).receive(|_, _| async { Ok(()) });
+        let running = start(receive.max_wait_time(Duration::from_millis(10), move |context| {
+            log.push(context.partition_id().as_str());
+            async { Ok(()) }
+        }));
+        seen.until_count(3).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hooks_come_around_the_events() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let seen = Seen::default();
+        let (event, initialize, close) = (seen.clone(), seen.clone(), seen.clone());
+        let running = start(
+            client(&emulator)
+                .receive(move |_, received| {
+                    event.push(body(&received));
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .on_partition_initialize(move |context| {
+                    initialize.push(format!("initialize {}", context.partition_id()));
+                    async { Ok(()) }
+                })
+                .on_partition_close(move |context, reason| {
+                    close.push(format!("close {} {reason:?}", context.partition_id()));
+                    async {}
+                }),
+        );
+        seen.until_contains("a").await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["initialize 0", "a", "close 0 Shutdown"]);
+    })
+    .await;
+}
+
+/// One partition's callback fails on the first call with "b"; what then?
+async fn a_failure_is_reported_and_read_again(fail: fn() -> eventhubs::HandlerResult) {
+    within(async {
+        let emulator = emulator(2).await;
+        publish_to(&emulator, "0", &["a", "b", "c"]);
+        let seen = Seen::default();
+        let (event, error, close) = (seen.clone(), seen.clone(), seen.clone());
+        let failed = Arc::new(AtomicUsize::new(0));
+        let running = start(
+            client(&emulator)
+                .receive(move |context, received| {
+                    let text = body(&received);
+                    event.push(text.clone());
+                    let fails = text == "b" && failed.fetch_add(1, Ordering::Relaxed) == 0;
+                    async move {
+                        if fails {
+                            fail()?;
+                        }
+                        if text == "a" {
+                            context.update_checkpoint(&received).await?;
+                        }
+                        Ok(())
+                    }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .on_error(move |context, what| {
+                    assert_eq!(what.kind(), ErrorKind::Handler, "{what:?}");
+                    error.push(format!("error {}", context.unwrap().partition_id()));
+                    async {}
+                })
+                .on_partition_close(move |_, reason| {
+                    close.push(format!("close {reason:?}"));
+                    async {}
+                }),
+        );
+        seen.until_contains("c").await;
+        publish_to(&emulator, "1", &["z"]);
+        seen.until_contains("z").await;
+        running.stop().await;
+        let until_c: Vec<_> = seen.all().into_iter().take_while(|text| text != "z").collect();
+        assert_eq!(until_c, ["a", "b", "close HandlerFailed", "error 0", "b", "c"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_of_the_callback_is_reported_and_the_partition_read_again_from_its_checkpoint() {
+    a_failure_is_reported_and_read_again(|| Err("refused".into())).await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_callback_is_an_error_of_the_callback() {
+    a_failure_is_reported_and_read_again(|| panic!("at b")).await;
+}
+
+#[tokio::test]
+async fn a_callback_that_hangs_is_dropped_after_the_time_limit_of_the_stop() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let seen = Seen::default();
+        let (event, error, close) = (seen.clone(), seen.clone(), seen.clone());
+        let running = start(
+            client(&emulator)
+                .receive(move |_, received| {
+                    event.push(body(&received));
+                    std::future::pending()
+                })
+                .starting_position(StartingPosition::Earliest)
+                .shutdown_timeout(Duration::from_millis(20))
+                .on_error(move |_, what| {
+                    error.push(format!("{:?}", what.kind()));
+                    async {}
+                })
+                .on_partition_close(move |_, reason| {
+                    assert_eq!(reason, CloseReason::Shutdown);
+                    close.push("close");
+                    async {}
+                }),
+        );
+        seen.until_contains("a").await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["a", "Timeout", "close"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_newest_event_is_known_when_it_is_tracked() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b", "c"]);
+        let seen = Seen::default();
+        let log = seen.clone();
+        let running = start(
+            client(&emulator)
+                .receive(move |context, _| {
+                    let newest = context.last_enqueued_event_properties().unwrap();
+                    log.push(newest.sequence_number.to_string());
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .track_last_enqueued_event_properties(true),
+        );
+        seen.until_count(3).await;
+        running.stop().await;
+        assert_eq!(seen.all().last().unwrap(), "2");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_option_of_zero_is_refused_by_name() {
+    let emulator = emulator(1).await;
+    let receive = client(&emulator).receive(|_, _| async { Ok(()) });
+    let error = receive.prefetch(0).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().contains("prefetch")),
+        (ErrorKind::InvalidArgument, true)
+    );
+}
+
+#[tokio::test]
+async fn a_client_does_not_receive_the_same_partitions_twice_at_a_time() {
+    within(async {
+        let emulator = emulator(1).await;
+        let client = client(&emulator);
+        let seen = Seen::default();
+        let log = seen.clone();
+        let running = start(
+            client
+                .receive(|_, _| async { Ok(()) })
+                .on_partition_initialize(move |_| {
+                    log.push("initialize");
+                    async { Ok(()) }
+                }),
+        );
+        seen.until_count(1).await;
+        let error = client.receive(|_, _| async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        running.stop().await;
+        start(client.receive(|_, _| async { Ok(()) })).stop().await;
+        assert!(
+            emulator.receivers(HUB).unwrap().is_empty(),
+            "every link was detached"
+        );
+    })
+    .await;
+}

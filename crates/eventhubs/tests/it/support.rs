@@ -1,0 +1,108 @@
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use eventhubs::{CheckpointStore, ConsumerClient, MemoryCheckpointStore, ReceivedEvent, RetryPolicy};
+use eventhubs_emulator::Emulator;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const HUB: &str = "orders";
+
+/// Runs a test under a time limit that no good run comes near.
+pub(crate) async fn within<T>(test: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), test)
+        .await
+        .expect("the test is done in time")
+}
+
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    while !condition() {
+        looks.tick().await;
+    }
+}
+
+pub(crate) async fn emulator(partitions: usize) -> Emulator {
+    Emulator::builder()
+        .event_hub(HUB, partitions)
+        .start()
+        .await
+        .unwrap()
+}
+
+pub(crate) fn client(emulator: &Emulator) -> ConsumerClient {
+    client_on(emulator, MemoryCheckpointStore::new())
+}
+
+/// A client that looks often and retries fast.
+pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> ConsumerClient {
+    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
+        .unwrap()
+        .checkpoint_store(store)
+        .load_balancing_interval(Duration::from_millis(100))
+        .partition_ownership_expiration_interval(Duration::from_secs(30))
+        .retry(RetryPolicy::fixed(Duration::from_millis(20)))
+        .build()
+        .unwrap()
+}
+
+pub(crate) fn publish_to(emulator: &Emulator, partition: &str, bodies: &[&'static str]) {
+    emulator
+        .publish_to(HUB, partition, bodies.iter().copied())
+        .unwrap();
+}
+
+/// What callbacks saw, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    pub(crate) fn push(&self, text: impl Into<String>) {
+        self.0.lock().unwrap().push(text.into());
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|seen| seen == text)
+    }
+
+    pub(crate) async fn until_count(&self, count: usize) {
+        until(|| self.count() >= count).await;
+    }
+
+    pub(crate) async fn until_contains(&self, text: &str) {
+        until(|| self.contains(text)).await;
+    }
+}
+
+pub(crate) fn body(event: &ReceivedEvent) -> String {
+    event.body_as_str().unwrap().into_owned()
+}
+
+/// A run in the background.
+pub(crate) struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<eventhubs::Result<()>>,
+}
+
+/// Starts a run; `with_stop` gives it the signal to stop.
+pub(crate) fn start<M: 'static>(receive: eventhubs::Receive<M>) -> Running {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(receive.with_graceful_shutdown(stopped).into_future());
+    Running { stop, task }
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}

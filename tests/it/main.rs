@@ -1,0 +1,9 @@
+//! The whole product, and foreign SDKs, against the emulator.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod broker_faults;
+mod python_sdk;
+mod store_outage;
+mod two_languages;
+mod two_processes;

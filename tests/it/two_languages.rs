@@ -1,0 +1,61 @@
+//! One consumer group with an instance of ours and one on the official Python SDK, on the same blobs (contract §9).
+
+use eventhubs_test_harness::{interpreter, within};
+use eventhubs_tests::{Consumer, PATIENCE, World, distinct};
+
+const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
+const CONSUMER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/consumer.py");
+const NEVER: u32 = 600;
+const EVENTS: usize = 800;
+
+fn ours(world: &World) -> Consumer {
+    Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1))
+}
+
+fn theirs(world: &World) -> Consumer {
+    Consumer::start(world.consumer(interpreter(), NEVER, 1).arg(CONSUMER))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_and_python_balance_and_each_goes_on_where_the_other_stopped() {
+    within(PATIENCE, async {
+        let world = World::new(8).await;
+        let (ours_first, theirs_first) = (ours(&world), theirs(&world));
+        world.until_shared(&[4, 4]).await;
+
+        world.publish(EVENTS);
+        theirs_first.until(|said| said.calls() >= 40).await;
+        let theirs_first = theirs_first.stop().await;
+        ours_first
+            .until(|said| distinct([said, &theirs_first]).len() == EVENTS)
+            .await;
+
+        let theirs_second = theirs(&world);
+        world.until_shared(&[4, 4]).await;
+        world.publish(EVENTS);
+        ours_first
+            .until(|said| said.calls() + theirs_first.calls() >= EVENTS + 40)
+            .await;
+        let ours_first = ours_first.stop().await;
+        let said = [&theirs_first, &ours_first];
+        theirs_second
+            .until(|last| distinct(said.into_iter().chain([last])).len() == 2 * EVENTS)
+            .await;
+        let theirs_second = theirs_second.stop().await;
+
+        let calls = theirs_first.calls() + ours_first.calls() + theirs_second.calls();
+        assert_eq!(
+            calls,
+            2 * EVENTS,
+            "clean stops repeat nothing, in either direction"
+        );
+        for (who, said) in [
+            ("Python", &theirs_first),
+            ("ours", &ours_first),
+            ("Python again", &theirs_second),
+        ] {
+            assert!(said.calls() > 0, "{who} had its share");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,47 @@
+//! One instance of a consumer, as a process of its own that a test can kill.
+//!
+//! It says on standard output what it does, a line each: `handled PARTITION NUMBER`, `checkpoint PARTITION NUMBER`.
+//! SIGTERM stops it gracefully.
+#![allow(clippy::print_stdout, reason = "the lines are what the test reads")]
+
+use std::env;
+use std::time::Duration;
+
+use eventhubs::{ConsumerClient, HandlerError, HandlerResult, Namespace, PartitionContext, ReceivedEvent};
+use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> HandlerResult {
+    let store = BlobCheckpointStore::from_connection_string(&var("STORAGE")?, &var("CONTAINER")?)?;
+    let mut client = ConsumerClient::from_connection_string(var("EVENT_HUB")?, "$Default")?
+        .checkpoint_store(store)
+        .load_balancing_interval(Duration::from_millis(500))
+        .partition_ownership_expiration_interval(Duration::from_secs(var("EXPIRY_SECONDS")?.parse()?));
+    if let Ok(namespace) = env::var("CHECKPOINT_NAMESPACE") {
+        client = client.checkpoint_namespace(Namespace::new(namespace)?);
+    }
+    let every: i64 = var("CHECKPOINT_EVERY")?.parse()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    client
+        .build()?
+        .receive(move |context, event| handle(context, event, every))
+        .starting_position(eventhubs::StartingPosition::Earliest)
+        .with_graceful_shutdown(async move { terminate.recv().await })
+        .await?;
+    Ok(())
+}
+
+fn var(name: &str) -> Result<String, HandlerError> {
+    env::var(name).map_err(|_| format!("{name} is not set").into())
+}
+
+async fn handle(context: PartitionContext, event: ReceivedEvent, every: i64) -> HandlerResult {
+    let (partition, number) = (context.partition_id(), event.sequence_number().value());
+    println!("handled {partition} {number}");
+    if (number + 1) % every == 0 {
+        context.update_checkpoint(&event).await?;
+        println!("checkpoint {partition} {number}");
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use eventhubs_checkpoint_store::CheckpointStore;
+use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
+use eventhubs_emulator::Emulator;
+use eventhubs_test_harness::Azurite;
+use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, OwnerId};
+use tokio::process::Command;
+
+/// The event hub of every end-to-end test.
+pub const HUB: &str = "orders";
+
+/// An emulated event hub and a blob container of its own.
+#[derive(Debug)]
+pub struct World {
+    /// The emulator, with one event hub.
+    pub emulator: Emulator,
+    /// The storage.
+    pub azurite: Azurite,
+    /// The container for checkpoints and ownership.
+    pub container: String,
+    /// The namespace under which the consumers keep them.
+    pub namespace: Namespace,
+}
+
+impl World {
+    /// Starts the emulator and the storage.
+    ///
+    /// # Panics
+    /// If one of them does not start.
+    pub async fn new(partitions: usize) -> Self {
+        Self::on(Azurite::start().await, partitions).await
+    }
+
+    /// The same with a storage that keeps its data when it is stopped.
+    ///
+    /// # Panics
+    /// If one of them does not start.
+    pub async fn persistent(partitions: usize) -> Self {
+        Self::on(Azurite::builder().persistent().start().await, partitions).await
+    }
+
+    async fn on(azurite: Azurite, partitions: usize) -> Self {
+        let emulator = Emulator::builder()
+            .event_hub(HUB, partitions)
+            .start()
+            .await
+            .expect("the emulator starts");
+        let container = Azurite::unused_container();
+        // The Python SDK keeps the port of an emulator in the name of its namespace (contract §1.2); so do ours beside it.
+        let namespace = Namespace::new(emulator.address().to_string()).expect("an address is a name");
+        let world = Self {
+            emulator,
+            azurite,
+            container,
+            namespace,
+        };
+        world
+            .store()
+            .create_container_if_absent()
+            .await
+            .expect("the storage takes a container");
+        world
+    }
+
+    /// Publishes so many events, spread over the partitions.
+    ///
+    /// # Panics
+    /// If the emulator refuses.
+    pub fn publish(&self, events: usize) {
+        let events = (0..events).map(|number| number.to_string());
+        self.emulator
+            .publish(HUB, events)
+            .expect("the emulator takes events");
+    }
+
+    /// A program that consumes the event hub, given what it needs to know.
+    pub fn consumer(
+        &self,
+        program: impl AsRef<std::ffi::OsStr>,
+        expiry_seconds: u32,
+        checkpoint_every: u32,
+    ) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("EVENT_HUB", self.emulator.connection_string(HUB))
+            .env("STORAGE", self.azurite.connection_string())
+            .env("CONTAINER", &self.container)
+            .env("CHECKPOINT_NAMESPACE", self.namespace.as_str())
+            .env("EXPIRY_SECONDS", expiry_seconds.to_string())
+            .env("CHECKPOINT_EVERY", checkpoint_every.to_string());
+        command
+    }
+
+    /// A store on the same container.
+    ///
+    /// # Panics
+    /// If the storage gave a bad connection string.
+    pub fn store(&self) -> BlobCheckpointStore {
+        let store =
+            BlobCheckpointStore::from_connection_string(&self.azurite.connection_string(), &self.container);
+        store.expect("the storage gives a good connection string")
+    }
+
+    /// How many partitions each owner has.
+    ///
+    /// # Panics
+    /// If the storage cannot be read.
+    pub async fn owners(&self) -> BTreeMap<OwnerId, usize> {
+        let scope = ConsumerScope {
+            namespace: self.namespace.clone(),
+            event_hub: EventHubName::new(HUB).expect("a good name"),
+            consumer_group: ConsumerGroup::default(),
+        };
+        let list = self
+            .store()
+            .list_ownership(&scope)
+            .await
+            .expect("the storage can be read");
+        let mut owners = BTreeMap::new();
+        for owner in list.records.into_iter().filter_map(|record| record.owner) {
+            *owners.entry(owner).or_default() += 1;
+        }
+        owners
+    }
+
+    /// Waits until the partitions are shared out like this, by the records and by the links; the shares in ascending
+    /// order.
+    ///
+    /// # Panics
+    /// If the storage cannot be read.
+    pub async fn until_shared(&self, shares: &[usize]) {
+        let mut looks = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            looks.tick().await;
+            // A claim comes before its link.
+            if sorted(self.owners().await) == shares && sorted(self.readers()) == shares {
+                return;
+            }
+        }
+    }
+
+    /// How many partitions each consumer reads, by the name of its receivers. The Python SDK gives none.
+    fn readers(&self) -> BTreeMap<Option<String>, usize> {
+        let mut readers = BTreeMap::new();
+        for receiver in self.emulator.receivers(HUB).expect("the event hub is there") {
+            *readers.entry(receiver.name).or_default() += 1;
+        }
+        readers
+    }
+}
+
+fn sorted<K>(counts: BTreeMap<K, usize>) -> Vec<usize> {
+    let mut counts: Vec<_> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts
+}

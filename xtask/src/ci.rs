@@ -1,0 +1,103 @@
+//! `cargo xtask ci`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::shell::{Result, cargo, root, run, target};
+use crate::{test, tidy};
+
+type Step = fn() -> Result<()>;
+
+const STEPS: &[(&str, Step)] = &[
+    ("fmt", || run(&mut cargo(["fmt", "--all", "--check"]))),
+    ("tidy", tidy::check),
+    ("clippy", || {
+        run(&mut cargo([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    }),
+    ("test", || test::all(&[])),
+    ("doc", || {
+        run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    }),
+    ("deny", deny),
+    ("newest dependencies", newest_dependencies),
+];
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// Runs each step until one fails.
+pub(crate) fn check() -> Result<()> {
+    timed("ci", || {
+        STEPS.iter().try_for_each(|(name, step)| timed(name, step))
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tells a person how long a step took; nothing depends on it"
+)]
+fn timed(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("\n=== {name}");
+    let started = Instant::now();
+    let outcome = step();
+    let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+    println!("=== {name}: {verdict}, {} s", started.elapsed().as_secs());
+    outcome.map_err(|error| format!("{name}: {error}").into())
+}
+
+/// Advisories are not checked here: their database is not on a package registry, and changes without us.
+fn deny() -> Result<()> {
+    let tools = target()?.join("tools");
+    let install = [
+        "install",
+        "cargo-deny",
+        "--locked",
+        "--debug",
+        "--version",
+        CARGO_DENY,
+    ];
+    run(cargo(install)
+        .arg("--root")
+        .arg(&tools)
+        .arg("--target-dir")
+        .arg(tools.join("build")))?;
+    run(Command::new(tools.join("bin/cargo-deny"))
+        .args(["check", "bans", "licenses", "sources"])
+        .current_dir(root()))
+}
+
+/// Our lock file protects only us: a user's build takes the newest versions that our manifests allow.
+fn newest_dependencies() -> Result<()> {
+    let target = target()?;
+    let copy = target.join("newest");
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    copy_tree(&root(), &copy, &target)?;
+    run(cargo(["update"]).current_dir(&copy))?;
+    let check = ["check", "--workspace", "--all-targets"];
+    run(cargo(check).current_dir(&copy).env("CARGO_TARGET_DIR", &target))
+}
+
+fn copy_tree(from: &Path, to: &Path, target: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let copy = to.join(path.file_name().unwrap_or_default());
+        let skip = path == target || path.ends_with(".git");
+        if path.is_dir() && !skip {
+            copy_tree(&path, &copy, target)?;
+        } else if !skip {
+            fs::copy(&path, copy)?;
+        }
+    }
+    Ok(())
+}

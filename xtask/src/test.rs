@@ -1,0 +1,10 @@
+//! `cargo xtask test`.
+
+use crate::shell::{Result, cargo, run, target};
+use crate::tools;
+
+/// Installs the foreign programs that the tests need, then runs all tests; `arguments` go to `cargo test`.
+pub(crate) fn all(arguments: &[&str]) -> Result<()> {
+    tools::install(&target()?)?;
+    run(cargo(["test", "--workspace"]).args(arguments))
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask tidy`: the rules of ARCHITECTURE.md that the compiler does not check.
+
+mod arrows;
+mod manifests;
+mod rust_version;
+mod sources;
+mod weight;
+mod workspace;
+
+use crate::shell::Result;
+use workspace::Workspace;
+
+/// Every breach of one rule, as text for the person who has to fix it.
+type Rule = fn(&Workspace) -> Vec<String>;
+
+const RULES: &[(&str, Rule)] = &[
+    ("our crates use whom the table allows", arrows::between_our_crates),
+    ("no crate reaches what it must not", arrows::to_foreign_crates),
+    ("the lean crates stay lean", weight::of_the_lean_crates),
+    ("no dependency needs a newer Rust", rust_version::of_dependencies),
+    ("manifests inherit", manifests::inherit),
+    ("no circle of versions", manifests::circles),
+    ("planning is pure", sources::planning_is_pure),
+    ("only the transport opens sockets", sources::sockets),
+    ("no test is ignored", sources::no_test_is_ignored),
+];
+
+/// Checks every rule before it fails, so that one run shows all breaches.
+pub(crate) fn check() -> Result<()> {
+    let workspace = Workspace::load()?;
+    let breaches: usize = RULES
+        .iter()
+        .map(|(name, rule)| report(name, &rule(&workspace)))
+        .sum();
+    for lean in &workspace.lean {
+        println!(
+            "{} compiles {} foreign packages, limit {}",
+            lean.name,
+            lean.packages.len(),
+            lean.limit
+        );
+    }
+    if breaches == 0 {
+        Ok(())
+    } else {
+        Err(format!("tidy found {breaches} breaches").into())
+    }
+}
+
+fn report(rule: &str, breaches: &[String]) -> usize {
+    println!(
+        "tidy: {rule}: {}",
+        if breaches.is_empty() { "ok" } else { "BROKEN" }
+    );
+    for breach in breaches {
+        println!("  {breach}");
+    }
+    breaches.len()
+}

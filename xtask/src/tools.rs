@@ -1,0 +1,166 @@
+//! The foreign programs that the tests talk to, each pinned by a file of the repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::shell::{Result, require, root, run};
+
+/// Installs each program below `target`, unless the version that the repository pins is there.
+pub(crate) fn install(target: &Path) -> Result<()> {
+    azurite(target)?;
+    python(target)
+}
+
+fn azurite(target: &Path) -> Result<()> {
+    let pins = ["package.json", "package-lock.json"].map(|name| root().join("tests/azurite").join(name));
+    let home = target.join("azurite");
+    let server = home.join("node_modules/azurite/dist/src/blob/main.js");
+    let get = "the tests need Node.js 20 or newer with npm, for Azurite: https://nodejs.org, or `apt install nodejs npm`";
+    require("node", &["--version"], get)?;
+    once("Azurite", &home, &pins, &server, || {
+        require("npm", &["--version"], get)?;
+        for pin in &pins {
+            fs::copy(pin, home.join(pin.file_name().unwrap_or_default()))?;
+        }
+        run(Command::new("npm")
+            .args([
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ])
+            .current_dir(&home))
+    })
+}
+
+fn python(target: &Path) -> Result<()> {
+    let pins = [root().join("tests/python/requirements.txt")];
+    let home = target.join("python");
+    let python = home.join("bin/python");
+    once("Azure's Python SDK", &home, &pins, &python, || {
+        let get = "the tests need Python 3.10 or newer, for Azure's SDK: https://python.org, or `apt install python3`";
+        require("python3", &["--version"], get)?;
+        let get = "the tests need python3's venv module: `apt install python3-venv`";
+        require("python3", &["-c", "import venv, ensurepip"], get)?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
+        let pip = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--requirement",
+        ];
+        run(Command::new(&python).args(pip).args(&pins))?;
+        run(Command::new(&python).args(["-m", "pip", "check"]))
+    })
+}
+
+/// Runs `install` in an empty `home`, unless it ended well there before with the same `pins`.
+fn once(
+    name: &str,
+    home: &Path,
+    pins: &[PathBuf],
+    proof: &Path,
+    install: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let wanted: String = pins
+        .iter()
+        .map(fs::read_to_string)
+        .collect::<std::io::Result<_>>()?;
+    let stamp = home.join("installed");
+    if proof.exists() && fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("{name}: installed in {}", home.display());
+        return Ok(());
+    }
+    println!("{name}: installing into {}", home.display());
+    if home.exists() {
+        fs::remove_dir_all(home)?;
+    }
+    fs::create_dir_all(home)?;
+    install()?;
+    if !proof.exists() {
+        return Err(format!("{name}: the install ended well but left no {}", proof.display()).into());
+    }
+    Ok(fs::write(stamp, wanted)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    struct Folder {
+        temporary: tempfile::TempDir,
+        installs: Cell<u32>,
+    }
+
+    impl Folder {
+        fn with_pin(pin: &str) -> Self {
+            let folder = Self {
+                temporary: tempfile::tempdir().expect("a folder"),
+                installs: Cell::new(0),
+            };
+            folder.pin(pin);
+            folder
+        }
+
+        fn pin(&self, pin: &str) {
+            fs::write(self.temporary.path().join("pin"), pin).expect("written");
+        }
+
+        fn once(&self, install: impl Fn(&Path) -> Result<()>) -> Result<()> {
+            let home = self.temporary.path().join("home");
+            let proof = home.join("program");
+            once(
+                "a program",
+                &home,
+                &[self.temporary.path().join("pin")],
+                &proof,
+                || {
+                    self.installs.set(self.installs.get() + 1);
+                    install(&proof)
+                },
+            )
+        }
+    }
+
+    fn works(proof: &Path) -> Result<()> {
+        Ok(fs::write(proof, "")?)
+    }
+
+    #[test]
+    fn an_installed_program_is_installed_again_only_when_its_pin_changes() {
+        let folder = Folder::with_pin("1.0");
+        folder.once(works).expect("installed");
+        folder.once(works).expect("there already");
+        assert_eq!(folder.installs.get(), 1);
+        folder.pin("1.1");
+        folder.once(works).expect("installed");
+        assert_eq!(folder.installs.get(), 2);
+    }
+
+    #[test]
+    fn an_install_that_broke_off_is_started_again() {
+        let folder = Folder::with_pin("1.0");
+        let breaks_off = |proof: &Path| works(proof).and(Err("no network".into()));
+        assert_eq!(
+            folder.once(breaks_off).expect_err("it broke off").to_string(),
+            "no network"
+        );
+        folder.once(works).expect("installed");
+        assert_eq!(folder.installs.get(), 2);
+    }
+
+    #[test]
+    fn an_install_that_leaves_no_program_is_an_error() {
+        let error = Folder::with_pin("1.0")
+            .once(|_| Ok(()))
+            .expect_err("nothing was installed");
+        assert!(error.to_string().contains("left no"), "{error}");
+    }
+}
