@@ -132,6 +132,7 @@ impl PartitionReceiver {
 
     /// The link is gone: recovers from it, or returns the error if it is final or must be reported.
     fn lost(&mut self, error: Error) -> Result<()> {
+        // A link that is refused right after its attach must not wipe out the failures before it.
         if matches!(&self.state, State::Attached { since, .. } if since.elapsed() >= HEALTHY) {
             self.failures.reset();
         }
