@@ -43,6 +43,11 @@ impl Balancer {
             .sort_by(|one, other| one.partition.cmp(&other.partition));
         let expired = self.observer.judge(&list, asked, answered);
         self.lose_what_is_not_ours(&list.records);
+        if self.twins.has_to_give_way(&list.records, &self.owner, answered) {
+            // Nothing is written any more: the records belong to the other one.
+            round.is_owner_taken = true;
+            return;
+        }
         let held = self.holdings.to_set();
         let view = View::new(self.hub.sorted(), &self.owner, &list.records, &held, &expired);
         let plan = plan(&view, &self.settings, &mut self.rng);
@@ -156,7 +161,12 @@ impl Balancer {
         round: &mut Round,
         findings: &mut Findings,
     ) {
-        let Self { calls, holdings, .. } = self;
+        let Self {
+            calls,
+            holdings,
+            twins,
+            ..
+        } = self;
         let mut unsent = 0_usize;
         let mut attempted = pin!(calls.attempt_all(attempts, deadline));
         while let Some(Attempted {
@@ -166,6 +176,11 @@ impl Balancer {
         }) = attempted.next().await
         {
             let Attempt { operation, claim } = attempt;
+            match &outcome {
+                Some(ClaimOutcome::Won(record)) => twins.wrote(record),
+                Some(ClaimOutcome::Failed(_)) => twins.may_have_written(&claim.partition),
+                _ => {}
+            }
             match (outcome, &operation) {
                 (None, _) => unsent += 1,
                 // It may have been applied: what is held stays so, and the next listing shows the rest.
