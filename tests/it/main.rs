@@ -8,3 +8,4 @@ mod store_outage;
 mod tls;
 mod two_languages;
 mod two_processes;
+mod zombie;
