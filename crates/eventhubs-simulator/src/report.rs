@@ -7,7 +7,8 @@ use crate::{Kind, Outcome, Scenario};
 const INTRODUCTION: &str = "\
 # What the simulator found
 
-Written by `cargo xtask simulate --seeds 20 --report docs/simulation.md`; the same seeds give the same numbers.
+Written by `cargo xtask simulate --seeds N --report docs/simulation.md`, `N` as in the table; the same seeds give the same
+numbers.
 
 An instance of ours is the real `Balancer` with its default settings (a round each 10 s, an expiry of 60 s), on virtual
 time. The store is simulated: 5 to 30 ms for a call unless the scenario says otherwise. Reading is modelled: it begins when

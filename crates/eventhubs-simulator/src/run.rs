@@ -71,7 +71,7 @@ fn outcome(scenario: &Scenario, seed: u64, was_fair: bool, world: &Arc<World>) -
         let facts = check::Facts {
             numbers: &numbers,
             was_fair,
-            moved_when_fair: ledger.moved_when_fair(),
+            moved_when_fair: ledger.moved_when_fair(seconds(scenario.interval_s)),
             live: ledger.live(),
             breach: ledger.history.breach(),
         };
