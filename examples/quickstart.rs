@@ -82,27 +82,28 @@ fn instance(
         .load_balancing_interval(Duration::from_millis(500))
         .partition_ownership_expiration_interval(Duration::from_secs(2))
         .build()?;
-    let ledger = Arc::clone(ledger);
+    let (opened, handled) = (Arc::clone(ledger), Arc::clone(ledger));
+    let receive = client
+        .receive(move |context, event| handle(Arc::clone(&handled), context, event))
+        .starting_position(StartingPosition::Earliest)
+        // What waits in the buffer of a slow reader is what it may still handle after it has lost the partition.
+        .prefetch(10)
+        .on_partition_initialize(move |context| {
+            opened.open(name, context.partition_id().as_str());
+            async { Ok(()) }
+        });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?;
-    runtime.spawn(async move {
-        let receive = client.receive(move |context, event| handle(name, Arc::clone(&ledger), context, event));
-        receive.starting_position(StartingPosition::Earliest).await
-    });
+    runtime.spawn(receive.into_future());
     Ok(runtime)
 }
 
-async fn handle(
-    name: char,
-    ledger: Arc<Ledger>,
-    context: PartitionContext,
-    event: ReceivedEvent,
-) -> HandlerResult {
+async fn handle(ledger: Arc<Ledger>, context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
     sleep(WORK_PER_EVENT).await;
     let number = event.sequence_number().value();
-    ledger.record(name, context.partition_id().as_str(), number);
+    ledger.record(context.partition_id().as_str(), number);
     if number % CHECKPOINT_EVERY == 0 {
         context.update_checkpoint(&event).await?;
     }
@@ -121,7 +122,8 @@ struct Progress {
     owner: Option<char>,
     times_handled: BTreeMap<i64, usize>,
     moves: usize,
-    taken_over: Option<Instant>,
+    /// When the present owner handled its first event.
+    resumed: Option<Instant>,
 }
 
 impl Ledger {
@@ -129,13 +131,22 @@ impl Ledger {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record(&self, name: char, partition: &str, number: i64) {
+    fn record(&self, partition: &str, number: i64) {
         let mut partitions = self.partitions();
         let progress = partitions.entry(partition.to_owned()).or_default();
         *progress.times_handled.entry(number).or_default() += 1;
+        if progress.resumed.is_none() {
+            progress.resumed = Some(Instant::now());
+        }
+    }
+
+    /// An instance begins to read a partition.
+    fn open(&self, name: char, partition: &str) {
+        let mut partitions = self.partitions();
+        let progress = partitions.entry(partition.to_owned()).or_default();
         if progress.owner.replace(name).is_some_and(|before| before != name) {
             progress.moves += 1;
-            progress.taken_over = Some(Instant::now());
+            progress.resumed = None;
         }
     }
 
@@ -166,7 +177,7 @@ impl Ledger {
     fn seconds_to_take_over(&self, orphans: &[String]) -> f64 {
         let kill = *self.kill.lock().unwrap_or_else(PoisonError::into_inner);
         let partitions = self.partitions();
-        let times = orphans.iter().filter_map(|id| partitions.get(id)?.taken_over);
+        let times = orphans.iter().filter_map(|id| partitions.get(id)?.resumed);
         times
             .filter_map(|taken| Some((taken - kill?).as_secs_f64()))
             .fold(0.0, f64::max)
@@ -184,7 +195,7 @@ impl Ledger {
         format!(
             "published                {EVENTS:>6}\n\
              handled at least once    {handled:>6}\n\
-             duplicates               {:>6}   (at most {CHECKPOINT_EVERY} a partition moved: behind its checkpoint)\n\
+             duplicates               {:>6}   (a checkpoint follows every {CHECKPOINT_EVERY} events)\n\
              lost                     {:>6}\n\
              partitions moved         {moves:>6}\n\
              seconds to take over     {seconds:>6.1}   (leases expire after 2.0)",

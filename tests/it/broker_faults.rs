@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use eventhubs::{ConsumerClient, RetryPolicy, StartingPosition};
 use eventhubs_emulator::Emulator;
-use eventhubs_tests::{HUB, PATIENCE, until, within};
+use eventhubs_test_harness::within;
+use eventhubs_tests::{HUB, PATIENCE, until};
 use tokio::sync::oneshot;
 
 const EVENTS_A_FAULT: usize = 2_000;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
-use eventhubs_tests::run_python;
+use eventhubs_test_harness::run_python;
 
 const LIMIT: Duration = Duration::from_secs(180);
 

@@ -1,11 +1,12 @@
-//! The store goes away for a while: reading goes on, checkpoints tell their caller, all recovers (design.md §4.4).
+//! The store goes away for a while: reading goes on, checkpoints tell their caller, all recovers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventhubs::{ConsumerClient, ErrorKind, StartingPosition};
-use eventhubs_tests::{HUB, PATIENCE, World, until, within};
+use eventhubs_test_harness::within;
+use eventhubs_tests::{HUB, PATIENCE, World, until};
 use tokio::sync::oneshot;
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! One consumer group with an instance of ours and one on the official Python SDK, on the same blobs (contract §9).
 
-use eventhubs_tests::{Consumer, PATIENCE, World, distinct, interpreter, within};
+use eventhubs_test_harness::{interpreter, within};
+use eventhubs_tests::{Consumer, PATIENCE, World, distinct};
 
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 const CONSUMER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/consumer.py");

@@ -1,15 +1,11 @@
 //! What the end-to-end tests share.
 
-mod limit;
 mod process;
-mod python;
 mod world;
 
 use std::time::Duration;
 
-pub use limit::within;
 pub use process::{Consumer, Said, distinct};
-pub use python::{interpreter, run_python};
 pub use world::{HUB, World};
 
 /// The longest that an end-to-end test may take.

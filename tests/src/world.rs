@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
@@ -124,16 +125,34 @@ impl World {
         owners
     }
 
-    /// Waits until the partitions are shared out like this; the shares in ascending order.
+    /// Waits until the partitions are shared out like this, by the records and by the links; the shares in ascending
+    /// order.
+    ///
+    /// # Panics
+    /// If the storage cannot be read.
     pub async fn until_shared(&self, shares: &[usize]) {
-        let mut looks = tokio::time::interval(std::time::Duration::from_millis(200));
+        let mut looks = tokio::time::interval(Duration::from_millis(200));
         loop {
             looks.tick().await;
-            let mut counts: Vec<_> = self.owners().await.into_values().collect();
-            counts.sort_unstable();
-            if counts == shares {
+            // A claim comes before its link.
+            if sorted(self.owners().await) == shares && sorted(self.readers()) == shares {
                 return;
             }
         }
     }
+
+    /// How many partitions each consumer reads, by the name of its receivers. The Python SDK gives none.
+    fn readers(&self) -> BTreeMap<Option<String>, usize> {
+        let mut readers = BTreeMap::new();
+        for receiver in self.emulator.receivers(HUB).expect("the event hub is there") {
+            *readers.entry(receiver.name).or_default() += 1;
+        }
+        readers
+    }
+}
+
+fn sorted<K>(counts: BTreeMap<K, usize>) -> Vec<usize> {
+    let mut counts: Vec<_> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts
 }

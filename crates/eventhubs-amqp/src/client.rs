@@ -134,19 +134,21 @@ impl EventHubClient {
             ..
         } = &*self.0;
         let connection = connection.get().await?;
-        connection.authorize(audience, fresh).await?;
-        let token = credential.token(audience, ambient::now());
-        connection
-            .manage(management::read(event_hub, partition, &token))
-            .await
-            .map_err(|error| {
-                let partition = partition
-                    .map(|id| format!(", partition {id}"))
-                    .unwrap_or_default();
-                error.with_context(format!(
-                    "reading the properties of event hub {event_hub}{partition}"
-                ))
-            })
+        let asking = async {
+            connection.authorize(audience, fresh).await?;
+            let token = credential.token(audience, ambient::now());
+            connection
+                .manage(management::read(event_hub, partition, &token))
+                .await
+        };
+        asking.await.map_err(|error| {
+            let partition = partition
+                .map(|id| format!(", partition {id}"))
+                .unwrap_or_default();
+            error.within(&format!(
+                "reading the properties of event hub {event_hub}{partition}"
+            ))
+        })
     }
 
     /// Attaches to a partition: one try, with a fresh token if asked.
@@ -157,13 +159,18 @@ impl EventHubClient {
         fresh: bool,
     ) -> Result<PlainSource> {
         let connection = self.0.connection.get().await?;
-        connection
-            .authorize(
-                &format!("{}/consumergroups/{}", self.0.audience, options.group),
-                fresh,
-            )
-            .await?;
-        attach(&connection, options, position).await
+        let attaching = async {
+            connection
+                .authorize(
+                    &format!("{}/consumergroups/{}", self.0.audience, options.group),
+                    fresh,
+                )
+                .await?;
+            attach(&connection, options, position).await
+        };
+        attaching
+            .await
+            .map_err(|error| error.within(&format!("attaching to {}", options.subject())))
     }
 
     pub(crate) fn retry(&self) -> &RetryPolicy {

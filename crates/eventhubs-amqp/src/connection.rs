@@ -37,8 +37,12 @@ pub(crate) struct Connection {
 impl Connection {
     async fn open(settings: Settings) -> Result<Self> {
         let container_id = format!("{}-{}", settings.identifier, ambient::suffix());
-        let engine = Arc::new(Engine::open(&settings.transport, &container_id, settings.limit).await?);
-        let cbs = Arc::new(Cbs::open(&engine, settings.credential).await?);
+        let engine = Engine::open(&settings.transport, &container_id, settings.limit).await?;
+        Self::over(Arc::new(engine), settings.credential).await
+    }
+
+    pub(crate) async fn over(engine: Arc<Engine>, credential: Credential) -> Result<Self> {
+        let cbs = Arc::new(Cbs::open(&engine, credential).await?);
         let renewing = Arc::clone(&cbs);
         let renewal = Task::spawn(async move { renewing.keep_renewing().await });
         Ok(Self {

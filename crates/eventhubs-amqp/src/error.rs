@@ -102,10 +102,11 @@ impl Error {
         self
     }
 
-    /// Replaces the context, when the caller knows better what was tried.
+    /// Says in the course of what it happened.
     #[must_use]
-    pub(crate) fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
-        Arc::make_mut(&mut self.0).context = context.into();
+    pub(crate) fn within(mut self, what: &str) -> Self {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.context = format!("{what}: {}", inner.context).into();
         self
     }
 

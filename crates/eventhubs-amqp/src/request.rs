@@ -233,7 +233,38 @@ fn outcome(answer: Message<Body<Amqp>>, node: &str) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::{Duration, Instant, sleep};
+
     use super::*;
+    use crate::peer::{LIMIT, Peer};
+
+    /// Amqp-crate §4, issue #200 there: a send waits for ever when its connection ends.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_ends_with_its_connection() {
+        let (peer, connection) = Peer::connect().await;
+        peer.go_silent();
+        let engine = Arc::clone(connection.engine());
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(1)).await;
+            engine.kill();
+        });
+        let start = Instant::now();
+        let error = connection.authorize("a", false).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), start.elapsed().as_secs()),
+            (ErrorKind::Transport, 1)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_not_answered_ends_the_connection() {
+        let (peer, connection) = Peer::connect().await;
+        peer.go_silent();
+        let start = Instant::now();
+        let error = connection.authorize("a", false).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed()), (ErrorKind::Timeout, LIMIT));
+        assert!(!connection.engine().is_live());
+    }
 
     fn answer(properties: &[(&str, SimpleValue)], body: Body<Amqp>) -> Message<Body<Amqp>> {
         let properties = properties

@@ -41,19 +41,23 @@ pub(crate) struct Stamp {
     pub(crate) modified: Option<SystemTime>,
 }
 
+/// A blob as far as the store is concerned: nothing is ever in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Blob {
+    /// From the container's root, with slashes.
     pub(crate) name: String,
     pub(crate) metadata: Metadata,
     pub(crate) stamp: Stamp,
 }
 
+/// A part of a listing.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
+    /// No directories.
     pub(crate) blobs: Vec<Blob>,
     /// Blobs that could not be read.
     pub(crate) rejected: Vec<RejectedRecord>,
-    /// Where the next page starts.
+    /// Where the next page starts; a page without blobs need not be the last one.
     pub(crate) next: Option<String>,
     /// The service's clock when it answered.
     pub(crate) now: Option<SystemTime>,

@@ -47,6 +47,7 @@ pub(crate) struct Connection {
     pub(crate) credential: Credential,
 }
 
+/// What opens an account.
 #[derive(Debug)]
 pub(crate) enum Credential {
     /// Signs each request; base64.
@@ -66,14 +67,27 @@ impl Connection {
             settings.check_development_storage(value)?;
             return Self::parse(DEVELOPMENT_STORAGE);
         }
-        Ok(Self {
+        let connection = Self {
             endpoint: settings.endpoint()?,
             credential: settings.credential()?,
             account: settings.get(ACCOUNT_NAME).unwrap_or_default().to_owned(),
-        })
+        };
+        connection.check_exposure()?;
+        Ok(connection)
+    }
+
+    /// A key only signs, but a signature is sent as it is.
+    fn check_exposure(&self) -> Result<()> {
+        let url = Url::parse(&self.endpoint).map_err(|_| wrong(BLOB_ENDPOINT, "is not a URL"))?;
+        let is_local = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        if matches!(self.credential, Credential::Sas(_)) && url.scheme() == "http" && !is_local {
+            return Err(wrong(SAS, "goes over https only, except to this host"));
+        }
+        Ok(())
     }
 }
 
+/// The values of a connection string by the known key.
 struct Settings<'a>(BTreeMap<&'static str, &'a str>);
 
 impl<'a> Settings<'a> {
@@ -127,6 +141,7 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// The endpoint that is given, else the one that follows from the account's name.
     fn endpoint(&self) -> Result<String> {
         let Some(endpoint) = self.get(BLOB_ENDPOINT) else {
             let (protocol, account) = (
@@ -151,6 +166,7 @@ impl<'a> Settings<'a> {
         Ok(url.as_str().trim_end_matches('/').to_owned())
     }
 
+    /// The one credential. A key that cannot sign is refused here, where the error can name it.
     fn credential(&self) -> Result<Credential> {
         match (self.get(ACCOUNT_KEY), self.get(SAS)) {
             (Some(key), None) => {
@@ -183,6 +199,7 @@ fn check_protocol(key: &str, protocol: &str) -> Result<()> {
     }
 }
 
+/// Keeps a path, a port or a user out of the URL that the name becomes part of.
 fn check_host(key: &str, name: &str) -> Result<()> {
     let fits = name
         .bytes()
@@ -317,6 +334,10 @@ mod tests {
             (
                 format!("UseDevelopmentStorage={canary}"),
                 "UseDevelopmentStorage can only be `true`",
+            ),
+            (
+                format!("BlobEndpoint=http://contoso.example;SharedAccessSignature=sig={canary}"),
+                "SharedAccessSignature goes over https only",
             ),
             (
                 "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://h".to_owned(),

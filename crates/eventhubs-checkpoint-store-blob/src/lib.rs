@@ -9,8 +9,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Layout
+//!
+//! One empty blob for each record, named in lower case; what the record says is the blob's metadata.
+//!
+//! | record | name | metadata |
+//! |---|---|---|
+//! | ownership | `<namespace>/<event hub>/<consumer group>/ownership/<partition>` | `ownerid`, empty if released |
+//! | checkpoint | `<namespace>/<event hub>/<consumer group>/checkpoint/<partition>` | `offset`, `sequencenumber` |
+//!
+//! The version of a record is the blob's etag. Records of other SDKs are read leniently: metadata in any case, `None`,
+//! `no offset` and spaces for what is missing, owner ids that ours may not have. A blob that makes no sense is left out
+//! and never fails a listing.
+//!
+//! # Limits
+//!
+//! | what | limit |
+//! |---|---|
+//! | a call, retries included | 30 s, unless set otherwise |
+//! | to connect; one request | 5 s; 15 s |
+//! | attempts of one request | 4, with pauses of up to 0.2 s, 0.4 s and 0.8 s |
+//! | a pause that the service asks for | 2 s; if it asks for more, the caller is told |
+//! | a listing | about 8000 blobs, 64 pages |
+//! | one page; the metadata of one blob in it | 16 MiB; 8 KiB |
+//!
+//! # Secrets
+//!
 //! Azure's crate for blobs, `azure_storage_blobs` 0.21, is frozen, logs credentials and repeats them in its errors. It
-//! is used for building and signing requests only, inside one private module.
+//! is used for building and signing requests only, inside one private module, with its logs off. No key, signature or
+//! connection string is in any log, error or `Debug` output of this crate.
 
 mod backend;
 mod connect;

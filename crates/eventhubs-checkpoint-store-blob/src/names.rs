@@ -6,7 +6,9 @@ use eventhubs_types::{ConsumerScope, PartitionId};
 /// The two kinds of record, one blob each per partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Who owns the partition.
     Ownership,
+    /// How far the partition is processed.
     Checkpoint,
 }
 
@@ -19,7 +21,12 @@ pub(crate) fn prefix(scope: &ConsumerScope, kind: Kind) -> String {
         Kind::Ownership => "ownership",
         Kind::Checkpoint => "checkpoint",
     };
-    format!("{}/{kind}/", scope.to_string().to_lowercase())
+    let ConsumerScope {
+        namespace,
+        event_hub,
+        consumer_group,
+    } = scope;
+    format!("{namespace}/{event_hub}/{consumer_group}/{kind}/").to_lowercase()
 }
 
 /// The name of one blob; the partition id stays as it is.
@@ -35,7 +42,10 @@ pub(crate) fn partition(prefix: &str, name: &str) -> std::result::Result<Partiti
     PartitionId::new(id).map_err(|error| error.to_string())
 }
 
-/// Checks the name of a container. The error does not repeat it, for a mix-up of arguments puts a secret here.
+/// Checks the name of a container by the rules of the service, which would answer with an obscure 400 or look elsewhere.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`]; it does not repeat the name, for a mix-up of arguments puts a secret here.
 pub(crate) fn check_container(name: &str) -> Result<()> {
     let reason = if !(3..=63).contains(&name.len()) {
         "container: a name has 3 to 63 characters"

@@ -84,7 +84,7 @@ fn is_placeholder(value: &str) -> bool {
 }
 
 /// The metadata of a checkpoint: always both keys, for a missing one makes other SDKs' listings fail. A missing value
-/// is written as `""`, as .NET does; Python and JavaScript cope with that for the offset only.
+/// is written as `""`, as .NET does.
 ///
 /// # Errors
 /// When both are missing, for that would hide where reading shall start, or the offset does not fit into a header.
@@ -114,6 +114,7 @@ fn invalid(context: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use eventhubs_types::PartitionId;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -214,5 +215,25 @@ mod tests {
         assert!(!metadata([("ownerid", "b")]).says(&written));
         assert!(!metadata([]).says(&written));
         assert!(metadata([]).says(&metadata([("ownerid", "")])));
+    }
+
+    proptest! {
+        #[test]
+        fn any_owner_id_but_an_empty_one_owns(id in "\\PC{1,300}") {
+            prop_assert_eq!(owner(&metadata([("ownerid", &id)])).is_some(), !id.trim().is_empty());
+        }
+
+        #[test]
+        fn any_position_is_read_as_far_as_it_goes(offset in any::<String>(), number in any::<String>()) {
+            let (_, read) = position(&metadata([("offset", &offset), ("sequencenumber", &number)]));
+            prop_assert_eq!(read.map(SequenceNumber::value), number.trim().parse().ok());
+        }
+
+        #[test]
+        fn what_is_written_is_read(offset in "[!-~]{1,40}", number in any::<i64>()) {
+            prop_assume!(!is_placeholder(&offset));
+            let written = from_checkpoint(&checkpoint(Some(&offset), Some(number))).unwrap();
+            prop_assert_eq!(position(&written), (Some(offset.into()), Some(number.into())));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! When to send a request again.
 
+use std::future::Future;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::{Error, Result};
@@ -12,6 +13,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A service that asks for a longer pause than this is left alone, and the caller is told.
 const MAX_ASKED: Duration = Duration::from_secs(2);
+
+/// Sends a request, one that may be sent twice, until it succeeds or another attempt makes no sense.
+pub(crate) async fn retry<T, F>(request: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut attempts = Attempts::default();
+    loop {
+        match request().await {
+            Err(error) => attempts.after(error).await?,
+            success => return success,
+        }
+    }
+}
 
 /// The attempts of one request so far.
 #[derive(Debug, Default)]

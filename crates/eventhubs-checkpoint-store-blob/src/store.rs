@@ -12,11 +12,11 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use crate::backend::legacy::LegacyBackend;
-use crate::backend::{Blob, BlobBackend, Stamp};
+use crate::backend::{Blob, BlobBackend, Page, Stamp};
 use crate::connect::Connection;
 use crate::names::{self, Kind};
 use crate::records::{self, Metadata};
-use crate::retry::Attempts;
+use crate::retry::{Attempts, retry};
 
 /// How long one call of the store may take, its retries included, unless
 /// [`call_timeout`](BlobCheckpointStoreBuilder::call_timeout) says otherwise.
@@ -36,6 +36,9 @@ const MAX_REPORTED_NAME: usize = 256;
 /// The layout is the one that the Python, JavaScript, .NET and Java SDKs share, so that all of them can work in one
 /// consumer group. Namespace, hub and group are written in lower case: the Go SDK and Microsoft's Rust SDK keep the
 /// case as given, and share records with the others only if the names are lower-case to begin with.
+///
+/// A checkpoint should have both its offset and its sequence number, as those of every event do. One without either is
+/// refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot use.
 ///
 /// The container has to exist. Soft delete and versioning are best off for it, and a hierarchical namespace too.
 ///
@@ -118,14 +121,7 @@ impl BlobCheckpointStore {
     /// # Cancel safety
     /// If dropped, the container may or may not have been created.
     pub async fn create_container_if_absent(&self) -> Result<()> {
-        let create = async {
-            let mut attempts = Attempts::default();
-            while let Err(error) = self.backend.create_container().await {
-                attempts.after(error).await?;
-            }
-            Ok(())
-        };
-        self.in_time(create).await
+        self.in_time(retry(|| self.backend.create_container())).await
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
@@ -138,17 +134,9 @@ impl BlobCheckpointStore {
         timeout(self.call_timeout, call).await.map_err(late)?
     }
 
-    async fn read(&self, name: &str) -> Result<Option<Blob>> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.backend.read(name).await {
-                Err(error) => attempts.after(error).await?,
-                found => return found,
-            }
-        }
-    }
-
     /// Compares and swaps; `None` if the blob is not as expected.
+    ///
+    /// To send it again is safe: if an attempt took effect, the next one finds another version.
     async fn write(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Result<Option<Stamp>> {
         let mut attempts = Attempts::default();
         loop {
@@ -169,7 +157,7 @@ impl BlobCheckpointStore {
         metadata: &Metadata,
         expected: &Expected,
     ) -> Result<Option<Stamp>> {
-        let found = self.read(name).await?;
+        let found = retry(|| self.backend.read(name)).await?;
         let is_new = |blob: &Blob| *expected != Expected::Version(blob.stamp.version.clone());
         let ours = found.filter(|blob| is_new(blob) && blob.metadata.says(metadata));
         Ok(ours.map(|blob| blob.stamp))
@@ -177,21 +165,10 @@ impl BlobCheckpointStore {
 
     async fn list(&self, scope: &ConsumerScope, kind: Kind) -> Result<Listing> {
         let prefix = names::prefix(scope, kind);
-        let (mut listing, mut marker, mut attempts) = (Listing::default(), None, Attempts::default());
+        let (mut listing, mut marker) = (Listing::default(), None);
         for _ in 0..MAX_PAGES {
-            let page = loop {
-                match self.backend.list(&prefix, marker.as_deref()).await {
-                    Err(error) => attempts.after(error).await?,
-                    Ok(page) => break page,
-                }
-            };
-            // The first page's clock, for a record that is renewed meanwhile must not look older than it is.
-            listing.now = listing.now.or(page.now);
-            page.rejected
-                .into_iter()
-                .for_each(|record| listing.reject(&record.name, &record.reason));
-            page.blobs.into_iter().for_each(|blob| listing.add(&prefix, blob));
-            marker = page.next;
+            let page = retry(|| self.backend.list(&prefix, marker.as_deref())).await?;
+            marker = listing.add_page(&prefix, page);
             if marker.is_none() || listing.len() >= MAX_LISTED {
                 break;
             }
@@ -233,6 +210,19 @@ impl Listing {
         self.found.len() + self.rejected.len()
     }
 
+    /// Takes over a page; gives where the next one starts.
+    fn add_page(&mut self, prefix: &str, page: Page) -> Option<String> {
+        // The first page's clock, for a record that is renewed meanwhile must not look older than it is.
+        self.now = self.now.or(page.now);
+        for record in page.rejected {
+            self.reject(&record.name, &record.reason);
+        }
+        for blob in page.blobs {
+            self.add(prefix, blob);
+        }
+        page.next
+    }
+
     fn add(&mut self, prefix: &str, blob: Blob) {
         match names::partition(prefix, &blob.name) {
             Ok(partition) => drop(self.found.insert(partition, blob)),
@@ -242,7 +232,6 @@ impl Listing {
 
     fn reject(&mut self, name: &str, reason: &str) {
         let name: String = name.chars().take(MAX_REPORTED_NAME).collect();
-        tracing::warn!(?name, reason, "a blob was rejected");
         self.rejected.push(RejectedRecord::new(name, reason));
     }
 }
@@ -259,14 +248,13 @@ fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
 impl CheckpointStore for BlobCheckpointStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
         let Listing { found, rejected, now } = self.in_time(self.list(scope, Kind::Ownership)).await?;
-        let records = found.into_iter().map(|(partition, blob)| {
-            Ownership::new(
-                partition,
-                records::owner(&blob.metadata),
-                blob.stamp.version,
-                blob.stamp.modified,
-            )
-        });
+        let records = found
+            .into_iter()
+            .map(|(partition, Blob { metadata, stamp, .. })| {
+                // A time that cannot be compared with the service's clock is worth nothing.
+                let modified = stamp.modified.filter(|_| now.is_some());
+                Ownership::new(partition, records::owner(&metadata), stamp.version, modified)
+            });
         Ok(OwnershipList::new(records.collect(), now, rejected))
     }
 
@@ -279,9 +267,11 @@ impl CheckpointStore for BlobCheckpointStore {
     }
 
     async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        let listing = self.in_time(self.list(scope, Kind::Checkpoint)).await?;
-        Ok(listing
-            .found
+        let Listing { found, rejected, .. } = self.in_time(self.list(scope, Kind::Checkpoint)).await?;
+        for RejectedRecord { name, reason, .. } in rejected {
+            tracing::warn!(?name, reason, "a checkpoint was rejected");
+        }
+        Ok(found
             .into_iter()
             .map(|(partition, blob)| checkpoint(partition, blob))
             .collect())
@@ -289,7 +279,7 @@ impl CheckpointStore for BlobCheckpointStore {
 
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
         let name = names::blob(scope, Kind::Checkpoint, partition);
-        let found = self.in_time(self.read(&name)).await?;
+        let found = self.in_time(retry(|| self.backend.read(&name))).await?;
         Ok(found.map(|blob| checkpoint(partition.clone(), blob)))
     }
 

@@ -48,7 +48,8 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
     /// Reads the checkpoint of one partition.
     ///
     /// # Errors
-    /// When the store could not be read. A missing or unusable checkpoint is `None`.
+    /// When the store could not be read. A missing checkpoint is `None`; an unusable one has neither offset nor sequence
+    /// number, and its version lets it be replaced.
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>>;
 
     /// Writes a checkpoint if the record is as expected.

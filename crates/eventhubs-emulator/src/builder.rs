@@ -1,5 +1,5 @@
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use eventhubs_types::{ConsumerGroup, EventHubName, InvalidName};
@@ -14,13 +14,13 @@ use crate::log::Retention;
 use crate::peers::Peers;
 use crate::sas::SharedAccessKey;
 
-/// What one partition keeps by default; then the oldest events go.
-const RETENTION: Retention = Retention {
-    events: 1_000_000,
-    bytes: 256 * 1024 * 1024,
-};
+/// How many events one hub keeps by default; small ones take about 1.3 KiB each.
+const DEFAULT_MAX_EVENTS: usize = 500_000;
+/// How many bytes of bodies one hub keeps by default.
+const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// The largest hub that the service offers.
 const MAX_PARTITIONS: usize = 2000;
+/// In bytes.
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
 const DEFAULT_KEY_NAME: &str = "RootManageSharedAccessKey";
 /// No secret: the key that the documentation of Microsoft's emulator uses (contract §1.2).
@@ -38,19 +38,28 @@ const DEFAULT_KEY: &str = "SAS_KEY_VALUE";
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[must_use = "an emulator runs only once it is started"]
 pub struct Builder {
     event_hubs: Vec<(String, usize)>,
     consumer_groups: Vec<(String, String)>,
     keys: Vec<SharedAccessKey>,
     port: u16,
-    retention: Option<Retention>,
+    retention: Retention,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self {
+            event_hubs: Vec::new(),
+            consumer_groups: Vec::new(),
+            keys: Vec::new(),
+            port: 0,
+            retention: Retention {
+                events: DEFAULT_MAX_EVENTS,
+                bytes: DEFAULT_MAX_BYTES,
+            },
+        }
     }
 
     /// Adds an event hub with this many partitions, `0` to `partitions - 1`. It has the consumer group `$Default`.
@@ -81,10 +90,10 @@ impl Builder {
         self
     }
 
-    /// Keeps at most this many events and bytes per partition; by default a million events and 256 MiB. The oldest
-    /// events go first.
+    /// Keeps at most this many events, and bytes of bodies, per event hub, in equal shares per partition; by default
+    /// 500 000 events and 256 MiB. The oldest events go first.
     pub fn retention(mut self, events: usize, bytes: usize) -> Self {
-        self.retention = Some(Retention { events, bytes });
+        self.retention = Retention { events, bytes };
         self
     }
 
@@ -100,18 +109,7 @@ impl Builder {
             self = self.shared_access_key(DEFAULT_KEY_NAME, DEFAULT_KEY);
         }
         let hubs = self.hubs()?;
-        let cannot_listen = |error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("on port {} of the loopback device", self.port),
-            )
-            .with_source(error)
-        };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))
-            .await
-            .map_err(cannot_listen)?;
-        limit_segments(&listener).map_err(cannot_listen)?;
-        let address = listener.local_addr().map_err(cannot_listen)?;
+        let (listener, address) = listen(self.port).await?;
         let broker = Broker {
             hubs,
             keys: self.keys,
@@ -154,9 +152,26 @@ impl Builder {
             name.to_owned(),
             partitions,
             groups,
-            self.retention.unwrap_or(RETENTION),
+            self.retention.share(partitions),
         ))
     }
+}
+
+async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
+    let bound = async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        limit_segments(&listener)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    let failed = |error: io::Error| {
+        Error::new(
+            ErrorKind::Unavailable,
+            format!("on port {port} of the loopback device"),
+        )
+        .with_source(error)
+    };
+    bound.await.map_err(failed)
 }
 
 /// The Python SDK reads the segment size of its socket and sets it again, and Linux lets nobody set one above 32767; on

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use eventhubs_types::{EventData, Offset, SequenceNumber};
 use secrecy::ExposeSecret;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -24,6 +24,8 @@ use crate::readers::Reader;
 
 /// How many clients may be connected at the same time.
 const MAX_CONNECTIONS: usize = 1024;
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long [`Emulator::stop`] waits for the farewells to all clients.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -90,7 +92,7 @@ impl Emulator {
         self.address
     }
 
-    /// The connection string for an event hub, with the first shared access key. It ends in the name of the hub.
+    /// The connection string for an event hub, with the first shared access key. Whether the hub exists is not checked.
     pub fn connection_string(&self, event_hub: &str) -> String {
         let key = &self.broker.keys[0];
         format!(
@@ -210,8 +212,7 @@ async fn accept_clients(listener: TcpListener, broker: Arc<Broker>, shutdown: Ca
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (Ok((stream, _)), Ok(place)) = (accepted, Arc::clone(&places).try_acquire_owned()) else { continue };
+            (stream, place) = next_client(&listener, &places) => {
                 let client = connection::serve(stream, Arc::clone(&broker), shutdown.clone());
                 clients.spawn(async move {
                     client.await;
@@ -222,7 +223,23 @@ async fn accept_clients(listener: TcpListener, broker: Arc<Broker>, shutdown: Ca
             () = shutdown.cancelled() => break,
         }
     }
+    drop(listener);
     while clients.join_next().await.is_some() {}
+}
+
+/// The next client for which there is a place; the others wait in the backlog of the listener.
+async fn next_client(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            // most likely the process has too many open files; that does not pass at once
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
 }
 
 impl Drop for Emulator {

@@ -12,18 +12,27 @@ use crate::clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
 use crate::message::{self, AnyMessage};
 
-/// What an event occupies besides its body; offsets are byte positions that count it, so that no offset past the
-/// first equals a sequence number.
+/// Offsets are byte positions that count this besides each body, so that no offset but the first equals a sequence number.
 const EVENT_OVERHEAD: usize = 64;
 
 /// The time that a partition reports before its first event: 0001-01-01, in milliseconds (contract §4.2).
 pub(crate) const NEVER_MS: i64 = -62_135_596_800_000;
 
-/// How much one partition keeps; the oldest events go first.
+/// How much a hub or a partition keeps; the oldest events go first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
+}
+
+impl Retention {
+    /// What one of so many partitions keeps.
+    pub(crate) fn share(self, partitions: usize) -> Self {
+        Self {
+            events: (self.events / partitions).max(1),
+            bytes: (self.bytes / partitions).max(1),
+        }
+    }
 }
 
 /// An event as it goes out to receivers.
@@ -71,13 +80,13 @@ impl Log {
 
     /// Numbers, stamps and keeps a message; drops the oldest ones beyond the retention.
     pub(crate) fn append(&mut self, mut message: AnyMessage, now_ms: i64) {
-        let size = message::body_size(&message) + EVENT_OVERHEAD;
+        let size = message::body_size(&message);
         self.head = Head {
             sequence_number: self.head.sequence_number + 1,
             offset: self.next_offset,
             enqueued_ms: now_ms.max(self.head.enqueued_ms),
         };
-        self.next_offset += i64::try_from(size).unwrap_or(i64::MAX);
+        self.next_offset += i64::try_from(size + EVENT_OVERHEAD).unwrap_or(i64::MAX);
         let Head {
             sequence_number,
             offset,
@@ -287,7 +296,7 @@ mod tests {
         });
         assert_eq!(numbers(&by_count, 0), [3, 4]);
         let by_bytes = log(Retention {
-            bytes: 3 * 74,
+            bytes: 3 * 10,
             ..RETENTION
         });
         assert_eq!(numbers(&by_bytes, 0), [2, 3, 4]);

@@ -63,3 +63,27 @@ fn finish(state: &mut [u32; 3]) {
         state[x] = (state[x] ^ state[y]).wrapping_sub(state[y].rotate_left(rotation));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with the partition resolver of the Python SDK (azure-eventhub 5.15.1), which differs from the other SDKs
+    /// in how it drops the sign only.
+    #[test]
+    fn keys_go_where_the_producers_of_the_sdks_send_them() {
+        for (key, of_4, of_8, of_32) in [
+            ("", 0, 0, 0),
+            ("a", 0, 4, 28),
+            ("7", 3, 7, 31),
+            ("key", 3, 3, 27),
+            ("1234567890ab", 0, 0, 16),
+            ("1234567890abc", 1, 1, 17),
+            ("contoso/device-0042", 1, 5, 29),
+            ("ddddddddddddddddddddddddddddddddddddd", 2, 2, 2),
+        ] {
+            let found = [4, 8, 32].map(|partitions| partition_of(key, partitions));
+            assert_eq!(found, [of_4, of_8, of_32], "{key:?}");
+        }
+    }
+}

@@ -1,4 +1,15 @@
 //! The consumer against the embedded emulator, over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod receive;
+mod bodies;
+mod cancel;
+mod faults;
+mod management;
+mod owner_level;
+mod positions;
+mod prefetch;
+mod proxy;
+mod refusals;
+mod secrets;
+mod shutdown;
 mod support;

@@ -5,6 +5,7 @@
 //! and call the result a conflict, its client opens a connection per request and waits for ever, and its logs and
 //! error texts hold keys and signatures.
 
+mod answer;
 mod transport;
 
 use std::fmt;
@@ -23,7 +24,8 @@ use secrecy::ExposeSecret;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
-use self::transport::{Answer, NoAnswer, Slot, Transport};
+use self::answer::{Answer, Failure};
+use self::transport::{Slot, Transport};
 use super::list_xml::{Malformed, read_page};
 use super::{Blob, BlobBackend, Page, Stamp};
 use crate::connect::{Connection, Credential};
@@ -32,8 +34,9 @@ use crate::records::Metadata;
 /// How many blobs one page of a listing is asked to hold; the service may give fewer.
 const PAGE_SIZE: u32 = 1_000;
 
-type Exchange = std::result::Result<Answer, NoAnswer>;
+type Exchange = std::result::Result<Answer, Failure>;
 
+/// A container, opened through the SDK.
 pub(crate) struct LegacyBackend {
     container: ContainerClient,
     /// For listings, which the SDK would parse itself.
@@ -41,6 +44,8 @@ pub(crate) struct LegacyBackend {
 }
 
 impl LegacyBackend {
+    /// Opens the container; nothing is sent.
+    ///
     /// # Errors
     /// When the credential is unusable, or TLS is not to be had.
     pub(crate) fn new(connection: Connection, container: &str) -> Result<Self> {
@@ -61,8 +66,8 @@ impl LegacyBackend {
 
     /// Runs one operation of the SDK and gives the service's answer, as our transport saw it.
     ///
-    /// The operation's own result is not looked at unless nothing was sent: the SDK calls a good answer bad if its
-    /// request id is no UUID, and a bad one hides its headers.
+    /// The operation's own result counts only if nothing was sent: the SDK calls a good answer bad if its request id
+    /// is no UUID, and a bad one hides its headers.
     async fn exchange<T, F>(&self, operation: impl FnOnce(Context) -> F) -> Exchange
     where
         F: Future<Output = azure_core::Result<T>>,
@@ -73,15 +78,18 @@ impl LegacyBackend {
         slot.take().unwrap_or_else(|| Err(unsent(result.err().as_ref())))
     }
 
+    /// The one request of a write; which one depends on what is expected.
     async fn put(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Exchange {
         let (blob, metadata) = (self.container.blob_client(name), sdk_metadata(metadata));
         match expected {
             Expected::Absent => {
+                // Not "set metadata" on the same condition: Azurite ignores the condition there.
                 let put = blob.put_block_blob("").metadata(metadata);
                 let put = put.if_match(IfMatchCondition::NotMatch("*".to_owned()));
                 self.exchange(|context| put.context(context).into_future()).await
             }
             Expected::Version(version) => {
+                // Not "put blob": with soft delete on, each would leave a deleted version behind (contract §9.4).
                 let quoted = IfMatchCondition::Match(format!("\"{}\"", version.as_str()));
                 let set = blob.set_metadata().metadata(metadata).if_match(quoted);
                 self.exchange(|context| set.context(context).into_future()).await
@@ -98,22 +106,19 @@ impl LegacyBackend {
         finalize_request(url, Method::Get, Headers::new(), None)
     }
 
-    /// The error for an answer that is not the one hoped for, or for none.
-    fn error(&self, what: fmt::Arguments<'_>, exchange: Exchange) -> Error {
+    /// Says what was tried when it failed.
+    fn error(&self, what: fmt::Arguments<'_>, failure: Failure) -> Error {
         let container = self.container.container_name();
-        match exchange {
-            Ok(answer) => {
-                let error = Error::new(
-                    kind_of(&answer),
-                    format!("{what} in container `{container}`: {answer}"),
-                );
-                let wait = answer.retry_after();
-                wait.into_iter().fold(error, Error::with_retry_after)
-            }
-            Err(NoAnswer { kind, reason, source }) => {
-                let error = Error::new(kind, format!("{what} in container `{container}`: {reason}"));
-                source.into_iter().fold(error, Error::with_source)
-            }
+        let mut error = Error::new(
+            failure.kind,
+            format!("container `{container}`: {what}: {}", failure.reason),
+        );
+        if let Some(wait) = failure.retry_after {
+            error = error.with_retry_after(wait);
+        }
+        match failure.source {
+            Some(source) => error.with_source(source),
+            None => error,
         }
     }
 }
@@ -122,55 +127,54 @@ impl LegacyBackend {
 impl BlobBackend for LegacyBackend {
     async fn create_container(&self) -> Result<()> {
         let create = self.container.create();
-        match self
+        let created = match self
             .exchange(|context| create.context(context).into_future())
             .await
         {
             Ok(answer) if answer.is_success() || answer.code() == "ContainerAlreadyExists" => Ok(()),
-            other => Err(self.error(format_args!("creating everything"), other)),
-        }
+            other => Err(failure_of(other)),
+        };
+        created.map_err(|failure| self.error(format_args!("creating it"), failure))
     }
 
     async fn write(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Result<Option<Stamp>> {
-        let lost = |code| matches!(code, "BlobAlreadyExists" | "ConditionNotMet" | "BlobNotFound");
-        match self.put(name, metadata, expected).await {
+        let is_lost = |code| matches!(code, "BlobAlreadyExists" | "ConditionNotMet" | "BlobNotFound");
+        let written = match self.put(name, metadata, expected).await {
             Ok(answer) if answer.is_success() => answer.stamp().map(Some),
-            Ok(answer) if lost(answer.code()) => Ok(None),
-            other => Err(self.error(format_args!("writing blob `{name}`"), other)),
-        }
+            Ok(answer) if is_lost(answer.code()) => Ok(None),
+            other => Err(failure_of(other)),
+        };
+        written.map_err(|failure| self.error(format_args!("writing blob `{name}`"), failure))
     }
 
     async fn read(&self, name: &str) -> Result<Option<Blob>> {
         let get = self.container.blob_client(name).get_properties();
-        match self.exchange(|context| get.context(context).into_future()).await {
-            Ok(answer) if answer.is_success() => Ok(Some(Blob {
-                name: name.to_owned(),
-                metadata: answer.metadata(),
-                stamp: answer.stamp()?,
-            })),
+        let blob = |answer: &Answer, stamp| Blob {
+            name: name.to_owned(),
+            metadata: answer.metadata(),
+            stamp,
+        };
+        let found = match self.exchange(|context| get.context(context).into_future()).await {
+            Ok(answer) if answer.is_success() => answer.stamp().map(|stamp| Some(blob(&answer, stamp))),
             Ok(answer) if answer.code() == "BlobNotFound" => Ok(None),
-            other => Err(self.error(format_args!("reading blob `{name}`"), other)),
-        }
+            other => Err(failure_of(other)),
+        };
+        found.map_err(|failure| self.error(format_args!("reading blob `{name}`"), failure))
     }
 
     async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page> {
         let (pipeline, request) = (&self.pipeline, self.list_request(prefix, marker));
         let send = |context| async move { pipeline.send(&context, &mut request?).await };
-        match self.exchange(send).await {
-            Ok(answer) if answer.is_success() => {
-                let page = read_page(answer.body()).map_err(|Malformed| {
-                    Error::new(
-                        ErrorKind::Protocol,
-                        format!("listing `{prefix}`: the page is malformed"),
-                    )
-                })?;
-                Ok(Page {
+        let page = match self.exchange(send).await {
+            Ok(answer) if answer.is_success() => read_page(&answer.body)
+                .map(|page| Page {
                     now: answer.date(),
                     ..page
                 })
-            }
-            other => Err(self.error(format_args!("listing `{prefix}`"), other)),
-        }
+                .map_err(|Malformed| Failure::new(ErrorKind::Protocol, "the page is malformed")),
+            other => Err(failure_of(other)),
+        };
+        page.map_err(|failure| self.error(format_args!("listing `{prefix}`"), failure))
     }
 }
 
@@ -207,24 +211,16 @@ fn sdk_metadata(metadata: &Metadata) -> SdkMetadata {
     converted
 }
 
-fn kind_of(answer: &Answer) -> ErrorKind {
-    match (answer.status(), answer.code()) {
-        (_, "ContainerNotFound") => ErrorKind::NotFound,
-        (_, "OperationTimedOut") | (408 | 504, _) => ErrorKind::Timeout,
-        (401 | 403, _) => ErrorKind::Unauthorized,
-        (429 | 503, _) => ErrorKind::Throttled,
-        (500.., _) | (_, "ContainerBeingDeleted") => ErrorKind::Unavailable,
-        (400, _) => ErrorKind::InvalidArgument,
-        _ => ErrorKind::Protocol,
-    }
+fn failure_of(answer: Exchange) -> Failure {
+    answer.map_or_else(|failure| failure, Answer::into_failure)
 }
 
-/// Why an operation never reached our transport.
-fn unsent(error: Option<&azure_core::Error>) -> NoAnswer {
+/// Why an operation never reached our transport; the SDK's kind is all that is taken from its error.
+fn unsent(error: Option<&azure_core::Error>) -> Failure {
     match error.map(azure_core::Error::kind) {
         Some(azure_core::error::ErrorKind::Credential) => {
-            NoAnswer::new(ErrorKind::Unauthorized, "the request could not be signed")
+            Failure::new(ErrorKind::Unauthorized, "the request could not be signed")
         }
-        _ => NoAnswer::new(ErrorKind::InvalidArgument, "the request could not be built"),
+        _ => Failure::new(ErrorKind::InvalidArgument, "the request could not be built"),
     }
 }

@@ -47,16 +47,19 @@ pub(super) fn read_page(body: &[u8]) -> Result<Page> {
     Ok(page)
 }
 
+/// Walks through elements one by one, without recursion, so that nesting costs no stack.
 struct Parser<'a> {
     reader: Reader<&'a [u8]>,
 }
 
+/// The start of an element.
 struct Child {
     name: String,
     /// The text of this element is percent-encoded, for XML cannot carry it.
     encoded: bool,
 }
 
+/// What of a blob's properties matters here.
 #[derive(Default)]
 struct Properties {
     etag: Option<String>,
@@ -185,6 +188,7 @@ impl Child {
         })
     }
 
+    /// The text of this element as it was meant.
     fn decode(&self, text: String) -> Result<String> {
         if !self.encoded {
             return Ok(text);

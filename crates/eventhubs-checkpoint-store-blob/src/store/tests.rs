@@ -241,7 +241,10 @@ async fn a_checkpoint_without_a_usable_position_can_be_replaced() {
     fake.put(&name(Kind::Checkpoint), junk);
     let found = store.checkpoint(&scope(), &zero()).await.unwrap().unwrap();
     assert_eq!(found.resume_position(), None);
-    assert_eq!(store.list_checkpoints(&scope()).await.unwrap(), [found.clone()]);
+    assert_eq!(
+        store.list_checkpoints(&scope()).await.unwrap(),
+        std::slice::from_ref(&found)
+    );
     let expected = Expected::Version(found.version.unwrap());
     let outcome = store
         .update_checkpoint(&scope(), &at(7), &expected)

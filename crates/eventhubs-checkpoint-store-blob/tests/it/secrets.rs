@@ -1,4 +1,4 @@
-//! No key and no signature in any log line or error, whatever happens (reliability.md §6.4).
+//! No key and no signature in any log line or error, whatever happens.
 
 use std::error::Error;
 use std::io;
@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::proxy::{Plan, Proxy};
-use crate::{at, claim, scope, version_of};
+use crate::{at, claim, scope, version_of, won};
 
 /// For Azurite's account, until 2099.
 const SAS: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00%3A00%3A00Z&spr=https,http\
@@ -52,9 +52,10 @@ impl MakeWriter<'_> for Log {
 /// All that an error shows of itself.
 fn show(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source());
-    chain
+    let shown: Vec<_> = chain
         .map(|error| format!("{error}\n{error:?}\n{error:#?}\n"))
-        .collect()
+        .collect();
+    shown.concat()
 }
 
 /// Does everything, well and badly; gives all that the errors show.
@@ -109,6 +110,19 @@ fn connection_strings(port: u16) -> [String; 3] {
         with_key.replace("AccountKey=Eby8vdM0", "AccountKey=Canary00"),
         format!("{endpoint};SharedAccessSignature={SAS}"),
     ]
+}
+
+#[tokio::test]
+async fn a_shared_access_signature_opens_the_store() {
+    let [_, _, with_signature] = connection_strings(Azurite::shared().await.port());
+    let store =
+        BlobCheckpointStore::from_connection_string(&with_signature, &Azurite::unused_container()).unwrap();
+    store.create_container_if_absent().await.unwrap();
+    let first = won(&store, &claim("0", Some("me"), Expected::Absent)).await;
+    let second = won(&store, &claim("0", Some("me"), version_of(&first))).await;
+    let listed = store.list_ownership(&scope()).await.unwrap().records;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].version, second.version);
 }
 
 #[tokio::test]

@@ -36,7 +36,11 @@ async fn run(script: &str, arguments: &[&str], limit: Duration, printed: &File) 
     };
     let mut child = Command::new(interpreter())
         .arg("-u")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script))
+        .arg(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../python")
+                .join(script),
+        )
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(output())

@@ -1,0 +1,126 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use eventhubs_types::{EventBody, EventData, StartingPosition, Value};
+
+use crate::support::{client, emulator, open, receive};
+
+/// Contract §6.3.
+#[tokio::test]
+async fn bodies_of_all_kinds_arrive_as_they_were_sent() {
+    let emulator = emulator().await;
+    let map = Value::Map(vec![
+        ("a".into(), Value::List(vec![Value::I32(1), Value::Null])),
+        (Value::U64(2), true.into()),
+    ]);
+    let bodies = [
+        EventBody::Data(vec!["one section".into()]),
+        EventBody::Data(vec!["two ".into(), "sections".into()]),
+        EventBody::Data(vec!["".into()]),
+        EventBody::Data(vec![vec![0x5a; 1_000_000].into()]),
+        EventBody::Value("a string".into()),
+        EventBody::Value(map),
+        EventBody::Sequence(vec![vec![Value::I64(1), "x".into()], vec![Value::Uuid([7; 16])]]),
+    ];
+    emulator
+        .publish_to("orders", "0", bodies.clone().map(EventData::with_body))
+        .unwrap();
+    let events = receive(
+        &mut open(&client(&emulator), StartingPosition::Earliest).await,
+        bodies.len(),
+    )
+    .await;
+    for (event, body) in events.iter().zip(&bodies) {
+        assert_eq!(event.body(), body);
+    }
+    assert_eq!(events[1].body_as_str().unwrap(), "two sections");
+    assert_eq!(events[1].body_bytes().unwrap(), "two sections");
+    assert_eq!(events[4].body_as_str().unwrap(), "a string");
+    assert!(events[5].body_as_str().is_err());
+    assert!(events[3].body_bytes().unwrap().iter().all(|byte| *byte == 0x5a));
+}
+
+#[tokio::test]
+async fn properties_of_all_types_arrive_as_they_were_sent() {
+    let emulator = emulator().await;
+    let values = [
+        ("null", Value::Null),
+        ("bool", Value::Bool(true)),
+        ("u8", Value::U8(u8::MAX)),
+        ("u16", Value::U16(u16::MAX)),
+        ("u32", Value::U32(u32::MAX)),
+        ("u64", Value::U64(u64::MAX)),
+        ("i8", Value::I8(i8::MIN)),
+        ("i16", Value::I16(i16::MIN)),
+        ("i32", Value::I32(i32::MIN)),
+        ("i64", Value::I64(i64::MIN)),
+        ("f32", Value::F32(1.5)),
+        ("f64", Value::F64(-2.5)),
+        ("decimal32", Value::Decimal32([1, 2, 3, 4])),
+        ("decimal64", Value::Decimal64([5; 8])),
+        ("decimal128", Value::Decimal128([6; 16])),
+        ("char", Value::Char('ß')),
+        (
+            "time",
+            Value::Timestamp(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
+        ),
+        ("uuid", Value::Uuid([9; 16])),
+        ("binary", Value::Binary(vec![0, 255].into())),
+        ("string", Value::String("grüße".into())),
+        ("symbol", Value::Symbol("sym".into())),
+    ];
+    let mut sent = EventData::new("x")
+        .message_id("m1")
+        .correlation_id("c1")
+        .content_type("text/plain")
+        .partition_key("pk");
+    for (name, value) in values {
+        sent = sent.property(name, value);
+    }
+    emulator.publish_to("orders", "0", [sent.clone()]).unwrap();
+    let event = receive(&mut open(&client(&emulator), StartingPosition::Earliest).await, 1)
+        .await
+        .remove(0);
+    assert_eq!(event.properties(), &sent.properties);
+    assert_eq!(
+        (event.message_id(), event.correlation_id()),
+        (Some("m1"), Some("c1"))
+    );
+    assert_eq!(
+        (event.content_type(), event.partition_key()),
+        (Some("text/plain"), Some("pk"))
+    );
+    assert_eq!(
+        event.system_properties()["message-id"],
+        Value::String("m1".into())
+    );
+    assert_eq!(
+        event.system_properties()["content-type"],
+        Value::Symbol("text/plain".into())
+    );
+    assert!(event.enqueued_time().unwrap() > UNIX_EPOCH);
+    assert!(!event.offset().as_str().is_empty());
+}
+
+/// Reliability §6.2: in a debug build a thousand levels abort the process.
+#[tokio::test]
+async fn a_body_that_nests_too_deep_is_an_error_and_not_the_end_of_the_process() {
+    let emulator = emulator().await;
+    let deep = (0..40).fold(Value::Null, |value, _| Value::List(vec![value]));
+    emulator
+        .publish_to("orders", "0", [EventData::with_body(EventBody::Value(deep))])
+        .unwrap();
+    let mut receiver = open(&client(&emulator), StartingPosition::Earliest).await;
+    let error = crate::support::soon("the error", receiver.receive_batch(1, None))
+        .await
+        .unwrap_err();
+    let mut chain = Vec::new();
+    let mut source = std::error::Error::source(&error);
+    while let Some(error) = source {
+        chain.push(format!("{error} {error:?}"));
+        source = error.source();
+    }
+    assert!(
+        chain.concat().contains("nests deeper than 32 levels"),
+        "{error}: {chain:?}"
+    );
+}

@@ -1,0 +1,125 @@
+use std::time::Duration;
+
+use eventhubs_amqp::{ErrorKind, RetryPolicy};
+use eventhubs_emulator::Emulator;
+use eventhubs_types::StartingPosition;
+
+use crate::proxy::Proxy;
+use crate::support::{client, client_builder, emulator, numbers, open, partition, receive, soon, texts};
+
+const EVENTS: i64 = 4_000;
+
+/// Reads everything that is published while a fault strikes after every few hundred events: no gap, no repeat.
+async fn read_through(fault: impl Fn(&Emulator) -> usize) {
+    let emulator = emulator().await;
+    let mut receiver = open(&client(&emulator), StartingPosition::Earliest).await;
+    let (mut published, mut struck) = (0, 0);
+    let mut read = Vec::new();
+    while read.len() < usize::try_from(EVENTS).unwrap() {
+        let more = (published + 150).min(EVENTS);
+        emulator
+            .publish_to("orders", "0", texts(published..more))
+            .unwrap();
+        published = more;
+        read.extend(numbers(
+            &soon("events", receiver.receive_batch(100, None)).await.unwrap(),
+        ));
+        if read.len() / 300 > struck {
+            struck += fault(&emulator);
+        }
+    }
+    assert_eq!(read, (0..EVENTS).collect::<Vec<_>>());
+    assert!(struck >= 10, "{struck} faults");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_repeated_when_the_service_detaches() {
+    read_through(|emulator| emulator.detach_links("orders", "amqp:link:detach-forced", "moving")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_repeated_when_the_service_ends_sessions() {
+    read_through(|emulator| emulator.end_sessions("orders", "amqp:internal-error", "oops")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_repeated_when_the_service_closes_connections() {
+    read_through(|emulator| emulator.close_connections("amqp:connection:forced", "restarting")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_repeated_when_connections_drop() {
+    read_through(Emulator::drop_connections).await;
+}
+
+/// Design §4.6: at the latest position a reconnect before the first event skips nothing.
+#[tokio::test]
+async fn a_receiver_at_the_latest_position_skips_nothing_while_it_is_disconnected() {
+    let emulator = emulator().await;
+    emulator.publish_to("orders", "0", texts(0..5)).unwrap();
+    let mut receiver = open(&client(&emulator), StartingPosition::Latest).await;
+    assert_eq!(emulator.drop_connections(), 1);
+    emulator.publish_to("orders", "0", texts(5..8)).unwrap();
+    assert_eq!(numbers(&receive(&mut receiver, 3).await), [5, 6, 7]);
+}
+
+#[tokio::test]
+async fn an_outage_is_reported_and_the_receiver_stays_usable() {
+    let emulator = Emulator::builder().event_hub("orders", 1).start().await.unwrap();
+    let port = emulator.address().port();
+    emulator.publish_to("orders", "0", texts(0..3)).unwrap();
+    let mut receiver = open(&client(&emulator), StartingPosition::Earliest).await;
+    assert_eq!(numbers(&receive(&mut receiver, 2).await), [0, 1]);
+    emulator.stop().await;
+    // What was prefetched comes first.
+    assert_eq!(numbers(&receive(&mut receiver, 1).await), [2]);
+    let error = soon("the report", receiver.receive_batch(1, None))
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let emulator = Emulator::builder()
+        .event_hub("orders", 1)
+        .port(port)
+        .start()
+        .await
+        .unwrap();
+    emulator.publish_to("orders", "0", texts(0..4)).unwrap();
+    let events = soon("events", async {
+        loop {
+            if let Ok(events) = receiver.receive_batch(1, None).await {
+                return events;
+            }
+        }
+    });
+    assert_eq!(numbers(&events.await), [3]);
+}
+
+/// Amqp-crate §4: after a time-out the connection is given up, and everything on it comes back on a new one.
+#[tokio::test]
+async fn a_service_that_stops_answering_is_left_for_a_new_connection() {
+    let emulator = emulator().await;
+    let proxy = Proxy::start(&emulator).await;
+    let retry = RetryPolicy::fixed(Duration::from_millis(20))
+        .max_retries(0)
+        .try_timeout(Duration::from_secs(1));
+    let client = client_builder(&proxy.connection_string(&emulator))
+        .retry(retry)
+        .build()
+        .unwrap();
+    let mut receiver = open(&client, StartingPosition::Earliest).await;
+    proxy.go_silent();
+    let error = client.partition_properties(&partition("0")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("partition 0"), "{error}");
+    proxy.serve_new_connections();
+    emulator.publish_to("orders", "0", texts(0..3)).unwrap();
+    // The loss is reported once, as no retries are allowed.
+    assert!(
+        soon("the report", receiver.receive_batch(9, None))
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
+    assert_eq!(numbers(&receive(&mut receiver, 3).await), [0, 1, 2]);
+    assert_eq!(proxy.connections(), 2);
+}

@@ -1,0 +1,58 @@
+use eventhubs_types::{ConsumerGroup, StartingPosition};
+
+use crate::proxy::Proxy;
+use crate::support::{builder, client_builder, emulator, numbers, partition, soon, texts, until};
+
+/// Contract §5.5: what is outstanding and what is buffered never exceed the prefetch together.
+#[tokio::test]
+async fn the_service_never_sends_more_than_the_prefetch_ahead() {
+    let emulator = emulator().await;
+    emulator.publish_to("orders", "0", texts(0..1_000)).unwrap();
+    for prefetch in [1, 2, 20, 300] {
+        let proxy = Proxy::start(&emulator).await;
+        let client = client_builder(&proxy.connection_string(&emulator))
+            .build()
+            .unwrap();
+        let receiver = builder(&client, StartingPosition::Earliest)
+            .prefetch(prefetch)
+            .open()
+            .await;
+        let (mut receiver, prefetch) = (receiver.unwrap(), usize::try_from(prefetch).unwrap());
+        // One transfer is the answer of $cbs.
+        let sent = || proxy.transfers() - 1;
+        until("the prefetch is used", || sent() == prefetch).await;
+        let mut handed_out = Vec::new();
+        while handed_out.len() < 700 {
+            assert!(
+                sent() <= handed_out.len() + prefetch,
+                "{} sent, {} handed out",
+                sent(),
+                handed_out.len()
+            );
+            handed_out.extend(soon("events", receiver.receive_batch(7, None)).await.unwrap());
+        }
+        assert_eq!(
+            numbers(&handed_out),
+            (0..i64::try_from(handed_out.len()).unwrap()).collect::<Vec<_>>()
+        );
+        receiver.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn partitions_share_one_connection() {
+    let emulator = emulator().await;
+    let proxy = Proxy::start(&emulator).await;
+    let client = client_builder(&proxy.connection_string(&emulator))
+        .build()
+        .unwrap();
+    let open = |id: &str| {
+        client
+            .partition_receiver(ConsumerGroup::default(), partition(id))
+            .open()
+    };
+    let opened = futures::future::join_all(["0", "1", "2", "3"].map(open)).await;
+    assert!(opened.iter().all(Result::is_ok));
+    client.event_hub_properties().await.unwrap();
+    assert_eq!(proxy.connections(), 1);
+}

@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use eventhubs_amqp::ErrorKind;
+use eventhubs_types::StartingPosition;
+use tokio::runtime::Handle;
+
+use crate::proxy::Proxy;
+use crate::support::{client, client_builder, emulator, open, receive, soon, texts, until};
+
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test]
+async fn closing_a_receiver_detaches_it() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let receiver = open(&client, StartingPosition::Earliest).await;
+    assert_eq!(emulator.receivers("orders").unwrap().len(), 1);
+    soon("the detach", receiver.close()).await.unwrap();
+    assert_eq!(emulator.receivers("orders").unwrap(), []);
+}
+
+#[tokio::test]
+async fn dropping_a_receiver_detaches_it_too() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    drop(open(&client, StartingPosition::Earliest).await);
+    until("it is detached", || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
+    open(&client, StartingPosition::Earliest).await;
+}
+
+#[tokio::test]
+async fn a_closed_client_serves_no_more() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let mut receiver = open(&client, StartingPosition::Earliest).await;
+    soon("the close", client.close()).await;
+    assert_eq!(
+        client.event_hub_properties().await.unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+    let error = soon("the error", receiver.receive_batch(1, None))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    until("the emulator knows", || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_task_outlives_its_client() {
+    let emulator = in_a_runtime_of_its_own(emulator()).await;
+    emulator.publish_to("orders", "0", texts(0..100)).unwrap();
+    let before = tasks();
+    for graceful in [true, false] {
+        let client = client(&emulator);
+        let mut receiver = open(&client, StartingPosition::Earliest).await;
+        receive(&mut receiver, 50).await;
+        emulator.drop_connections();
+        receive(&mut receiver, 50).await;
+        client.event_hub_properties().await.unwrap();
+        assert!(tasks() > before);
+        if graceful {
+            receiver.close().await.unwrap();
+            client.close().await;
+        } else {
+            drop(receiver);
+        }
+        drop(client);
+        until("all tasks ended", || tasks() <= before).await;
+    }
+}
+
+/// So that its tasks are not counted as ours.
+async fn in_a_runtime_of_its_own<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    let (sender, output) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            assert!(sender.send(future.await).is_ok());
+            std::future::pending::<()>().await;
+        });
+    });
+    output.await.unwrap()
+}
+
+/// Amqp-crate §4: closing waits for ever, and spins a core, if the peer does not answer.
+#[tokio::test]
+async fn closing_does_not_wait_for_a_service_that_is_silent() {
+    let emulator = emulator().await;
+    let proxy = Proxy::start(&emulator).await;
+    let before = tasks();
+    let client = client_builder(&proxy.connection_string(&emulator))
+        .build()
+        .unwrap();
+    let receiver = open(&client, StartingPosition::Earliest).await;
+    proxy.go_silent();
+    assert_eq!(
+        soon("the close", receiver.close()).await.unwrap_err().kind(),
+        ErrorKind::Timeout
+    );
+    soon("the close", client.close()).await;
+    drop(client);
+    drop(proxy);
+    until("all tasks ended", || tasks() <= before).await;
+    tokio::time::timeout(Duration::from_secs(5), emulator.stop())
+        .await
+        .unwrap();
+}

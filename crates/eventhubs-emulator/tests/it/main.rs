@@ -1,0 +1,13 @@
+//! The emulator as its clients see it, over real sockets, with the AMQP library as the client.
+
+#![cfg(test)]
+
+mod cbs;
+mod client;
+mod faults;
+mod lifecycle;
+mod management;
+mod owner_level;
+mod receive;
+mod send;
+mod wire;
