@@ -7,3 +7,4 @@ mod python_sdk;
 mod store_outage;
 mod two_languages;
 mod two_processes;
+mod zombie;

@@ -13,7 +13,7 @@ use crate::holdings::Holdings;
 use crate::settings::JITTER;
 use crate::sorted::Hub;
 use crate::tempo::{Findings, Tempo};
-use crate::{Failure, LeaseObserver, Operation, Round, Settings};
+use crate::{Failure, Lease, LeaseObserver, Operation, Round, Settings};
 
 /// One instance's part in sharing out the partitions of an event hub.
 ///
@@ -126,6 +126,11 @@ impl Balancer {
     /// What this instance owns, as of its last round.
     pub fn owned(&self) -> impl Iterator<Item = &PartitionId> {
         self.holdings.partitions()
+    }
+
+    /// The lease on a partition that is owned, for the one who reads it.
+    pub fn lease(&self, partition: &PartitionId) -> Option<Lease> {
+        self.holdings.lease(partition)
     }
 
     /// Gives up a partition without a word to the store: its reader has ended, because another reader took the link or

@@ -10,6 +10,7 @@
 mod assignment;
 mod balancer;
 mod calls;
+mod fence;
 mod holdings;
 mod lease;
 mod plan;
@@ -22,6 +23,7 @@ mod view;
 
 pub use assignment::Assignment;
 pub use balancer::Balancer;
+pub use fence::Lease;
 pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
 pub use report::{Failure, LossReason, Operation, Round};

@@ -35,7 +35,7 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
 
 /// Reads one partition, without load balancing.
 async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let context = run.context(&partition);
+    let context = run.context(&partition, None);
     let (orders, received) = watch::channel(Order::Run);
     let pacing = run.client.pacing();
     let pump = Pump::new(run, context, received, pacing).run();
@@ -204,7 +204,7 @@ impl Processor {
         if self.pumps.contains_key(&partition) {
             return;
         }
-        let context = self.run.context(&partition);
+        let context = self.run.context(&partition, self.balancer.lease(&partition));
         let (orders, received) = watch::channel(Order::Run);
         let pump = Pump::new(
             Arc::clone(&self.run),
@@ -240,7 +240,12 @@ impl Processor {
             }
             Ended::Refused(error) => return Err(error),
         }
-        if self.balancer.owned().any(|owned| *owned == partition) {
+        // A lease that has just ended is for the next round to judge.
+        if self
+            .balancer
+            .lease(&partition)
+            .is_some_and(|lease| lease.is_valid())
+        {
             self.start(partition);
         }
         Ok(())
