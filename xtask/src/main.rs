@@ -5,6 +5,7 @@
     reason = "a command line tells on the terminal what it does"
 )]
 
+mod bench;
 mod ci;
 mod shell;
 
@@ -23,6 +24,7 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
+  bench receive   Measure what receiving costs, for us and for others, side by side
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
   ci              Everything that must pass before a change lands, cheapest check first
 
@@ -78,6 +80,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["ci", "-h" | "--help"] => say(CI_HELP),
         ["test"] => test::all(&[]),
         ["test", "--", ref rest @ ..] => test::all(rest),
+        ["bench", ref rest @ ..] => bench::start(rest),
         ["tidy"] => tidy::check(),
         ["ci"] => ci::check(),
         _ => Err(format!("unknown arguments: {}\n\n{HELP}", arguments.join(" ")).into()),

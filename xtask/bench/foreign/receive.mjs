@@ -1,0 +1,67 @@
+// Reads events with @azure/event-hubs and prints what it cost: receive.mjs js PORT PREFETCH SECONDS.
+
+import { createRequire } from "node:module";
+
+// The package lies in cargo's target folder, not above this file.
+const { EventHubConsumerClient, earliestEventPosition } = createRequire(process.env.EVENT_HUBS_PACKAGE)(
+  "@azure/event-hubs",
+);
+
+const [, , , port, prefetch, seconds] = process.argv;
+const connectionString =
+  `Endpoint=sb://localhost:${port};SharedAccessKeyName=bench;SharedAccessKey=c2VjcmV0;` +
+  "EntityPath=hub;UseDevelopmentEmulator=true";
+
+let events = 0;
+let first;
+const started = new Promise((resolve) => (first = resolve));
+
+function snapshot() {
+  const usage = process.resourceUsage();
+  return {
+    events,
+    nanos: Number(process.hrtime.bigint()),
+    cpuNanos: (usage.userCPUTime + usage.systemCPUTime) * 1000,
+    maxRss: usage.maxRSS,
+  };
+}
+
+const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
+
+const client = new EventHubConsumerClient("$Default", connectionString);
+client.subscribe(
+  {
+    processEvents: async (batch) => {
+      events += batch.length;
+      if (batch.length > 0) first();
+    },
+    processError: async (error) => {
+      console.error(error);
+      process.exit(1);
+    },
+  },
+  {
+    startPosition: earliestEventPosition,
+    prefetchCount: Number(prefetch),
+    maxBatchSize: 300,
+    // Its default tries to parse each body as JSON, which would measure that.
+    skipParsingBodyAsJson: true,
+  },
+);
+
+setTimeout(() => (console.error("no event"), process.exit(1)), 30_000).unref();
+await started;
+await pause(seconds * 100);
+const began = snapshot();
+await pause(seconds * 1000);
+const ended = snapshot();
+const measured = {
+  events: ended.events - began.events,
+  nanos: ended.nanos - began.nanos,
+  cpu_nanos: ended.cpuNanos - began.cpuNanos,
+  allocations: null,
+  max_rss_kib: ended.maxRss,
+  p50_micros: null,
+  p99_micros: null,
+};
+process.stdout.write(`${JSON.stringify(measured)}\n`, () => process.exit(0));
