@@ -1,4 +1,4 @@
-// Reads events with @azure/event-hubs and prints what it cost: receive.mjs js PORT PREFETCH SECONDS.
+// Reads events with @azure/event-hubs and prints what it cost: receive.mjs js PORT PARTITIONS PREFETCH SECONDS.
 
 import { createRequire } from "node:module";
 
@@ -7,14 +7,16 @@ const { EventHubConsumerClient, earliestEventPosition } = createRequire(process.
   "@azure/event-hubs",
 );
 
-const [, , , port, prefetch, seconds] = process.argv;
+const [, , , port, partitions, prefetch, seconds] = process.argv;
 const connectionString =
   `Endpoint=sb://localhost:${port};SharedAccessKeyName=bench;SharedAccessKey=c2VjcmV0;` +
   "EntityPath=hub;UseDevelopmentEmulator=true";
 
 let events = 0;
-let first;
-const started = new Promise((resolve) => (first = resolve));
+// What is measured begins when all partitions are attached.
+const reading = new Set();
+let all;
+const started = new Promise((resolve) => (all = resolve));
 
 function snapshot() {
   const usage = process.resourceUsage();
@@ -31,9 +33,10 @@ const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 const client = new EventHubConsumerClient("$Default", connectionString);
 client.subscribe(
   {
-    processEvents: async (batch) => {
+    processEvents: async (batch, context) => {
       events += batch.length;
-      if (batch.length > 0) first();
+      if (batch.length > 0) reading.add(context.partitionId);
+      if (reading.size === Number(partitions)) all();
     },
     processError: async (error) => {
       console.error(error);
@@ -49,8 +52,9 @@ client.subscribe(
   },
 );
 
-setTimeout(() => (console.error("no event"), process.exit(1)), 30_000).unref();
+const patience = setTimeout(() => (console.error(`events from ${reading.size} of ${partitions} partitions`), process.exit(1)), 120_000);
 await started;
+clearTimeout(patience);
 await pause(seconds * 100);
 const began = snapshot();
 await pause(seconds * 1000);

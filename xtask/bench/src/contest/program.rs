@@ -123,6 +123,7 @@ impl Order {
             .args([
                 mode,
                 &self.port.to_string(),
+                &self.partitions.to_string(),
                 &self.prefetch.to_string(),
                 &self.seconds.to_string(),
             ]);
