@@ -18,8 +18,8 @@ use crate::sas::SharedAccessKey;
 const DEFAULT_MAX_EVENTS: usize = 500_000;
 /// How many bytes of bodies one hub keeps by default.
 const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
-/// The largest hub that the service offers.
-const MAX_PARTITIONS: usize = 2000;
+/// The hash of a partition key tells no more apart (see [`crate::partition_key`]).
+const MAX_PARTITIONS: usize = 32_768;
 /// In bytes.
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
 const DEFAULT_KEY_NAME: &str = "RootManageSharedAccessKey";
@@ -62,13 +62,13 @@ impl Builder {
         }
     }
 
-    /// Adds an event hub with this many partitions, `0` to `partitions - 1`. It has the consumer group `$Default`.
+    /// Adds an event hub with this many partitions, `0` to `partitions - 1`; at most 32 768. It has the consumer group `$Default`.
     pub fn event_hub(mut self, name: impl Into<String>, partitions: usize) -> Self {
         self.event_hubs.push((name.into(), partitions));
         self
     }
 
-    /// Adds a consumer group to an event hub.
+    /// Adds a consumer group to an event hub. That there is `$Default` may be said again.
     pub fn consumer_group(mut self, event_hub: impl Into<String>, name: impl Into<String>) -> Self {
         self.consumer_groups.push((event_hub.into(), name.into()));
         self
@@ -143,17 +143,31 @@ impl Builder {
                 format!("the partition count of event hub {name:?} is not between 1 and {MAX_PARTITIONS}");
             return Err(Error::invalid(text));
         }
-        let mut groups = vec![ConsumerGroup::DEFAULT.to_owned()];
-        for (_, group) in self.consumer_groups.iter().filter(|(hub, _)| hub == name) {
-            ConsumerGroup::new(group).map_err(|error| invalid_name(&error))?;
-            groups.push(group.clone());
-        }
+        let groups = self.groups(name)?;
         Ok(Hub::new(
             name.to_owned(),
             partitions,
             groups,
             self.retention.share(partitions),
         ))
+    }
+
+    /// All groups of a hub.
+    fn groups(&self, hub: &str) -> Result<Vec<String>> {
+        let mut groups = vec![ConsumerGroup::DEFAULT.to_owned()];
+        for (_, group) in self.consumer_groups.iter().filter(|(name, _)| name == hub) {
+            ConsumerGroup::new(group).map_err(|error| invalid_name(&error))?;
+            match groups.iter().position(|known| known.eq_ignore_ascii_case(group)) {
+                None => groups.push(group.clone()),
+                Some(0) => {}
+                Some(_) => {
+                    return Err(Error::invalid(format!(
+                        "the consumer group {group:?} is given twice"
+                    )));
+                }
+            }
+        }
+        Ok(groups)
     }
 }
 

@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long [`Emulator::stop`] waits for the farewells to all clients.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A running emulator. It ends when it is dropped, or with a farewell to its clients by [`stop`](Self::stop).
+/// A running emulator: one namespace on one port; start several for several namespaces. It ends when it is dropped, or with a farewell to its clients by [`stop`](Self::stop).
 pub struct Emulator {
     broker: Arc<Broker>,
     address: SocketAddr,
@@ -94,9 +94,14 @@ impl Emulator {
 
     /// The connection string for an event hub, with the first shared access key. Whether the hub exists is not checked.
     pub fn connection_string(&self, event_hub: &str) -> String {
+        format!("{};EntityPath={event_hub}", self.namespace_connection_string())
+    }
+
+    /// The connection string for all event hubs, with the first shared access key.
+    pub fn namespace_connection_string(&self) -> String {
         let key = &self.broker.keys[0];
         format!(
-            "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true;EntityPath={event_hub}",
+            "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
             self.address,
             key.name,
             key.key.expose_secret()

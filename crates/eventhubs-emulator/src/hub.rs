@@ -55,7 +55,8 @@ impl Hub {
     }
 
     pub(crate) fn partition(&self, id: &str) -> Option<&Arc<Partition>> {
-        self.partitions.iter().find(|partition| partition.id == id)
+        let partition = self.partitions.get(id.parse::<usize>().ok()?);
+        partition.filter(|partition| partition.id == id)
     }
 
     /// The partition that a link is for.

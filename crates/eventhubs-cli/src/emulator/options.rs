@@ -1,0 +1,124 @@
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use eventhubs_types::{ConsumerGroup, EventHubName};
+
+use super::config::{self, EventHub, Namespace};
+use crate::Result;
+
+/// What Microsoft's emulator calls its only namespace.
+const DEFAULT_NAMESPACE: &str = "emulatorNs1";
+
+const EXAMPLES: &str = "\
+Examples:
+  eventhubs emulator --hub orders:4
+      One event hub with 4 partitions. Prints its connection string, ready to paste.
+  eventhubs emulator --hub orders:4:billing,audit --hub returns:2 --port 0 --health-port 0 --json
+      Two event hubs, the first with two consumer groups beside $Default, on free ports, described for a script.
+  eventhubs emulator --config Config.json
+      What a Config.json of Microsoft's emulator describes.
+
+A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Tokens are checked as in the cloud;
+the key is the one of Microsoft's emulator. Nothing listens outside this machine. RUST_LOG=debug shows what happens.";
+
+/// Run a local Azure Event Hubs that the SDKs of all languages can connect to.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[group(required = true, multiple = true, id = "what", args = ["config", "hubs"])]
+pub(crate) struct Options {
+    /// Serve what this Config.json of Microsoft's emulator describes.
+    #[arg(long, value_name = "FILE", conflicts_with = "hubs")]
+    config: Option<PathBuf>,
+
+    /// Serve an event hub; may be given several times.
+    #[arg(long = "hub", value_name = "NAME:PARTITIONS[:GROUP,...]")]
+    hubs: Vec<EventHub>,
+
+    /// The name of the namespace of the hubs given with --hub; only shown.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE, value_parser = NonEmptyStringValueParser::new())]
+    namespace: String,
+
+    /// The AMQP port on the loopback device, 0 for a free one. Each further namespace takes the next port.
+    #[arg(long, default_value_t = 5672)]
+    pub(super) port: u16,
+
+    /// The port for GET /health, 0 for a free one.
+    #[arg(long, default_value_t = 5300, value_name = "PORT")]
+    pub(super) health_port: u16,
+
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Options {
+    /// What to serve: at least one namespace.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds something that cannot be used; names the field.
+    pub(super) fn namespaces(&self) -> Result<Vec<Namespace>> {
+        match &self.config {
+            Some(file) => config::read(file),
+            None => Ok(vec![Namespace {
+                name: self.namespace.clone(),
+                event_hubs: self.hubs.clone(),
+            }]),
+        }
+    }
+}
+
+impl FromStr for EventHub {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let mut parts = text.splitn(3, ':');
+        let name = parts.next().unwrap_or_default();
+        EventHubName::new(name).map_err(|error| format!("the {error}"))?;
+        let partitions = parts.next().ok_or("the partition count is missing")?;
+        let partitions = config::partition_count(partitions)?;
+        let groups = parts.next().map(|groups| groups.split(','));
+        let group = |name| ConsumerGroup::new(name).map(|group| group.as_str().to_owned());
+        let groups = groups.into_iter().flatten().map(group);
+        let consumer_groups = groups
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| format!("the {error}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            partitions,
+            consumer_groups,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_has_a_name_partitions_and_maybe_groups() {
+        let hub = |text: &str| text.parse::<EventHub>();
+        let orders = |consumer_groups: &[&str]| EventHub {
+            name: "orders".into(),
+            partitions: 4,
+            consumer_groups: consumer_groups.iter().map(|&group| group.into()).collect(),
+        };
+        assert_eq!(hub("orders:4"), Ok(orders(&[])));
+        assert_eq!(hub("orders:4:billing"), Ok(orders(&["billing"])));
+        assert_eq!(hub("orders:4:billing,audit"), Ok(orders(&["billing", "audit"])));
+    }
+
+    #[test]
+    fn a_hub_that_cannot_be_is_refused_by_name() {
+        for (text, why) in [
+            ("", "the event hub is empty"),
+            ("orders", "the partition count is missing"),
+            ("orders:", "the partition count is not a number above 0"),
+            ("orders:0", "the partition count is not a number above 0"),
+            ("orders:4:", "the consumer group is empty"),
+            ("orders:4:a,,b", "the consumer group is empty"),
+        ] {
+            assert_eq!(text.parse::<EventHub>(), Err(why.to_owned()), "{text:?}");
+        }
+    }
+}
