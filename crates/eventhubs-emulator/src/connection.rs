@@ -1,6 +1,6 @@
 //! One client: accept its connection, serve its sessions, end it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fe2o3_amqp::acceptor::sasl_acceptor::SaslServerFrame;
@@ -11,6 +11,7 @@ use fe2o3_amqp::acceptor::{
 use fe2o3_amqp_types::primitives::{Array, Symbol};
 use fe2o3_amqp_types::sasl::{SaslCode, SaslInit, SaslOutcome, SaslResponse};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,7 @@ pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) grants: Mutex<Grants>,
+    pub(crate) grants: watch::Sender<Grants>,
     pub(crate) replies: ReplyLinks,
     /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
     pub(crate) cut: CancellationToken,
@@ -57,7 +58,7 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
     let Some(mut handle) = accepted else { return };
     let state = Connection {
         broker,
-        grants: Mutex::default(),
+        grants: watch::Sender::default(),
         replies: ReplyLinks::default(),
         cut,
     };

@@ -174,6 +174,11 @@ impl Emulator {
             .collect())
     }
 
+    /// Moves the clock of the emulator ahead: events and tokens age by that much at once.
+    pub fn advance_clock(&self, by: Duration) {
+        self.broker.clock.advance(by);
+    }
+
     /// Closes all connections with `amqp:connection:forced`, waits for the clients a moment, and ends.
     ///
     /// # Cancel safety

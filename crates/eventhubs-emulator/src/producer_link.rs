@@ -14,6 +14,7 @@ use crate::link;
 use crate::message::{self, BATCH_FORMAT};
 use crate::peers::Entry;
 use crate::session::Session;
+use crate::stop::Stop;
 
 #[derive(Debug)]
 pub(crate) struct ProducerLink {
@@ -39,6 +40,11 @@ impl ProducerLink {
             partition,
             entry,
         })
+    }
+
+    /// Ends the link from outside.
+    pub(crate) fn stop(&self) -> Stop {
+        self.entry.stop.clone()
     }
 
     /// Takes messages until the producer leaves or is sent away.

@@ -47,6 +47,22 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5300, value_name = "PORT")]
     pub(super) health_port: u16,
 
+    /// How long an event is kept.
+    #[arg(long, value_name = "HOURS", default_value_t = 7 * 24)]
+    pub(super) retention_hours: u32,
+
+    /// How many events an event hub keeps; the oldest go first.
+    #[arg(long, value_name = "EVENTS", default_value_t = 500_000)]
+    pub(super) retention_events: usize,
+
+    /// How many bytes of bodies an event hub keeps; the oldest events go first.
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
+    pub(super) retention_bytes: usize,
+
+    /// The largest message, or batch, that a producer may send.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    pub(super) max_message_size: u64,
+
     /// Print one line of JSON instead of text.
     #[arg(long)]
     pub(super) json: bool,

@@ -1,8 +1,12 @@
+use std::time::Duration;
+
 use eventhubs_emulator::Emulator;
 
 use super::config::Namespace;
 use super::options::Options;
 use crate::Result;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// The namespaces that are served, each by an emulator on a port of its own.
 #[derive(Debug)]
@@ -17,7 +21,7 @@ impl Running {
         let mut running = Vec::new();
         for (index, namespace) in options.namespaces()?.into_iter().enumerate() {
             let port = nth_port(options.port, index)?;
-            let emulator = start(&namespace, port).await?;
+            let emulator = start(&namespace, port, options).await?;
             running.push((namespace, emulator));
         }
         Ok(Self(running))
@@ -46,8 +50,12 @@ fn nth_port(first: u16, index: usize) -> Result<u16> {
     port.ok_or_else(|| format!("there is no port {index} above {first}").into())
 }
 
-async fn start(namespace: &Namespace, port: u16) -> Result<Emulator> {
-    let mut builder = Emulator::builder().port(port);
+async fn start(namespace: &Namespace, port: u16, options: &Options) -> Result<Emulator> {
+    let mut builder = Emulator::builder()
+        .port(port)
+        .retention(options.retention_events, options.retention_bytes)
+        .retention_time(HOUR * options.retention_hours)
+        .max_message_size(options.max_message_size);
     for hub in &namespace.event_hubs {
         builder = builder.event_hub(&hub.name, hub.partitions);
         for group in &hub.consumer_groups {
