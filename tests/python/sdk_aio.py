@@ -1,6 +1,6 @@
 """The unmodified Python SDK, asyncio, against an emulator. What depends on the SDK alone is checked by sdk_sync.py.
 
-usage: sdk_aio.py CONNECTION_STRING
+usage: sdk_aio.py CONNECTION_STRING [AmqpOverWebsocket]
 
 The connection string names an empty event hub with at least 8 partitions. Prints one line of JSON with the names of the
 checks that passed; fails with a traceback otherwise.
@@ -12,21 +12,24 @@ import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from azure.eventhub import EventData
+from azure.eventhub import EventData, TransportType
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.exceptions import ConnectionLostError
 
 GROUP = "$Default"
 LIMIT = 30  # seconds that anything may take
 CONNECTION_STRING = sys.argv[1]
+TRANSPORT = TransportType[sys.argv[2]] if len(sys.argv) > 2 else TransportType.Amqp
 
 
 def consumer(**options):
-    return EventHubConsumerClient.from_connection_string(CONNECTION_STRING, GROUP, **options)
+    return EventHubConsumerClient.from_connection_string(
+        CONNECTION_STRING, GROUP, transport_type=TRANSPORT, **options
+    )
 
 
 def producer():
-    return EventHubProducerClient.from_connection_string(CONNECTION_STRING)
+    return EventHubProducerClient.from_connection_string(CONNECTION_STRING, transport_type=TRANSPORT)
 
 
 async def send(bodies, **to):

@@ -15,6 +15,8 @@ pub(crate) struct Broker {
     pub(crate) keys: Vec<SharedAccessKey>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) clock: Clock,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: crate::tls::Tls,
     /// In bytes; what a producer may send in one message.
     pub(crate) max_message_size: u64,
 }

@@ -143,6 +143,8 @@ impl Builder {
             keys: self.keys,
             peers: Arc::new(Peers::default()),
             clock,
+            #[cfg(feature = "tls")]
+            tls: crate::tls::Tls::generate()?,
             max_message_size: self.max_message_size,
         };
         Ok(Emulator::run(listener, address, broker))

@@ -22,6 +22,7 @@ use crate::cbs::Grants;
 use crate::condition::{CONNECTION_FORCED, Condition};
 use crate::node::ReplyLinks;
 use crate::session;
+use crate::transport;
 use crate::wire::Wire;
 
 /// The largest frame that a client may send.
@@ -49,9 +50,8 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
     let _cut_at_the_end = cut.clone().drop_guard();
     let entry = broker.peers.enter_connection(cut.clone());
     let _ = stream.set_nodelay(true);
-    let wire = Wire::new(stream, MAX_FRAME_SIZE, cut.clone());
     let accepted = tokio::select! {
-        accepted = accept(wire) => accepted,
+        accepted = accept(stream, Arc::clone(&broker), cut.clone()) => accepted,
         _ = entry.stop.stopped() => return,
         () = shutdown.cancelled() => return,
     };
@@ -73,14 +73,23 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
 }
 
 /// In a task of its own: the library panics on some malformed input before the connection is open.
-async fn accept(wire: Wire<TcpStream>) -> Option<ListenerConnectionHandle> {
+async fn accept(
+    stream: TcpStream,
+    broker: Arc<Broker>,
+    cut: CancellationToken,
+) -> Option<ListenerConnectionHandle> {
     let acceptor = ConnectionAcceptor::builder()
         .container_id("eventhubs-emulator")
         .max_frame_size(MAX_FRAME_SIZE)
         .sasl_acceptor(Cbs)
         .build();
     let mut task = JoinSet::new();
-    task.spawn(async move { timeout(HANDSHAKE_TIMEOUT, acceptor.accept(wire)).await });
+    let open = async move {
+        let stream = transport::accept(stream, &broker).await?;
+        let wire = Wire::new(stream, MAX_FRAME_SIZE, cut);
+        acceptor.accept(wire).await
+    };
+    task.spawn(timeout(HANDSHAKE_TIMEOUT, open));
     match task.join_next().await? {
         Ok(Ok(Ok(handle))) => Some(handle),
         failed => {

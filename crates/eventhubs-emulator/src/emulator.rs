@@ -108,6 +108,13 @@ impl Emulator {
         )
     }
 
+    /// The certificate of this emulator, in PEM, for clients to trust; made at start, for `localhost`, `127.0.0.1` and
+    /// `::1`. A client that speaks TLS leaves `UseDevelopmentEmulator` out.
+    #[cfg(feature = "tls")]
+    pub fn certificate_pem(&self) -> &str {
+        &self.broker.tls.certificate_pem
+    }
+
     /// Publishes events in the process, without a socket: by partition key, or in turn to all partitions.
     ///
     /// # Errors

@@ -20,6 +20,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     // before the announcement: whoever reads it may stop us at once
     let stopped = signals::stopped()?;
     let running = Running::start(&options).await?;
+    if let Some(file) = &options.certificate {
+        running.write_certificates(file)?;
+    }
     let (web, address) = web::listen(options.health_port).await?;
     announce(&Announcement::new(&running, address), options.json)?;
     tokio::select! {

@@ -19,7 +19,8 @@ Examples:
   eventhubs emulator --config Config.json
       What a Config.json of Microsoft's emulator describes.
 
-A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Tokens are checked as in the cloud;
+A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Clients that want TLS or AMQP over
+WebSocket find it on the same port. Tokens are checked as in the cloud;
 the key is the one of Microsoft's emulator. Nothing listens outside this machine. RUST_LOG=debug shows what happens.";
 
 /// Run a local Azure Event Hubs that the SDKs of all languages can connect to.
@@ -62,6 +63,10 @@ pub(crate) struct Options {
     /// The largest message, or batch, that a producer may send.
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub(super) max_message_size: u64,
+
+    /// Write the certificates for TLS to this file, for clients to trust; they are made anew at each start.
+    #[arg(long, value_name = "FILE")]
+    pub(super) certificate: Option<PathBuf>,
 
     /// Print one line of JSON instead of text.
     #[arg(long)]

@@ -1,3 +1,5 @@
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
@@ -29,6 +31,20 @@ impl Running {
 
     pub(super) fn namespaces(&self) -> &[(Namespace, Emulator)] {
         &self.0
+    }
+
+    /// Writes the certificates of all namespaces, in PEM.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(super) fn write_certificates(&self, file: &Path) -> Result<()> {
+        let certificates: String = self
+            .0
+            .iter()
+            .map(|(_, emulator)| emulator.certificate_pem())
+            .collect();
+        let written = fs::write(file, certificates);
+        written.map_err(|error| format!("{}: {error}", file.display()).into())
     }
 
     /// Closes all connections.

@@ -133,3 +133,17 @@ async fn either_signal_stops_it_cleanly() {
         assert!(TcpStream::connect(&address).await.is_err(), "{signal}");
     }
 }
+
+#[tokio::test]
+async fn the_certificate_is_written_where_it_is_wanted() {
+    let file = NamedTempFile::new().unwrap();
+    let _program = Program::start(&[
+        "--hub",
+        "orders:1",
+        "--certificate",
+        file.path().to_str().unwrap(),
+    ])
+    .await;
+    let written = std::fs::read_to_string(file.path()).unwrap();
+    assert!(written.starts_with("-----BEGIN CERTIFICATE-----"), "{written}");
+}

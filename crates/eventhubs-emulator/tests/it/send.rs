@@ -37,7 +37,7 @@ fn batch(messages: impl IntoIterator<Item = Message<Body<Value>>>) -> Sendable<B
     }
 }
 
-fn counts(emulator: &eventhubs_emulator::Emulator) -> Vec<usize> {
+fn counts(emulator: &Emulator) -> Vec<usize> {
     ["0", "1", "2", "3"]
         .map(|id| emulator.partition("orders", id).unwrap().event_count)
         .to_vec()
