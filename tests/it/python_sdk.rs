@@ -35,5 +35,5 @@ async fn the_aio_python_sdk_sends_receives_and_steals() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_aio_python_sdk_does_so_over_a_websocket() {
-    all_checks_pass("sdk_aio.py", &["AmqpOverWebsocket"]).await;
+    all_checks_pass("sdk_aio.py", &["--websocket"]).await;
 }

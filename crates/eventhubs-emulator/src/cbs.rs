@@ -38,6 +38,13 @@ impl Grants {
         });
     }
 
+    /// Lets all tokens expire now.
+    pub(crate) fn expire(&mut self) {
+        for grant in &mut self.0 {
+            grant.expires_ms = Some(i64::MIN);
+        }
+    }
+
     /// Whether an unexpired token opens this entity.
     pub(crate) fn open(&self, entity: &str, now_ms: i64) -> bool {
         self.open_until(entity) > now_ms

@@ -21,6 +21,7 @@ use crate::broker::Broker;
 use crate::cbs::Grants;
 use crate::condition::{CONNECTION_FORCED, Condition};
 use crate::node::ReplyLinks;
+use crate::peers::Handles;
 use crate::session;
 use crate::transport;
 use crate::wire::Wire;
@@ -38,29 +39,29 @@ pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) grants: watch::Sender<Grants>,
     pub(crate) replies: ReplyLinks,
-    /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
+    /// Of this connection only.
+    pub(crate) grants: watch::Sender<Grants>,
     pub(crate) cut: CancellationToken,
 }
 
 /// Serves one client until it leaves, a fault ends it, or the emulator stops.
 pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: CancellationToken) {
-    let cut = CancellationToken::new();
-    let _cut_at_the_end = cut.clone().drop_guard();
-    let entry = broker.peers.enter_connection(cut.clone());
+    let handles = Handles::default();
+    let _cut_at_the_end = handles.cut.clone().drop_guard();
+    let entry = broker.peers.enter_connection(handles.clone());
     let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
-        accepted = accept(stream, Arc::clone(&broker), cut.clone()) => accepted,
+        accepted = accept(stream, Arc::clone(&broker), handles.clone()) => accepted,
         _ = entry.stop.stopped() => return,
         () = shutdown.cancelled() => return,
     };
     let Some(mut handle) = accepted else { return };
     let state = Connection {
         broker,
-        grants: watch::Sender::default(),
         replies: ReplyLinks::default(),
-        cut,
+        grants: handles.grants,
+        cut: handles.cut,
     };
     // outlive the farewell: a session that is dropped earlier would send an end of its own
     let mut sessions = JoinSet::new();
@@ -76,7 +77,7 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
 async fn accept(
     stream: TcpStream,
     broker: Arc<Broker>,
-    cut: CancellationToken,
+    handles: Handles,
 ) -> Option<ListenerConnectionHandle> {
     let acceptor = ConnectionAcceptor::builder()
         .container_id("eventhubs-emulator")
@@ -86,7 +87,7 @@ async fn accept(
     let mut task = JoinSet::new();
     let open = async move {
         let stream = transport::accept(stream, &broker).await?;
-        let wire = Wire::new(stream, MAX_FRAME_SIZE, cut);
+        let wire = Wire::new(stream, MAX_FRAME_SIZE, &handles);
         acceptor.accept(wire).await
     };
     task.spawn(timeout(HANDSHAKE_TIMEOUT, open));

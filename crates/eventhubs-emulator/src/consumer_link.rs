@@ -13,7 +13,7 @@ use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Timestamp, Value};
 use crate::clock::Clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
 use crate::filter;
-use crate::hub::Partition;
+use crate::hub::{Hub, Partition};
 use crate::link;
 use crate::log::StoredEvent;
 use crate::peers::{Entry, Peers};
@@ -34,6 +34,7 @@ pub(crate) struct ConsumerLink {
     next: i64,
     runtime_metric: bool,
     clock: Clock,
+    hub: Arc<Hub>,
 }
 
 /// A reader's place at a partition; leaving it makes room for others.
@@ -54,6 +55,7 @@ impl ConsumerLink {
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
+        hub.trouble.attach()?;
         let group = hub
             .consumer_group(group)
             .ok_or_else(|| Condition::entity_not_found(address))?;
@@ -66,6 +68,7 @@ impl ConsumerLink {
             next,
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
+            hub: Arc::clone(hub),
         })
     }
 
@@ -97,6 +100,7 @@ impl ConsumerLink {
                 }
             }
             for event in events {
+                self.hub.trouble.may_deliver().await;
                 self.send(sender, &event).await?;
                 self.next = event.sequence_number + 1;
             }

@@ -199,7 +199,7 @@ impl Emulator {
         &self.broker.peers
     }
 
-    fn hub(&self, name: &str) -> Result<&Hub> {
+    pub(crate) fn hub(&self, name: &str) -> Result<&Hub> {
         let hub = self.broker.hub(name);
         hub.map(|hub| &**hub)
             .ok_or_else(|| Error::not_found(format!("event hub {name:?}")))

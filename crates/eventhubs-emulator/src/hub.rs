@@ -12,6 +12,7 @@ use crate::log::{Log, Retention};
 use crate::message::{self, AnyMessage};
 use crate::partition_key;
 use crate::readers::{Displaced, Reader, Readers};
+use crate::trouble::Trouble;
 
 /// An event hub.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Hub {
     pub(crate) name: String,
     pub(crate) created_ms: i64,
     pub(crate) partitions: Vec<Arc<Partition>>,
+    pub(crate) trouble: Trouble,
     consumer_groups: Vec<String>,
     /// Counts the messages that go round.
     next: AtomicUsize,
@@ -51,6 +53,7 @@ impl Hub {
             name,
             created_ms: clock.now_ms(),
             partitions,
+            trouble: Trouble::default(),
             consumer_groups,
             next: AtomicUsize::new(0),
         }

@@ -50,6 +50,7 @@ mod stop;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod trouble;
 mod value;
 #[cfg(feature = "websocket")]
 mod websocket;

@@ -199,7 +199,7 @@ async fn while_open(
             UNAUTHORIZED,
             "ExpiredToken: The token is expired.",
         ));
-        future::pending().await
+        future::pending::<()>().await;
     };
     tokio::select! {
         () = link => {}

@@ -38,9 +38,7 @@ pub(crate) async fn accept(stream: AnyStream) -> io::Result<AnyStream> {
         .max_write_buffer_size(MAX_UNSENT);
     let socket = accept_hdr_async_with_config(stream, check, Some(config)).await;
     let (sink, messages) = socket.map_err(io::Error::other)?.split();
-    let sink = sink
-        .with(|bytes: Bytes| ready(Ok::<_, Error>(Message::Binary(bytes))))
-        .sink_map_err(io::Error::other);
+    let sink = sink.with(|bytes: Bytes| ready(Ok::<_, Broken>(Message::Binary(bytes))));
     let messages = messages
         .map_err(io::Error::other)
         .try_filter_map(|message| ready(payload(message)));
@@ -48,6 +46,21 @@ pub(crate) async fn accept(stream: AnyStream) -> io::Result<AnyStream> {
         StreamReader::new(messages),
         SinkWriter::new(CopyToBytes::new(sink)),
     )))
+}
+
+/// An error of the socket on its way to becoming one of I/O. The adapter of `futures` for that panics at the second one.
+struct Broken(Error);
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> Self {
+        Self::other(broken.0)
+    }
 }
 
 fn payload(message: Message) -> io::Result<Option<Bytes>> {

@@ -2,12 +2,14 @@
 
 mod announcement;
 mod config;
+mod control;
 mod options;
 mod running;
 mod signals;
 mod web;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 pub(crate) use options::Options;
 
@@ -19,17 +21,20 @@ use running::Running;
 pub(crate) async fn run(options: Options) -> Result<()> {
     // before the announcement: whoever reads it may stop us at once
     let stopped = signals::stopped()?;
-    let running = Running::start(&options).await?;
+    let running = Arc::new(Running::start(&options).await?);
     if let Some(file) = &options.certificate {
         running.write_certificates(file)?;
     }
     let (web, address) = web::listen(options.health_port).await?;
     announce(&Announcement::new(&running, address), options.json)?;
     tokio::select! {
-        served = web::serve(web) => served?,
+        served = web::serve(web, Arc::downgrade(&running)) => served?,
         () = stopped => {}
     }
-    running.stop().await;
+    // a request that is answered right now keeps it; then the clients get no farewell
+    if let Some(running) = Arc::into_inner(running) {
+        running.stop().await;
+    }
     Ok(())
 }
 

@@ -10,8 +10,7 @@ use crate::Result;
 /// What Microsoft's emulator calls its only namespace.
 const DEFAULT_NAMESPACE: &str = "emulatorNs1";
 
-const EXAMPLES: &str = "\
-Examples:
+const EXAMPLES: &str = r#"Examples:
   eventhubs emulator --hub orders:4
       One event hub with 4 partitions. Prints its connection string, ready to paste.
   eventhubs emulator --hub orders:4:billing,audit --hub returns:2 --port 0 --health-port 0 --json
@@ -19,9 +18,13 @@ Examples:
   eventhubs emulator --config Config.json
       What a Config.json of Microsoft's emulator describes.
 
+Faults on demand, here the next two links of a hub refused:
+  curl -H 'Content-Type: application/json' http://127.0.0.1:5300/namespaces/emulatorNs1/faults \
+    -d '{"fault": "refuse_attaches", "event_hub": "orders", "count": 2, "condition": "com.microsoft:server-busy"}'
+
 A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Clients that want TLS or AMQP over
 WebSocket find it on the same port. Tokens are checked as in the cloud;
-the key is the one of Microsoft's emulator. Nothing listens outside this machine. RUST_LOG=debug shows what happens.";
+the key is the one of Microsoft's emulator. Nothing listens outside this machine. RUST_LOG=debug shows what happens."#;
 
 /// Run a local Azure Event Hubs that the SDKs of all languages can connect to.
 #[derive(Debug, Args)]
@@ -44,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5672)]
     pub(super) port: u16,
 
-    /// The port for GET /health, 0 for a free one.
+    /// The port for GET /health and for faults on demand, 0 for a free one.
     #[arg(long, default_value_t = 5300, value_name = "PORT")]
     pub(super) health_port: u16,
 

@@ -33,6 +33,13 @@ impl Running {
         &self.0
     }
 
+    /// The emulator of a namespace, found by its name in any case.
+    pub(super) fn emulator(&self, namespace: &str) -> Option<&Emulator> {
+        let mut all = self.0.iter();
+        let (_, emulator) = all.find(|(known, _)| known.name.eq_ignore_ascii_case(namespace))?;
+        Some(emulator)
+    }
+
     /// Writes the certificates of all namespaces, in PEM.
     ///
     /// # Errors

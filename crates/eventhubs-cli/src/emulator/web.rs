@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Weak;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::control;
+use super::running::Running;
 use crate::Result;
 
 /// Opens the port; 0 for a free one.
@@ -23,8 +26,12 @@ pub(super) async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
 }
 
 /// Serves until it is dropped.
-pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
-    axum::serve(listener, Router::new().route("/health", get(health))).await
+pub(super) async fn serve(listener: TcpListener, running: Weak<Running>) -> io::Result<()> {
+    let router = Router::new()
+        .route("/health", get(health))
+        .route("/namespaces/{namespace}/faults", post(control::inject))
+        .with_state(running);
+    axum::serve(listener, router).await
 }
 
 /// The answer of Microsoft's emulator. Emulators that cannot serve never get here.

@@ -1,6 +1,7 @@
 use std::io::Write;
+use std::time::Duration;
 
-use eventhubs_amqp::EventHubClient;
+use eventhubs_amqp::{EventHubClient, RetryPolicy};
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 
@@ -114,7 +115,7 @@ async fn a_taken_port_is_an_error_that_names_it() {
 #[tokio::test]
 async fn it_is_healthy_where_the_official_emulator_is() {
     let program = Program::start(&["--hub", "orders:1"]).await;
-    let (status, body) = program.http("GET", "/health").await;
+    let (status, body) = program.http("GET", "/health", "").await;
     assert_eq!(status, "HTTP/1.1 200 OK");
     assert!(body.contains(r#""status":"healthy""#), "{body}");
 }
@@ -146,4 +147,69 @@ async fn the_certificate_is_written_where_it_is_wanted() {
     .await;
     let written = std::fs::read_to_string(file.path()).unwrap();
     assert!(written.starts_with("-----BEGIN CERTIFICATE-----"), "{written}");
+}
+
+#[tokio::test]
+async fn faults_are_injected_over_http() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let client = EventHubClient::builder(program.connection_string(0, 0).parse().unwrap())
+        .retry(RetryPolicy::fixed(Duration::ZERO).max_retries(0))
+        .build()
+        .unwrap();
+    let faults = "/namespaces/emulatorNs1/faults";
+    let busy = r#"{"fault": "refuse_attaches", "event_hub": "orders", "count": 1, "condition": "com.microsoft:server-busy"}"#;
+    let (status, body) = program.http("POST", faults, busy).await;
+    assert_eq!(
+        (status.as_str(), body.as_str()),
+        ("HTTP/1.1 200 OK", r#"{"hit":null}"#)
+    );
+    let open = || {
+        client
+            .partition_receiver("$Default".parse().unwrap(), "0".parse().unwrap())
+            .open()
+    };
+    let refused = within(open()).await.unwrap_err();
+    assert_eq!(refused.condition(), Some("com.microsoft:server-busy"));
+    let _receiver = within(open()).await.unwrap();
+    let (_, body) = program
+        .http("POST", faults, r#"{"fault": "drop_connections"}"#)
+        .await;
+    assert_eq!(body, r#"{"hit":1}"#);
+}
+
+#[tokio::test]
+async fn a_fault_that_is_none_is_refused_with_a_reason() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    for (path, body, code, why) in [
+        (
+            "/namespaces/emulatorNs1/faults",
+            r#"{"fault": "explode"}"#,
+            "422",
+            "unknown variant `explode`",
+        ),
+        (
+            "/namespaces/emulatorNs1/faults",
+            r#"{"fault": "advance_clock"}"#,
+            "422",
+            "missing field `seconds`",
+        ),
+        (
+            "/namespaces/emulatorNs1/faults",
+            r#"{"fault": "pause_deliveries", "event_hub": "unknown"}"#,
+            "404",
+            "event hub",
+        ),
+        (
+            "/namespaces/other/faults",
+            r#"{"fault": "expire_tokens"}"#,
+            "404",
+            "no namespace",
+        ),
+    ] {
+        let (status, answer) = program.http("POST", path, body).await;
+        assert!(
+            status.contains(code) && answer.contains(why),
+            "{body}: {status} {answer}"
+        );
+    }
 }

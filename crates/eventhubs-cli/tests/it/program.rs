@@ -57,7 +57,7 @@ impl Program {
     }
 
     /// The status line and the body of the answer to one HTTP request.
-    pub(crate) async fn http(&self, method: &str, path: &str) -> (String, String) {
+    pub(crate) async fn http(&self, method: &str, path: &str, body: &str) -> (String, String) {
         let url = self.announcement["health"].as_str().unwrap();
         let host = url
             .strip_prefix("http://")
@@ -65,7 +65,9 @@ impl Program {
             .unwrap()
             .0;
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
         );
         let mut stream = TcpStream::connect(host).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
