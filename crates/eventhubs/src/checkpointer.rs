@@ -183,7 +183,7 @@ mod tests {
             event_hub: "hub".parse().unwrap(),
             consumer_group: "group".parse().unwrap(),
         };
-        let checkpointer = Checkpointer::new(Arc::clone(store) as _, scope, "0".parse().unwrap());
+        let checkpointer = Checkpointer::new(Arc::clone(store) as _, scope, "0".parse().unwrap(), None);
         checkpointer.delivered(&event(100));
         checkpointer
     }
