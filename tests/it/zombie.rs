@@ -1,6 +1,7 @@
-//! A process that hangs longer than its leases last, while another takes over, and then goes on (design.md §4.4).
+//! A process that hangs longer than its leases last, while another takes over, and then goes on (README, "What it promises").
 
-use eventhubs_tests::{Consumer, PATIENCE, World, distinct, within};
+use eventhubs_test_harness::within;
+use eventhubs_tests::{Consumer, PATIENCE, Said, World, distinct};
 
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 
@@ -50,7 +51,7 @@ async fn a_process_that_hung_beyond_its_leases_handles_nothing_more_and_writes_n
     .await;
 }
 
-fn is_all_checkpointed(said: &eventhubs_tests::Said, events: usize) -> bool {
+fn is_all_checkpointed(said: &Said, events: usize) -> bool {
     let last = i64::try_from(events / 4 - 1).unwrap();
     said.checkpoints.len() == 4 && said.checkpoints.values().all(|number| *number == last)
 }

@@ -5,6 +5,7 @@
     reason = "a command line tells on the terminal what it does"
 )]
 
+mod bench;
 mod ci;
 mod shell;
 mod simulate;
@@ -23,6 +24,7 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
+  bench receive   Measure what receiving costs, for us and for others, side by side
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
   ci              Everything that must pass before a change lands, cheapest check first
@@ -83,6 +85,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["test"] => test::all(&[]),
         ["test", "--", ref rest @ ..] => test::all(rest),
         ["simulate", ref rest @ ..] => simulate::run(rest),
+        ["bench", ref rest @ ..] => bench::start(rest),
         ["tidy"] => tidy::check(),
         ["ci"] => ci::check(),
         _ => Err(format!("unknown arguments: {}\n\n{HELP}", arguments.join(" ")).into()),

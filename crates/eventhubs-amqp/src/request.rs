@@ -69,6 +69,7 @@ impl Requests {
 
 /// Serves until the last caller is gone or the links break.
 async fn serve(mut pair: Pair, mut waiting: mpsc::Receiver<Job>) {
+    // One after the other: the service answers `$cbs` in order, and a caller that is gone costs one answer at most.
     while let Some(Job { request, reply }) = waiting.recv().await {
         match pair.call(request).await {
             Ok(answer) => _ = reply.send(answer),
@@ -100,6 +101,7 @@ impl Pair {
             .name(format!("{node}-answers"))
             .source(Source::builder().address(node).build())
             .target(Target::builder().address(answers(node)).build())
+            // Only here: it may lose what is received when it is dropped, and then these links are dropped too.
             .auto_accept(true)
             .attach(session.handle());
         let receiver = engine.bounded(&what, receiver).await?;

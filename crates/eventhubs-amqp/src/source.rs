@@ -77,7 +77,8 @@ impl PlainSource {
 
     async fn receive_some(&mut self, max: usize) -> Result<Vec<Received>> {
         if self.failure.is_none() {
-            self.replenish().await?;
+            // If this fails, so does what follows, behind the events that came before and with the true cause.
+            let _ = self.replenish().await;
             let first = self.receiver.recv().await;
             let events = self.take_all(first, max);
             if !events.is_empty() {
@@ -185,6 +186,7 @@ mod tests {
     use eventhubs_types::{ConsumerGroup, EventHubName, PartitionId, StartingPosition};
     use fe2o3_amqp_types::messaging::Outcome;
     use futures::future::join_all;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::ErrorKind;
@@ -288,5 +290,22 @@ mod tests {
                 (ErrorKind::Transport, Recovery::Reconnect)
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_falls_silent_is_noticed_within_a_minute() {
+        let (mut peer, connection, options) = connect().await;
+        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
+            .await
+            .unwrap();
+        let _link = peer.link().await;
+        peer.go_silent();
+        let start = Instant::now();
+        let error = source.receive(1).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.recovery()),
+            (ErrorKind::Transport, Recovery::Reconnect)
+        );
+        assert!(start.elapsed() <= Duration::from_secs(60));
     }
 }

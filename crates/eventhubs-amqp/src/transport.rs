@@ -122,6 +122,7 @@ impl fmt::Debug for Transport {
 }
 
 fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    // Flows and dispositions are small and must not wait for each other.
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
     Ok(stream)

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::frame::{FrameCheck, pad_frame, split_frame};
+use crate::peers::Handles;
 
 /// Frames that wait for the socket; above this the library has to wait.
 const MAX_UNSENT: usize = 256 * 1024;
@@ -18,17 +19,19 @@ const MAX_UNSENT: usize = 256 * 1024;
 pub(crate) struct Wire<S> {
     stream: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    mute: CancellationToken,
     check: FrameCheck,
     partial: BytesMut,
     unsent: BytesMut,
 }
 
 impl<S> Wire<S> {
-    /// Wraps a stream that ends, for the library, when `cut` is cancelled.
-    pub(crate) fn new(stream: S, max_frame_size: u32, cut: CancellationToken) -> Self {
+    /// Wraps a stream that ends, for the library, when it is cut, and stands still when it is muted.
+    pub(crate) fn new(stream: S, max_frame_size: u32, handles: &Handles) -> Self {
         Self {
             stream,
-            cut: Box::pin(cut.cancelled_owned()),
+            cut: Box::pin(handles.cut.clone().cancelled_owned()),
+            mute: handles.mute.clone(),
             check: FrameCheck::new(max_frame_size),
             partial: BytesMut::new(),
             unsent: BytesMut::new(),
@@ -62,6 +65,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if self.is_cut(cx) {
             return Poll::Ready(Ok(()));
         }
+        // the cut wakes it
+        if self.mute.is_cancelled() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         Poll::Ready(self.check.advance(&buf.filled()[before..]))
@@ -72,6 +79,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.mute.is_cancelled() {
+            return Poll::Pending;
         }
         if self.unsent.len() >= MAX_UNSENT {
             ready!(self.poll_drain(cx))?;
@@ -87,6 +97,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.mute.is_cancelled() {
+            return Poll::Pending;
         }
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)

@@ -19,6 +19,7 @@ mod round;
 mod settings;
 mod sorted;
 mod tempo;
+mod twin;
 mod view;
 
 pub use assignment::Assignment;

@@ -218,7 +218,12 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// The id under which this instance owns partitions; random unless set. Two instances must never share one.
+    /// The id under which this instance owns partitions; random unless set.
+    ///
+    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed goes on
+    /// with its partitions at once, and others need not take them over. Two live instances must never share one: the one
+    /// that began later finds out within a few rounds, and its run ends with
+    /// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse).
     pub fn owner_id(mut self, owner: OwnerId) -> Self {
         self.owner = Some(owner);
         self

@@ -10,4 +10,5 @@ mod management;
 mod owner_level;
 mod receive;
 mod send;
+mod transport;
 mod wire;

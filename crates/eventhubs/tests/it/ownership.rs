@@ -102,6 +102,38 @@ async fn a_restarted_instance_with_the_same_owner_id_goes_on_at_once() {
 }
 
 #[tokio::test]
+async fn of_two_live_instances_with_one_owner_id_the_later_ends_with_an_error_that_names_it() {
+    within(async {
+        let emulator = emulator(4).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let expiry = Duration::from_secs(3);
+        let seen = Seen::default();
+        let log = seen.clone();
+        let first = named(&emulator, &store, "pod-0", expiry);
+        let running = start(
+            first
+                .receive(move |_, event| {
+                    log.push(body(&event));
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("a").await;
+
+        let second = named(&emulator, &store, "pod-0", expiry);
+        let error = second.receive(|_, _| async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OwnerIdInUse);
+        assert!(error.to_string().contains("pod-0"), "{error}");
+
+        publish_to(&emulator, "0", &["b"]);
+        seen.until_contains("b").await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_paused_partition_calls_back_with_nothing_until_it_is_resumed_and_stays_owned() {
     within(async {
         let emulator = emulator(2).await;
