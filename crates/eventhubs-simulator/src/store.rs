@@ -94,11 +94,8 @@ impl World {
         ledger.request(now);
         let [least, most] = model.latency_ms;
         let latency = least * (most / least).powf(rng.random_range(0.0..=1.0));
-        let (dice, hangs, fails) = (
-            rng.random_range(0.0..1.0),
-            model.hangs,
-            model.hangs + model.errors,
-        );
+        let dice = rng.random_range(0.0..1.0);
+        let (hangs, fails) = (model.hangs, model.hangs + model.errors);
         let fault = if is_throttled {
             Some(Fault::Throttled)
         } else if dice < hangs {
@@ -111,15 +108,14 @@ impl World {
             None
         };
         Fate {
-            latency: Duration::from_secs_f64(latency / 1000.0),
+            latency: millis(latency),
             fault,
         }
     }
 
     fn list(&self) -> OwnershipList {
         let State { records, model, .. } = &*self.state();
-        let as_of =
-            Instant::now() - Duration::from_secs_f64(model.stale_ms / 1000.0).min(self.started.elapsed());
+        let as_of = Instant::now() - millis(model.stale_ms).min(self.started.elapsed());
         let now = model.has_clock.then(|| whole_seconds(self.clock()));
         OwnershipList::new(records.list(as_of), now, Vec::new())
     }
@@ -139,14 +135,11 @@ impl World {
             Expected::Version(version) => Some(number(version)),
         };
         let owner = claim.owner.as_ref().map(instance);
-        let stale = Duration::from_secs_f64(model.stale_ms / 1000.0);
+        let stale = millis(model.stale_ms);
         let won = records.swap(partition, claim, modified, now, stale);
         let version = won.as_ref().map_or(0, |record| number(&record.version));
-        let words = [by, partition, owner.map_or(usize::MAX, |owner| owner)];
-        let [by, partition_word, owner_word] = words.map(|word| word as u64);
-        ledger
-            .trace
-            .note(now - self.started, [by, partition_word, owner_word, version]);
+        let [by, of, to] = [by, partition, owner.unwrap_or(usize::MAX)].map(|word| word as u64);
+        ledger.trace.note(now - self.started, [by, of, to, version]);
         let Some(record) = won else {
             ledger.conflict();
             return ClaimOutcome::Lost;
@@ -160,6 +153,10 @@ impl World {
         ledger.write(write, now);
         ClaimOutcome::Won(record)
     }
+}
+
+fn millis(millis: f64) -> Duration {
+    Duration::from_secs_f64(millis / 1000.0)
 }
 
 /// Blob storage says times in whole seconds (contract §9.3).
