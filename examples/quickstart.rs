@@ -84,7 +84,7 @@ fn instance(
         .build()?;
     let (opened, handled) = (Arc::clone(ledger), Arc::clone(ledger));
     let receive = client
-        .receive(move |context, event| handle(name, Arc::clone(&handled), context, event))
+        .receive(move |context, event| handle(Arc::clone(&handled), context, event))
         .starting_position(StartingPosition::Earliest)
         // What waits in the buffer of a slow reader is what it may still handle after it has lost the partition.
         .prefetch(10)
@@ -100,12 +100,7 @@ fn instance(
     Ok(runtime)
 }
 
-async fn handle(
-    name: char,
-    ledger: Arc<Ledger>,
-    context: PartitionContext,
-    event: ReceivedEvent,
-) -> HandlerResult {
+async fn handle(ledger: Arc<Ledger>, context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
     sleep(WORK_PER_EVENT).await;
     let number = event.sequence_number().value();
     ledger.record(context.partition_id().as_str(), number);

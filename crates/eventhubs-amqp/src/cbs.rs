@@ -57,6 +57,7 @@ impl Cbs {
 
     /// Puts a token for the audience, unless one was put on this connection already; `fresh` puts one in any case.
     pub(crate) async fn authorize(&self, audience: &str, fresh: bool) -> Result<()> {
+        // Held while the token is put: the partitions of one group ask at the same time, and one token serves them all.
         let mut audiences = self.audiences.lock().await;
         if fresh || !audiences.contains_key(audience) {
             let renewal = self.put_token(audience).await?;
@@ -70,9 +71,7 @@ impl Cbs {
     async fn put_token(&self, audience: &str) -> Result<Option<Instant>> {
         let now = ambient::now();
         let token = self.credential.token(audience, now);
-        self.requests
-            .call(put_token(audience, self.credential.token_type(), &token))
-            .await?;
+        self.requests.call(put_token(audience, &token)).await?;
         debug!(audience, "token put");
         let lifetime = token.expires_at.filter(|_| self.credential.is_renewable());
         let lifetime = lifetime.map(|expiry| expiry.duration_since(now).unwrap_or_default());
@@ -104,10 +103,10 @@ fn renewal_delay(lifetime: Duration, rng: &mut impl Rng) -> Duration {
 }
 
 /// Contract §3.2.
-fn put_token(audience: &str, token_type: &str, token: &Token) -> Request {
+fn put_token(audience: &str, token: &Token) -> Request {
     let mut properties = vec![
         ("operation", SimpleValue::String("put-token".to_owned())),
-        ("type", SimpleValue::String(token_type.to_owned())),
+        ("type", SimpleValue::String(token.kind.to_owned())),
         ("name", SimpleValue::String(audience.to_owned())),
     ];
     if let Some(expiry) = token.expires_at.and_then(to_millis) {
@@ -127,8 +126,68 @@ fn to_millis(time: SystemTime) -> Option<i64> {
 mod tests {
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
+    use tokio::time::sleep;
 
     use super::*;
+    use crate::ErrorKind;
+    use crate::peer::Peer;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_audience_is_authorized_once_and_then_renewed_in_time() {
+        let (peer, connection) = Peer::connect().await;
+        let start = Instant::now();
+        for audience in ["a", "b", "a"] {
+            connection.authorize(audience, false).await.unwrap();
+        }
+        connection.authorize("b", true).await.unwrap();
+        let audiences = |peer: &Peer| {
+            peer.requests()
+                .into_iter()
+                .map(|(audience, _)| audience)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(audiences(&peer), ["a", "b", "b"]);
+        sleep(Duration::from_secs(3_600)).await;
+        let renewals = peer.requests().split_off(3);
+        let mut renewed: Vec<&str> = renewals.iter().map(|(audience, _)| audience.as_str()).collect();
+        renewed.sort_unstable();
+        assert_eq!(renewed, ["a", "b"]);
+        assert!(
+            renewals
+                .iter()
+                .all(|(_, at)| (2_900..3_300).contains(&(*at - start).as_secs())),
+            "{renewals:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_fails_is_tried_again_and_breaks_nothing() {
+        let (peer, connection) = Peer::connect().await;
+        connection.authorize("a", false).await.unwrap();
+        peer.answer([500, 401]);
+        sleep(Duration::from_secs(3_600)).await;
+        let times: Vec<Instant> = peer.requests().into_iter().map(|(_, at)| at).collect();
+        assert_eq!(times.len(), 4);
+        for pair in times[1..].windows(2) {
+            assert_eq!((pair[1] - pair[0]).as_secs(), MIN_RENEWAL.as_secs());
+        }
+        assert!(connection.engine().is_live());
+    }
+
+    /// Contract §3.3.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_refused_is_an_error_of_its_kind() {
+        let (peer, connection) = Peer::connect().await;
+        for (status, kind) in [
+            (401, ErrorKind::Unauthorized),
+            (404, ErrorKind::NotFound),
+            (503, ErrorKind::Busy),
+        ] {
+            peer.answer([status]);
+            assert_eq!(connection.authorize("a", false).await.unwrap_err().kind(), kind);
+        }
+        connection.authorize("a", false).await.unwrap();
+    }
 
     /// Contract §3.5: at min(expiry − 5 min, 90 %), with jitter and a floor of 30 s.
     #[test]

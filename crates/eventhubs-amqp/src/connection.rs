@@ -31,14 +31,19 @@ pub(crate) struct Connection {
     engine: Arc<Engine>,
     cbs: Arc<Cbs>,
     management: AsyncMutex<Option<Requests>>,
+    /// Ends with this connection.
     _renewal: Task<()>,
 }
 
 impl Connection {
     async fn open(settings: Settings) -> Result<Self> {
         let container_id = format!("{}-{}", settings.identifier, ambient::suffix());
-        let engine = Arc::new(Engine::open(&settings.transport, &container_id, settings.limit).await?);
-        let cbs = Arc::new(Cbs::open(&engine, settings.credential).await?);
+        let engine = Engine::open(&settings.transport, &container_id, settings.limit).await?;
+        Self::over(Arc::new(engine), settings.credential).await
+    }
+
+    pub(crate) async fn over(engine: Arc<Engine>, credential: Credential) -> Result<Self> {
+        let cbs = Arc::new(Cbs::open(&engine, credential).await?);
         let renewing = Arc::clone(&cbs);
         let renewal = Task::spawn(async move { renewing.keep_renewing().await });
         Ok(Self {
@@ -64,7 +69,7 @@ impl Connection {
         requests.call(request).await
     }
 
-    /// The links to `$management`, attached when first needed and again after they broke.
+    /// The links to `$management`: attached when first needed and again after they broke.
     async fn management(&self) -> Result<Requests> {
         let mut slot = self.management.lock().await;
         if let Some(requests) = slot.as_ref().filter(|requests| requests.is_live()) {

@@ -10,6 +10,8 @@ use sha2::Sha256;
 /// How long a signature that we make is valid.
 const VALIDITY: Duration = Duration::from_secs(60 * 60);
 
+const SAS_TOKEN: &str = "servicebus.windows.net:sastoken";
+
 /// What stays as it is in a SAS token: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -30,6 +32,8 @@ pub(crate) enum Credential {
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
     pub(crate) secret: SecretString,
+    /// What the service knows it as (contract §1.4).
+    pub(crate) kind: &'static str,
     /// `None` when it cannot be known; such a token is never renewed.
     pub(crate) expires_at: Option<SystemTime>,
 }
@@ -51,26 +55,22 @@ impl Credential {
         matches!(self, Self::SharedKey { .. })
     }
 
-    /// The AMQP type of the tokens (contract §1.4).
-    pub(crate) fn token_type(&self) -> &'static str {
-        "servicebus.windows.net:sastoken"
-    }
-
     /// A token for the audience, fresh if we can sign.
     pub(crate) fn token(&self, audience: &str, now: SystemTime) -> Token {
-        match self {
+        let (secret, expires_at) = match self {
             Self::SharedKey { policy, key } => {
                 let expires_at = now + VALIDITY;
-                let secret = sign(audience, policy, key, unix_seconds(expires_at));
-                Token {
-                    secret,
-                    expires_at: Some(expires_at),
-                }
+                (
+                    sign(audience, policy, key, unix_seconds(expires_at)),
+                    Some(expires_at),
+                )
             }
-            Self::Signature(signature) => Token {
-                expires_at: expiry(signature),
-                secret: signature.clone(),
-            },
+            Self::Signature(signature) => (signature.clone(), expiry(signature)),
+        };
+        Token {
+            secret,
+            kind: SAS_TOKEN,
+            expires_at,
         }
     }
 }
@@ -153,6 +153,13 @@ mod tests {
                 "mykey",
                 1_700_000_000,
                 "sr=amqps%3A%2F%2Fexample.servicebus.windows.net%2Fmyhub&sig=J40b3ojd%2BBRX%2B48odOoGfLt96aldvIJV7hL%2F2R%2F6a28%3D&se=1700000000&skn=RootManageSharedAccessKey",
+            ),
+            (
+                "amqps://ns.servicebus.windows.net/hub1",
+                "Root",
+                K,
+                1_700_003_600,
+                "sr=amqps%3A%2F%2Fns.servicebus.windows.net%2Fhub1&sig=ld0QD2wksoCiVJFplr5HBJgLlhSqsgdiYQDXZtvMb4g%3D&se=1700003600&skn=Root",
             ),
         ] {
             let token = sign(audience, policy, &key.into(), expires);

@@ -226,8 +226,8 @@ mod tests {
         Body::Data(Batch::new(vec![Data(Binary::from(b"hello".to_vec()))]))
     }
 
-    fn seconds(seconds: u64) -> Option<SystemTime> {
-        Some(UNIX_EPOCH + Duration::from_secs(seconds))
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
             (event.sequence_number().value(), event.offset().as_str()),
             (7, "256")
         );
-        assert_eq!(event.enqueued_time(), seconds(1_700_000_001));
+        assert_eq!(event.enqueued_time(), Some(at(1_700_000_001)));
         assert_eq!(event.partition_key(), Some("pk"));
         assert_eq!(
             (event.message_id(), event.content_type()),
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!((head.sequence_number.value(), head.offset.as_str()), (42, "1234"));
         assert_eq!(
             (head.enqueued_time, head.retrieval_time),
-            (seconds(1_700_000_002), seconds(1_700_000_003))
+            (Some(at(1_700_000_002)), Some(at(1_700_000_003)))
         );
     }
 
@@ -269,7 +269,7 @@ mod tests {
             (event.sequence_number().value(), event.offset().as_str()),
             (7, "256")
         );
-        assert_eq!(event.enqueued_time(), seconds(1_700_000_001));
+        assert_eq!(event.enqueued_time(), Some(at(1_700_000_001)));
         assert_eq!(head, None);
     }
 

@@ -18,7 +18,7 @@ use crate::frame::MAX_FRAME_SIZE;
 use crate::recovery::Recovery;
 use crate::session::Session;
 use crate::stream::{GuardedStream, KillSwitch};
-use crate::transport::Transport;
+use crate::transport::{Io, Transport};
 use crate::wire_error::{Failure, LinkFailure, close_error, open_error};
 use crate::{Error, ErrorKind, Result};
 
@@ -30,6 +30,8 @@ pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions that may wait to begin; each waits for the ones before it.
 const MAX_WAITING: usize = 64;
+
+const OPENING: &str = "opening the connection";
 
 /// An open connection. Dropping it closes it in the background.
 #[derive(Debug)]
@@ -49,24 +51,32 @@ enum Command {
 impl Engine {
     /// Connects and opens; `container_id` names us to the service.
     pub(crate) async fn open(transport: &Transport, container_id: &str, limit: Duration) -> Result<Self> {
-        let switch = KillSwitch::default();
-        let opening = async {
-            let stream = GuardedStream::new(transport.connect().await?, switch.clone());
-            fe2o3_amqp::Connection::builder()
-                .container_id(container_id)
-                .hostname(transport.endpoint().host.as_str())
-                .max_frame_size(MAX_FRAME_SIZE)
-                .channel_max(u16::MAX)
-                .idle_time_out(IDLE_TIMEOUT_MILLIS)
-                .properties(open_properties())
-                .sasl_profile(SaslProfile::Anonymous)
-                .open_with_stream(stream)
-                .await
-                .map_err(|e| open_error("opening the connection", e))
-        };
-        let handle = timeout(limit, opening)
+        let stream = timeout(limit, transport.connect())
             .await
-            .map_err(|_| no_answer("opening the connection"))??;
+            .map_err(|_| no_answer("connecting"))??;
+        Self::over(stream, transport.endpoint().host.as_str(), container_id, limit).await
+    }
+
+    /// Opens over a connected stream.
+    pub(crate) async fn over(
+        stream: Box<dyn Io>,
+        host: &str,
+        container_id: &str,
+        limit: Duration,
+    ) -> Result<Self> {
+        let switch = KillSwitch::default();
+        let opening = fe2o3_amqp::Connection::builder()
+            .container_id(container_id)
+            .hostname(host)
+            .max_frame_size(MAX_FRAME_SIZE)
+            // A session for each partition, and hubs have up to 2 000; the default is 255.
+            .channel_max(u16::MAX)
+            .idle_time_out(IDLE_TIMEOUT_MILLIS)
+            .properties(open_properties())
+            .sasl_profile(SaslProfile::Anonymous)
+            .open_with_stream(GuardedStream::new(stream, switch.clone()));
+        let opened = timeout(limit, opening).await.map_err(|_| no_answer(OPENING))?;
+        let handle = opened.map_err(|e| open_error(OPENING, e))?;
         let (commands, waiting) = mpsc::channel(MAX_WAITING);
         let (end, ended) = watch::channel(None);
         tokio::spawn(drive(handle, waiting, switch.clone(), limit, end));

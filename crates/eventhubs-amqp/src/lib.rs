@@ -1,11 +1,16 @@
 //! AMQP 1.0 consumer for Azure Event Hubs: from a connection string to the events of one partition.
 //!
-//! ```no_run
+//! ```
 //! use eventhubs_amqp::{ConnectionString, EventHubClient};
 //! use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};
+//! # use eventhubs_emulator::Emulator;
 //!
-//! # async fn run(text: &str) -> Result<(), Box<dyn std::error::Error>> {
-//! let client = EventHubClient::builder(ConnectionString::parse(text)?).build()?;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let emulator = Emulator::builder().event_hub("readings", 1).start().await?;
+//! # emulator.publish_to("readings", "0", ["21.5 °C", "21.7 °C"])?;
+//! # let text = emulator.connection_string("readings");
+//! let client = EventHubClient::builder(ConnectionString::parse(&text)?).build()?;
 //! let mut receiver = client
 //!     .partition_receiver(ConsumerGroup::default(), PartitionId::new("0")?)
 //!     .starting_position(StartingPosition::Earliest)
@@ -14,9 +19,36 @@
 //! for event in receiver.receive_batch(100, None).await? {
 //!     println!("#{} {}", event.sequence_number(), event.body_as_str()?);
 //! }
+//! receiver.close().await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Recovery
+//!
+//! All partitions of a client share one connection; each has a link, and a session, of its own. When any of them is lost,
+//! a [`PartitionReceiver`] makes a new one and resumes behind the last event that it handed out: no gap and no repeat.
+//! Only what cannot be recovered from is final: a partition taken by another receiver ([`ErrorKind::OwnershipLost`]), a
+//! credential that is refused twice, something that does not exist. An outage that outlasts the [`RetryPolicy`] is
+//! reported, and the receiver still goes on when it is asked again.
+//!
+//! # Cancel safety
+//!
+//! Every future of this crate can be dropped at any await, as `select!` does: no event is lost, no link stays behind, and
+//! a recovery that is under way goes on. What a drop means in detail stands at each function.
+//!
+//! # Limits
+//!
+//! | What | Limit | When it is passed |
+//! |---|---|---|
+//! | events sent ahead, per partition | [`prefetch`](PartitionReceiverBuilder::prefetch), 300 | the service waits |
+//! | frame, message | 64 KiB, 20 MiB | the connection ends |
+//! | nesting of a value, elements of a collection | 32, 65 536 | the connection ends |
+//! | connect, attach, request | [`try_timeout`](RetryPolicy::try_timeout), 60 s | the connection is made anew |
+//! | detach, end, close | 5 s | the connection ends |
+//! | silence of the service | 60 s | the connection is made anew |
+//!
+//! No text of an error, a log or a `Debug` holds a key, a token or the body of an event.
 
 mod ambient;
 mod attempts;
@@ -33,6 +65,8 @@ mod filter;
 mod frame;
 mod link;
 mod management;
+#[cfg(test)]
+mod peer;
 mod receiver;
 mod receiver_builder;
 mod recovery;

@@ -106,8 +106,83 @@ pub(crate) async fn attach(
         .receiver_settle_mode(ReceiverSettleMode::First)
         .credit_mode(CreditMode::Manual)
         .auto_accept(false)
+        // Not every broker repeats the filter in its answer, and one it did not take would be refused.
         .verify_incoming_source(false)
         .attach(session.handle());
     let receiver = engine.bounded("attaching", attaching).await?;
     PlainSource::start(receiver, session, Arc::clone(engine), options).await
+}
+
+#[cfg(test)]
+mod tests {
+    use fe2o3_amqp_types::messaging::TargetArchetype;
+
+    use super::*;
+    use crate::peer::Peer;
+
+    fn options() -> LinkOptions {
+        LinkOptions {
+            event_hub: EventHubName::new("orders").unwrap(),
+            group: ConsumerGroup::default(),
+            partition: PartitionId::new("3").unwrap(),
+            owner_level: Some(7),
+            prefetch: 50,
+            track_last_enqueued: true,
+            identifier: "reader-1".to_owned(),
+        }
+    }
+
+    /// Contract §5.1 DO, §13.4.
+    #[tokio::test(start_paused = true)]
+    async fn the_attach_asks_for_what_the_service_understands() {
+        let (peer, connection) = Peer::connect().await;
+        let position = StartingPosition::from_sequence_number(41);
+        attach(&connection, &options(), &position).await.unwrap();
+        let attach = peer.last_attach();
+        let source = attach.source.unwrap();
+        assert_eq!(
+            source.address.as_deref(),
+            Some("orders/ConsumerGroups/$Default/Partitions/3")
+        );
+        let described = Value::Described(Box::new(Described {
+            descriptor: Descriptor::Name(SELECTOR.into()),
+            value: Value::String("amqp.annotation.x-opt-sequence-number >= '41'".into()),
+        }));
+        assert_eq!(
+            source.filter.unwrap().get(&Symbol::from(SELECTOR)),
+            Some(&described)
+        );
+        let Some(TargetArchetype::Target(target)) = attach.target.map(|target| *target) else {
+            panic!("no target")
+        };
+        assert_eq!(target.address.as_deref(), Some("reader-1"));
+        let properties = attach.properties.unwrap();
+        assert_eq!(properties.get(&Symbol::from(OWNER_LEVEL)), Some(&Value::Long(7)));
+        assert_eq!(
+            properties.get(&Symbol::from(RECEIVER_NAME)),
+            Some(&Value::String("reader-1".into()))
+        );
+        let capabilities: Vec<Symbol> = attach.desired_capabilities.unwrap().into();
+        assert_eq!(capabilities, [RUNTIME_METRIC, GEO_REPLICATION].map(Symbol::from));
+        assert_eq!(attach.snd_settle_mode, SenderSettleMode::Settled);
+        assert_eq!(attach.rcv_settle_mode, ReceiverSettleMode::First);
+        assert_eq!(attach.max_message_size, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_wanted_is_not_asked_for() {
+        let (peer, connection) = Peer::connect().await;
+        let plain = LinkOptions {
+            owner_level: None,
+            track_last_enqueued: false,
+            ..options()
+        };
+        attach(&connection, &plain, &StartingPosition::Earliest)
+            .await
+            .unwrap();
+        let attach = peer.last_attach();
+        assert_eq!(attach.properties.unwrap().get(&Symbol::from(OWNER_LEVEL)), None);
+        let capabilities: Vec<Symbol> = attach.desired_capabilities.unwrap().into();
+        assert_eq!(capabilities, [Symbol::from(GEO_REPLICATION)]);
+    }
 }

@@ -34,9 +34,8 @@ pub(crate) fn read(event_hub: &EventHubName, partition: Option<&PartitionId>, to
 /// Reads the answer about a hub.
 pub(crate) fn event_hub_properties(answer: &Value) -> Result<EventHubProperties> {
     let answer = Answer::new(answer)?;
-    let ids = match answer.get("partition_ids")? {
-        Value::Array(ids) | Value::List(ids) => ids,
-        _ => return Err(malformed("partition_ids")),
+    let (Value::Array(ids) | Value::List(ids)) = answer.get("partition_ids")? else {
+        return Err(malformed("partition_ids"));
     };
     let id = |id: &Value| PartitionId::new(id.as_str()?).ok();
     Ok(EventHubProperties {

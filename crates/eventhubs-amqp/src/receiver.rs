@@ -6,7 +6,7 @@ use eventhubs_types::StartingPosition;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
-use crate::attempts::{Failures, Next, retrying};
+use crate::attempts::{Failures, retrying};
 use crate::decode::Received;
 use crate::source::DeliverySource;
 use crate::task::Task;
@@ -30,7 +30,7 @@ pub(crate) trait Opener: Send + Sync {
 /// Events come exactly once per receiver: after a loss it resumes behind the last event that it handed out
 /// (contract §5.6). Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
 pub struct PartitionReceiver {
-    opener: Arc<dyn Opener>,
+    links: Arc<dyn Opener>,
     retry: RetryPolicy,
     state: State,
     /// Where the next link starts: at first as asked, then behind the last event handed out.
@@ -55,12 +55,12 @@ type Recovered = (Failures, Result<Box<dyn DeliverySource>>);
 
 impl PartitionReceiver {
     pub(crate) async fn open(
-        opener: Arc<dyn Opener>,
+        links: Arc<dyn Opener>,
         retry: RetryPolicy,
         position: StartingPosition,
     ) -> Result<Self> {
         let (failures, opened) = recover(
-            Arc::clone(&opener),
+            Arc::clone(&links),
             retry.clone(),
             position.clone(),
             Failures::default(),
@@ -72,7 +72,7 @@ impl PartitionReceiver {
             since: Instant::now(),
         };
         Ok(Self {
-            opener,
+            links,
             retry,
             state,
             position,
@@ -111,9 +111,9 @@ impl PartitionReceiver {
                     Err(error) => self.lost(error)?,
                 },
                 State::Recovering(recovery) => {
-                    let (failures, recovered) = recovery.await;
+                    let (failures, opened) = recovery.await;
                     self.failures = failures;
-                    self.state = match recovered {
+                    self.state = match opened {
                         Ok(source) => State::Attached {
                             source,
                             since: Instant::now(),
@@ -132,30 +132,32 @@ impl PartitionReceiver {
 
     /// The link is gone: recovers from it, or returns the error if it is final or must be reported.
     fn lost(&mut self, error: Error) -> Result<()> {
+        // A link that is refused right after its attach must not wipe out the failures before it.
         if matches!(&self.state, State::Attached { since, .. } if since.elapsed() >= HEALTHY) {
             self.failures.reset();
         }
-        if self.failures.note(&error, self.retry.retries()) != Next::Retry {
+        if !self.failures.allow_retry(&error, self.retry.retries()) {
             return Err(self.report(error));
         }
         self.state = self.recovering(error);
         Ok(())
     }
 
+    /// Remembers that the caller is told this error.
     fn report(&mut self, error: Error) -> Error {
-        let worth_trying = error.is_transient();
-        self.state = if worth_trying {
-            State::Reported(error.clone())
+        let told = error.clone();
+        self.state = if error.is_transient() {
+            State::Reported(error)
         } else {
-            State::Final(error.clone())
+            State::Final(error)
         };
-        error
+        told
     }
 
     fn recovering(&self, cause: Error) -> State {
-        let (opener, retry) = (Arc::clone(&self.opener), self.retry.clone());
+        let (links, retry) = (Arc::clone(&self.links), self.retry.clone());
         State::Recovering(Task::spawn(recover(
-            opener,
+            links,
             retry,
             self.position.clone(),
             self.failures,
@@ -164,16 +166,16 @@ impl PartitionReceiver {
     }
 
     /// Nothing may be awaited between taking events from the source and this.
-    fn hand_out(&mut self, received: Vec<Received>) -> Vec<ReceivedEvent> {
+    fn hand_out(&mut self, events: Vec<Received>) -> Vec<ReceivedEvent> {
         self.failures.reset();
-        if let Some((last, _)) = received.last() {
+        if let Some((last, _)) = events.last() {
             self.position = StartingPosition::after_offset(last.offset().clone());
         }
-        let event = |(event, head): Received| {
+        let unpacked = |(event, head): Received| {
             self.last_enqueued = head.or(self.last_enqueued.take());
             event
         };
-        received.into_iter().map(event).collect()
+        events.into_iter().map(unpacked).collect()
     }
 
     /// The head of the partition as of the last event received.
@@ -198,15 +200,15 @@ impl PartitionReceiver {
 
 /// Attaches a new link, within the retry policy.
 async fn recover(
-    opener: Arc<dyn Opener>,
+    links: Arc<dyn Opener>,
     retry: RetryPolicy,
     position: StartingPosition,
     mut failures: Failures,
     cause: Option<Error>,
 ) -> Recovered {
-    let attempt = |fresh| opener.open(position.clone(), fresh);
-    let recovered = retrying(&retry, &mut failures, cause, attempt).await;
-    (failures, recovered)
+    let attempt = |fresh| links.open(position.clone(), fresh);
+    let opened = retrying(&retry, &mut failures, cause, attempt).await;
+    (failures, opened)
 }
 
 impl fmt::Debug for PartitionReceiver {

@@ -1,7 +1,7 @@
 //! Walks over encoded AMQP values without recursion, before anything decodes them.
 //!
 //! The decoder below us recurses once per nesting level without a limit, so one event of 36 kB aborts the process
-//! (reliability §6.2). It also trusts declared sizes and counts. What this walk accepts is safe to decode: at most
+//! (amqp-crate §4). It also trusts declared sizes and counts. What this walk accepts is safe to decode: at most
 //! [`MAX_DEPTH`] levels, at most [`MAX_ELEMENTS`] elements in one collection, and every declared size exact.
 
 /// Levels of nesting of one value, descriptors included.
@@ -9,6 +9,9 @@ pub(crate) const MAX_DEPTH: usize = 32;
 
 /// Elements of one list, map or array.
 pub(crate) const MAX_ELEMENTS: u32 = 65_536;
+
+/// Bytes of size, and count, by the high digit of the format code from 0xa on.
+const HEADER_WIDTHS: [u8; 6] = [1, 4, 2, 8, 2, 8];
 
 /// Why encoded bytes must not be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +31,6 @@ pub(crate) enum Refused {
 pub(crate) struct Walk {
     stack: Vec<Open>,
     next: Next,
-    /// How many bytes have been walked.
     position: u64,
 }
 
@@ -83,6 +85,11 @@ impl Walk {
         Ok(())
     }
 
+    /// How many bytes have been walked.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Whether no value is unfinished.
     pub(crate) fn at_boundary(&self) -> bool {
         self.stack.is_empty() && matches!(self.next, Next::Code)
@@ -131,22 +138,18 @@ impl Walk {
             }),
             0x4 => self.finish(),
             fixed @ 0x5..=0x9 => self.skip(1 << (fixed - 5)),
-            0xa => self.header(code, 1),
-            0xb => self.header(code, 4),
-            0xc | 0xe => self.header(code, 2),
-            0xd | 0xf => self.header(code, 8),
+            sized @ 0xa..=0xf => {
+                let width = HEADER_WIDTHS[usize::from(sized - 0xa)];
+                self.next = Next::Header {
+                    code,
+                    width,
+                    have: 0,
+                    bytes: [0; 8],
+                };
+                Ok(())
+            }
             _ => Err(Refused::UnknownCode),
         }
-    }
-
-    fn header(&mut self, code: u8, width: u8) -> Result<(), Refused> {
-        self.next = Next::Header {
-            code,
-            width,
-            have: 0,
-            bytes: [0; 8],
-        };
-        Ok(())
     }
 
     /// The size, and count, of a value have been read; `half` is the width of each.

@@ -77,7 +77,8 @@ impl PlainSource {
 
     async fn receive_some(&mut self, max: usize) -> Result<Vec<Received>> {
         if self.failure.is_none() {
-            self.replenish().await?;
+            // If this fails, so does what follows, behind the events that came before and with the true cause.
+            let _ = self.replenish().await;
             let first = self.receiver.recv().await;
             let events = self.take_all(first, max);
             if !events.is_empty() {
@@ -175,5 +176,136 @@ impl DeliverySource for PlainSource {
             closed
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use eventhubs_types::{ConsumerGroup, EventHubName, PartitionId, StartingPosition};
+    use fe2o3_amqp_types::messaging::Outcome;
+    use futures::future::join_all;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::link::attach;
+    use crate::peer::{Peer, event};
+    use crate::recovery::Recovery;
+
+    async fn connect() -> (Peer, crate::connection::Connection, LinkOptions) {
+        let (peer, connection) = Peer::connect().await;
+        let options = LinkOptions {
+            event_hub: EventHubName::new("orders").unwrap(),
+            group: ConsumerGroup::default(),
+            partition: PartitionId::new("0").unwrap(),
+            owner_level: None,
+            prefetch: 10,
+            track_last_enqueued: false,
+            identifier: "reader".to_owned(),
+        };
+        (peer, connection, options)
+    }
+
+    fn numbers(received: &[Received]) -> Vec<i64> {
+        received
+            .iter()
+            .map(|(event, _)| event.sequence_number().value())
+            .collect()
+    }
+
+    /// Contract §5.1: a broker that sends unsettled deliveries all the same gets them confirmed.
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_that_are_not_settled_are_confirmed() {
+        let (mut peer, connection, options) = connect().await;
+        peer.send_unsettled();
+        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
+            .await
+            .unwrap();
+        let mut link = peer.link().await;
+        let sending = tokio::spawn(async move {
+            let mut confirmed = Vec::new();
+            for n in 0..30 {
+                confirmed.push(link.send_batchable(event(n)).await.unwrap());
+            }
+            join_all(confirmed.drain(..25)).await
+        });
+        let mut received = Vec::new();
+        while received.len() < 30 {
+            received.extend(numbers(&source.receive(100).await.unwrap()));
+        }
+        assert_eq!(received, (0..30).collect::<Vec<_>>());
+        let outcomes = timeout(Duration::from_secs(1), sending)
+            .await
+            .expect("confirmed in batches")
+            .unwrap();
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, Ok(Outcome::Accepted(_))))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_before_a_failure_is_handed_out_first() {
+        let (mut peer, connection, options) = connect().await;
+        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
+            .await
+            .unwrap();
+        let mut link = peer.link().await;
+        for n in 0..3 {
+            link.send(event(n)).await.unwrap();
+        }
+        // Without an error: contract §5.4 says to attach again.
+        link.close().await.unwrap();
+        assert_eq!(numbers(&source.receive(100).await.unwrap()), [0, 1, 2]);
+        for _ in 0..2 {
+            let error = source.receive(100).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.recovery()),
+                (ErrorKind::Transport, Recovery::Reattach)
+            );
+        }
+        assert!(connection.engine().is_live());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ends_says_why_at_every_link() {
+        let (mut peer, connection, options) = connect().await;
+        let (mut sources, mut links) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            sources.push(
+                attach(&connection, &options, &StartingPosition::Earliest)
+                    .await
+                    .unwrap(),
+            );
+            links.push(peer.link().await);
+        }
+        connection.engine().kill();
+        for source in &mut sources {
+            let error = source.receive(1).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.recovery()),
+                (ErrorKind::Transport, Recovery::Reconnect)
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_falls_silent_is_noticed_within_a_minute() {
+        let (mut peer, connection, options) = connect().await;
+        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
+            .await
+            .unwrap();
+        let _link = peer.link().await;
+        peer.go_silent();
+        let start = Instant::now();
+        let error = source.receive(1).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.recovery()),
+            (ErrorKind::Transport, Recovery::Reconnect)
+        );
+        assert!(start.elapsed() <= Duration::from_secs(60));
     }
 }

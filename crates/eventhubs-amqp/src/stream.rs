@@ -98,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
     /// Reads until a whole frame is checked; `false` at the end of the stream.
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.checked == 0 {
+            // One call of the system for many frames; the library below reads 8 KiB at a time.
             self.incoming.reserve(READ_CHUNK);
             let read = ready!(pin!(self.inner.read_buf(&mut self.incoming)).poll(cx))?;
             if read == 0 {
@@ -150,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Before the check: a switch pulled in between must find the waker.
         this.switch.0.reader.register(cx.waker());
         if this.switch.is_pulled() {
             return Poll::Ready(Ok(()));

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use eventhubs_types::{ConsumerGroup, EventHubName, InvalidName};
@@ -20,6 +20,7 @@ const DEFAULT_MAX_EVENTS: usize = 500_000;
 const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// The largest hub that the service offers.
 const MAX_PARTITIONS: usize = 2000;
+/// In bytes.
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
 const DEFAULT_KEY_NAME: &str = "RootManageSharedAccessKey";
 /// No secret: the key that the documentation of Microsoft's emulator uses (contract §1.2).
@@ -108,18 +109,7 @@ impl Builder {
             self = self.shared_access_key(DEFAULT_KEY_NAME, DEFAULT_KEY);
         }
         let hubs = self.hubs()?;
-        let cannot_listen = |error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("on port {} of the loopback device", self.port),
-            )
-            .with_source(error)
-        };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))
-            .await
-            .map_err(cannot_listen)?;
-        limit_segments(&listener).map_err(cannot_listen)?;
-        let address = listener.local_addr().map_err(cannot_listen)?;
+        let (listener, address) = listen(self.port).await?;
         let broker = Broker {
             hubs,
             keys: self.keys,
@@ -165,6 +155,23 @@ impl Builder {
             self.retention.share(partitions),
         ))
     }
+}
+
+async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
+    let bound = async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        limit_segments(&listener)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    let failed = |error: io::Error| {
+        Error::new(
+            ErrorKind::Unavailable,
+            format!("on port {port} of the loopback device"),
+        )
+        .with_source(error)
+    };
+    bound.await.map_err(failed)
 }
 
 /// The Python SDK reads the segment size of its socket and sets it again, and Linux lets nobody set one above 32767; on

@@ -1,12 +1,13 @@
 //! Claims-based security: tokens that open entities to one connection (contract §3).
 
+use fe2o3_amqp_types::messaging::{AmqpValue, Body};
+use fe2o3_amqp_types::primitives::Value;
+
 use crate::broker::Broker;
 use crate::condition::NOT_FOUND;
 use crate::message::AnyMessage;
 use crate::request::{Response, string_property, timestamp_property};
 use crate::sas;
-use fe2o3_amqp_types::messaging::{AmqpValue, Body};
-use fe2o3_amqp_types::primitives::Value;
 
 /// How many audiences one connection can hold tokens for; the oldest grant goes first.
 const MAX_GRANTS: usize = 1024;
@@ -37,18 +38,19 @@ impl Grants {
 
     /// Whether an unexpired token opens this entity.
     pub(crate) fn open(&self, entity: &str, now_ms: i64) -> bool {
-        let mut valid = self
-            .0
-            .iter()
-            .filter(|grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms));
-        valid.any(|grant| sas::covers(&grant.audience, entity))
+        self.valid(now_ms)
+            .any(|grant| sas::covers(&grant.audience, entity))
     }
 
     /// Whether there is an unexpired token for anything.
     pub(crate) fn open_any(&self, now_ms: i64) -> bool {
+        self.valid(now_ms).next().is_some()
+    }
+
+    fn valid(&self, now_ms: i64) -> impl Iterator<Item = &Grant> {
         self.0
             .iter()
-            .any(|grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms))
+            .filter(move |grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms))
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
     let wire = Wire::new(stream, MAX_FRAME_SIZE, cut.clone());
     let accepted = tokio::select! {
         accepted = accept(wire) => accepted,
+        _ = entry.stop.stopped() => return,
         () = shutdown.cancelled() => return,
     };
     let Some(mut handle) = accepted else { return };

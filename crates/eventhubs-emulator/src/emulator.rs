@@ -92,7 +92,7 @@ impl Emulator {
         self.address
     }
 
-    /// The connection string for an event hub, with the first shared access key. It ends in the name of the hub.
+    /// The connection string for an event hub, with the first shared access key. Whether the hub exists is not checked.
     pub fn connection_string(&self, event_hub: &str) -> String {
         let key = &self.broker.keys[0];
         format!(

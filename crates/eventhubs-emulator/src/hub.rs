@@ -7,25 +7,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::condition::Condition;
+use crate::condition::{ARGUMENT_OUT_OF_RANGE, Condition};
 use crate::log::{Log, Retention};
 use crate::message::{self, AnyMessage};
 use crate::partition_key;
 use crate::readers::{Displaced, Reader, Readers};
 
+/// An event hub.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) name: String,
     pub(crate) created_ms: i64,
     pub(crate) partitions: Vec<Arc<Partition>>,
     consumer_groups: Vec<String>,
+    /// Counts the messages that go round.
     next: AtomicUsize,
 }
 
+/// One partition: its events, and the readers of each consumer group.
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) id: String,
     log: Mutex<Log>,
+    /// The sequence number of the last event, for those who wait for the next one.
     appended: watch::Sender<i64>,
     /// By consumer group, in the spelling of the hub.
     readers: Mutex<BTreeMap<String, Readers>>,
@@ -52,6 +56,21 @@ impl Hub {
 
     pub(crate) fn partition(&self, id: &str) -> Option<&Arc<Partition>> {
         self.partitions.iter().find(|partition| partition.id == id)
+    }
+
+    /// The partition that a link is for.
+    ///
+    /// # Errors
+    /// When there is none: what the service says then (contract §5.4).
+    pub(crate) fn partition_at(&self, id: &str) -> Result<&Arc<Partition>, Condition> {
+        self.partition(id).ok_or_else(|| {
+            let text = format!(
+                "The specified partition is invalid for an EventHub partition sender or receiver. It should be between 0 \
+                 and {}. Parameter name: PartitionId",
+                self.partitions.len() - 1
+            );
+            Condition::new(ARGUMENT_OUT_OF_RANGE, text)
+        })
     }
 
     /// The spelling of the hub for a group given in any case (contract §5.1).
@@ -104,10 +123,15 @@ impl Partition {
             .await;
     }
 
+    /// The events; never held across an await.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
     }
 
+    /// Takes a reader in and says who has to leave for it.
+    ///
+    /// # Errors
+    /// When the owner level rules refuse it (contract §5.3).
     pub(crate) fn admit(&self, group: &str, reader: Reader) -> Result<Vec<Displaced>, Condition> {
         lock(&self.readers)
             .entry(group.to_owned())
@@ -128,6 +152,7 @@ impl Partition {
         readers.iter().flat_map(of_group).collect()
     }
 
+    /// Forgets a reader.
     pub(crate) fn leave(&self, group: &str, reader: u64) {
         if let Some(readers) = lock(&self.readers).get_mut(group) {
             readers.leave(reader);

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::address::Address;
-use crate::broker::LinkAddress;
 use crate::clock;
 use crate::condition::{Condition, NOT_ALLOWED, UNAUTHORIZED};
 use crate::connection::FAREWELL_TIMEOUT;
@@ -92,57 +91,60 @@ fn normalise(attach: &mut Attach, refused: bool) {
     attach.target = (!refused || reads).then_some(target);
 }
 
+/// Finds who serves a link, and takes what it needs for that.
 fn admit(session: &Session, attach: &Attach) -> Result<Service, Condition> {
-    let address = LinkAddress::new(address(attach));
-    let reads = attach.role == Role::Receiver;
-    let node = match address.meaning {
-        Address::Cbs => Node::Cbs,
-        Address::Management => Node::Management,
-        _ => return admit_to_entity(session, attach, &address, reads),
-    };
-    if node == Node::Management && !lock(&session.connection.grants).open_any(clock::now_ms()) {
-        return Err(unauthorized(&address.text));
+    let address = address(attach);
+    match Address::parse(&address) {
+        Address::Cbs => admit_to_node(session, attach, Node::Cbs),
+        Address::Management if !lock(&session.connection.grants).open_any(clock::now_ms()) => {
+            Err(unauthorized(&address))
+        }
+        Address::Management => admit_to_node(session, attach, Node::Management),
+        entity => admit_to_entity(session, attach, &address, &entity),
     }
-    if !reads {
+}
+
+fn admit_to_node(session: &Session, attach: &Attach, node: Node) -> Result<Service, Condition> {
+    if attach.role == Role::Sender {
         return Ok(Service::Requests(node));
     }
     let names = [target_address(attach), attach.name.clone()];
-    session
-        .connection
-        .replies
-        .open(node, session.id, names)
-        .map(Service::Responses)
+    let responses = session.connection.replies.open(node, session.id, names)?;
+    Ok(Service::Responses(responses))
 }
 
 fn admit_to_entity(
     session: &Session,
     attach: &Attach,
-    address: &LinkAddress,
-    reads: bool,
+    address: &str,
+    entity: &Address,
 ) -> Result<Service, Condition> {
-    if !lock(&session.connection.grants).open(&address.text, clock::now_ms()) {
-        return Err(unauthorized(&address.text));
+    if !lock(&session.connection.grants).open(address, clock::now_ms()) {
+        return Err(unauthorized(address));
     }
-    match &address.meaning {
-        Address::ConsumerGroup {
-            hub,
-            group,
-            partition,
-        } if reads => {
-            let link = ConsumerLink::admit(session, attach, &address.text, [hub, group, partition])?;
-            Ok(Service::Consumer(link))
+    match (entity, &attach.role) {
+        (
+            Address::ConsumerGroup {
+                hub,
+                group,
+                partition,
+            },
+            Role::Receiver,
+        ) => {
+            let names = [hub.as_str(), group, partition];
+            ConsumerLink::admit(session, attach, address, names).map(Service::Consumer)
         }
-        Address::Hub { hub } if !reads => {
-            ProducerLink::admit(session, &address.text, hub, None).map(Service::Producer)
+        (Address::Hub { hub }, Role::Sender) => {
+            ProducerLink::admit(session, address, hub, None).map(Service::Producer)
         }
-        Address::Partition { hub, partition } if !reads => {
-            ProducerLink::admit(session, &address.text, hub, Some(partition)).map(Service::Producer)
+        (Address::Partition { hub, partition }, Role::Sender) => {
+            ProducerLink::admit(session, address, hub, Some(partition.as_str())).map(Service::Producer)
         }
-        Address::Unknown => Err(Condition::entity_not_found(&address.text)),
-        _ => Err(Condition::new(
-            NOT_ALLOWED,
-            format!("The address '{}' does not allow this role.", address.text),
-        )),
+        (Address::Unknown, _) => Err(Condition::entity_not_found(address)),
+        _ => {
+            let text = format!("The address '{address}' is not for links of this direction.");
+            Err(Condition::new(NOT_ALLOWED, text))
+        }
     }
 }
 
@@ -193,10 +195,12 @@ async fn close(endpoint: LinkEndpoint, reason: Condition) {
     }
 }
 
+/// Detaches with an error, and waits for the client's answer a moment.
 pub(crate) async fn close_sender(sender: Sender, reason: Condition) {
     let _ = timeout(FAREWELL_TIMEOUT, sender.close_with_error(reason)).await;
 }
 
+/// As [`close_sender`], for the other direction.
 pub(crate) async fn close_receiver(receiver: Receiver, reason: Condition) {
     let _ = timeout(FAREWELL_TIMEOUT, receiver.close_with_error(reason)).await;
 }

@@ -1,5 +1,7 @@
 //! Events as AMQP messages (contract §6).
 
+use std::collections::BTreeMap;
+
 use eventhubs_types::{EventBody, EventData};
 use fe2o3_amqp_types::messaging::annotations::{AnnotationKey, OwnedKey};
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
@@ -46,7 +48,7 @@ pub(crate) fn from_event(event: EventData) -> Result<AnyMessage> {
 }
 
 fn application_properties(
-    properties: std::collections::BTreeMap<String, eventhubs_types::Value>,
+    properties: BTreeMap<String, eventhubs_types::Value>,
 ) -> Result<Option<ApplicationProperties>> {
     if properties.is_empty() {
         return Ok(None);

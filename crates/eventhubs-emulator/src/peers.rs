@@ -19,6 +19,7 @@ pub(crate) struct Peer {
     pub(crate) stop: Stop,
 }
 
+/// What kind of peer it is, and what only that kind has.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Connection { cut: CancellationToken },
@@ -26,6 +27,7 @@ pub(crate) enum Kind {
     Link { hub: String },
 }
 
+/// The list; its length is bounded by what one client may open, and the number of clients.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     next: AtomicU64,

@@ -28,7 +28,7 @@ impl ProducerLink {
         session: &Session,
         address: &str,
         hub: &str,
-        partition: Option<&String>,
+        partition: Option<&str>,
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;

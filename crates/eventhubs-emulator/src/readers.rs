@@ -5,6 +5,7 @@ use crate::condition::{Condition, LINK_STOLEN, RESOURCE_LIMIT};
 /// How many readers without an owner level one partition of a consumer group takes.
 pub(crate) const MAX_READERS: usize = 5;
 
+/// One link that reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reader {
     pub(crate) id: u64,
@@ -25,7 +26,10 @@ pub(crate) struct Displaced {
 }
 
 impl Readers {
-    /// Takes the newcomer in and says who has to leave for it, or refuses it.
+    /// Takes the newcomer in and says who has to leave for it.
+    ///
+    /// # Errors
+    /// When the newcomer is refused: what the service says then.
     pub(crate) fn admit(&mut self, newcomer: Reader) -> Result<Vec<Displaced>, Condition> {
         let highest = self
             .0

@@ -103,3 +103,49 @@ impl<S> fmt::Debug for Wire<S> {
         f.debug_struct("Wire").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn wire(cut: &CancellationToken) -> (Wire<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(4096);
+        (Wire::new(near, 1024, cut.clone()), far)
+    }
+
+    #[tokio::test]
+    async fn a_malformed_frame_does_not_reach_the_library() {
+        let (mut wire, mut client) = wire(&CancellationToken::new());
+        client.write_all(b"AMQP\x00\x01\x00\x00").await.unwrap();
+        let mut header = [0; 8];
+        wire.read_exact(&mut header).await.unwrap();
+        client.write_all(b"\x00\x00\x00\x04").await.unwrap();
+        let error = wire.read_exact(&mut header).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn frames_are_completed_however_they_are_written() {
+        let (mut wire, mut client) = wire(&CancellationToken::new());
+        for byte in b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x18\x45" {
+            wire.write_all(&[*byte]).await.unwrap();
+        }
+        wire.flush().await.unwrap();
+        let mut close = [0; 21];
+        client.read_exact(&mut close).await.unwrap();
+        assert_eq!(close[8..12], [0, 0x53, 0x18, 0xd0]);
+        assert_eq!(close[20], 0x40);
+    }
+
+    #[tokio::test]
+    async fn a_cut_stream_wakes_its_reader_and_takes_no_more() {
+        let cut = CancellationToken::new();
+        let (mut wire, _client) = wire(&cut);
+        let mut byte = [0];
+        let (read, ()) = tokio::join!(wire.read(&mut byte), async { cut.cancel() });
+        assert_eq!(read.unwrap(), 0);
+        assert!(wire.write_all(b"AMQP").await.is_err());
+    }
+}

@@ -41,6 +41,15 @@ impl Holdings {
         self.held.keys().cloned().collect()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether something was lost that the caller does not know of yet.
+    pub(crate) fn has_untold_losses(&self) -> bool {
+        !self.untold_losses.is_empty()
+    }
+
     /// When the lease of a partition was last renewed; `None` if it is not held.
     pub(crate) fn renewed(&self, partition: &PartitionId) -> Option<Instant> {
         self.held.get(partition).map(|holding| holding.renewed)

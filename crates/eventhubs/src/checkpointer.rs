@@ -140,3 +140,60 @@ impl Checkpointer {
         error.on_partition(&self.partition)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eventhubs_checkpoint_store::MemoryCheckpointStore;
+    use eventhubs_types::EventData;
+
+    use super::*;
+
+    fn event(number: i64) -> ReceivedEvent {
+        ReceivedEvent::from_parts(EventData::new(""), format!("offset {number}"), number, None)
+    }
+
+    fn checkpointer(store: &Arc<MemoryCheckpointStore>) -> Checkpointer {
+        let scope = ConsumerScope {
+            namespace: "ns".parse().unwrap(),
+            event_hub: "hub".parse().unwrap(),
+            consumer_group: "group".parse().unwrap(),
+        };
+        let checkpointer = Checkpointer::new(Arc::clone(store) as _, scope, "0".parse().unwrap());
+        checkpointer.delivered(&event(100));
+        checkpointer
+    }
+
+    /// What the store holds after another instance wrote its checkpoint behind our back, and then we ours.
+    async fn after(theirs: i64, ours: i64) -> i64 {
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let (us, them) = (checkpointer(&store), checkpointer(&store));
+        us.update(&event(1)).await.unwrap();
+        them.resume_position().await.unwrap();
+        them.update(&event(theirs)).await.unwrap();
+        us.update(&event(ours)).await.unwrap();
+        us.read().await.unwrap().unwrap().sequence_number.unwrap().value()
+    }
+
+    #[tokio::test]
+    async fn of_two_writers_the_higher_checkpoint_stays() {
+        assert_eq!(after(7, 5).await, 7);
+        assert_eq!(after(5, 7).await, 7);
+        assert_eq!(after(7, 7).await, 7);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_was_not_delivered_is_no_checkpoint() {
+        let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
+        let error = checkpointer.update(&event(101)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(checkpointer.resume_position().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn reading_goes_on_behind_the_checkpoint() {
+        let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
+        checkpointer.update(&event(3)).await.unwrap();
+        let position = checkpointer.resume_position().await.unwrap();
+        assert_eq!(position, Some(StartingPosition::after_offset("offset 3")));
+    }
+}

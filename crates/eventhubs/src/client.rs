@@ -227,7 +227,7 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How partitions are shared out; [`Strategy::Greedy`] unless set.
+    /// How partitions are shared out; [`Strategy::Adaptive`] unless set.
     pub fn load_balancing_strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self

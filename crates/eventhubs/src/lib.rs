@@ -1,7 +1,62 @@
 //! Event processor for Azure Event Hubs.
 //!
 //! Write a callback, run as many instances of the program as you like, and they share the partitions of the event hub
-//! out among themselves through a [`CheckpointStore`]. See [`ConsumerClient`].
+//! out among themselves through a [`CheckpointStore`]. Begin with [`ConsumerClient`].
+//!
+//! ```
+//! # async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! use eventhubs::{ConsumerClient, StartingPosition};
+//! use eventhubs_emulator::Emulator;
+//!
+//! let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
+//! emulator.publish("orders", ["tea", "coffee", "mate"])?;
+//!
+//! let client = ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+//! let (batches, mut received) = tokio::sync::mpsc::channel(8);
+//! let stop = async move {
+//!     let mut events = 0;
+//!     while events < 3 {
+//!         events += received.recv().await.unwrap_or(3);
+//!     }
+//! };
+//! client
+//!     .receive_batch(move |context, events| {
+//!         let batches = batches.clone();
+//!         async move {
+//!             if let Some(last) = events.last() {
+//!                 context.update_checkpoint(last).await?;
+//!             }
+//!             batches.send(events.len()).await?;
+//!             Ok(())
+//!         }
+//!     })
+//!     .starting_position(StartingPosition::Earliest)
+//!     .on_error(|context, error| async move { eprintln!("{context:?}: {error}") })
+//!     .with_graceful_shutdown(stop)
+//!     .await?;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! ```
+//!
+//! # What happens to an event
+//!
+//! It is handed to the callback at least once as long as the event hub keeps it, in the order of its partition, and one
+//! call at a time. It comes again after a crash, a change of owner or a failed callback, if it is behind the last
+//! [checkpoint](PartitionContext::update_checkpoint). After a [graceful stop](Receive::with_graceful_shutdown) nothing
+//! comes again that was checkpointed.
+//!
+//! # Who reads what
+//!
+//! Each instance looks at the records of the store every
+//! [interval](ConsumerClientBuilder::load_balancing_interval), renews what it owns, and takes what it is short of. What an
+//! instance has not renewed for the
+//! [expiry](ConsumerClientBuilder::partition_ownership_expiration_interval) may be taken by others. While the store is
+//! down, reading goes on until the leases run out.
+//!
+//! # Cancel safety
+//!
+//! Every future of this crate may be dropped at any time without loss; what a drop leaves undone stands at each of them.
 
 mod checkpointer;
 mod client;

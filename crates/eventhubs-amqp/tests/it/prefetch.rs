@@ -46,10 +46,9 @@ async fn partitions_share_one_connection() {
     let client = client_builder(&proxy.connection_string(&emulator))
         .build()
         .unwrap();
-    let group = eventhubs_types::ConsumerGroup::default;
     let open = |id: &str| {
         client
-            .partition_receiver(group(), crate::support::partition(id))
+            .partition_receiver(ConsumerGroup::default(), partition(id))
             .open()
     };
     let opened = futures::future::join_all(["0", "1", "2", "3"].map(open)).await;

@@ -136,7 +136,8 @@ async fn read_frame(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
 }
 
 async fn silent(silence: &mut watch::Receiver<bool>) {
-    if silence.wait_for(|silent| *silent).await.is_err() {
-        std::future::pending().await
+    let proxy_is_gone = silence.wait_for(|silent| *silent).await.is_err();
+    if proxy_is_gone {
+        std::future::pending::<()>().await;
     }
 }

@@ -8,6 +8,9 @@ use crate::client::{Client, Reading, orders, within};
 const SASL_HEADER: &[u8] = b"AMQP\x03\x01\x00\x00";
 const AMQP_HEADER: &[u8] = b"AMQP\x00\x01\x00\x00";
 
+/// The descriptor of an open.
+const OPENED: &[u8] = b"\x00\x53\x10";
+
 /// A frame of type 0 (AMQP) or 1 (SASL) with a performative of so many fields.
 fn frame(kind: u8, descriptor: u8, count: u8, fields: &[u8]) -> Vec<u8> {
     let length = u8::try_from(fields.len()).unwrap();
@@ -30,10 +33,10 @@ fn close() -> Vec<u8> {
 }
 
 /// A client up to its first session.
-fn opened() -> Vec<u8> {
+fn opened(mechanism: &str) -> Vec<u8> {
     let open = frame(0, 0x10, 1, b"\xa1\x04test");
     let begin = frame(0, 0x11, 4, b"\x40\x43\x52\x64\x52\x64");
-    [SASL_HEADER, &sasl_init("ANONYMOUS"), AMQP_HEADER, &open, &begin].concat()
+    [SASL_HEADER, &sasl_init(mechanism), AMQP_HEADER, &open, &begin].concat()
 }
 
 async fn connect(emulator: &eventhubs_emulator::Emulator) -> TcpStream {
@@ -48,13 +51,25 @@ async fn rest(mut stream: TcpStream) -> Vec<u8> {
     bytes
 }
 
+async fn read_until(stream: &mut TcpStream, wanted: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !bytes.windows(wanted.len()).any(|window| window == wanted) {
+        assert_ne!(
+            within(stream.read_buf(&mut bytes)).await.unwrap(),
+            0,
+            "the stream ended"
+        );
+    }
+    bytes
+}
+
 #[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
     let emulator = orders().await;
     let mut good = Client::connect(&emulator).await;
     let short = b"\x00\x00\x00\x04".as_slice();
     let long = b"\x7f\xff\xff\xff\x02\x00\x00\x00".as_slice();
-    let opened = opened();
+    let opened = opened("ANONYMOUS");
     for garbage in [
         b"GET / HTTP/1.1\r\n\r\n".to_vec(),
         b"AMQP\x09\x09\x09\x09".to_vec(),
@@ -81,12 +96,45 @@ async fn sasl_offers_both_mechanisms_without_credentials() {
     let emulator = orders().await;
     let mut stream = connect(&emulator).await;
     stream.write_all(SASL_HEADER).await.unwrap();
-    let mut answer = [0; 8 + 50];
-    let mut read = 0;
-    while !answer[..read].windows(9).any(|window| window == b"ANONYMOUS") {
-        read += within(stream.read(&mut answer[read..])).await.unwrap();
-    }
+    let answer = read_until(&mut stream, b"ANONYMOUS").await;
     assert!(answer.windows(7).any(|window| window == b"MSSBCBS"));
+}
+
+#[tokio::test]
+async fn both_mechanisms_let_everybody_in() {
+    let emulator = orders().await;
+    for mechanism in ["ANONYMOUS", "MSSBCBS"] {
+        let mut stream = connect(&emulator).await;
+        stream
+            .write_all(&[opened(mechanism), close()].concat())
+            .await
+            .unwrap();
+        let answer = rest(stream).await;
+        assert!(
+            answer.windows(3).any(|window| window == OPENED),
+            "{mechanism}: {answer:x?}"
+        );
+    }
+}
+
+/// The library would wait, and spin, until the client answers.
+#[tokio::test]
+async fn a_client_that_falls_silent_holds_up_neither_faults_nor_stop() {
+    let emulator = orders().await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(&emulator).await;
+        stream.write_all(&opened("ANONYMOUS")).await.unwrap();
+        read_until(&mut stream, OPENED).await;
+        silent.push(stream);
+    }
+    assert_eq!(
+        emulator.close_connections("amqp:connection:forced", "on demand"),
+        2
+    );
+    rest(silent.remove(0)).await;
+    within(emulator.stop()).await;
+    rest(silent.remove(0)).await;
 }
 
 #[tokio::test]
@@ -116,7 +164,10 @@ async fn an_unknown_sasl_mechanism_is_refused() {
 async fn performatives_are_written_with_all_their_fields() {
     let emulator = orders().await;
     let mut stream = connect(&emulator).await;
-    stream.write_all(&[opened(), close()].concat()).await.unwrap();
+    stream
+        .write_all(&[opened("ANONYMOUS"), close()].concat())
+        .await
+        .unwrap();
     let answer = rest(stream).await;
     for (descriptor, fields) in [(0x10, 10), (0x18, 1)] {
         let start = answer

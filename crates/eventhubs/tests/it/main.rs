@@ -1,4 +1,5 @@
 //! The facade against the emulator.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod balancing;
 mod callbacks;
