@@ -75,7 +75,8 @@ impl Order {
     pub(crate) fn run(&self, who: Contestant) -> Result<Measured> {
         let mut command = self.command(who)?;
         let output = command.stderr(Stdio::inherit()).output();
-        let output = output.map_err(|error| format!("cannot run {:?}: {error}", command.get_program()))?;
+        let output =
+            output.map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
         if !output.status.success() {
             return Err(output.status.to_string().into());
         }

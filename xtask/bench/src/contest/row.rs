@@ -110,7 +110,9 @@ pub fn table(scene: &Scene, rows: &[Row]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = format!("### {scene}\n\n{}", line(&head.map(str::to_owned)));
     text += "|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
-    rows.iter().for_each(|row| text += &line(&row.cells()));
+    for row in rows {
+        text += &line(&row.cells());
+    }
     text
 }
 

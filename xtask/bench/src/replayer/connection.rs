@@ -169,7 +169,12 @@ impl<'s> Connection<'s> {
         let (performative, fields) = split(&mut rest)?.described()?;
         let fields = fields.items();
         match u8::try_from(performative).ok()? {
-            code::SASL_INIT => self.put(SASL_FRAME, 0, code::SASL_OUTCOME, Fields::new().ubyte(0).nulls(1)),
+            code::SASL_INIT => self.put(
+                SASL_FRAME,
+                0,
+                code::SASL_OUTCOME,
+                &Fields::new().ubyte(0).nulls(1),
+            ),
             code::OPEN => self.opened(),
             code::BEGIN => self.begun(channel, &fields)?,
             code::ATTACH => self.attached(channel, &fields)?,
@@ -178,7 +183,7 @@ impl<'s> Connection<'s> {
             code::DETACH => self.detached(channel, &fields)?,
             code::END => self.ended(channel),
             code::CLOSE => {
-                self.put(AMQP_FRAME, 0, code::CLOSE, Fields::new().nulls(1));
+                self.put(AMQP_FRAME, 0, code::CLOSE, &Fields::new().nulls(1));
                 self.closed = true;
             }
             _ => {}
@@ -186,7 +191,7 @@ impl<'s> Connection<'s> {
         Some(())
     }
 
-    fn put(&mut self, kind: u8, channel: u16, performative: u8, fields: Fields) {
+    fn put(&mut self, kind: u8, channel: u16, performative: u8, fields: &Fields) {
         self.output
             .extend(frame(kind, channel, &described(performative, &fields.list())));
     }
@@ -195,7 +200,7 @@ impl<'s> Connection<'s> {
         self.output.extend_from_slice(header);
         if header == SASL {
             let mechanisms = Fields::new().raw(&Fields::symbols(["ANONYMOUS"].into_iter()));
-            self.put(SASL_FRAME, 0, code::SASL_MECHANISMS, mechanisms);
+            self.put(SASL_FRAME, 0, code::SASL_MECHANISMS, &mechanisms);
         }
     }
 
@@ -206,7 +211,7 @@ impl<'s> Connection<'s> {
             .uint(MAX_FRAME_SIZE)
             .ushort(u16::MAX)
             .nulls(6);
-        self.put(AMQP_FRAME, 0, code::OPEN, open);
+        self.put(AMQP_FRAME, 0, code::OPEN, &open);
     }
 
     fn begun(&mut self, channel: u16, fields: &[Raw<'_>]) -> Option<()> {
@@ -223,7 +228,7 @@ impl<'s> Connection<'s> {
             .uint(WINDOW)
             .uint(255)
             .nulls(3);
-        self.put(AMQP_FRAME, channel, code::BEGIN, begin);
+        self.put(AMQP_FRAME, channel, code::BEGIN, &begin);
         Some(())
     }
 
@@ -245,7 +250,7 @@ impl<'s> Connection<'s> {
             .uint(0)
             .ulong(u64::from(MAX_FRAME_SIZE))
             .nulls(3);
-        self.put(AMQP_FRAME, channel, code::ATTACH, attach);
+        self.put(AMQP_FRAME, channel, code::ATTACH, &attach);
         if node == Node::Partition {
             self.events
                 .push(EventLink::new(self.settings.shape, channel, handle));
@@ -280,7 +285,7 @@ impl<'s> Connection<'s> {
             AMQP_FRAME,
             channel,
             code::FLOW,
-            flow.uint(0).boolean(false).boolean(false).nulls(1),
+            &flow.uint(0).boolean(false).boolean(false).nulls(1),
         );
         Some(())
     }
@@ -323,7 +328,7 @@ impl<'s> Connection<'s> {
                 .boolean(true)
                 .raw(&accepted)
                 .boolean(false);
-            self.put(AMQP_FRAME, channel, code::DISPOSITION, disposition);
+            self.put(AMQP_FRAME, channel, code::DISPOSITION, &disposition);
         }
         let answer = node.answer(message, self.settings.partitions);
         let mut answering = self
@@ -373,7 +378,7 @@ impl<'s> Connection<'s> {
         self.events
             .retain(|link| (link.channel, link.handle) != (channel, handle));
         let detach = Fields::new().uint(handle).boolean(true).nulls(1);
-        self.put(AMQP_FRAME, channel, code::DETACH, detach);
+        self.put(AMQP_FRAME, channel, code::DETACH, &detach);
         Some(())
     }
 
@@ -381,7 +386,7 @@ impl<'s> Connection<'s> {
         self.sessions.remove(&channel);
         self.control.retain(|(at, _), _| *at != channel);
         self.events.retain(|link| link.channel != channel);
-        self.put(AMQP_FRAME, channel, code::END, Fields::new().nulls(1));
+        self.put(AMQP_FRAME, channel, code::END, &Fields::new().nulls(1));
     }
 }
 
