@@ -50,11 +50,15 @@ async fn hurl(emulator: &Emulator, bytes: &[u8]) {
 
 /// An attach with a property of lists in lists, so many deep.
 fn nested(depth: usize) -> Vec<u8> {
-    let mut value = vec![0x45];
-    for _ in 0..depth {
-        let size = u32::try_from(value.len() + 4).unwrap().to_be_bytes();
-        value = [&[0xd0], size.as_slice(), &[0, 0, 0, 1], &value].concat();
+    let mut value = Vec::new();
+    for inner in (0..depth).rev() {
+        // a list head of nine bytes per level, around an empty list
+        let size = u32::try_from(9 * inner + 1 + 4).unwrap().to_be_bytes();
+        value.extend_from_slice(&[0xd0]);
+        value.extend_from_slice(&size);
+        value.extend_from_slice(&[0, 0, 0, 1]);
     }
+    value.push(0x45);
     let size = u32::try_from(value.len() + 3 + 4).unwrap().to_be_bytes();
     let properties = [&[0xd1], size.as_slice(), &[0, 0, 0, 2], b"\xa3\x01a", &value].concat();
     let fields = [b"\xa1\x01a\x43\x41".as_slice(), &[0x40; 10], &properties].concat();
@@ -102,7 +106,7 @@ async fn frames_with_any_body_harm_only_their_sender() {
 }
 
 #[tokio::test]
-async fn deeply_nested_values_harm_only_their_sender() {
+async fn deeply_nested_performatives_harm_only_their_sender() {
     let emulator = orders().await;
     let mut witness = Witness::new(&emulator).await;
     for depth in [10, 1000, 100_000] {
