@@ -38,6 +38,7 @@ mod link;
 mod log;
 mod management;
 mod message;
+mod nesting;
 mod node;
 mod partition_key;
 mod peers;

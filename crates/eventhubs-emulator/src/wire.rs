@@ -123,14 +123,14 @@ mod tests {
 
     use super::*;
 
-    fn wire(cut: &CancellationToken) -> (Wire<DuplexStream>, DuplexStream) {
+    fn wire(handles: &Handles) -> (Wire<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(4096);
-        (Wire::new(near, 1024, cut.clone()), far)
+        (Wire::new(near, 1024, handles), far)
     }
 
     #[tokio::test]
     async fn a_malformed_frame_does_not_reach_the_library() {
-        let (mut wire, mut client) = wire(&CancellationToken::new());
+        let (mut wire, mut client) = wire(&Handles::default());
         client.write_all(b"AMQP\x00\x01\x00\x00").await.unwrap();
         let mut header = [0; 8];
         wire.read_exact(&mut header).await.unwrap();
@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_completed_however_they_are_written() {
-        let (mut wire, mut client) = wire(&CancellationToken::new());
+        let (mut wire, mut client) = wire(&Handles::default());
         for byte in b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x18\x45" {
             wire.write_all(&[*byte]).await.unwrap();
         }
@@ -154,11 +154,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_stream_wakes_its_reader_and_takes_no_more() {
-        let cut = CancellationToken::new();
-        let (mut wire, _client) = wire(&cut);
+        let handles = Handles::default();
+        let (mut wire, _client) = wire(&handles);
         let mut byte = [0];
-        let (read, ()) = tokio::join!(wire.read(&mut byte), async { cut.cancel() });
+        let (read, ()) = tokio::join!(wire.read(&mut byte), async { handles.cut.cancel() });
         assert_eq!(read.unwrap(), 0);
         assert!(wire.write_all(b"AMQP").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_mute_stream_stands_still_until_it_is_cut() {
+        let handles = Handles::default();
+        let (mut wire, mut client) = wire(&handles);
+        client.write_all(b"AMQP\x00\x01\x00\x00").await.unwrap();
+        handles.mute.cancel();
+        let mut byte = [0];
+        let (read, ()) = tokio::join!(wire.read(&mut byte), async { handles.cut.cancel() });
+        assert_eq!(read.unwrap(), 0);
     }
 }

@@ -5,6 +5,7 @@
 mod cbs;
 mod client;
 mod faults;
+mod hostile;
 mod lifecycle;
 mod management;
 mod owner_level;
