@@ -260,19 +260,20 @@ impl ConsumerClientBuilder {
     /// Which partitions this instance may own; any unless set. With a fixed assignment the instance takes what is its own
     /// as soon as nobody holds it, and nothing else.
     ///
-    /// ```no_run
-    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
     /// use eventhubs::{Assignment, ConsumerClient};
     ///
+    /// # let hub = "Endpoint=sb://localhost;SharedAccessKeyName=k;SharedAccessKey=a2V5;EntityPath=orders;\
+    /// #            UseDevelopmentEmulator=true".replace(' ', "");
     /// // In a stateful set of three pods, the host name ends in the number of the pod.
-    /// let host = std::env::var("HOSTNAME")?;
+    /// let host = "reader-2";
     /// let ordinal = host.rsplit('-').next().unwrap_or_default().parse()?;
-    /// let client = ConsumerClient::from_connection_string(std::env::var("EVENT_HUB")?, "$Default")?
+    /// let client = ConsumerClient::from_connection_string(hub, "$Default")?
     ///     .owner_id(host.parse()?)
     ///     .assignment(Assignment::ByOrdinal { ordinal, instances: 3 })
     ///     .build()?;
-    /// # Ok(())
-    /// # }
+    /// assert_eq!(client.owner_id().as_str(), "reader-2");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn assignment(mut self, assignment: Assignment) -> Self {
         self.assignment = assignment;
