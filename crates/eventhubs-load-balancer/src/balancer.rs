@@ -13,7 +13,8 @@ use crate::holdings::Holdings;
 use crate::settings::JITTER;
 use crate::sorted::Hub;
 use crate::tempo::{Findings, Tempo};
-use crate::{Failure, LeaseObserver, Operation, Round, Settings};
+use crate::twin::TwinWatch;
+use crate::{Failure, Lease, LeaseObserver, Operation, Round, Settings};
 
 /// One instance's part in sharing out the partitions of an event hub.
 ///
@@ -56,14 +57,15 @@ pub struct Balancer {
     pub(crate) hub: Hub,
     pub(crate) observer: LeaseObserver,
     pub(crate) holdings: Holdings,
+    pub(crate) twins: TwinWatch,
     pub(crate) tempo: Tempo,
 }
 
 impl Balancer {
     /// A balancer that owns nothing yet.
     ///
-    /// `owner` is to be unique among the instances. Records that a run before left under the same id are taken up again
-    /// at once.
+    /// `owner` is to be unique among the instances; see [`Round::is_owner_taken`]. Records that a run before left under
+    /// the same id are taken up again at once.
     pub fn new(
         store: Arc<dyn CheckpointStore>,
         scope: ConsumerScope,
@@ -81,6 +83,7 @@ impl Balancer {
             hub: Hub::default(),
             observer: LeaseObserver::new(settings.expiry()),
             holdings: Holdings::new(settings.lease()),
+            twins: TwinWatch::new(settings.expiry()),
             tempo: Tempo::default(),
             owner,
             settings,
@@ -126,6 +129,11 @@ impl Balancer {
     /// What this instance owns, as of its last round.
     pub fn owned(&self) -> impl Iterator<Item = &PartitionId> {
         self.holdings.partitions()
+    }
+
+    /// The lease on a partition that is owned, for the one who reads it.
+    pub fn lease(&self, partition: &PartitionId) -> Option<Lease> {
+        self.holdings.lease(partition)
     }
 
     /// Gives up a partition without a word to the store: its reader has ended, because another reader took the link or

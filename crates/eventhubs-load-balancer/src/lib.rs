@@ -10,6 +10,7 @@
 mod assignment;
 mod balancer;
 mod calls;
+mod fence;
 mod holdings;
 mod lease;
 mod plan;
@@ -18,10 +19,12 @@ mod round;
 mod settings;
 mod sorted;
 mod tempo;
+mod twin;
 mod view;
 
 pub use assignment::Assignment;
 pub use balancer::Balancer;
+pub use fence::Lease;
 pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
 pub use report::{Failure, LossReason, Operation, Round};

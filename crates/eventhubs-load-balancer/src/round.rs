@@ -43,6 +43,11 @@ impl Balancer {
             .sort_by(|one, other| one.partition.cmp(&other.partition));
         let expired = self.observer.judge(&list, asked, answered);
         self.lose_what_is_not_ours(&list.records);
+        if self.twins.has_to_give_way(&list.records, &self.owner, answered) {
+            // Nothing is written any more: the records belong to the other one.
+            round.is_owner_taken = true;
+            return;
+        }
         let held = self.holdings.to_set();
         let view = View::new(self.hub.sorted(), &self.owner, &list.records, &held, &expired);
         let plan = plan(&view, &self.settings, &mut self.rng);
@@ -52,7 +57,7 @@ impl Balancer {
         );
         let mut findings = Findings {
             owners: view.owners().try_into().unwrap_or(u32::MAX),
-            outlook: self.outlook(&plan, &list),
+            outlook: self.outlook(&plan, &list, &expired),
             ..Findings::default()
         };
         let attempts = self.attempts(plan, &list.records, answered);
@@ -65,10 +70,10 @@ impl Balancer {
         }
     }
 
-    fn outlook(&self, plan: &Plan, list: &OwnershipList) -> Outlook {
+    fn outlook(&self, plan: &Plan, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> Outlook {
         if plan.could_grow {
             Outlook::Growth
-        } else if plan.is_settled() && !self.holdings.has_untold_losses() && self.is_on_time(list) {
+        } else if plan.is_settled() && !self.holdings.has_untold_losses() && self.is_on_time(list, expired) {
             Outlook::Quiet
         } else {
             Outlook::Change
@@ -77,16 +82,18 @@ impl Balancer {
 
     /// Whether the store has a clock, and by that clock no other owner is late with a renewal. Without a clock, a crash
     /// is seen the later the less often one looks.
-    fn is_on_time(&self, list: &OwnershipList) -> bool {
+    fn is_on_time(&self, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> bool {
+        let Some(now) = list.now else { return false };
         let is_late = |record: &Ownership| {
-            let is_other = record.owner.as_ref().is_some_and(|owner| *owner != self.owner);
-            let age = list
-                .now
-                .zip(record.modified)
-                .and_then(|(now, modified)| now.duration_since(modified).ok());
-            is_other && age.is_some_and(|age| age > self.settings.late_after())
+            let age = record
+                .modified
+                .and_then(|modified| now.duration_since(modified).ok());
+            age.is_some_and(|age| age > self.settings.late_after())
+                && record.owner.as_ref().is_some_and(|owner| *owner != self.owner)
+                && !expired.contains(&record.partition)
+                && self.hub.has(&record.partition)
         };
-        list.now.is_some() && !list.records.iter().any(is_late)
+        !list.records.iter().any(is_late)
     }
 
     /// Another owner's record ends a lease, expired or not: it was read elsewhere in between.
@@ -156,7 +163,12 @@ impl Balancer {
         round: &mut Round,
         findings: &mut Findings,
     ) {
-        let Self { calls, holdings, .. } = self;
+        let Self {
+            calls,
+            holdings,
+            twins,
+            ..
+        } = self;
         let mut unsent = 0_usize;
         let mut attempted = pin!(calls.attempt_all(attempts, deadline));
         while let Some(Attempted {
@@ -166,6 +178,11 @@ impl Balancer {
         }) = attempted.next().await
         {
             let Attempt { operation, claim } = attempt;
+            match &outcome {
+                Some(ClaimOutcome::Won(record)) => twins.wrote(record),
+                Some(ClaimOutcome::Failed(_)) => twins.may_have_written(&claim.partition),
+                _ => {}
+            }
             match (outcome, &operation) {
                 (None, _) => unsent += 1,
                 // It may have been applied: what is held stays so, and the next listing shows the rest.

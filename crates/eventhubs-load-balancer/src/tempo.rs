@@ -82,7 +82,9 @@ impl Tempo {
         self.pace = match strategy {
             Strategy::Greedy if findings.has_won => Pace::Soon,
             Strategy::Adaptive if (1..=MAX_LOST_RACES).contains(&self.lost_races) => Pace::Soon,
-            Strategy::Adaptive if findings.outlook == Outlook::Growth => Pace::Ramp { is_fleet_stable },
+            Strategy::Adaptive if findings.has_won && findings.outlook == Outlook::Growth => {
+                Pace::Ramp { is_fleet_stable }
+            }
             _ => Pace::Interval,
         };
         let is_quiet = findings.outlook == Outlook::Quiet && is_fleet_stable;
@@ -160,6 +162,7 @@ mod tests {
     fn growing(owners: u32) -> Findings {
         Findings {
             owners,
+            has_won: true,
             outlook: Outlook::Growth,
             ..Findings::default()
         }

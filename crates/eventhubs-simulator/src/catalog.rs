@@ -1,7 +1,8 @@
 use crate::Scenario;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     include_str!("../scenarios/cold_start.toml"),
+    include_str!("../scenarios/staggered_start.toml"),
     include_str!("../scenarios/join.toml"),
     include_str!("../scenarios/crash.toml"),
     include_str!("../scenarios/rolling_deploy.toml"),

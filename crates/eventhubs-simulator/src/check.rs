@@ -103,9 +103,7 @@ fn limits(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violation> {
     #[expect(clippy::cast_precision_loss, reason = "a hub has few partitions")]
     let partitions = scenario.partitions as f64;
     let of_partitions = |part: Option<f64>| part.map(|part| part * partitions);
-    let peak = expect
-        .peak_per_steady
-        .map(|times| times * steady_budget(scenario, facts.live));
+    let peak = expect.peak_rps.map(f64::from);
     let conflicts = of_partitions(expect.conflicts);
     let needless = of_partitions(expect.needless_steals);
     let changes = expect.ownership_changes.map(f64::from);
@@ -162,7 +160,7 @@ mod tests {
     fn scenario(fleet: &str) -> Scenario {
         let text = format!(
             "name = 'x'\nabout = 'x'\ninstances = 50\npartitions = 100\nduration_s = 60\nfleet = ['{fleet}']\n[expect]\n\
-             conflicts = 0.02\nneedless_steals = 0.02\nownership_changes = 20\npeak_per_steady = 3\nsteady_rps = 15\n\
+             conflicts = 0.02\nneedless_steals = 0.02\nownership_changes = 20\npeak_rps = 45\nsteady_rps = 15\n\
              unread_s = 1"
         );
         Scenario::parse(&text).unwrap()

@@ -182,3 +182,20 @@ fn skew(clocks: Clocks, number: InstanceId) -> Skew {
         is_ahead: skewed(number) % 2.0 == 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skewed_clocks_are_as_many_as_asked_for_and_in_turn_ahead_and_behind() {
+        let clocks = Clocks {
+            skew_s: 90.0,
+            fraction: 0.1,
+        };
+        let skews = (0..1000).map(|number| skew(clocks, number));
+        let skewed: Vec<_> = skews.filter(|skew| !skew.by.is_zero()).collect();
+        let ahead = skewed.iter().filter(|skew| skew.is_ahead).count();
+        assert_eq!((skewed.len(), ahead), (100, 50));
+    }
+}

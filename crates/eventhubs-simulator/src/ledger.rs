@@ -220,11 +220,12 @@ impl Ledger {
         now.saturating_duration_since(since)
     }
 
-    /// Whether a partition changed its owner when all was fair already.
-    pub(crate) fn moved_when_fair(&self) -> bool {
+    /// Whether a partition changed its owner when all was fair already for so long: what was decided before may come a
+    /// little later.
+    pub(crate) fn moved_when_fair(&self, grace: Duration) -> bool {
         self.fair_since
             .zip(self.last_move)
-            .is_some_and(|(fair, moved)| moved > fair.max(self.disturbed))
+            .is_some_and(|(fair, moved)| moved > fair.max(self.disturbed) + grace)
     }
 
     /// What was counted, with the gaps that are still open.
@@ -373,7 +374,7 @@ mod tests {
         assert_eq!(scene.ledger.time_to_fairness(), None);
         scene.wait(3).owns(1, &[0, 1]).wait(7);
         assert_eq!(scene.ledger.time_to_fairness(), Some(SECOND * 3));
-        assert!(!scene.ledger.moved_when_fair());
+        assert!(!scene.ledger.moved_when_fair(Duration::ZERO));
         scene
             .owns(1, &[2])
             .owns(0, &[0])
@@ -399,10 +400,11 @@ mod tests {
             .owns(1, &[2])
             .owns(2, &[3])
             .wait(1);
-        assert!(!scene.ledger.moved_when_fair());
+        assert!(!scene.ledger.moved_when_fair(Duration::ZERO));
         scene.owns(1, &[1]);
         assert!(scene.ledger.is_fair());
-        assert!(scene.ledger.moved_when_fair());
+        assert!(scene.ledger.moved_when_fair(Duration::ZERO));
+        assert!(!scene.ledger.moved_when_fair(SECOND), "it was decided before");
     }
 
     #[test]

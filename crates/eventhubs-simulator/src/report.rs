@@ -7,7 +7,8 @@ use crate::{Kind, Outcome, Scenario};
 const INTRODUCTION: &str = "\
 # What the simulator found
 
-Written by `cargo xtask simulate --seeds 20 --report docs/simulation.md`; the same seeds give the same numbers.
+Written by `cargo xtask simulate --seeds N --report docs/simulation.md`, `N` as in the table; the same seeds give the same
+numbers.
 
 An instance of ours is the real `Balancer` with its default settings (a round each 10 s, an expiry of 60 s), on virtual
 time. The store is simulated: 5 to 30 ms for a call unless the scenario says otherwise. Reading is modelled: it begins when
@@ -26,8 +27,8 @@ const PEERS: &str = "
 
 The balancers of the official SDKs as contract §8 describes them, with the strategy each has by default, but all with our
 interval and expiry, so that only the rules differ. They are models: their retries, timeouts and readers are simplified,
-and a real one may do better or worse. The vectors of contract §8.4 are tests of the models. Numbers are the worst of the
-seeds.
+and a real one may do better or worse. The vectors of contract §8.4 are tests of the models. Numbers are the worst of three
+seeds; the calm day is an hour here.
 ";
 
 /// Outcomes as a document in Markdown.

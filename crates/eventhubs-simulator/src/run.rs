@@ -18,7 +18,8 @@ const STEADY_WINDOW: Duration = Duration::from_secs(120);
 /// It blocks the calling thread, and must not be called from within an asynchronous runtime.
 ///
 /// # Panics
-/// If it is called from within an asynchronous runtime.
+/// If it is called from within an asynchronous runtime, or if a field of the scenario was set to something that
+/// [`Scenario::parse`] refuses.
 pub fn simulate(scenario: &Scenario, seed: u64) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -38,7 +39,7 @@ async fn play(scenario: &Scenario, seed: u64) -> Outcome {
     let begun = Instant::now() + seconds(scenario.settle_s);
     sleep_until(begun).await;
     let was_fair = world.ledger(|ledger, now| {
-        let was_fair = ledger.is_fair() || now == begun && scenario.settle_s == 0.0;
+        let was_fair = scenario.settle_s == 0.0 || ledger.is_fair();
         ledger.begin_to_measure(now);
         was_fair
     });
@@ -71,7 +72,7 @@ fn outcome(scenario: &Scenario, seed: u64, was_fair: bool, world: &Arc<World>) -
         let facts = check::Facts {
             numbers: &numbers,
             was_fair,
-            moved_when_fair: ledger.moved_when_fair(),
+            moved_when_fair: ledger.moved_when_fair(seconds(scenario.interval_s)),
             live: ledger.live(),
             breach: ledger.history.breach(),
         };

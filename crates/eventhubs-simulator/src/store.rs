@@ -94,11 +94,8 @@ impl World {
         ledger.request(now);
         let [least, most] = model.latency_ms;
         let latency = least * (most / least).powf(rng.random_range(0.0..=1.0));
-        let (dice, hangs, fails) = (
-            rng.random_range(0.0..1.0),
-            model.hangs,
-            model.hangs + model.errors,
-        );
+        let dice = rng.random_range(0.0..1.0);
+        let (hangs, fails) = (model.hangs, model.hangs + model.errors);
         let fault = if is_throttled {
             Some(Fault::Throttled)
         } else if dice < hangs {
@@ -111,15 +108,14 @@ impl World {
             None
         };
         Fate {
-            latency: Duration::from_secs_f64(latency / 1000.0),
+            latency: millis(latency),
             fault,
         }
     }
 
     fn list(&self) -> OwnershipList {
         let State { records, model, .. } = &*self.state();
-        let as_of =
-            Instant::now() - Duration::from_secs_f64(model.stale_ms / 1000.0).min(self.started.elapsed());
+        let as_of = Instant::now() - millis(model.stale_ms).min(self.started.elapsed());
         let now = model.has_clock.then(|| whole_seconds(self.clock()));
         OwnershipList::new(records.list(as_of), now, Vec::new())
     }
@@ -139,14 +135,11 @@ impl World {
             Expected::Version(version) => Some(number(version)),
         };
         let owner = claim.owner.as_ref().map(instance);
-        let stale = Duration::from_secs_f64(model.stale_ms / 1000.0);
+        let stale = millis(model.stale_ms);
         let won = records.swap(partition, claim, modified, now, stale);
         let version = won.as_ref().map_or(0, |record| number(&record.version));
-        let words = [by, partition, owner.map_or(usize::MAX, |owner| owner)];
-        let [by, partition_word, owner_word] = words.map(|word| word as u64);
-        ledger
-            .trace
-            .note(now - self.started, [by, partition_word, owner_word, version]);
+        let [by, of, to] = [by, partition, owner.unwrap_or(usize::MAX)].map(|word| word as u64);
+        ledger.trace.note(now - self.started, [by, of, to, version]);
         let Some(record) = won else {
             ledger.conflict();
             return ClaimOutcome::Lost;
@@ -160,6 +153,10 @@ impl World {
         ledger.write(write, now);
         ClaimOutcome::Won(record)
     }
+}
+
+fn millis(millis: f64) -> Duration {
+    Duration::from_secs_f64(millis / 1000.0)
 }
 
 /// Blob storage says times in whole seconds (contract §9.3).
@@ -275,5 +272,132 @@ impl CheckpointStore for Handle {
         _: &Expected,
     ) -> Result<CheckpointOutcome> {
         Err(no_checkpoints())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::instance::scope;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn store(model: StoreModel) -> Handle {
+        Handle {
+            world: World::new(2, model, 7),
+            instance: 0,
+        }
+    }
+
+    async fn claim(store: &Handle, expected: Expected) -> ClaimOutcome {
+        store.world.ledger(|ledger, now| ledger.join(store.instance, now));
+        let claim = Claim::new(partition(0), Some(owner(store.instance)), expected);
+        store.claim_ownership(&scope(), &claim).await
+    }
+
+    async fn versions(store: &Handle) -> Vec<String> {
+        let list = store.list_ownership(&scope()).await.unwrap();
+        let versions = list
+            .records
+            .iter()
+            .map(|record| record.version.as_str().to_owned());
+        versions.collect()
+    }
+
+    /// The kind of the error of a claim, and how many records there are then.
+    async fn failing_claim(model: StoreModel) -> (ErrorKind, usize) {
+        let store = store(model);
+        let ClaimOutcome::Failed(error) = claim(&store, Expected::Absent).await else {
+            panic!("it has to fail");
+        };
+        store.world.set_model(StoreModel::default());
+        (error.kind(), versions(&store).await.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_that_expect_the_same_one_wins() {
+        let store = store(StoreModel::default());
+        let other = Handle {
+            instance: 1,
+            ..store.clone()
+        };
+        let outcomes = tokio::join!(claim(&store, Expected::Absent), claim(&other, Expected::Absent));
+        let won = |outcome: &ClaimOutcome| usize::from(matches!(outcome, ClaimOutcome::Won(_)));
+        assert_eq!(won(&outcomes.0) + won(&outcomes.1), 1);
+        assert_eq!(store.world.ledger(|ledger, now| ledger.close(now).conflicts), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_comes_before_the_effect_or_after_it() {
+        let before = StoreModel {
+            errors: 1.0,
+            ..StoreModel::default()
+        };
+        assert_eq!(failing_claim(before).await, (ErrorKind::Unavailable, 0));
+        let after = StoreModel {
+            errors_after_effect: 1.0,
+            ..StoreModel::default()
+        };
+        assert_eq!(failing_claim(after).await, (ErrorKind::Unavailable, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_is_never_answered() {
+        let store = store(StoreModel {
+            hangs: 1.0,
+            ..StoreModel::default()
+        });
+        assert!(timeout(60 * MINUTE, versions(&store)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_too_many_in_a_second_is_refused_and_one_in_the_next_is_not() {
+        let store = store(StoreModel {
+            throttle_rps: 1,
+            latency_ms: [1.0, 1.0],
+            ..StoreModel::default()
+        });
+        assert_eq!(versions(&store).await.len(), 0);
+        let error = store.list_ownership(&scope()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Throttled);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(versions(&store).await.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stale_listing_shows_what_was_there_before() {
+        let store = store(StoreModel {
+            stale_ms: 2000.0,
+            ..StoreModel::default()
+        });
+        sleep(MINUTE).await;
+        claim(&store, Expected::Absent).await;
+        assert_eq!(versions(&store).await, [""; 0]);
+        sleep(MINUTE).await;
+        assert_eq!(versions(&store).await, ["1"]);
+        claim(&store, Expected::Version(Version::new("1"))).await;
+        assert_eq!(versions(&store).await, ["1"]);
+        sleep(MINUTE).await;
+        assert_eq!(versions(&store).await, ["2"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_takes_a_time_between_the_least_and_the_most() {
+        let store = store(StoreModel {
+            latency_ms: [100.0, 400.0],
+            ..StoreModel::default()
+        });
+        for _ in 0..50 {
+            let begun = Instant::now();
+            versions(&store).await;
+            // Tokio's timer rounds each of the two halves up to a millisecond.
+            assert!(
+                (100..=402).contains(&begun.elapsed().as_millis()),
+                "{:?}",
+                begun.elapsed()
+            );
+        }
     }
 }

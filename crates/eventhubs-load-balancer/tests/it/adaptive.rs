@@ -49,8 +49,8 @@ async fn a_newcomer_steals_no_more_than_it_has_and_stops_at_its_share() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_race_is_soon_run_again_but_not_for_ever() {
     let (store, hub) = (FaultyStore::new(), partitions(1));
-    store.script().unreadable = Some(partition(0));
     overwrite(&store, &partition(0), Some("b")).await;
+    store.script().unreadable = Some(partition(0));
     let mut balancer = balancer(&store, "a", &Settings::default());
     let mut hurries = Vec::new();
     for _ in 0..5 {

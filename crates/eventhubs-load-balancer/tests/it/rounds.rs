@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::MemoryCheckpointStore;
-use eventhubs_load_balancer::{LossReason, Strategy};
+use eventhubs_load_balancer::{LossReason, Settings, Strategy};
 use tokio::time::advance;
 
 use crate::faulty_store::FaultyStore;
@@ -197,4 +197,24 @@ async fn to_release_nothing_asks_nothing_of_the_store() {
     let store = FaultyStore::new();
     assert!(balancer(&store, "a", &greedy()).release(&[]).await.is_empty());
     assert_eq!(store.script().listed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_live_instances_with_one_id_the_later_has_to_give_way() {
+    for settings in [greedy(), Settings::default()] {
+        let (store, hub) = (memory(), partitions(4));
+        let mut earlier = balancer(&store, "a", &settings);
+        for _ in 0..5 {
+            earlier.round(&hub).await;
+        }
+        let mut later = balancer(&store, "a", &settings);
+        let mut rounds = 0;
+        while !later.round(&hub).await.is_owner_taken {
+            advance(INTERVAL).await;
+            assert!(!earlier.round(&hub).await.is_owner_taken);
+            rounds += 1;
+            assert!(rounds <= 12, "it is found out within two expiries");
+        }
+        assert_eq!(owned(&earlier).len(), 4);
+    }
 }

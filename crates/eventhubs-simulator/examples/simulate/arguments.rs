@@ -76,3 +76,41 @@ fn fleet(text: &str) -> Result<Vec<Kind>> {
     let kind = |name| Kind::from_name(name).ok_or_else(|| format!("no balancer is called `{name}`").into());
     text.split(',').map(kind).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments> {
+        Arguments::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn all_is_read_that_the_help_names() {
+        let line = "--scenario join --seed 3 --seeds 4 --instances 8 --partitions 32 --fleet ours,go --threads 1 --json \
+                    --report a.md --list";
+        let arguments = parse(line).unwrap();
+        assert_eq!((arguments.seed, arguments.last_seed()), (3, 6));
+        assert_eq!((arguments.instances, arguments.partitions), (Some(8), Some(32)));
+        assert_eq!(arguments.fleet, Some(vec![Kind::Ours, Kind::Go]));
+        assert_eq!(arguments.scenario.as_deref(), Some("join"));
+        assert_eq!(arguments.report.as_deref(), Some("a.md"));
+        assert!(arguments.json && arguments.list && !arguments.help);
+        for word in line.split_whitespace().filter(|word| word.starts_with("--")) {
+            assert!(include_str!("help.txt").contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        for (line, named) in [
+            ("--speed", "--speed"),
+            ("--seed", "--seed needs a value"),
+            ("--seed x", "not `x`"),
+            ("--fleet ours,basic", "`basic`"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

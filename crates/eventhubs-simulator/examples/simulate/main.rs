@@ -23,6 +23,9 @@ const PEERS_SIZE: (usize, usize) = (100, 200);
 /// And with so many seeds.
 const PEERS_SEEDS: u64 = 3;
 
+/// And for an hour at most.
+const PEERS_LONGEST_S: f64 = 3_600.0;
+
 fn main() -> ExitCode {
     let outcome = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments));
     match outcome {
@@ -122,7 +125,8 @@ fn play_peers(arguments: &Arguments, scenarios: &[Scenario]) -> Result<Vec<(Kind
     for scenario in scenarios.iter().filter(|scenario| scenario.fleet == [Kind::Ours]) {
         for kind in Kind::ALL {
             for seed in (arguments.seed..).take(usize::try_from(PEERS_SEEDS)?) {
-                let scenario = scenario.clone().with_size(instances, partitions)?;
+                let mut scenario = scenario.clone().with_size(instances, partitions)?;
+                scenario.duration_s = scenario.duration_s.min(PEERS_LONGEST_S);
                 runs.push((scenario.with_fleet(vec![kind])?, seed));
                 kinds.push(kind);
             }

@@ -75,9 +75,9 @@ impl Peer {
         let me = owner(self.player.store.instance);
         let expired = self.expired(&records);
         let view = View::new(&self.player.partitions, &me, &records, &BTreeSet::new(), &expired);
-        let plan = rules::plan(self.kind, self.kind.is_greedy(), &view, &mut self.rng);
-        let has_all = rules::is_settled(&plan);
-        let wanted = plan.renew.into_iter().chain(plan.claim).chain(plan.steal);
+        let (claim, steal) = rules::plan(self.kind, self.kind.is_greedy(), &view, &mut self.rng);
+        let has_all = claim.is_empty() && steal.is_empty();
+        let wanted = view.mine.into_iter().chain(claim).chain(steal);
         let won = self.claim(wanted.collect(), &records).await;
         self.read_only(won);
         has_all

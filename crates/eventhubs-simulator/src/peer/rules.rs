@@ -1,30 +1,27 @@
 use std::cmp::Reverse;
 
-use eventhubs_load_balancer::{Peer, Plan, View};
+use eventhubs_load_balancer::{Peer, View};
 use eventhubs_types::PartitionId;
 use rand::rngs::StdRng;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
 
 use super::Kind;
 
-/// What an instance with this balancer does in one cycle (contract §8.3).
-pub(super) fn plan(kind: Kind, is_greedy: bool, view: &View, rng: &mut StdRng) -> Plan {
+/// What is claimed of what is free, and what is stolen.
+pub(super) type Takes = (Vec<PartitionId>, Vec<PartitionId>);
+
+/// What an instance with this balancer takes in one cycle, besides what it has (contract §8.3).
+pub(super) fn plan(kind: Kind, is_greedy: bool, view: &View, rng: &mut StdRng) -> Takes {
     let share = Share::of(view);
-    let (claim, steal) = match kind {
+    match kind {
         Kind::Python => python(&share, is_greedy, rng),
         Kind::JavaScript => javascript(&share, is_greedy, rng),
         Kind::DotNet => dotnet(&share, rng),
         Kind::Java => java(&share, rng),
         Kind::Go | Kind::Rust => go(&share, is_greedy, kind == Kind::Rust, rng),
         Kind::Ours => unreachable!("ours is no model"),
-    };
-    let mut plan = Plan::default();
-    plan.renew = view.mine.clone();
-    (plan.claim, plan.steal) = (claim, steal);
-    plan
+    }
 }
-
-type Takes = (Vec<PartitionId>, Vec<PartitionId>);
 
 /// What all of the rules look at, in the words of contract §8.1.
 struct Share<'v> {
@@ -168,11 +165,6 @@ fn go(share: &Share<'_>, is_greedy: bool, shuffles: bool, rng: &mut StdRng) -> T
     (claim, steal)
 }
 
-/// Whether .NET and Java have what they want.
-pub(super) fn is_settled(plan: &Plan) -> bool {
-    plan.claim.is_empty() && plan.steal.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -249,9 +241,8 @@ mod tests {
     }
 
     fn counts(kind: Kind, is_greedy: bool, view: &View, seed: u64) -> Counts {
-        let plan = plan(kind, is_greedy, view, &mut StdRng::seed_from_u64(seed));
-        assert_eq!(plan.renew.len(), view.mine.len());
-        (plan.claim.len(), plan.steal.len())
+        let (claim, steal) = plan(kind, is_greedy, view, &mut StdRng::seed_from_u64(seed));
+        (claim.len(), steal.len())
     }
 
     #[test]
@@ -276,7 +267,7 @@ mod tests {
         let view = view(0, &[2], 2);
         let chosen = |kind| {
             let plans = (0..50).map(|seed| plan(kind, false, &view, &mut StdRng::seed_from_u64(seed)));
-            plans.flat_map(|plan| plan.claim).collect::<BTreeSet<_>>().len()
+            plans.flat_map(|(claim, _)| claim).collect::<BTreeSet<_>>().len()
         };
         assert_eq!((chosen(Kind::Go), chosen(Kind::Rust)), (1, 2));
     }

@@ -3,6 +3,7 @@
 
 mod determinism;
 mod files;
+mod interface;
 mod small;
 mod witnesses;
 

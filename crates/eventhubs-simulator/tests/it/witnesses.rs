@@ -24,9 +24,23 @@ fn wall_clocks_make_a_fleet_take_partitions_from_itself_and_ours_does_not_mind()
 }
 
 #[test]
-fn go_collides_on_a_cold_start_because_it_takes_the_first_of_the_list() {
-    let conflicts = |kind| with_fleet(scenario("cold_start", 20, 64), kind).numbers.conflicts;
-    assert!(conflicts(Kind::Go) > 5 * conflicts(Kind::JavaScript));
+fn who_takes_all_that_is_free_at_once_is_robbed_again_and_ours_takes_what_stays() {
+    let needless = |kind| {
+        with_fleet(scenario("cold_start", 20, 64), kind)
+            .numbers
+            .needless_steals
+    };
+    for kind in [Kind::Python, Kind::DotNet, Kind::Java, Kind::Rust] {
+        assert!(needless(kind) > 2 * needless(Kind::Ours), "{kind:?}");
+    }
+}
+
+/// The case LB-12 of contract §8.4.
+#[test]
+fn a_fleet_of_python_stops_short_of_fairness() {
+    let cold = || scenario("cold_start", 20, 64);
+    assert_eq!(with_fleet(cold(), Kind::Python).numbers.converge_s, None);
+    assert!(with_fleet(cold(), Kind::Ours).numbers.converge_s.is_some());
 }
 
 #[test]
