@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use eventhubs_types::{EventBody, EventData, Offset, SequenceNumber, Value};
 use fe2o3_amqp_types::messaging::annotations::{Annotations, OwnedKey};
+use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
 use fe2o3_amqp_types::messaging::{ApplicationProperties, Body, Data, Message, MessageId, Properties};
 use serde_amqp::Value as Amqp;
 use serde_amqp::primitives::{Symbol, Timestamp};
+use serde_amqp::read::SliceReader;
 
 use crate::value::{from_amqp, from_millis, uuid_text};
 use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result};
@@ -22,6 +25,19 @@ const PARTITION_KEY: &str = "x-opt-partition-key";
 
 /// An event, and the head of its partition if the service sent it along.
 pub(crate) type Received = (ReceivedEvent, Option<LastEnqueuedEventProperties>);
+
+/// Makes an event of an encoded message.
+pub(crate) fn decode(message: Bytes) -> Result<Received> {
+    let bad = |refused| Error::new(ErrorKind::Protocol, "decoding").with_source(refused);
+    let mut at = 0;
+    while at < message.len() {
+        at += crate::wire::skip(&message[at..]).map_err(bad)?;
+    }
+    let reader = SliceReader::new(&message);
+    let message = Body::<Amqp>::decode_message_from_reader(reader)
+        .map_err(|e| Error::new(ErrorKind::Protocol, "decoding").with_source(e))?;
+    received(message)
+}
 
 /// Makes an event of a message.
 ///

@@ -53,9 +53,12 @@ mod scan;
 mod session;
 mod source;
 mod stream;
+mod tap;
+mod tap_source;
 mod task;
 mod transport;
 mod value;
+mod wire;
 mod wire_error;
 
 pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};

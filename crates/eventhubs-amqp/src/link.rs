@@ -14,7 +14,9 @@ use serde_amqp::primitives::Symbol;
 
 use crate::connection::Connection;
 use crate::filter::selector;
-use crate::source::PlainSource;
+use crate::source::{Attached, DeliverySource, PlainSource};
+use crate::tap::Mode;
+use crate::tap_source::TapSource;
 use crate::{Result, ambient};
 
 const SELECTOR: &str = "apache.org:selector-filter:string";
@@ -33,6 +35,17 @@ pub(crate) struct LinkOptions {
     pub(crate) prefetch: u32,
     pub(crate) track_last_enqueued: bool,
     pub(crate) identifier: String,
+    pub(crate) data_path: DataPath,
+}
+
+/// Which implementation of [`DeliverySource`] reads a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum DataPath {
+    #[default]
+    Tap,
+    /// The receiver of the AMQP library, against which the tap is tested.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the oracle of the tests"))]
+    Plain,
 }
 
 impl LinkOptions {
@@ -87,17 +100,23 @@ pub(crate) async fn attach(
     connection: &Connection,
     options: &LinkOptions,
     position: &StartingPosition,
-) -> Result<PlainSource> {
+) -> Result<Box<dyn DeliverySource>> {
     let source = options.source(position)?;
     let engine = connection.engine();
     let mut session = engine.begin().await?;
+    let name = format!(
+        "{}-{}-{}",
+        options.identifier,
+        options.partition,
+        ambient::suffix()
+    );
+    let mode = match options.data_path {
+        DataPath::Tap => Mode::Take,
+        DataPath::Plain => Mode::Watch,
+    };
+    let link = engine.taps().expect(&name, mode, options.prefetch);
     let attaching = Receiver::builder()
-        .name(format!(
-            "{}-{}-{}",
-            options.identifier,
-            options.partition,
-            ambient::suffix()
-        ))
+        .name(name)
         .source(source)
         .target(Target::builder().address(options.identifier.clone()).build())
         .properties(options.properties())
@@ -108,8 +127,16 @@ pub(crate) async fn attach(
         .auto_accept(false)
         .verify_incoming_source(false)
         .attach(session.handle());
-    let receiver = engine.bounded("attaching", attaching).await?;
-    PlainSource::start(receiver, session, Arc::clone(engine), options).await
+    let attached = Attached {
+        receiver: engine.bounded("attaching", attaching).await?,
+        session,
+        engine: Arc::clone(engine),
+        subject: format!("receiving from {}", options.subject()),
+    };
+    Ok(match options.data_path {
+        DataPath::Tap => Box::new(TapSource::start(link, attached)),
+        DataPath::Plain => Box::new(PlainSource::start(link, attached, options.prefetch).await?),
+    })
 }
 
 #[cfg(test)]
@@ -128,6 +155,7 @@ mod tests {
             prefetch: 50,
             track_last_enqueued: true,
             identifier: "reader-1".to_owned(),
+            data_path: DataPath::default(),
         }
     }
 

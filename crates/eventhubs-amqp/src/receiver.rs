@@ -10,7 +10,7 @@ use crate::attempts::{Failures, Next, retrying};
 use crate::decode::Received;
 use crate::source::DeliverySource;
 use crate::task::Task;
-use crate::{Error, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
+use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
 
 /// A link that lived this long was healthy: what failed before no longer counts.
 const HEALTHY: Duration = Duration::from_secs(60);
@@ -174,6 +174,17 @@ impl PartitionReceiver {
             event
         };
         events.into_iter().map(unpacked).collect()
+    }
+
+    /// Whether another reader is known to have taken the partition: then nothing that was received before should be
+    /// processed any more, and [`receive_batch`](Self::receive_batch) returns
+    /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) at once. Cheap: asks nobody.
+    pub fn ownership_lost(&self) -> bool {
+        match &self.state {
+            State::Attached { source, .. } => source.is_stolen(),
+            State::Final(error) => error.kind() == ErrorKind::OwnershipLost,
+            State::Recovering(_) | State::Reported(_) => false,
+        }
     }
 
     /// The head of the partition as of the last event received.

@@ -14,15 +14,15 @@ use tokio::time::timeout;
 
 use crate::decode::{Received, received};
 use crate::engine::{Engine, FAREWELL_TIMEOUT};
-use crate::link::LinkOptions;
 use crate::session::Session;
+use crate::tap::TappedLink;
 use crate::wire_error::{Failure, LinkFailure};
 use crate::{Error, ErrorKind, Result};
 
 /// An attached link that yields the events of a partition in order. Dropping it detaches in the background.
 ///
-/// [`PlainSource`] is the first implementation; one that takes transfers off the stream before the AMQP library sees
-/// them is the second (amqp-crate §3.5), with this one as its oracle.
+/// [`PlainSource`] is the first implementation, and the oracle of the second: [`TapSource`](crate::tap_source::TapSource)
+/// takes transfers off the stream before the AMQP library sees them (amqp-crate §3.5).
 pub(crate) trait DeliverySource: Send {
     /// Waits for at least one event and takes all that are there, at most `max`.
     ///
@@ -33,43 +33,64 @@ pub(crate) trait DeliverySource: Send {
     /// Safe to drop: no event is taken before the future is ready.
     fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>>;
 
+    /// Whether another reader has the partition, as far as this end knows already.
+    fn is_stolen(&self) -> bool;
+
     /// Detaches, and waits a bounded time for the service to confirm.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
 }
 
 /// The plain data path, by the receiver of the AMQP library.
 pub(crate) struct PlainSource {
-    receiver: Receiver,
-    session: Session,
-    engine: Arc<Engine>,
+    link: TappedLink,
+    attached: Attached,
     /// How many events the service may still send, by the last flow and what has come since.
     credit: u32,
     prefetch: u32,
     /// What to confirm if the peer wants it, although we asked for settled deliveries.
     taken: Vec<DeliveryInfo>,
     failure: Option<LinkFailure>,
-    subject: String,
+}
+
+/// A link that the library has attached, and what it needs to live.
+pub(crate) struct Attached {
+    pub(crate) receiver: Receiver,
+    pub(crate) session: Session,
+    pub(crate) engine: Arc<Engine>,
+    /// For error texts.
+    pub(crate) subject: String,
+}
+
+impl Attached {
+    /// Detaches, and waits a bounded time for the service to confirm.
+    pub(crate) async fn close(self) -> Result<()> {
+        let closed = match timeout(FAREWELL_TIMEOUT, self.receiver.close()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => match error.failure(&self.subject) {
+                LinkFailure::Known(error) => Err(error),
+                LinkFailure::ConnectionEnded => Ok(()), // and the link with it
+            },
+            Err(_) => {
+                self.engine.kill();
+                let text = format!("{}: the service did not confirm the detach", self.subject);
+                Err(Error::new(ErrorKind::Timeout, text))
+            }
+        };
+        self.session.end().await;
+        closed
+    }
 }
 
 impl PlainSource {
     /// Takes an attached link and grants the first credit.
-    pub(crate) async fn start(
-        receiver: Receiver,
-        session: Session,
-        engine: Arc<Engine>,
-        options: &LinkOptions,
-    ) -> Result<Self> {
-        let subject = format!("receiving from {}", options.subject());
-        let prefetch = options.prefetch;
+    pub(crate) async fn start(link: TappedLink, attached: Attached, prefetch: u32) -> Result<Self> {
         let mut source = Self {
-            receiver,
-            session,
-            engine,
+            link,
+            attached,
             credit: 0,
             prefetch,
             taken: Vec::new(),
             failure: None,
-            subject,
         };
         source.replenish().await?;
         Ok(source)
@@ -78,7 +99,10 @@ impl PlainSource {
     async fn receive_some(&mut self, max: usize) -> Result<Vec<Received>> {
         if self.failure.is_none() {
             self.replenish().await?;
-            let first = self.receiver.recv().await;
+            if let Some(outcome) = self.link.outcome() {
+                return Err(outcome.error(&self.attached.subject));
+            }
+            let first = self.attached.receiver.recv().await;
             let events = self.take_all(first, max);
             if !events.is_empty() {
                 // Nothing may be awaited once events are taken; what does not go out now goes out in the next call.
@@ -87,7 +111,7 @@ impl PlainSource {
             }
         }
         let failure = self.failure.clone().unwrap_or(LinkFailure::ConnectionEnded);
-        Err(self.engine.explain(failure).await)
+        Err(self.attached.engine.explain(failure).await)
     }
 
     /// The first delivery and all that are there already, up to a failure, which is kept.
@@ -103,7 +127,7 @@ impl PlainSource {
                 }
             }
             next = if events.len() < max {
-                unconstrained(self.receiver.recv()).now_or_never()
+                unconstrained(self.attached.receiver.recv()).now_or_never()
             } else {
                 None
             };
@@ -112,7 +136,7 @@ impl PlainSource {
     }
 
     fn take(&mut self, delivered: Delivered) -> std::result::Result<Received, LinkFailure> {
-        let delivery = delivered.map_err(|error| error.failure(&self.subject))?;
+        let delivery = delivered.map_err(|error| error.failure(&self.attached.subject))?;
         self.credit = self.credit.saturating_sub(1);
         let (info, message) = delivery.into_parts();
         self.taken.push(info);
@@ -128,11 +152,17 @@ impl PlainSource {
         if self.credit > self.prefetch / 2 {
             return Ok(());
         }
+        let Attached {
+            receiver,
+            engine,
+            subject,
+            ..
+        } = &mut self.attached;
         let flow = async {
-            self.receiver.accept_all(self.taken.iter().cloned()).await?;
-            self.receiver.set_credit(self.prefetch).await
+            receiver.accept_all(self.taken.iter().cloned()).await?;
+            receiver.set_credit(self.prefetch).await
         };
-        self.engine.bounded(&self.subject, flow).await?;
+        engine.bounded(subject, flow).await?;
         self.taken.clear();
         self.credit = self.prefetch;
         Ok(())
@@ -146,33 +176,16 @@ impl DeliverySource for PlainSource {
         self.receive_some(max).boxed()
     }
 
+    fn is_stolen(&self) -> bool {
+        self.link.is_stolen()
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         async move {
-            let Self {
-                receiver,
-                session,
-                engine,
-                failure,
-                subject,
-                ..
-            } = *self;
-            if failure.is_some() {
+            if self.failure.is_some() || self.link.outcome().is_some() {
                 return Ok(()); // the link is gone already
             }
-            let closed = match timeout(FAREWELL_TIMEOUT, receiver.close()).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => match error.failure(&subject) {
-                    LinkFailure::Known(error) => Err(error),
-                    LinkFailure::ConnectionEnded => Ok(()), // and the link with it
-                },
-                Err(_) => {
-                    engine.kill();
-                    let text = format!("{subject}: the service did not confirm the detach");
-                    Err(Error::new(ErrorKind::Timeout, text))
-                }
-            };
-            session.end().await;
-            closed
+            self.attached.close().await
         }
         .boxed()
     }
@@ -187,8 +200,7 @@ mod tests {
     use futures::future::join_all;
 
     use super::*;
-    use crate::ErrorKind;
-    use crate::link::attach;
+    use crate::link::{DataPath, LinkOptions, attach};
     use crate::peer::{Peer, event};
     use crate::recovery::Recovery;
 
@@ -202,6 +214,7 @@ mod tests {
             prefetch: 10,
             track_last_enqueued: false,
             identifier: "reader".to_owned(),
+            data_path: DataPath::Tap,
         };
         (peer, connection, options)
     }

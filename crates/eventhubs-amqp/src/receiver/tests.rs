@@ -91,6 +91,10 @@ impl DeliverySource for ScriptedSource {
         .boxed()
     }
 
+    fn is_stolen(&self) -> bool {
+        false
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         async { Ok(()) }.boxed()
     }
