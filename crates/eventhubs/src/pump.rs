@@ -160,6 +160,9 @@ impl Pump {
                     }
                     for one in events {
                         self.obey()?;
+                        if receiver.ownership_lost() {
+                            return Err(Exit::Stolen);
+                        }
                         self.context.checkpointer().delivered(&one);
                         self.call(|context| event(context, one)).await?;
                     }
