@@ -42,6 +42,7 @@ mod filter;
 mod frame;
 mod link;
 mod management;
+mod message;
 #[cfg(test)]
 mod peer;
 mod receiver;

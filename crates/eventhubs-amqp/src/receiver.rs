@@ -7,7 +7,6 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
 use crate::attempts::{Failures, Next, retrying};
-use crate::decode::Received;
 use crate::source::DeliverySource;
 use crate::task::Task;
 use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
@@ -164,16 +163,15 @@ impl PartitionReceiver {
     }
 
     /// Nothing may be awaited between taking events from the source and this.
-    fn hand_out(&mut self, events: Vec<Received>) -> Vec<ReceivedEvent> {
+    fn hand_out(&mut self, events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
         self.failures.reset();
-        if let Some((last, _)) = events.last() {
+        if let Some(last) = events.last() {
             self.position = StartingPosition::after_offset(last.offset().clone());
         }
-        let unpacked = |(event, head): Received| {
-            self.last_enqueued = head.or(self.last_enqueued.take());
-            event
-        };
-        events.into_iter().map(unpacked).collect()
+        if let Some(head) = events.iter().rev().find_map(ReceivedEvent::head) {
+            self.last_enqueued = Some(head);
+        }
+        events
     }
 
     /// Whether another reader is known to have taken the partition: then nothing that was received before should be

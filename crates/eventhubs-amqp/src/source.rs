@@ -12,12 +12,12 @@ use serde_amqp::Value;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::decode::{Received, received};
+use crate::decode::received;
 use crate::engine::{Engine, FAREWELL_TIMEOUT};
 use crate::session::Session;
 use crate::tap::TappedLink;
 use crate::wire_error::{Failure, LinkFailure};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, ReceivedEvent, Result};
 
 /// An attached link that yields the events of a partition in order. Dropping it detaches in the background.
 ///
@@ -31,7 +31,7 @@ pub(crate) trait DeliverySource: Send {
     ///
     /// # Cancel safety
     /// Safe to drop: no event is taken before the future is ready.
-    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>>;
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<ReceivedEvent>>>;
 
     /// Whether another reader has the partition, as far as this end knows already.
     fn is_stolen(&self) -> bool;
@@ -96,7 +96,7 @@ impl PlainSource {
         Ok(source)
     }
 
-    async fn receive_some(&mut self, max: usize) -> Result<Vec<Received>> {
+    async fn receive_some(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         if self.failure.is_none() {
             self.replenish().await?;
             if let Some(outcome) = self.link.outcome() {
@@ -115,7 +115,7 @@ impl PlainSource {
     }
 
     /// The first delivery and all that are there already, up to a failure, which is kept.
-    fn take_all(&mut self, first: Delivered, max: usize) -> Vec<Received> {
+    fn take_all(&mut self, first: Delivered, max: usize) -> Vec<ReceivedEvent> {
         let mut events = Vec::new();
         let mut next = Some(first);
         while let Some(delivered) = next {
@@ -135,7 +135,7 @@ impl PlainSource {
         events
     }
 
-    fn take(&mut self, delivered: Delivered) -> std::result::Result<Received, LinkFailure> {
+    fn take(&mut self, delivered: Delivered) -> std::result::Result<ReceivedEvent, LinkFailure> {
         let delivery = delivered.map_err(|error| error.failure(&self.attached.subject))?;
         self.credit = self.credit.saturating_sub(1);
         let (info, message) = delivery.into_parts();
@@ -172,7 +172,7 @@ impl PlainSource {
 type Delivered = std::result::Result<Delivery<Body<Value>>, RecvError>;
 
 impl DeliverySource for PlainSource {
-    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>> {
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<ReceivedEvent>>> {
         self.receive_some(max).boxed()
     }
 
@@ -219,10 +219,10 @@ mod tests {
         (peer, connection, options)
     }
 
-    fn numbers(received: &[Received]) -> Vec<i64> {
+    fn numbers(received: &[ReceivedEvent]) -> Vec<i64> {
         received
             .iter()
-            .map(|(event, _)| event.sequence_number().value())
+            .map(|event| event.sequence_number().value())
             .collect()
     }
 

@@ -7,11 +7,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_amqp::Value;
 
-use crate::decode::{Received, decode};
+use crate::message::decode;
 use crate::source::{Attached, DeliverySource};
 use crate::tap::TappedLink;
 use crate::wire_error::{Failure, LinkFailure};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, ReceivedEvent, Result};
 
 /// The data path past the AMQP library: the tap takes the deliveries, the library reports the end of the link.
 pub(crate) struct TapSource {
@@ -31,7 +31,7 @@ impl TapSource {
         }
     }
 
-    async fn receive_some(&mut self, max: usize) -> Result<Vec<Received>> {
+    async fn receive_some(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         loop {
             let events = self.take(max);
             if !events.is_empty() {
@@ -54,7 +54,7 @@ impl TapSource {
     }
 
     /// What is there already, up to a message that cannot be an event.
-    fn take(&mut self, max: usize) -> Vec<Received> {
+    fn take(&mut self, max: usize) -> Vec<ReceivedEvent> {
         let messages = self.link.take(max);
         let mut events = Vec::with_capacity(messages.len());
         for message in messages {
@@ -83,7 +83,7 @@ impl TapSource {
 }
 
 impl DeliverySource for TapSource {
-    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>> {
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<ReceivedEvent>>> {
         self.receive_some(max).boxed()
     }
 
