@@ -166,7 +166,7 @@ impl EventHubClient {
                     fresh,
                 )
                 .await?;
-            attach(&connection, options, position).await
+            attach(connection.engine(), options, position).await
         };
         attaching
             .await

@@ -45,6 +45,8 @@ mod management;
 mod message;
 #[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod raw_peer;
 mod receiver;
 mod receiver_builder;
 mod recovery;
@@ -56,6 +58,8 @@ mod source;
 mod stream;
 mod tap;
 mod tap_source;
+#[cfg(test)]
+mod tap_tests;
 mod task;
 mod transport;
 mod value;

@@ -12,7 +12,7 @@ use serde_amqp::described::Described;
 use serde_amqp::descriptor::Descriptor;
 use serde_amqp::primitives::Symbol;
 
-use crate::connection::Connection;
+use crate::engine::Engine;
 use crate::filter::selector;
 use crate::source::{Attached, DeliverySource, PlainSource};
 use crate::tap::Mode;
@@ -97,12 +97,11 @@ impl LinkOptions {
 ///
 /// The service may accept and refuse right after; that refusal comes out of the source.
 pub(crate) async fn attach(
-    connection: &Connection,
+    engine: &Arc<Engine>,
     options: &LinkOptions,
     position: &StartingPosition,
 ) -> Result<Box<dyn DeliverySource>> {
     let source = options.source(position)?;
-    let engine = connection.engine();
     let mut session = engine.begin().await?;
     let name = format!(
         "{}-{}-{}",
@@ -164,7 +163,7 @@ mod tests {
     async fn the_attach_asks_for_what_the_service_understands() {
         let (peer, connection) = Peer::connect().await;
         let position = StartingPosition::from_sequence_number(41);
-        attach(&connection, &options(), &position).await.unwrap();
+        attach(connection.engine(), &options(), &position).await.unwrap();
         let attach = peer.last_attach();
         let source = attach.source.unwrap();
         assert_eq!(
@@ -204,7 +203,7 @@ mod tests {
             track_last_enqueued: false,
             ..options()
         };
-        attach(&connection, &plain, &StartingPosition::Earliest)
+        attach(connection.engine(), &plain, &StartingPosition::Earliest)
             .await
             .unwrap();
         let attach = peer.last_attach();

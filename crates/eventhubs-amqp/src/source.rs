@@ -204,7 +204,9 @@ mod tests {
     use crate::peer::{Peer, event};
     use crate::recovery::Recovery;
 
-    async fn connect() -> (Peer, crate::connection::Connection, LinkOptions) {
+    const BOTH: [DataPath; 2] = [DataPath::Plain, DataPath::Tap];
+
+    async fn connect(data_path: DataPath) -> (Peer, crate::connection::Connection, LinkOptions) {
         let (peer, connection) = Peer::connect().await;
         let options = LinkOptions {
             event_hub: EventHubName::new("orders").unwrap(),
@@ -214,7 +216,7 @@ mod tests {
             prefetch: 10,
             track_last_enqueued: false,
             identifier: "reader".to_owned(),
-            data_path: DataPath::Tap,
+            data_path,
         };
         (peer, connection, options)
     }
@@ -229,77 +231,83 @@ mod tests {
     /// Contract §5.1: a broker that sends unsettled deliveries all the same gets them confirmed.
     #[tokio::test(start_paused = true)]
     async fn deliveries_that_are_not_settled_are_confirmed() {
-        let (mut peer, connection, options) = connect().await;
-        peer.send_unsettled();
-        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
-            .await
-            .unwrap();
-        let mut link = peer.link().await;
-        let sending = tokio::spawn(async move {
-            let mut confirmed = Vec::new();
-            for n in 0..30 {
-                confirmed.push(link.send_batchable(event(n)).await.unwrap());
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            peer.send_unsettled();
+            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
+                .await
+                .unwrap();
+            let mut link = peer.link().await;
+            let sending = tokio::spawn(async move {
+                let mut confirmed = Vec::new();
+                for n in 0..30 {
+                    confirmed.push(link.send_batchable(event(n)).await.unwrap());
+                }
+                join_all(confirmed.drain(..25)).await
+            });
+            let mut received = Vec::new();
+            while received.len() < 30 {
+                received.extend(numbers(&source.receive(100).await.unwrap()));
             }
-            join_all(confirmed.drain(..25)).await
-        });
-        let mut received = Vec::new();
-        while received.len() < 30 {
-            received.extend(numbers(&source.receive(100).await.unwrap()));
+            assert_eq!(received, (0..30).collect::<Vec<_>>());
+            let outcomes = timeout(Duration::from_secs(1), sending)
+                .await
+                .expect("confirmed in batches")
+                .unwrap();
+            assert!(
+                outcomes
+                    .iter()
+                    .all(|outcome| matches!(outcome, Ok(Outcome::Accepted(_))))
+            );
         }
-        assert_eq!(received, (0..30).collect::<Vec<_>>());
-        let outcomes = timeout(Duration::from_secs(1), sending)
-            .await
-            .expect("confirmed in batches")
-            .unwrap();
-        assert!(
-            outcomes
-                .iter()
-                .all(|outcome| matches!(outcome, Ok(Outcome::Accepted(_))))
-        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_came_before_a_failure_is_handed_out_first() {
-        let (mut peer, connection, options) = connect().await;
-        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
-            .await
-            .unwrap();
-        let mut link = peer.link().await;
-        for n in 0..3 {
-            link.send(event(n)).await.unwrap();
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
+                .await
+                .unwrap();
+            let mut link = peer.link().await;
+            for n in 0..3 {
+                link.send(event(n)).await.unwrap();
+            }
+            // Without an error: contract §5.4 says to attach again.
+            link.close().await.unwrap();
+            assert_eq!(numbers(&source.receive(100).await.unwrap()), [0, 1, 2]);
+            for _ in 0..2 {
+                let error = source.receive(100).await.unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.recovery()),
+                    (ErrorKind::Transport, Recovery::Reattach)
+                );
+            }
+            assert!(connection.engine().is_live());
         }
-        // Without an error: contract §5.4 says to attach again.
-        link.close().await.unwrap();
-        assert_eq!(numbers(&source.receive(100).await.unwrap()), [0, 1, 2]);
-        for _ in 0..2 {
-            let error = source.receive(100).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), error.recovery()),
-                (ErrorKind::Transport, Recovery::Reattach)
-            );
-        }
-        assert!(connection.engine().is_live());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_ends_says_why_at_every_link() {
-        let (mut peer, connection, options) = connect().await;
-        let (mut sources, mut links) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            sources.push(
-                attach(&connection, &options, &StartingPosition::Earliest)
-                    .await
-                    .unwrap(),
-            );
-            links.push(peer.link().await);
-        }
-        connection.engine().kill();
-        for source in &mut sources {
-            let error = source.receive(1).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), error.recovery()),
-                (ErrorKind::Transport, Recovery::Reconnect)
-            );
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            let (mut sources, mut links) = (Vec::new(), Vec::new());
+            for _ in 0..3 {
+                sources.push(
+                    attach(connection.engine(), &options, &StartingPosition::Earliest)
+                        .await
+                        .unwrap(),
+                );
+                links.push(peer.link().await);
+            }
+            connection.engine().kill();
+            for source in &mut sources {
+                let error = source.receive(1).await.unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.recovery()),
+                    (ErrorKind::Transport, Recovery::Reconnect)
+                );
+            }
         }
     }
 }
