@@ -34,7 +34,7 @@ const PROPERTIES: [&str; 13] = [
 pub(crate) struct Message {
     raw: Bytes,
     delivery_annotations: u32,
-    message_annotations: u32,
+    annotations: u32,
     properties: u32,
     application_properties: u32,
     body: Body,
@@ -124,7 +124,7 @@ impl Message {
         let slot = match code {
             0x70 | 0x78 => return Ok(()),
             0x71 => &mut self.delivery_annotations,
-            0x72 => &mut self.message_annotations,
+            0x72 => &mut self.annotations,
             0x73 => &mut self.properties,
             0x74 => &mut self.application_properties,
             _ => return Err(Refused::UnknownCode),
@@ -142,7 +142,7 @@ impl Message {
     /// Reads the position among the message annotations. Of a name that stands there twice, the last counts.
     fn position(&self) -> Position {
         let mut position = Position::default();
-        let Some(mut at) = self.start(self.message_annotations) else {
+        let Some(mut at) = start(self.annotations) else {
             return position;
         };
         let mut map = Reader::at(&self.raw, at);
@@ -161,7 +161,7 @@ impl Message {
             let read = || Reader::at(&self.raw, value).value();
             match symbol(name) {
                 Some(SEQUENCE_NUMBER) if sound() => {
-                    position.sequence_number = read().and_then(|n| n.as_i64())
+                    position.sequence_number = read().and_then(|n| n.as_i64());
                 }
                 Some(ENQUEUED_TIME) if sound() => position.enqueued_time = read(),
                 Some(OFFSET) if sound() => position.offset = short(value).unwrap_or_default(),
@@ -173,7 +173,7 @@ impl Message {
     }
 
     pub(crate) fn offset(&self) -> Option<Offset> {
-        let mut reader = Reader::at(&self.raw, self.start(self.offset)?);
+        let mut reader = Reader::at(&self.raw, start(self.offset)?);
         reader.value().and_then(offset)
     }
 
@@ -219,7 +219,7 @@ impl Message {
             return Attributes::default();
         }
         let head = self.map(self.delivery_annotations);
-        let properties = self.start(self.properties).and_then(|at| {
+        let properties = start(self.properties).and_then(|at| {
             let mut list = Reader::at(&self.raw, at);
             let count = list.enter()?;
             let named = PROPERTIES
@@ -230,7 +230,7 @@ impl Message {
             Some(set.map(|(name, value)| (name.to_owned(), value)).collect())
         });
         Attributes::new(
-            self.map(self.message_annotations),
+            self.map(self.annotations),
             properties.unwrap_or_default(),
             self.map(self.application_properties),
             last_enqueued(&head),
@@ -239,16 +239,12 @@ impl Message {
 
     fn map(&self, at: u32) -> Named {
         let read = || {
-            let mut map = Reader::at(&self.raw, self.start(at)?);
+            let mut map = Reader::at(&self.raw, start(at)?);
             let pairs = map.enter()? / 2;
             let pair = |_| Some((name(map.value()?), map.value()?));
             Some((0..pairs).map_while(pair).collect::<BTreeMap<_, _>>())
         };
         read().unwrap_or_default()
-    }
-
-    fn start(&self, at: u32) -> Option<usize> {
-        (at != 0).then_some(at as usize)
     }
 }
 
@@ -278,6 +274,11 @@ impl Body {
         }
         Ok(())
     }
+}
+
+/// Where a section or value is, if it is there.
+fn start(at: u32) -> Option<usize> {
+    (at != 0).then_some(at as usize)
 }
 
 fn short(at: usize) -> std::result::Result<u32, Refused> {

@@ -45,7 +45,7 @@ fn options(data_path: DataPath, prefetch: u32) -> LinkOptions {
 struct Run {
     source: Box<dyn DeliverySource>,
     said: mpsc::Receiver<Said>,
-    _engine: Arc<Engine>,
+    engine: Arc<Engine>,
 }
 
 async fn run(data_path: DataPath, prefetch: u32, script: Script) -> Run {
@@ -58,11 +58,7 @@ async fn run(data_path: DataPath, prefetch: u32, script: Script) -> Run {
     let source = attach(&engine, &options, &StartingPosition::Earliest)
         .await
         .unwrap();
-    Run {
-        source,
-        said,
-        _engine: engine,
-    }
+    Run { source, said, engine }
 }
 
 impl Run {
@@ -142,12 +138,11 @@ fn value() -> impl Strategy<Value = Value> {
 /// Encodes by hand: the library's own encoder fails on some of these values.
 fn put(value: &Value, out: &mut Vec<u8>) {
     fn sized(short: u8, bytes: &[u8], out: &mut Vec<u8>) {
-        match u8::try_from(bytes.len()) {
-            Ok(length) => out.extend([short, length]),
-            Err(_) => {
-                out.push(short + 0x10);
-                out.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
-            }
+        if let Ok(length) = u8::try_from(bytes.len()) {
+            out.extend([short, length]);
+        } else {
+            out.push(short + 0x10);
+            out.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
         }
         out.extend(bytes);
     }
@@ -469,9 +464,24 @@ async fn a_stream_of_deliveries_is_the_same_events_to_both() {
     }
 }
 
+/// The shortest stream of two deliveries of which one comes in several frames.
+fn short_stream() -> (Vec<u8>, usize) {
+    let streams = (0..40)
+        .map(|seed| stream(seed, 2, 0))
+        .filter(|(_, count)| *count == 2);
+    let frames = |bytes: &[u8]| {
+        bytes
+            .windows(3)
+            .filter(|code| *code == [0x00, 0x53, 0x14])
+            .count()
+    };
+    let torn = streams.filter(|(bytes, _)| frames(bytes) > 3);
+    torn.min_by_key(|(bytes, _)| bytes.len()).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_a_stream_is_cut_makes_no_difference() {
-    let (bytes, count) = stream(1, 4, 0);
+    let (bytes, count) = short_stream();
     let whole = Script {
         pieces: vec![bytes.clone()],
         ..Script::default()
@@ -612,9 +622,9 @@ async fn what_is_in_flight_when_a_link_is_closed_does_no_harm() {
         pieces: (0..8).map(|n| plain_stream(1, n)).collect(),
         ..Script::default()
     };
-    let Run { source, _engine, .. } = run(DataPath::Tap, 10, script).await;
+    let Run { source, engine, .. } = run(DataPath::Tap, 10, script).await;
     source.close().await.unwrap();
-    assert!(_engine.is_live());
+    assert!(engine.is_live());
 }
 
 /// A poison body or property, between two good events.

@@ -105,10 +105,10 @@ impl LinkState {
     }
 
     /// Another reader has the partition: what is queued must not be processed here.
-    pub(super) fn stolen(&self, description: Option<String>) {
+    pub(super) fn stolen(&self, theft: Outcome) {
         let mut inner = self.lock();
         inner.queue.clear();
-        inner.outcome = Some(Outcome::Stolen(description));
+        inner.outcome = Some(theft);
         drop(inner);
         self.reader.wake();
     }

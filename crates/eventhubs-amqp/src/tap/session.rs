@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::encode::{LinkFlow, SessionFlow, accepted, corrected, flow};
-use super::link::{LinkState, STOLEN};
+use super::link::{LinkState, Outcome, STOLEN};
 use super::registry::{Address, Taps};
 use super::transfer::Transfer;
 use crate::frame::{Performative, Violation, uint};
@@ -128,8 +128,8 @@ impl Session {
         };
         let mut link = self.links.remove(index);
         link.state.deliver(&mut link.arrivals);
-        if let Some(description) = detach.field(2).and_then(stolen) {
-            link.state.stolen(description);
+        if let Some(theft) = detach.field(2).and_then(theft) {
+            link.state.stolen(theft);
         }
     }
 
@@ -300,12 +300,12 @@ impl Link {
     }
 }
 
-/// Another reader has the partition: what the peer says about it.
-fn stolen(error: &[u8]) -> Option<Option<String>> {
+/// The outcome, if the error says that another reader has the partition.
+fn theft(error: &[u8]) -> Option<Outcome> {
     let error = Performative::read(error).ok()?;
     let (condition, description) = (error.field(0)?, error.field(1).and_then(text));
-    let is_stolen = matches!(condition, [0xa3, _, symbol @ ..] | [0xb3, _, _, _, _, symbol @ ..] if symbol == STOLEN.as_bytes());
-    is_stolen.then(|| description.map(str::to_owned))
+    let is_theft = matches!(condition, [0xa3, _, symbol @ ..] | [0xb3, _, _, _, _, symbol @ ..] if symbol == STOLEN.as_bytes());
+    is_theft.then(|| Outcome::Stolen(description.map(str::to_owned)))
 }
 
 fn text(field: &[u8]) -> Option<&str> {

@@ -26,11 +26,12 @@ impl Transfer {
     /// Reads such a frame; `None` if it is malformed.
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {
         let start = usize::from(frame[4]) * 4 + 3;
-        let (count, fields, end) = match frame.get(start..)? {
-            [0xc0, size, count, ..] => (u32::from(*count), start + 3, start + 2 + usize::from(*size)),
-            [0xd0, a, b, c, d, e, f, g, h, ..] => {
-                let size = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok()?;
-                (u32::from_be_bytes([*e, *f, *g, *h]), start + 9, start + 5 + size)
+        let number = |at: usize| Some(u32::from_be_bytes(*frame.get(at..)?.first_chunk()?));
+        let (count, fields, end) = match *frame.get(start..)? {
+            [0xc0, size, count, ..] => (u32::from(count), start + 3, start + 2 + usize::from(size)),
+            [0xd0, ..] => {
+                let size = usize::try_from(number(start + 1)?).ok()?;
+                (number(start + 5)?, start + 9, start + 5 + size)
             }
             _ => return None,
         };
