@@ -1,6 +1,6 @@
 //! Bad input gives an error that names the field and tells no secret.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::time::Duration;
 
 use eventhubs::{ConsumerClient, ErrorKind, PartitionId, Receive, StartingPosition};
@@ -13,13 +13,11 @@ const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LTAwMDE=";
 
 /// The error with all that its causes say.
 fn told(error: &eventhubs::Error) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(" {error} {error:?}");
-        cause = error.source();
-    }
-    text
+    let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    causes
+        .map(|error| format!("{error} {error:?}"))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn assert_tells(error: &eventhubs::Error, kind: ErrorKind, word: &str) {

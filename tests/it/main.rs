@@ -1,8 +1,11 @@
 //! The whole product, and foreign SDKs, against the emulator.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
 mod broker_faults;
 mod python_sdk;
 mod store_outage;
+mod tls;
 mod two_languages;
 mod two_processes;
+mod zombie;

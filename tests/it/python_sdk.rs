@@ -7,13 +7,15 @@ use eventhubs_test_harness::run_python;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-async fn all_checks_pass(script: &str) {
+async fn all_checks_pass(script: &str, options: &[&str]) {
     let emulator = Emulator::builder()
         .event_hub("orders", 8)
         .start()
         .await
         .expect("a loopback port");
-    let printed = run_python(script, &[&emulator.connection_string("orders")], LIMIT).await;
+    let connection_string = emulator.connection_string("orders");
+    let arguments = [&[connection_string.as_str()], options].concat();
+    let printed = run_python(script, &arguments, LIMIT).await;
     assert!(
         printed.contains(r#""passed": [""#),
         "{script} checked nothing:\n{printed}"
@@ -23,10 +25,15 @@ async fn all_checks_pass(script: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sync_python_sdk_sends_receives_and_steals() {
-    all_checks_pass("sdk_sync.py").await;
+    all_checks_pass("sdk_sync.py", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_aio_python_sdk_sends_receives_and_steals() {
-    all_checks_pass("sdk_aio.py").await;
+    all_checks_pass("sdk_aio.py", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_aio_python_sdk_does_so_over_a_websocket() {
+    all_checks_pass("sdk_aio.py", &["--websocket"]).await;
 }

@@ -1,4 +1,4 @@
-//! The store goes away for a while: reading goes on, checkpoints tell their caller, all recovers (design.md §4.4).
+//! The store goes away for a while: reading goes on, checkpoints tell their caller, all recovers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
 """The unmodified Python SDK, asyncio, against an emulator. What depends on the SDK alone is checked by sdk_sync.py.
 
-usage: sdk_aio.py CONNECTION_STRING
+usage: sdk_aio.py CONNECTION_STRING [--websocket]
 
 The connection string names an empty event hub with at least 8 partitions. Prints one line of JSON with the names of the
 checks that passed; fails with a traceback otherwise.
@@ -12,21 +12,26 @@ import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from azure.eventhub import EventData
+from azure.eventhub import EventData, TransportType, parse_connection_string
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.exceptions import ConnectionLostError
 
 GROUP = "$Default"
 LIMIT = 30  # seconds that anything may take
 CONNECTION_STRING = sys.argv[1]
+OPTIONS = {}
+if "--websocket" in sys.argv:
+    # the SDK dials port 443 for a WebSocket, whatever the connection string says, unless it is given an endpoint
+    endpoint = parse_connection_string(CONNECTION_STRING).fully_qualified_namespace
+    OPTIONS = {"transport_type": TransportType.AmqpOverWebsocket, "custom_endpoint_address": f"sb://{endpoint}"}
 
 
 def consumer(**options):
-    return EventHubConsumerClient.from_connection_string(CONNECTION_STRING, GROUP, **options)
+    return EventHubConsumerClient.from_connection_string(CONNECTION_STRING, GROUP, **OPTIONS, **options)
 
 
 def producer():
-    return EventHubProducerClient.from_connection_string(CONNECTION_STRING)
+    return EventHubProducerClient.from_connection_string(CONNECTION_STRING, **OPTIONS)
 
 
 async def send(bodies, **to):

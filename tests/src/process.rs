@@ -126,17 +126,37 @@ impl Consumer {
     /// # Panics
     /// If it does not end well.
     pub async fn stop(mut self) -> Said {
-        let id = self.child.id().expect("it is running").to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .await
-            .expect("`kill` can be run");
-        assert!(sent.success(), "SIGTERM was not sent");
+        self.signal("TERM").await;
         let status: ExitStatus = self.child.wait().await.expect("it can be waited for");
         let said = self.last_words().await;
         assert!(status.success(), "it ended with {status}: {:?}", said.other);
         said
+    }
+
+    /// Suspends it, as a host does that hangs.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn suspend(&self) {
+        self.signal("STOP").await;
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn resume(&self) {
+        self.signal("CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it is running").to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .await
+            .expect("`kill` can be run");
+        assert!(sent.success(), "SIG{name} was not sent");
     }
 
     async fn last_words(self) -> Said {

@@ -5,9 +5,10 @@
     reason = "a command line tells on the terminal what it does"
 )]
 
+mod bench;
 mod ci;
 mod shell;
-
+mod simulate;
 mod test;
 mod tidy;
 mod tools;
@@ -23,7 +24,9 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
+  bench receive   Measure what receiving costs, for us and for others, side by side
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
+  simulate        Play fleets of the load balancer on virtual time, and check what must hold
   ci              Everything that must pass before a change lands, cheapest check first
 
 `cargo xtask <COMMAND> --help` tells more.";
@@ -50,6 +53,8 @@ Usage: cargo xtask tidy
 
 Each rule is a function in xtask/src/tidy/ with a test that feeds it a breach. Builds nothing.";
 
+const SIMULATE_HELP: &str = include_str!("../../crates/eventhubs-simulator/examples/simulate/help.txt");
+
 const CI_HELP: &str = "\
 Everything that must pass before a change lands, cheapest check first; stops at the first failure.
 
@@ -75,9 +80,12 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [] | ["-h" | "--help" | "help"] => say(HELP),
         ["test", "-h" | "--help"] => say(TEST_HELP),
         ["tidy", "-h" | "--help"] => say(TIDY_HELP),
+        ["simulate", .., "-h" | "--help"] => say(SIMULATE_HELP.trim_end()),
         ["ci", "-h" | "--help"] => say(CI_HELP),
         ["test"] => test::all(&[]),
         ["test", "--", ref rest @ ..] => test::all(rest),
+        ["bench", ref rest @ ..] => bench::start(rest),
+        ["simulate", ref rest @ ..] => simulate::run(rest),
         ["tidy"] => tidy::check(),
         ["ci"] => ci::check(),
         _ => Err(format!("unknown arguments: {}\n\n{HELP}", arguments.join(" ")).into()),

@@ -1,4 +1,4 @@
-//! The foreign programs that the tests talk to, each pinned by a file of the repository.
+//! The foreign programs that the tests talk to and the benchmark compares with, each pinned by a file of the repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,32 @@ pub(crate) fn install(target: &Path) -> Result<()> {
     python(target)
 }
 
+/// Installs what the benchmark compares with.
+pub(crate) fn install_compared(target: &Path) -> Result<()> {
+    python(target)?;
+    let get =
+        "the benchmark needs Node.js 20 or newer with npm: https://nodejs.org, or `apt install nodejs npm`";
+    let sdk = "node_modules/@azure/event-hubs/package.json";
+    npm(
+        "Azure's JavaScript SDK",
+        "xtask/bench/foreign/js",
+        &target.join("bench-js"),
+        sdk,
+        get,
+    )
+}
+
 fn azurite(target: &Path) -> Result<()> {
-    let pins = ["package.json", "package-lock.json"].map(|name| root().join("tests/azurite").join(name));
-    let home = target.join("azurite");
-    let server = home.join("node_modules/azurite/dist/src/blob/main.js");
+    let server = "node_modules/azurite/dist/src/blob/main.js";
     let get = "the tests need Node.js 20 or newer with npm, for Azurite: https://nodejs.org, or `apt install nodejs npm`";
+    npm("Azurite", "tests/azurite", &target.join("azurite"), server, get)
+}
+
+/// Installs what the lock file in `pins` names; `proof` is a file of it, `get` tells how to get npm.
+fn npm(name: &str, pins: &str, home: &Path, proof: &str, get: &str) -> Result<()> {
+    let pins = ["package.json", "package-lock.json"].map(|file| root().join(pins).join(file));
     require("node", &["--version"], get)?;
-    once("Azurite", &home, &pins, &server, || {
+    once(name, home, &pins, &home.join(proof), || {
         require("npm", &["--version"], get)?;
         for pin in &pins {
             fs::copy(pin, home.join(pin.file_name().unwrap_or_default()))?;
@@ -31,7 +50,7 @@ fn azurite(target: &Path) -> Result<()> {
                 "--no-fund",
                 "--loglevel=error",
             ])
-            .current_dir(&home))
+            .current_dir(home))
     })
 }
 

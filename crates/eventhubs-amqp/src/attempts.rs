@@ -15,34 +15,22 @@ pub(crate) struct Failures {
     reauthorized: bool,
 }
 
-/// What to do after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Try again after a wait.
-    Retry,
-    /// Tell the caller now; trying again is still worth it.
-    Report,
-    /// It is over.
-    GiveUp,
-}
-
 impl Failures {
-    /// Counts a failure. An error is reported after `max_retries` retries in vain, and after as many more each time.
-    pub(crate) fn note(&mut self, error: &Error, max_retries: u32) -> Next {
+    /// Counts a failure, and says whether to try again before anybody is told: up to `max_retries` times, and as often
+    /// again after each report.
+    pub(crate) fn allow_retry(&mut self, error: &Error, max_retries: u32) -> bool {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.unreported = self.unreported.saturating_add(1);
         match error.recovery() {
-            Recovery::Final | Recovery::Stolen => Next::GiveUp,
-            Recovery::Reauthorize if self.reauthorized => Next::GiveUp,
-            Recovery::Reauthorize => {
-                self.reauthorized = true;
-                Next::Retry
+            Recovery::Final | Recovery::Stolen => false,
+            Recovery::Reauthorize => !std::mem::replace(&mut self.reauthorized, true),
+            Recovery::Retry | Recovery::Reattach | Recovery::Reconnect => {
+                let allowed = self.unreported <= max_retries;
+                if !allowed {
+                    self.unreported = 0;
+                }
+                allowed
             }
-            Recovery::Retry | Recovery::Reattach | Recovery::Reconnect if self.unreported > max_retries => {
-                self.unreported = 0;
-                Next::Report
-            }
-            Recovery::Retry | Recovery::Reattach | Recovery::Reconnect => Next::Retry,
         }
     }
 
@@ -71,7 +59,7 @@ pub(crate) async fn retrying<T>(
         }
         match attempt(fresh).await {
             Ok(done) => return Ok(done),
-            Err(error) if failures.note(&error, policy.retries()) == Next::Retry => cause = Some(error),
+            Err(error) if failures.allow_retry(&error, policy.retries()) => cause = Some(error),
             Err(error) => return Err(error),
         }
     }

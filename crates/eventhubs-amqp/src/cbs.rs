@@ -57,6 +57,7 @@ impl Cbs {
 
     /// Puts a token for the audience, unless one was put on this connection already; `fresh` puts one in any case.
     pub(crate) async fn authorize(&self, audience: &str, fresh: bool) -> Result<()> {
+        // Held while the token is put: the partitions of one group ask at the same time, and one token serves them all.
         let mut audiences = self.audiences.lock().await;
         if fresh || !audiences.contains_key(audience) {
             let renewal = self.put_token(audience).await?;

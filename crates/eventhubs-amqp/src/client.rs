@@ -48,6 +48,23 @@ pub struct PartitionProperties {
 }
 
 /// Reads one event hub. Clones share one connection, which is opened when first needed and again after it is lost.
+///
+/// ```
+/// # use eventhubs_emulator::Emulator;
+/// use eventhubs_amqp::{ConnectionString, EventHubClient};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
+/// # let text = emulator.connection_string("orders");
+/// let client = EventHubClient::builder(ConnectionString::parse(&text)?).build()?;
+/// for id in client.event_hub_properties().await?.partition_ids {
+///     let partition = client.partition_properties(&id).await?;
+///     println!("{id}: up to #{}", partition.last_enqueued_sequence_number);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct EventHubClient(Arc<Inner>);
 
@@ -230,8 +247,8 @@ impl EventHubClientBuilder {
     /// Makes the client. Does no I/O.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs from the `EntityPath` of the
-    /// connection string, or when the identifier is too long.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs
+    /// from the `EntityPath` of the connection string, or when the identifier is too long.
     pub fn build(self) -> Result<EventHubClient> {
         let event_hub = match (self.event_hub, self.connection_string.event_hub()) {
             (None, None) => return Err(Error::invalid("event hub: neither given nor in EntityPath")),

@@ -31,6 +31,7 @@ pub(crate) struct Connection {
     engine: Arc<Engine>,
     cbs: Arc<Cbs>,
     management: AsyncMutex<Option<Requests>>,
+    /// Ends with this connection.
     _renewal: Task<()>,
 }
 
@@ -68,7 +69,7 @@ impl Connection {
         requests.call(request).await
     }
 
-    /// The links to `$management`, attached when first needed and again after they broke.
+    /// The links to `$management`: attached when first needed and again after they broke.
     async fn management(&self) -> Result<Requests> {
         let mut slot = self.management.lock().await;
         if let Some(requests) = slot.as_ref().filter(|requests| requests.is_live()) {

@@ -154,6 +154,13 @@ mod tests {
                 1_700_000_000,
                 "sr=amqps%3A%2F%2Fexample.servicebus.windows.net%2Fmyhub&sig=J40b3ojd%2BBRX%2B48odOoGfLt96aldvIJV7hL%2F2R%2F6a28%3D&se=1700000000&skn=RootManageSharedAccessKey",
             ),
+            (
+                "amqps://ns.servicebus.windows.net/hub1",
+                "Root",
+                K,
+                1_700_003_600,
+                "sr=amqps%3A%2F%2Fns.servicebus.windows.net%2Fhub1&sig=ld0QD2wksoCiVJFplr5HBJgLlhSqsgdiYQDXZtvMb4g%3D&se=1700003600&skn=Root",
+            ),
         ] {
             let token = sign(audience, policy, &key.into(), expires);
             assert_eq!(token.expose_secret(), format!("SharedAccessSignature {tail}"));

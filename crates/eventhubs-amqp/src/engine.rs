@@ -72,6 +72,7 @@ impl Engine {
             .container_id(container_id)
             .hostname(host)
             .max_frame_size(MAX_FRAME_SIZE)
+            // A session for each partition, and hubs have up to 2 000; the default is 255.
             .channel_max(u16::MAX)
             .idle_time_out(IDLE_TIMEOUT_MILLIS)
             .properties(open_properties())

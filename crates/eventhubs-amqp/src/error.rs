@@ -16,6 +16,19 @@ const MAX_REMOTE_TEXT: usize = 1024;
 ///
 /// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints this level
 /// only. No text, `Debug` included, holds a secret. Clones share their content.
+///
+/// ```
+/// use eventhubs_amqp::{Error, ErrorKind};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::OwnershipLost => "another instance reads this partition now",
+///         ErrorKind::InvalidPosition => "choose another starting position",
+///         _ if error.is_transient() => "go on: it may work later",
+///         _ => "give up",
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 

@@ -8,6 +8,9 @@ use crate::scan::{Refused, Walk};
 /// The largest frame we offer to take, in bytes.
 pub(crate) const MAX_FRAME_SIZE: u32 = 64 * 1024;
 
+/// The largest message we take, in bytes: the service takes up to 20 MiB of its producers.
+const MAX_MESSAGE_SIZE: u64 = 20 * 1024 * 1024 + 64 * 1024;
+
 /// Deliveries of several frames that may be unfinished at the same time: one for each link.
 const MAX_UNFINISHED: usize = 4_096;
 
@@ -29,6 +32,8 @@ pub(crate) enum Violation {
     FrameSize(u32),
     #[error("the peer sent a frame with a malformed header or performative")]
     Malformed,
+    #[error("the peer sent a message of more than {MAX_MESSAGE_SIZE} bytes")]
+    MessageSize,
     #[error("the peer left too many deliveries unfinished")]
     Unfinished,
     #[error("the peer sent a message that cannot be decoded safely: {0}")]
@@ -90,6 +95,7 @@ impl Inspector {
     fn transfer(&mut self, channel: u16, transfer: &Performative<'_>) -> Result<(), Violation> {
         let key = (channel, transfer.handle()?);
         let flag = |index| transfer.field(index).is_some_and(is_true);
+        // A delivery of several frames nests across them: its walk goes on where the last frame stopped.
         let mut walk = self.unfinished.remove(&key).unwrap_or_default();
         if flag(9) {
             return Ok(()); // aborted: the payload does not count
@@ -98,6 +104,7 @@ impl Inspector {
         match (flag(5), walk.at_boundary()) {
             (false, true) => Ok(()),
             (false, false) => Err(Refused::BadSize.into()),
+            (true, _) if walk.position() > MAX_MESSAGE_SIZE => Err(Violation::MessageSize),
             (true, _) if self.unfinished.len() == MAX_UNFINISHED => Err(Violation::Unfinished),
             (true, _) => {
                 self.unfinished.insert(key, walk);
@@ -319,11 +326,20 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_never_ends_is_refused() {
+        let mut inspector = Inspector::default();
+        let mut piece = vec![0; 60_000];
+        piece[..8].copy_from_slice(&[0x00, 0x53, 0x75, 0xb0, 0x7f, 0xff, 0xff, 0xff]);
+        let refused = (0..400).find_map(|_| inspector.inspect(&transfer(0, true, &piece)).err());
+        assert_eq!(refused, Some(Violation::MessageSize));
+    }
+
+    #[test]
     fn a_link_that_ends_takes_its_unfinished_delivery_with_it() {
         let detach = frame(0, &[0x00, 0x53, 0x16, 0xc0, 3, 1, 0x52, 3]);
         let end = frame(0, &[0x00, 0x53, 0x17, 0x45]);
         for over in [detach, end] {
-            let bytes = [transfer(0, true, &DATA[..4]), over, transfer(0, false, DATA)].concat();
+            let bytes = [transfer(0, true, &DATA[..6]), over, transfer(0, false, DATA)].concat();
             assert_eq!(inspect(&mut Inspector::default(), &bytes), Ok(bytes.len()));
         }
     }

@@ -124,6 +124,7 @@ pub(crate) async fn attach(
         .receiver_settle_mode(ReceiverSettleMode::First)
         .credit_mode(CreditMode::Manual)
         .auto_accept(false)
+        // Not every broker repeats the filter in its answer, and one it did not take would be refused.
         .verify_incoming_source(false)
         .attach(session.handle());
     let attached = Attached {

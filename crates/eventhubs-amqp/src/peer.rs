@@ -2,6 +2,7 @@
 //! decides all its waits. It does what the emulator never does.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,20 +18,21 @@ use fe2o3_amqp_types::messaging::{
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::SimpleValue;
 use serde_amqp::Value;
-use tokio::io::{DuplexStream, duplex};
-use tokio::sync::mpsc;
+use tokio::io::{DuplexStream, copy_bidirectional, duplex};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::credential::Credential;
 use crate::engine::Engine;
 
-/// How long the client under test waits for this peer.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// How long the client under test waits for this peer; less than after which it takes silence for a loss.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Peer {
     shared: Arc<Shared>,
     links: mpsc::Receiver<Sender>,
+    silent: Arc<Notify>,
 }
 
 struct Shared {
@@ -44,7 +46,10 @@ struct Shared {
 impl Peer {
     /// A peer and a connection to it.
     pub(crate) async fn connect() -> (Self, Connection) {
-        let (ours, theirs) = duplex(1 << 20);
+        let (ours, near) = duplex(1 << 20);
+        let (far, theirs) = duplex(1 << 20);
+        let silent = Arc::<Notify>::default();
+        tokio::spawn(pass_until(Arc::clone(&silent), near, far));
         let (sender, links) = mpsc::channel(16);
         let shared = Arc::new(Shared {
             attaches: Mutex::default(),
@@ -60,7 +65,19 @@ impl Peer {
         let connection = Connection::over(Arc::new(engine), Credential::shared_key("Root", "key"))
             .await
             .unwrap();
-        (Self { shared, links }, connection)
+        (
+            Self {
+                shared,
+                links,
+                silent,
+            },
+            connection,
+        )
+    }
+
+    /// From now on nothing arrives in either direction, and nothing is closed.
+    pub(crate) fn go_silent(&self) {
+        self.silent.notify_one();
     }
 
     /// The sending end of the next partition link that is attached.
@@ -103,6 +120,14 @@ pub(crate) fn event(number: i64) -> Message<Data> {
         .message_annotations(MessageAnnotations(annotations))
         .data(b"x".to_vec())
         .build()
+}
+
+/// Passes everything on until notified.
+async fn pass_until(silent: Arc<Notify>, mut near: DuplexStream, mut far: DuplexStream) {
+    tokio::select! {
+        _ = copy_bidirectional(&mut near, &mut far) => {}
+        () = silent.notified() => pending().await,
+    }
 }
 
 async fn serve(stream: DuplexStream, shared: Arc<Shared>) {

@@ -6,7 +6,7 @@ use eventhubs_types::StartingPosition;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
-use crate::attempts::{Failures, Next, retrying};
+use crate::attempts::{Failures, retrying};
 use crate::source::DeliverySource;
 use crate::task::Task;
 use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
@@ -131,24 +131,26 @@ impl PartitionReceiver {
 
     /// The link is gone: recovers from it, or returns the error if it is final or must be reported.
     fn lost(&mut self, error: Error) -> Result<()> {
+        // A link that is refused right after its attach must not wipe out the failures before it.
         if matches!(&self.state, State::Attached { since, .. } if since.elapsed() >= HEALTHY) {
             self.failures.reset();
         }
-        if self.failures.note(&error, self.retry.retries()) != Next::Retry {
+        if !self.failures.allow_retry(&error, self.retry.retries()) {
             return Err(self.report(error));
         }
         self.state = self.recovering(error);
         Ok(())
     }
 
+    /// Remembers that the caller is told this error.
     fn report(&mut self, error: Error) -> Error {
-        let worth_trying = error.is_transient();
-        self.state = if worth_trying {
-            State::Reported(error.clone())
+        let told = error.clone();
+        self.state = if error.is_transient() {
+            State::Reported(error)
         } else {
-            State::Final(error.clone())
+            State::Final(error)
         };
-        error
+        told
     }
 
     fn recovering(&self, cause: Error) -> State {

@@ -12,6 +12,28 @@ use crate::source::DeliverySource;
 use crate::{Error, ErrorKind, EventHubClient, PartitionReceiver, Result};
 
 /// Options of a [`PartitionReceiver`]; made by [`EventHubClient::partition_receiver`].
+///
+/// ```
+/// # use eventhubs_emulator::Emulator;
+/// # use eventhubs_amqp::{ConnectionString, EventHubClient};
+/// use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
+/// # let text = emulator.connection_string("orders");
+/// # let client = EventHubClient::builder(ConnectionString::parse(&text)?).build()?;
+/// let receiver = client
+///     .partition_receiver(ConsumerGroup::default(), PartitionId::new("1")?)
+///     .starting_position(StartingPosition::after_sequence_number(-1))
+///     .owner_level(0)
+///     .identifier("billing-7")
+///     .open()
+///     .await?;
+/// # receiver.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct PartitionReceiverBuilder {

@@ -69,6 +69,7 @@ impl Requests {
 
 /// Serves until the last caller is gone or the links break.
 async fn serve(mut pair: Pair, mut waiting: mpsc::Receiver<Job>) {
+    // One after the other: the service answers `$cbs` in order, and a caller that is gone costs one answer at most.
     while let Some(Job { request, reply }) = waiting.recv().await {
         match pair.call(request).await {
             Ok(answer) => _ = reply.send(answer),
@@ -100,6 +101,7 @@ impl Pair {
             .name(format!("{node}-answers"))
             .source(Source::builder().address(node).build())
             .target(Target::builder().address(answers(node)).build())
+            // Only here: it may lose what is received when it is dropped, and then these links are dropped too.
             .auto_accept(true)
             .attach(session.handle());
         let receiver = engine.bounded(&what, receiver).await?;
@@ -233,7 +235,38 @@ fn outcome(answer: Message<Body<Amqp>>, node: &str) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::{Duration, Instant, sleep};
+
     use super::*;
+    use crate::peer::{LIMIT, Peer};
+
+    /// Amqp-crate §4, issue #200 there: a send waits for ever when its connection ends.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_ends_with_its_connection() {
+        let (peer, connection) = Peer::connect().await;
+        peer.go_silent();
+        let engine = Arc::clone(connection.engine());
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(1)).await;
+            engine.kill();
+        });
+        let start = Instant::now();
+        let error = connection.authorize("a", false).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), start.elapsed().as_secs()),
+            (ErrorKind::Transport, 1)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_not_answered_ends_the_connection() {
+        let (peer, connection) = Peer::connect().await;
+        peer.go_silent();
+        let start = Instant::now();
+        let error = connection.authorize("a", false).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed()), (ErrorKind::Timeout, LIMIT));
+        assert!(!connection.engine().is_live());
+    }
 
     fn answer(properties: &[(&str, SimpleValue)], body: Body<Amqp>) -> Message<Body<Amqp>> {
         let properties = properties

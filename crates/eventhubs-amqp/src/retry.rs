@@ -15,6 +15,18 @@ const BUSY_WAIT: Duration = Duration::from_secs(4);
 ///
 /// A receiver has no budget over its lifetime: `max_retries` bounds the failures in a row after which it *reports* an
 /// error, and it goes on recovering when it is asked again (contract §10.2).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use eventhubs_amqp::RetryPolicy;
+/// use rand::SeedableRng;
+///
+/// let policy = RetryPolicy::default().max_retries(5).max_delay(Duration::from_secs(10));
+/// let mut rng = rand::rngs::SmallRng::seed_from_u64(7);
+/// assert!(policy.delay(0, &mut rng) <= Duration::from_millis(800));
+/// assert!(policy.delay(9, &mut rng) <= Duration::from_secs(10));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {

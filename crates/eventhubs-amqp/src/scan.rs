@@ -1,7 +1,7 @@
 //! Walks over encoded AMQP values without recursion, before anything decodes them.
 //!
 //! The decoder below us recurses once per nesting level without a limit, so one event of 36 kB aborts the process
-//! (reliability §6.2). It also trusts declared sizes and counts. What this walk accepts is safe to decode: at most
+//! (amqp-crate §4). It also trusts declared sizes and counts. What this walk accepts is safe to decode: at most
 //! [`MAX_DEPTH`] levels, at most [`MAX_ELEMENTS`] elements in one collection, and every declared size exact.
 
 /// Levels of nesting of one value, descriptors included.
@@ -33,7 +33,6 @@ pub(crate) enum Refused {
 pub(crate) struct Walk {
     stack: Vec<Open>,
     next: Next,
-    /// How many bytes have been walked.
     position: u64,
 }
 
@@ -86,6 +85,11 @@ impl Walk {
             used += self.step(&bytes[used..])?;
         }
         Ok(())
+    }
+
+    /// How many bytes have been walked.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// Whether no value is unfinished.

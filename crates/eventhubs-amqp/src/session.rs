@@ -46,3 +46,44 @@ impl Drop for Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, advance};
+
+    use crate::ErrorKind;
+    use crate::engine::FAREWELL_TIMEOUT;
+    use crate::peer::{LIMIT, Peer};
+
+    /// Amqp-crate §4: the library would spin a core for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_dropped_ends_its_connection_if_the_peer_is_silent() {
+        let (peer, connection) = Peer::connect().await;
+        let session = connection.engine().begin().await.unwrap();
+        peer.go_silent();
+        tokio::task::yield_now().await;
+        drop(session);
+        tokio::task::yield_now().await;
+        assert!(connection.engine().is_live());
+        // The library keeps the runtime busy, so the clock does not move by itself.
+        advance(FAREWELL_TIMEOUT + Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        assert!(!connection.engine().is_live());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_does_not_begin_ends_its_connection() {
+        let (peer, connection) = Peer::connect().await;
+        peer.go_silent();
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        assert_eq!(
+            connection.engine().begin().await.unwrap_err().kind(),
+            ErrorKind::Timeout
+        );
+        assert_eq!(start.elapsed().as_secs(), LIMIT.as_secs());
+        assert!(!connection.engine().is_live());
+    }
+}

@@ -98,7 +98,8 @@ impl PlainSource {
 
     async fn receive_some(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         if self.failure.is_none() {
-            self.replenish().await?;
+            // If this fails, so does what follows, behind the events that came before and with the true cause.
+            let _ = self.replenish().await;
             if let Some(outcome) = self.link.outcome() {
                 return Err(outcome.error(&self.attached.subject));
             }
@@ -198,6 +199,7 @@ mod tests {
     use eventhubs_types::{ConsumerGroup, EventHubName, PartitionId, StartingPosition};
     use fe2o3_amqp_types::messaging::Outcome;
     use futures::future::join_all;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::link::{DataPath, LinkOptions, attach};
@@ -308,6 +310,25 @@ mod tests {
                     (ErrorKind::Transport, Recovery::Reconnect)
                 );
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_falls_silent_is_noticed_within_a_minute() {
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
+                .await
+                .unwrap();
+            let _link = peer.link().await;
+            peer.go_silent();
+            let start = Instant::now();
+            let error = source.receive(1).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.recovery()),
+                (ErrorKind::Transport, Recovery::Reconnect)
+            );
+            assert!(start.elapsed() <= Duration::from_secs(60));
         }
     }
 }

@@ -252,6 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Before the check: a switch pulled in between must find the waker.
         this.switch.0.reader.register(cx.waker());
         if this.switch.is_pulled() {
             return Poll::Ready(Ok(()));

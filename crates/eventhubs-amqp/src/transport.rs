@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_types::Namespace;
@@ -13,6 +13,8 @@ use rustls_platform_verifier::Verifier;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -58,7 +60,7 @@ impl Endpoint {
 #[derive(Clone)]
 pub(crate) struct Transport {
     endpoint: Endpoint,
-    tls: Arc<OnceLock<TlsConnector>>,
+    tls: Arc<OnceCell<TlsConnector>>,
 }
 
 impl Transport {
@@ -82,8 +84,8 @@ impl Transport {
         let host = self.endpoint.host.as_str().to_owned();
         let name = ServerName::try_from(host)
             .map_err(|e| Error::invalid("Endpoint: no host name").with_source(e))?;
-        let stream = self
-            .connector()?
+        let connector = self.tls.get_or_try_init(connector).await?;
+        let stream = connector
             .connect(name, stream)
             .await
             .map_err(|e| self.failed("TLS handshake", e))?;
@@ -103,20 +105,6 @@ impl Transport {
         Err(last)
     }
 
-    fn connector(&self) -> Result<&TlsConnector> {
-        if self.tls.get().is_none() {
-            let config = tls_config().map_err(|e| {
-                Error::new(
-                    ErrorKind::Transport,
-                    "reading the trusted certificates of the system",
-                )
-                .with_source(e)
-            })?;
-            let _ = self.tls.set(TlsConnector::from(Arc::new(config)));
-        }
-        Ok(self.tls.get().expect("it was set above or by another task"))
-    }
-
     fn failed(&self, what: &str, error: io::Error) -> Error {
         let kind = if error.kind() == io::ErrorKind::TimedOut {
             ErrorKind::Timeout
@@ -134,12 +122,29 @@ impl fmt::Debug for Transport {
 }
 
 fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    // Flows and dispositions are small and must not wait for each other.
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
     Ok(stream)
 }
 
-/// Trusts what the system trusts; the provider is given here so that no default of the process is needed or changed.
+/// Reads the certificates that the system trusts, which blocks.
+async fn connector() -> Result<TlsConnector> {
+    let failed = || {
+        Error::new(
+            ErrorKind::Transport,
+            "reading the certificates that the system trusts",
+        )
+    };
+    let config = spawn_blocking(tls_config)
+        .await
+        .map_err(|e| failed().with_source(e))?;
+    Ok(TlsConnector::from(Arc::new(
+        config.map_err(|e| failed().with_source(e))?,
+    )))
+}
+
+/// The provider is given here, so that no default of the process is needed or changed.
 fn tls_config() -> std::result::Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier::new(Arc::clone(&provider))?;

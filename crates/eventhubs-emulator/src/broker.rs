@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use crate::address;
+use crate::clock::Clock;
 use crate::condition::Condition;
 use crate::hub::Hub;
 use crate::peers::Peers;
@@ -13,6 +14,11 @@ pub(crate) struct Broker {
     /// At least one.
     pub(crate) keys: Vec<SharedAccessKey>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) clock: Clock,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: crate::tls::Tls,
+    /// In bytes; what a producer may send in one message.
+    pub(crate) max_message_size: u64,
 }
 
 impl Broker {

@@ -1,12 +1,14 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventhubs_types::{ConsumerGroup, EventHubName, InvalidName};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use crate::broker::Broker;
+use crate::clock::Clock;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::Hub;
@@ -18,8 +20,12 @@ use crate::sas::SharedAccessKey;
 const DEFAULT_MAX_EVENTS: usize = 500_000;
 /// How many bytes of bodies one hub keeps by default.
 const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
-/// The largest hub that the service offers.
-const MAX_PARTITIONS: usize = 2000;
+/// How long a hub keeps an event by default: the most of the standard tier.
+const DEFAULT_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The largest message that a producer may send by default, in bytes: that of the standard tier.
+const DEFAULT_MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
+/// The hash of a partition key tells no more apart (see [`crate::partition_key`]).
+const MAX_PARTITIONS: usize = 32_768;
 /// In bytes.
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
 const DEFAULT_KEY_NAME: &str = "RootManageSharedAccessKey";
@@ -46,6 +52,7 @@ pub struct Builder {
     keys: Vec<SharedAccessKey>,
     port: u16,
     retention: Retention,
+    max_message_size: u64,
 }
 
 impl Builder {
@@ -58,17 +65,20 @@ impl Builder {
             retention: Retention {
                 events: DEFAULT_MAX_EVENTS,
                 bytes: DEFAULT_MAX_BYTES,
+                age_ms: 0,
             },
+            max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
         }
+        .retention_time(DEFAULT_MAX_AGE)
     }
 
-    /// Adds an event hub with this many partitions, `0` to `partitions - 1`. It has the consumer group `$Default`.
+    /// Adds an event hub with this many partitions, `0` to `partitions - 1`; at most 32 768. It has the consumer group `$Default`.
     pub fn event_hub(mut self, name: impl Into<String>, partitions: usize) -> Self {
         self.event_hubs.push((name.into(), partitions));
         self
     }
 
-    /// Adds a consumer group to an event hub.
+    /// Adds a consumer group to an event hub. That there is `$Default` may be said again.
     pub fn consumer_group(mut self, event_hub: impl Into<String>, name: impl Into<String>) -> Self {
         self.consumer_groups.push((event_hub.into(), name.into()));
         self
@@ -93,7 +103,24 @@ impl Builder {
     /// Keeps at most this many events, and bytes of bodies, per event hub, in equal shares per partition; by default
     /// 500 000 events and 256 MiB. The oldest events go first.
     pub fn retention(mut self, events: usize, bytes: usize) -> Self {
-        self.retention = Retention { events, bytes };
+        self.retention = Retention {
+            events,
+            bytes,
+            ..self.retention
+        };
+        self
+    }
+
+    /// Keeps each event at most this long; by default 7 days.
+    pub fn retention_time(mut self, time: Duration) -> Self {
+        self.retention.age_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// Takes messages, and batches, of at most this many bytes; by default 1 MiB. A producer that sends a larger one is
+    /// detached with `amqp:link:message-size-exceeded`.
+    pub fn max_message_size(mut self, bytes: u64) -> Self {
+        self.max_message_size = bytes;
         self
     }
 
@@ -108,17 +135,22 @@ impl Builder {
         if self.keys.is_empty() {
             self = self.shared_access_key(DEFAULT_KEY_NAME, DEFAULT_KEY);
         }
-        let hubs = self.hubs()?;
+        let clock = Clock::default();
+        let hubs = self.hubs(&clock)?;
         let (listener, address) = listen(self.port).await?;
         let broker = Broker {
             hubs,
             keys: self.keys,
             peers: Arc::new(Peers::default()),
+            clock,
+            #[cfg(feature = "tls")]
+            tls: crate::tls::Tls::generate()?,
+            max_message_size: self.max_message_size,
         };
         Ok(Emulator::run(listener, address, broker))
     }
 
-    fn hubs(&self) -> Result<Vec<Arc<Hub>>> {
+    fn hubs(&self, clock: &Clock) -> Result<Vec<Arc<Hub>>> {
         for (hub, _) in &self.consumer_groups {
             if !self.event_hubs.iter().any(|(name, _)| name == hub) {
                 return Err(Error::invalid(format!(
@@ -131,29 +163,44 @@ impl Builder {
             if hubs.iter().any(|hub| hub.name.eq_ignore_ascii_case(name)) {
                 return Err(Error::invalid(format!("the event hub {name:?} is given twice")));
             }
-            hubs.push(Arc::new(self.hub(name, *partitions)?));
+            hubs.push(Arc::new(self.hub(name, *partitions, clock)?));
         }
         Ok(hubs)
     }
 
-    fn hub(&self, name: &str, partitions: usize) -> Result<Hub> {
+    fn hub(&self, name: &str, partitions: usize, clock: &Clock) -> Result<Hub> {
         EventHubName::new(name).map_err(|error| invalid_name(&error))?;
         if !(1..=MAX_PARTITIONS).contains(&partitions) {
             let text =
                 format!("the partition count of event hub {name:?} is not between 1 and {MAX_PARTITIONS}");
             return Err(Error::invalid(text));
         }
-        let mut groups = vec![ConsumerGroup::DEFAULT.to_owned()];
-        for (_, group) in self.consumer_groups.iter().filter(|(hub, _)| hub == name) {
-            ConsumerGroup::new(group).map_err(|error| invalid_name(&error))?;
-            groups.push(group.clone());
-        }
+        let groups = self.groups(name)?;
         Ok(Hub::new(
             name.to_owned(),
             partitions,
             groups,
             self.retention.share(partitions),
+            clock,
         ))
+    }
+
+    /// All groups of a hub.
+    fn groups(&self, hub: &str) -> Result<Vec<String>> {
+        let mut groups = vec![ConsumerGroup::DEFAULT.to_owned()];
+        for (_, group) in self.consumer_groups.iter().filter(|(name, _)| name == hub) {
+            ConsumerGroup::new(group).map_err(|error| invalid_name(&error))?;
+            match groups.iter().position(|known| known.eq_ignore_ascii_case(group)) {
+                None => groups.push(group.clone()),
+                Some(0) => {}
+                Some(_) => {
+                    return Err(Error::invalid(format!(
+                        "the consumer group {group:?} is given twice"
+                    )));
+                }
+            }
+        }
+        Ok(groups)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use fe2o3_amqp_types::messaging::{AmqpValue, Body};
 use fe2o3_amqp_types::primitives::Value;
+use tokio::sync::watch;
 
 use crate::broker::Broker;
+use crate::clock::Clock;
 use crate::condition::NOT_FOUND;
 use crate::message::AnyMessage;
 use crate::request::{Response, string_property, timestamp_property};
@@ -36,26 +38,53 @@ impl Grants {
         });
     }
 
+    /// Lets all tokens expire now.
+    pub(crate) fn expire(&mut self) {
+        for grant in &mut self.0 {
+            grant.expires_ms = Some(i64::MIN);
+        }
+    }
+
     /// Whether an unexpired token opens this entity.
     pub(crate) fn open(&self, entity: &str, now_ms: i64) -> bool {
-        self.valid(now_ms)
-            .any(|grant| sas::covers(&grant.audience, entity))
+        self.open_until(entity) > now_ms
+    }
+
+    fn open_until(&self, entity: &str) -> i64 {
+        let covering = self.0.iter().filter(|grant| sas::covers(&grant.audience, entity));
+        let expiries = covering.map(|grant| grant.expires_ms.unwrap_or(i64::MAX));
+        expiries.max().unwrap_or(i64::MIN)
     }
 
     /// Whether there is an unexpired token for anything.
     pub(crate) fn open_any(&self, now_ms: i64) -> bool {
-        self.valid(now_ms).next().is_some()
-    }
-
-    fn valid(&self, now_ms: i64) -> impl Iterator<Item = &Grant> {
         self.0
             .iter()
-            .filter(move |grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms))
+            .any(|grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms))
+    }
+}
+
+/// Returns as soon as no token opens this entity any more.
+pub(crate) async fn expired(grants: &watch::Sender<Grants>, clock: &Clock, entity: &str) {
+    let mut renewed = grants.subscribe();
+    loop {
+        let until = renewed.borrow_and_update().open_until(entity);
+        tokio::select! {
+            biased;
+            // the sender is borrowed, so this is another token
+            _ = renewed.changed() => {}
+            () = clock.reaches(until) => return,
+        }
     }
 }
 
 /// Answers a `put-token` request (contract §3.2, §3.3).
-pub(crate) fn put_token(broker: &Broker, grants: &mut Grants, request: &AnyMessage, now_ms: i64) -> Response {
+pub(crate) fn put_token(
+    broker: &Broker,
+    grants: &watch::Sender<Grants>,
+    request: &AnyMessage,
+    now_ms: i64,
+) -> Response {
     if string_property(request, "operation") != Some("put-token") {
         return Response::status(400, "The operation is not put-token.");
     }
@@ -77,7 +106,7 @@ pub(crate) fn put_token(broker: &Broker, grants: &mut Grants, request: &AnyMessa
     };
     match expires_ms {
         Ok(expires_ms) => {
-            grants.put(audience, expires_ms);
+            grants.send_modify(|grants| grants.put(audience, expires_ms));
             Response::status(202, "Accepted")
         }
         Err(refusal) => Response::status(401, refusal),

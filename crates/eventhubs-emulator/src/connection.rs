@@ -1,6 +1,6 @@
 //! One client: accept its connection, serve its sessions, end it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fe2o3_amqp::acceptor::sasl_acceptor::SaslServerFrame;
@@ -11,6 +11,7 @@ use fe2o3_amqp::acceptor::{
 use fe2o3_amqp_types::primitives::{Array, Symbol};
 use fe2o3_amqp_types::sasl::{SaslCode, SaslInit, SaslOutcome, SaslResponse};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,9 @@ use crate::broker::Broker;
 use crate::cbs::Grants;
 use crate::condition::{CONNECTION_FORCED, Condition};
 use crate::node::ReplyLinks;
+use crate::peers::Handles;
 use crate::session;
+use crate::transport;
 use crate::wire::Wire;
 
 /// The largest frame that a client may send.
@@ -36,30 +39,29 @@ pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) grants: Mutex<Grants>,
     pub(crate) replies: ReplyLinks,
-    /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
+    /// Of this connection only.
+    pub(crate) grants: watch::Sender<Grants>,
     pub(crate) cut: CancellationToken,
 }
 
 /// Serves one client until it leaves, a fault ends it, or the emulator stops.
 pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: CancellationToken) {
-    let cut = CancellationToken::new();
-    let _cut_at_the_end = cut.clone().drop_guard();
-    let entry = broker.peers.enter_connection(cut.clone());
+    let handles = Handles::default();
+    let _cut_at_the_end = handles.cut.clone().drop_guard();
+    let entry = broker.peers.enter_connection(handles.clone());
     let _ = stream.set_nodelay(true);
-    let wire = Wire::new(stream, MAX_FRAME_SIZE, cut.clone());
     let accepted = tokio::select! {
-        accepted = accept(wire) => accepted,
+        accepted = accept(stream, Arc::clone(&broker), handles.clone()) => accepted,
         _ = entry.stop.stopped() => return,
         () = shutdown.cancelled() => return,
     };
     let Some(mut handle) = accepted else { return };
     let state = Connection {
         broker,
-        grants: Mutex::default(),
         replies: ReplyLinks::default(),
-        cut,
+        grants: handles.grants,
+        cut: handles.cut,
     };
     // outlive the farewell: a session that is dropped earlier would send an end of its own
     let mut sessions = JoinSet::new();
@@ -72,14 +74,23 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
 }
 
 /// In a task of its own: the library panics on some malformed input before the connection is open.
-async fn accept(wire: Wire<TcpStream>) -> Option<ListenerConnectionHandle> {
+async fn accept(
+    stream: TcpStream,
+    broker: Arc<Broker>,
+    handles: Handles,
+) -> Option<ListenerConnectionHandle> {
     let acceptor = ConnectionAcceptor::builder()
         .container_id("eventhubs-emulator")
         .max_frame_size(MAX_FRAME_SIZE)
         .sasl_acceptor(Cbs)
         .build();
     let mut task = JoinSet::new();
-    task.spawn(async move { timeout(HANDSHAKE_TIMEOUT, acceptor.accept(wire)).await });
+    let open = async move {
+        let stream = transport::accept(stream, &broker).await?;
+        let wire = Wire::new(stream, MAX_FRAME_SIZE, &handles);
+        acceptor.accept(wire).await
+    };
+    task.spawn(timeout(HANDSHAKE_TIMEOUT, open));
     match task.join_next().await? {
         Ok(Ok(Ok(handle))) => Some(handle),
         failed => {

@@ -10,15 +10,16 @@ use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Timestamp, Value};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
 use crate::filter;
-use crate::hub::Partition;
+use crate::hub::{Hub, Partition};
 use crate::link;
 use crate::log::StoredEvent;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::session::Session;
+use crate::stop::Stop;
 
 /// How many events are looked up at once.
 const BATCH: usize = 256;
@@ -32,6 +33,8 @@ pub(crate) struct ConsumerLink {
     /// The sequence number of the next event to send.
     next: i64,
     runtime_metric: bool,
+    clock: Clock,
+    hub: Arc<Hub>,
 }
 
 /// A reader's place at a partition; leaving it makes room for others.
@@ -52,6 +55,7 @@ impl ConsumerLink {
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
+        hub.trouble.attach()?;
         let group = hub
             .consumer_group(group)
             .ok_or_else(|| Condition::entity_not_found(address))?;
@@ -63,12 +67,19 @@ impl ConsumerLink {
             seat,
             next,
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
+            clock: broker.clock.clone(),
+            hub: Arc::clone(hub),
         })
+    }
+
+    /// Ends the link from outside.
+    pub(crate) fn stop(&self) -> Stop {
+        self.seat.entry.stop.clone()
     }
 
     /// Sends events as the consumer grants credit, until it leaves or is sent away.
     pub(crate) async fn run(mut self, mut sender: Sender) {
-        let stop = self.seat.entry.stop.clone();
+        let stop = self.stop();
         let reason = tokio::select! {
             _ = self.deliver(&mut sender) => return,
             reason = stop.stopped() => reason,
@@ -89,6 +100,7 @@ impl ConsumerLink {
                 }
             }
             for event in events {
+                self.hub.trouble.may_deliver().await;
                 self.send(sender, &event).await?;
                 self.next = event.sequence_number + 1;
             }
@@ -117,7 +129,7 @@ impl ConsumerLink {
             ),
             (
                 "runtime_info_retrieval_time_utc",
-                Value::Timestamp(Timestamp::from(clock::now_ms())),
+                Value::Timestamp(Timestamp::from(self.clock.now_ms())),
             ),
         ];
         let entries = entries

@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long [`Emulator::stop`] waits for the farewells to all clients.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A running emulator. It ends when it is dropped, or with a farewell to its clients by [`stop`](Self::stop).
+/// A running emulator: one namespace on one port; start several for several namespaces. It ends when it is dropped, or with a farewell to its clients by [`stop`](Self::stop).
 pub struct Emulator {
     broker: Arc<Broker>,
     address: SocketAddr,
@@ -94,13 +94,25 @@ impl Emulator {
 
     /// The connection string for an event hub, with the first shared access key. Whether the hub exists is not checked.
     pub fn connection_string(&self, event_hub: &str) -> String {
+        format!("{};EntityPath={event_hub}", self.namespace_connection_string())
+    }
+
+    /// The connection string for all event hubs, with the first shared access key.
+    pub fn namespace_connection_string(&self) -> String {
         let key = &self.broker.keys[0];
         format!(
-            "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true;EntityPath={event_hub}",
+            "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
             self.address,
             key.name,
             key.key.expose_secret()
         )
+    }
+
+    /// The certificate of this emulator, in PEM, for clients to trust; made at start, for `localhost`, `127.0.0.1` and
+    /// `::1`. A client that speaks TLS leaves `UseDevelopmentEmulator` out.
+    #[cfg(feature = "tls")]
+    pub fn certificate_pem(&self) -> &str {
+        &self.broker.tls.certificate_pem
     }
 
     /// Publishes events in the process, without a socket: by partition key, or in turn to all partitions.
@@ -169,6 +181,11 @@ impl Emulator {
             .collect())
     }
 
+    /// Moves the clock of the emulator ahead: events and tokens age by that much at once.
+    pub fn advance_clock(&self, by: Duration) {
+        self.broker.clock.advance(by);
+    }
+
     /// Closes all connections with `amqp:connection:forced`, waits for the clients a moment, and ends.
     ///
     /// # Cancel safety
@@ -182,7 +199,7 @@ impl Emulator {
         &self.broker.peers
     }
 
-    fn hub(&self, name: &str) -> Result<&Hub> {
+    pub(crate) fn hub(&self, name: &str) -> Result<&Hub> {
         let hub = self.broker.hub(name);
         hub.map(|hub| &**hub)
             .ok_or_else(|| Error::not_found(format!("event hub {name:?}")))

@@ -4,6 +4,8 @@ use std::io;
 
 use bytes::{BufMut, BytesMut};
 
+use crate::nesting::Nesting;
+
 /// A frame starts with its size, the offset of its data, its type and its channel; a protocol header is as long.
 const HEADER: usize = 8;
 const PROTOCOL: &[u8; 4] = b"AMQP";
@@ -22,6 +24,9 @@ pub(crate) struct FrameCheck {
     known: usize,
     /// How many bytes of the frame follow its header.
     rest: usize,
+    /// How many of them stand before the performative.
+    extended_header: usize,
+    nesting: Nesting,
 }
 
 impl FrameCheck {
@@ -31,11 +36,14 @@ impl FrameCheck {
             header: [0; HEADER],
             known: 0,
             rest: 0,
+            extended_header: 0,
+            nesting: Nesting::default(),
         }
     }
 
     /// # Errors
-    /// When a frame is shorter than its header, longer than the limit, or its data starts outside of it.
+    /// When a frame is shorter than its header, longer than the limit, its data starts outside of it, or its values
+    /// are nested too deep.
     pub(crate) fn advance(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let wanted = if self.known < HEADER {
@@ -51,6 +59,9 @@ impl FrameCheck {
                 self.check_header()?;
             } else {
                 self.rest -= taken.len();
+                let skipped = self.extended_header.min(taken.len());
+                self.extended_header -= skipped;
+                self.nesting.advance(&taken[skipped..])?;
             }
             if self.known == HEADER && self.rest == 0 {
                 self.known = 0;
@@ -76,6 +87,8 @@ impl FrameCheck {
         }
         if offset_known {
             self.rest = size as usize - HEADER;
+            self.extended_header = data_starts as usize - HEADER;
+            self.nesting = Nesting::default();
         }
         Ok(())
     }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::condition::{ARGUMENT_OUT_OF_RANGE, Condition};
 use crate::log::{Log, Retention};
 use crate::message::{self, AnyMessage};
 use crate::partition_key;
 use crate::readers::{Displaced, Reader, Readers};
+use crate::trouble::Trouble;
 
 /// An event hub.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Hub {
     pub(crate) name: String,
     pub(crate) created_ms: i64,
     pub(crate) partitions: Vec<Arc<Partition>>,
+    pub(crate) trouble: Trouble,
     consumer_groups: Vec<String>,
     /// Counts the messages that go round.
     next: AtomicUsize,
@@ -29,6 +31,7 @@ pub(crate) struct Hub {
 pub(crate) struct Partition {
     pub(crate) id: String,
     log: Mutex<Log>,
+    clock: Clock,
     /// The sequence number of the last event, for those who wait for the next one.
     appended: watch::Sender<i64>,
     /// By consumer group, in the spelling of the hub.
@@ -41,21 +44,24 @@ impl Hub {
         partitions: usize,
         consumer_groups: Vec<String>,
         retention: Retention,
+        clock: &Clock,
     ) -> Self {
         let partitions = (0..partitions)
-            .map(|id| Arc::new(Partition::new(id.to_string(), retention)))
+            .map(|id| Arc::new(Partition::new(id.to_string(), retention, clock.clone())))
             .collect();
         Self {
             name,
-            created_ms: clock::now_ms(),
+            created_ms: clock.now_ms(),
             partitions,
+            trouble: Trouble::default(),
             consumer_groups,
             next: AtomicUsize::new(0),
         }
     }
 
     pub(crate) fn partition(&self, id: &str) -> Option<&Arc<Partition>> {
-        self.partitions.iter().find(|partition| partition.id == id)
+        let partition = self.partitions.get(id.parse::<usize>().ok()?);
+        partition.filter(|partition| partition.id == id)
     }
 
     /// The partition that a link is for.
@@ -92,11 +98,12 @@ impl Hub {
 }
 
 impl Partition {
-    fn new(id: String, retention: Retention) -> Self {
+    fn new(id: String, retention: Retention, clock: Clock) -> Self {
         let log = Mutex::new(Log::new(retention));
         Self {
             id,
             log,
+            clock,
             appended: watch::Sender::new(-1),
             readers: Mutex::default(),
         }
@@ -106,7 +113,7 @@ impl Partition {
     pub(crate) fn append(&self, messages: impl IntoIterator<Item = AnyMessage>) {
         let mut log = self.log();
         for message in messages {
-            log.append(message, clock::now_ms());
+            log.append(message, self.clock.now_ms());
         }
         let head = log.head().sequence_number;
         drop(log);
@@ -123,9 +130,11 @@ impl Partition {
             .await;
     }
 
-    /// The events; never held across an await.
+    /// The events that are not too old; never held across an await.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
-        lock(&self.log)
+        let mut log = lock(&self.log);
+        log.drop_expired(self.clock.now_ms());
+        log
     }
 
     /// Takes a reader in and says who has to leave for it.

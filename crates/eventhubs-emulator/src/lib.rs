@@ -4,6 +4,9 @@
 //! and owner levels, producers with partition keys and batches. Events live in memory only. It needs no container and
 //! starts in milliseconds; it is made for tests, examples and development, not for data that matters.
 //!
+//! Features: `tls` lets clients speak TLS on the same port, with a certificate made at start; `websocket` lets them wrap
+//! AMQP in a WebSocket there.
+//!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> eventhubs_emulator::Result<()> {
@@ -35,6 +38,7 @@ mod link;
 mod log;
 mod management;
 mod message;
+mod nesting;
 mod node;
 mod partition_key;
 mod peers;
@@ -44,7 +48,13 @@ mod request;
 mod sas;
 mod session;
 mod stop;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
+mod trouble;
 mod value;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod wire;
 
 pub use builder::Builder;

@@ -1,6 +1,6 @@
 //! One link: what its address asks for, whether the client may, and who serves it.
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,18 +15,15 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::address::Address;
-use crate::clock;
+use crate::cbs;
 use crate::condition::{Condition, NOT_ALLOWED, UNAUTHORIZED};
-use crate::connection::FAREWELL_TIMEOUT;
+use crate::connection::{Connection, FAREWELL_TIMEOUT};
 use crate::consumer_link::ConsumerLink;
-use crate::hub::lock;
 use crate::message::AnyMessage;
 use crate::node::{self, Node};
 use crate::producer_link::ProducerLink;
 use crate::session::Session;
-
-/// The largest message that a producer may send: that of the standard tier.
-const MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
+use crate::stop::Stop;
 
 /// What runs a link until it ends.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -46,13 +43,14 @@ pub(crate) async fn accept(
     mut attach: Attach,
 ) -> Option<Task> {
     let service = admit(session, &attach);
+    let address = address(&attach);
     normalise(&mut attach, service.is_err());
     let capabilities = attach
         .desired_capabilities
         .clone()
         .map(Vec::from)
         .unwrap_or_default();
-    let acceptor = LinkAcceptor::builder().max_message_size(MAX_MESSAGE_SIZE);
+    let acceptor = LinkAcceptor::builder().max_message_size(session.connection.broker.max_message_size);
     let acceptor = if capabilities.is_empty() {
         acceptor
     } else {
@@ -66,7 +64,7 @@ pub(crate) async fn accept(
         }
     };
     Some(match service {
-        Ok(service) => serve(service, endpoint, session),
+        Ok(service) => serve(service, endpoint, session, address),
         Err(reason) => Box::pin(close(endpoint, reason)),
     })
 }
@@ -94,12 +92,13 @@ fn normalise(attach: &mut Attach, refused: bool) {
 /// Finds who serves a link, and takes what it needs for that.
 fn admit(session: &Session, attach: &Attach) -> Result<Service, Condition> {
     let address = address(attach);
+    let grants = &session.connection.grants;
+    let now_ms = session.connection.broker.clock.now_ms();
     match Address::parse(&address) {
         Address::Cbs => admit_to_node(session, attach, Node::Cbs),
-        Address::Management if !lock(&session.connection.grants).open_any(clock::now_ms()) => {
-            Err(unauthorized(&address))
-        }
+        Address::Management if !grants.borrow().open_any(now_ms) => Err(unauthorized(&address)),
         Address::Management => admit_to_node(session, attach, Node::Management),
+        _ if !grants.borrow().open(&address, now_ms) => Err(unauthorized(&address)),
         entity => admit_to_entity(session, attach, &address, &entity),
     }
 }
@@ -119,9 +118,6 @@ fn admit_to_entity(
     address: &str,
     entity: &Address,
 ) -> Result<Service, Condition> {
-    if !lock(&session.connection.grants).open(address, clock::now_ms()) {
-        return Err(unauthorized(address));
-    }
     match (entity, &attach.role) {
         (
             Address::ConsumerGroup {
@@ -171,20 +167,43 @@ fn target_address(attach: &Attach) -> String {
     }
 }
 
-fn serve(service: Service, endpoint: LinkEndpoint, session: &Session) -> Task {
+fn serve(service: Service, endpoint: LinkEndpoint, session: &Session, address: String) -> Task {
+    let connection = Arc::clone(&session.connection);
     match (service, endpoint) {
-        (Service::Consumer(link), LinkEndpoint::Sender(sender)) => Box::pin(link.run(sender)),
-        (Service::Producer(link), LinkEndpoint::Receiver(receiver)) => Box::pin(link.run(receiver)),
+        (Service::Consumer(link), LinkEndpoint::Sender(sender)) => {
+            Box::pin(while_open(link.stop(), link.run(sender), connection, address))
+        }
+        (Service::Producer(link), LinkEndpoint::Receiver(receiver)) => {
+            Box::pin(while_open(link.stop(), link.run(receiver), connection, address))
+        }
         (Service::Responses(responses), LinkEndpoint::Sender(sender)) => {
             Box::pin(node::send_responses(sender, responses))
         }
-        (Service::Requests(node), LinkEndpoint::Receiver(receiver)) => Box::pin(node::serve_requests(
-            receiver,
-            node,
-            session.id,
-            Arc::clone(&session.connection),
-        )),
+        (Service::Requests(node), LinkEndpoint::Receiver(receiver)) => {
+            Box::pin(node::serve_requests(receiver, node, session.id, connection))
+        }
         (_, endpoint) => unreachable!("the role of the attach decides both: {endpoint:?}"),
+    }
+}
+
+/// Runs a link of an entity, and asks it to end when no token opens the entity any more.
+async fn while_open(
+    stop: Stop,
+    link: impl Future<Output = ()>,
+    connection: Arc<Connection>,
+    address: String,
+) {
+    let expiry = async {
+        cbs::expired(&connection.grants, &connection.broker.clock, &address).await;
+        stop.stop(Condition::new(
+            UNAUTHORIZED,
+            "ExpiredToken: The token is expired.",
+        ));
+        future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = link => {}
+        () = expiry => {}
     }
 }
 

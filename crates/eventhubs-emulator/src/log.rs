@@ -23,6 +23,7 @@ pub(crate) const NEVER_MS: i64 = -62_135_596_800_000;
 pub(crate) struct Retention {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
+    pub(crate) age_ms: i64,
 }
 
 impl Retention {
@@ -31,6 +32,7 @@ impl Retention {
         Self {
             events: (self.events / partitions).max(1),
             bytes: (self.bytes / partitions).max(1),
+            ..self
         }
     }
 }
@@ -113,9 +115,24 @@ impl Log {
 
     fn drop_oldest(&mut self) {
         while self.events.len() > self.retention.events || self.bytes > self.retention.bytes {
-            let Some(oldest) = self.events.pop_front() else {
-                return;
-            };
+            self.drop_first();
+        }
+    }
+
+    /// Drops the events that are older than the retention allows.
+    pub(crate) fn drop_expired(&mut self, now_ms: i64) {
+        let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
+        while self
+            .events
+            .front()
+            .is_some_and(|event| event.enqueued_ms < oldest_kept)
+        {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(oldest) = self.events.pop_front() {
             self.bytes -= oldest.size;
         }
     }
@@ -203,6 +220,7 @@ mod tests {
     const RETENTION: Retention = Retention {
         events: 100,
         bytes: 1 << 20,
+        age_ms: 60_000,
     };
 
     /// Five events of 10 bytes, enqueued at 1000, 1010, ... ms.
@@ -301,6 +319,20 @@ mod tests {
         });
         assert_eq!(numbers(&by_bytes, 0), [2, 3, 4]);
         assert_eq!(by_bytes.resolve(&StartingPosition::after_offset("0")), Ok(2));
+    }
+
+    #[test]
+    fn events_beyond_their_time_are_gone_and_their_numbers_stay_used() {
+        let mut log = log(RETENTION);
+        log.drop_expired(1020 + 60_000);
+        assert_eq!(numbers(&log, 0), [2, 3, 4]);
+        assert_eq!(log.first_sequence_number(), 2);
+        log.drop_expired(2000 + 60_000);
+        assert_eq!(
+            (log.len(), log.first_sequence_number(), log.head().sequence_number),
+            (0, 5, 4)
+        );
+        assert_eq!(log.resolve(&StartingPosition::after_offset("74")), Ok(5));
     }
 
     #[test]

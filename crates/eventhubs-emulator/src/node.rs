@@ -9,7 +9,6 @@ use fe2o3_amqp_types::primitives::Value;
 use tokio::sync::mpsc;
 
 use crate::cbs;
-use crate::clock;
 use crate::condition::{Condition, DECODE_ERROR, NOT_ALLOWED};
 use crate::connection::Connection;
 use crate::hub::lock;
@@ -124,10 +123,11 @@ fn answer(node: Node, session: u64, connection: &Connection, request: &AnyMessag
     let Some(link) = connection.replies.find(node, session, reply_to) else {
         return;
     };
-    let mut grants = lock(&connection.grants);
+    let (broker, grants) = (&connection.broker, &connection.grants);
+    let now_ms = broker.clock.now_ms();
     let response = match node {
-        Node::Cbs => cbs::put_token(&connection.broker, &mut grants, request, clock::now_ms()),
-        Node::Management => management::read(&connection.broker, &grants, request, clock::now_ms()),
+        Node::Cbs => cbs::put_token(broker, grants, request, now_ms),
+        Node::Management => management::read(broker, &grants.borrow(), request, now_ms),
     };
     // a client that asks without taking answers loses them
     let _ = link.try_send(response.to(request));

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::cbs::Grants;
 use crate::condition::Condition;
 use crate::hub::lock;
 use crate::stop::Stop;
@@ -22,9 +24,19 @@ pub(crate) struct Peer {
 /// What kind of peer it is, and what only that kind has.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    Connection { cut: CancellationToken },
+    Connection(Handles),
     Session,
     Link { hub: String },
+}
+
+/// What faults do to a connection as a whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handles {
+    /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
+    pub(crate) cut: CancellationToken,
+    /// Neither reads nor writes any more, and leaves the stream open.
+    pub(crate) mute: CancellationToken,
+    pub(crate) grants: watch::Sender<Grants>,
 }
 
 /// The list; its length is bounded by what one client may open, and the number of clients.
@@ -43,9 +55,9 @@ pub(crate) struct Entry {
 }
 
 impl Peers {
-    pub(crate) fn enter_connection(self: &Arc<Self>, cut: CancellationToken) -> Entry {
+    pub(crate) fn enter_connection(self: &Arc<Self>, handles: Handles) -> Entry {
         self.enter(|_, stop| Peer {
-            kind: Kind::Connection { cut },
+            kind: Kind::Connection(handles),
             session: None,
             stop,
         })
@@ -83,6 +95,15 @@ impl Peers {
         if let Some(peer) = lock(&self.live).get(&id) {
             peer.stop.stop(reason);
         }
+    }
+
+    /// All connections.
+    pub(crate) fn connections(&self) -> Vec<(Stop, Handles)> {
+        let connection = |peer: &Peer| match &peer.kind {
+            Kind::Connection(handles) => Some((peer.stop.clone(), handles.clone())),
+            _ => None,
+        };
+        lock(&self.live).values().filter_map(connection).collect()
     }
 
     /// All peers of the kind that `wanted` picks.

@@ -14,6 +14,7 @@ use crate::link;
 use crate::message::{self, BATCH_FORMAT};
 use crate::peers::Entry;
 use crate::session::Session;
+use crate::stop::Stop;
 
 #[derive(Debug)]
 pub(crate) struct ProducerLink {
@@ -32,6 +33,7 @@ impl ProducerLink {
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
+        hub.trouble.attach()?;
         let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
         let entry = broker.peers.enter_link(session.id, hub.name.clone());
         Ok(Self {
@@ -39,6 +41,11 @@ impl ProducerLink {
             partition,
             entry,
         })
+    }
+
+    /// Ends the link from outside.
+    pub(crate) fn stop(&self) -> Stop {
+        self.entry.stop.clone()
     }
 
     /// Takes messages until the producer leaves or is sent away.
@@ -54,15 +61,12 @@ impl ProducerLink {
         loop {
             let (delivery, stored) = match receiver.recv::<Body<Value>>().await {
                 Ok(delivery) => self.store(delivery),
-                Err(RecvError::MessageDecode(error)) => (error.info, Err(error.source)),
+                Err(RecvError::MessageDecode(error)) => (error.info, Err(undecodable(&error.source))),
                 Err(_) => return,
             };
             let settled = match stored {
                 Ok(()) => receiver.accept(delivery).await,
-                Err(error) => {
-                    let reason = Condition::new(DECODE_ERROR, error.to_string());
-                    receiver.reject(delivery, Some(reason.into())).await
-                }
+                Err(reason) => receiver.reject(delivery, Some(reason.into())).await,
             };
             if settled.is_err() {
                 return;
@@ -71,9 +75,12 @@ impl ProducerLink {
     }
 
     /// All events of a batch go to one partition; the annotations of its envelope choose it.
-    fn store(&self, delivery: Delivery<Body<Value>>) -> (DeliveryInfo, Result<(), serde_amqp::Error>) {
+    fn store(&self, delivery: Delivery<Body<Value>>) -> (DeliveryInfo, Result<(), Condition>) {
         let is_batch = *delivery.message_format() == Some(BATCH_FORMAT);
         let (info, envelope) = delivery.into_parts();
+        if let Err(reason) = self.hub.trouble.send() {
+            return (info, Err(reason));
+        }
         let partition = match &self.partition {
             Some(partition) => partition,
             None => self.hub.choose(&envelope),
@@ -83,6 +90,11 @@ impl ProducerLink {
         } else {
             Ok(vec![envelope])
         };
-        (info, messages.map(|messages| partition.append(messages)))
+        let stored = messages.map(|messages| partition.append(messages));
+        (info, stored.map_err(|error| undecodable(&error)))
     }
+}
+
+fn undecodable(error: &serde_amqp::Error) -> Condition {
+    Condition::new(DECODE_ERROR, error.to_string())
 }

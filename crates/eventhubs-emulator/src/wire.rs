@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::frame::{FrameCheck, pad_frame, split_frame};
+use crate::peers::Handles;
 
 /// Frames that wait for the socket; above this the library has to wait.
 const MAX_UNSENT: usize = 256 * 1024;
@@ -18,17 +19,19 @@ const MAX_UNSENT: usize = 256 * 1024;
 pub(crate) struct Wire<S> {
     stream: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    mute: CancellationToken,
     check: FrameCheck,
     partial: BytesMut,
     unsent: BytesMut,
 }
 
 impl<S> Wire<S> {
-    /// Wraps a stream that ends, for the library, when `cut` is cancelled.
-    pub(crate) fn new(stream: S, max_frame_size: u32, cut: CancellationToken) -> Self {
+    /// Wraps a stream that ends, for the library, when it is cut, and stands still when it is muted.
+    pub(crate) fn new(stream: S, max_frame_size: u32, handles: &Handles) -> Self {
         Self {
             stream,
-            cut: Box::pin(cut.cancelled_owned()),
+            cut: Box::pin(handles.cut.clone().cancelled_owned()),
+            mute: handles.mute.clone(),
             check: FrameCheck::new(max_frame_size),
             partial: BytesMut::new(),
             unsent: BytesMut::new(),
@@ -62,6 +65,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if self.is_cut(cx) {
             return Poll::Ready(Ok(()));
         }
+        // the cut wakes it
+        if self.mute.is_cancelled() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         Poll::Ready(self.check.advance(&buf.filled()[before..]))
@@ -72,6 +79,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.mute.is_cancelled() {
+            return Poll::Pending;
         }
         if self.unsent.len() >= MAX_UNSENT {
             ready!(self.poll_drain(cx))?;
@@ -88,6 +98,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        if self.mute.is_cancelled() {
+            return Poll::Pending;
+        }
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -101,5 +114,62 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 impl<S> fmt::Debug for Wire<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn wire(handles: &Handles) -> (Wire<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(4096);
+        (Wire::new(near, 1024, handles), far)
+    }
+
+    #[tokio::test]
+    async fn a_malformed_frame_does_not_reach_the_library() {
+        let (mut wire, mut client) = wire(&Handles::default());
+        client.write_all(b"AMQP\x00\x01\x00\x00").await.unwrap();
+        let mut header = [0; 8];
+        wire.read_exact(&mut header).await.unwrap();
+        client.write_all(b"\x00\x00\x00\x04").await.unwrap();
+        let error = wire.read_exact(&mut header).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn frames_are_completed_however_they_are_written() {
+        let (mut wire, mut client) = wire(&Handles::default());
+        for byte in b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x18\x45" {
+            wire.write_all(&[*byte]).await.unwrap();
+        }
+        wire.flush().await.unwrap();
+        let mut close = [0; 21];
+        client.read_exact(&mut close).await.unwrap();
+        assert_eq!(close[8..12], [0, 0x53, 0x18, 0xd0]);
+        assert_eq!(close[20], 0x40);
+    }
+
+    #[tokio::test]
+    async fn a_cut_stream_wakes_its_reader_and_takes_no_more() {
+        let handles = Handles::default();
+        let (mut wire, _client) = wire(&handles);
+        let mut byte = [0];
+        let (read, ()) = tokio::join!(wire.read(&mut byte), async { handles.cut.cancel() });
+        assert_eq!(read.unwrap(), 0);
+        assert!(wire.write_all(b"AMQP").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_mute_stream_stands_still_until_it_is_cut() {
+        let handles = Handles::default();
+        let (mut wire, mut client) = wire(&handles);
+        client.write_all(b"AMQP\x00\x01\x00\x00").await.unwrap();
+        handles.mute.cancel();
+        let mut byte = [0];
+        let (read, ()) = tokio::join!(wire.read(&mut byte), async { handles.cut.cancel() });
+        assert_eq!(read.unwrap(), 0);
     }
 }

@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use crate::calls::Calls;
 use crate::holdings::Holdings;
 use crate::settings::JITTER;
-use crate::{Failure, LeaseObserver, Operation, Round, Settings};
+use crate::sorted::Hub;
+use crate::tempo::{Findings, Tempo};
+use crate::twin::TwinWatch;
+use crate::{Failure, Lease, LeaseObserver, Operation, Round, Settings};
 
 /// One instance's part in sharing out the partitions of an event hub.
 ///
@@ -24,7 +27,7 @@ use crate::{Failure, LeaseObserver, Operation, Round, Settings};
 /// use std::sync::Arc;
 ///
 /// use eventhubs_checkpoint_store::MemoryCheckpointStore;
-/// use eventhubs_load_balancer::{Balancer, Settings};
+/// use eventhubs_load_balancer::{Balancer, Settings, Strategy};
 /// use eventhubs_types::{ConsumerScope, PartitionId};
 /// use rand::{SeedableRng, rngs::StdRng};
 ///
@@ -37,7 +40,8 @@ use crate::{Failure, LeaseObserver, Operation, Round, Settings};
 /// };
 /// let store = Arc::new(MemoryCheckpointStore::new());
 /// let rng = StdRng::seed_from_u64(7);
-/// let mut balancer = Balancer::new(store, scope, "instance-1".parse()?, Settings::default(), rng);
+/// let settings = Settings::default().with_strategy(Strategy::Greedy);
+/// let mut balancer = Balancer::new(store, scope, "instance-1".parse()?, settings, rng);
 ///
 /// let partitions = ["0", "1", "2"].map(|id| id.parse().unwrap());
 /// let round = balancer.round(&partitions).await;
@@ -50,17 +54,18 @@ pub struct Balancer {
     pub(crate) owner: OwnerId,
     pub(crate) settings: Settings,
     pub(crate) rng: StdRng,
+    pub(crate) hub: Hub,
     pub(crate) observer: LeaseObserver,
     pub(crate) holdings: Holdings,
-    /// Whether the next round shall follow soon.
-    pub(crate) is_eager: bool,
+    pub(crate) twins: TwinWatch,
+    pub(crate) tempo: Tempo,
 }
 
 impl Balancer {
     /// A balancer that owns nothing yet.
     ///
-    /// `owner` is to be unique among the instances. Records that a run before left under the same id are taken up again
-    /// at once.
+    /// `owner` is to be unique among the instances; see [`Round::is_owner_taken`]. Records that a run before left under
+    /// the same id are taken up again at once.
     pub fn new(
         store: Arc<dyn CheckpointStore>,
         scope: ConsumerScope,
@@ -75,9 +80,11 @@ impl Balancer {
                 list_limit: settings.list_limit(),
                 claim_limit: settings.claim_limit(),
             },
+            hub: Hub::default(),
             observer: LeaseObserver::new(settings.expiry()),
             holdings: Holdings::new(settings.lease()),
-            is_eager: false,
+            twins: TwinWatch::new(settings.expiry()),
+            tempo: Tempo::default(),
             owner,
             settings,
             rng,
@@ -100,13 +107,18 @@ impl Balancer {
     pub async fn round(&mut self, partitions: &[PartitionId]) -> Round {
         let now = Instant::now();
         let mut round = Round::default();
+        self.hub.update(partitions, self.settings.assignment());
         // A lease that has run out is told at once: a listing may take long.
-        self.is_eager = self.holdings.lapse(now);
-        if !self.is_eager {
+        if self.holdings.lapse(now) {
+            self.tempo.lapsed();
+        } else {
             let deadline = self.deadline(now);
             match self.calls.list(deadline).await {
-                Ok(listing) => self.act(partitions, listing, deadline, &mut round).await,
-                Err(error) => round.fail(Operation::ListOwnership, error),
+                Ok(listing) => self.act(listing, deadline, &mut round).await,
+                Err(error) => {
+                    self.tempo.failed(error.retry_after().unwrap_or_default());
+                    round.fail(Operation::ListOwnership, error);
+                }
             }
             self.holdings.lapse(Instant::now());
         }
@@ -117,6 +129,11 @@ impl Balancer {
     /// What this instance owns, as of its last round.
     pub fn owned(&self) -> impl Iterator<Item = &PartitionId> {
         self.holdings.partitions()
+    }
+
+    /// The lease on a partition that is owned, for the one who reads it.
+    pub fn lease(&self, partition: &PartitionId) -> Option<Lease> {
+        self.holdings.lease(partition)
     }
 
     /// Gives up a partition without a word to the store: its reader has ended, because another reader took the link or
@@ -146,34 +163,46 @@ impl Balancer {
         match self.calls.list(deadline).await {
             Ok(listing) => {
                 let releases = self.releases(partitions, &listing.list.records);
-                self.attempt_all(releases, deadline, &mut round).await;
+                self.attempt_all(releases, deadline, &mut round, &mut Findings::default())
+                    .await;
             }
             Err(error) => round.fail(Operation::ListOwnership, error),
         }
         round.failures
     }
 
-    /// How long to wait before the first round: at random up to a tenth of the interval, so that instances that start
-    /// together do not meet.
+    /// How long to wait before the first round: at random up to half the interval, or a tenth of it where the strategy
+    /// is not adaptive, so that instances that start together do not meet.
     pub fn first_delay(&mut self) -> Duration {
         self.settings
-            .short_delay()
+            .start_spread()
             .mul_f64(self.rng.random_range(0.0..1.0))
     }
 
-    /// How long to wait before the next round: the interval, or a tenth of it after a greedy round that won something
-    /// and met no failure, times a random factor of 0.8 to 1.2; and never beyond the moment at which an own lease runs out.
+    /// How long to wait before the next round, times a random factor of 0.8 to 1.2.
+    ///
+    /// The interval as a rule. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
+    /// tenths in a large or growing fleet. More when all has been calm for some rounds: up to three intervals, as long
+    /// as enough others look too, the store has a clock, and no renewal gets late. At least what a store that failed
+    /// asked for. And never beyond the moment at which an own lease runs out.
     pub fn next_delay(&mut self) -> Duration {
-        let delay = if self.is_eager {
-            self.settings.short_delay()
-        } else {
-            self.settings.interval()
+        let now = Instant::now();
+        let delay = self
+            .tempo
+            .delay(&self.settings)
+            .mul_f64(self.rng.random_range(JITTER));
+        let Some(lapse) = self.holdings.next_lapse() else {
+            return delay;
         };
-        let delay = delay.mul_f64(self.rng.random_range(JITTER));
-        let next_lapse = self.holdings.next_lapse();
-        next_lapse.map_or(delay, |lapse| {
-            delay.min(lapse.saturating_duration_since(Instant::now()))
-        })
+        let until_lapse = lapse.saturating_duration_since(now);
+        let until_due = until_lapse.saturating_sub(self.settings.lease_left_when_due());
+        let calmest = until_due.max(self.settings.interval().mul_f64(JITTER.start));
+        let delay = if self.tempo.is_calm() {
+            delay.min(calmest)
+        } else {
+            delay
+        };
+        delay.min(until_lapse)
     }
 }
 

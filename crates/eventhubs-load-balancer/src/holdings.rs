@@ -4,7 +4,8 @@ use std::time::Duration;
 use eventhubs_types::PartitionId;
 use tokio::time::Instant;
 
-use crate::{LossReason, Round};
+use crate::fence::Fence;
+use crate::{Lease, LossReason, Round};
 
 /// The own leases, and what of their changes the caller has not been told.
 ///
@@ -21,6 +22,7 @@ pub(crate) struct Holdings {
 struct Holding {
     /// When the request was sent that was last known to be won: the store counts from a later time.
     renewed: Instant,
+    fence: Fence,
     is_told: bool,
 }
 
@@ -41,6 +43,15 @@ impl Holdings {
         self.held.keys().cloned().collect()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether something was lost that the caller does not know of yet.
+    pub(crate) fn has_untold_losses(&self) -> bool {
+        !self.untold_losses.is_empty()
+    }
+
     /// When the lease of a partition was last renewed; `None` if it is not held.
     pub(crate) fn renewed(&self, partition: &PartitionId) -> Option<Instant> {
         self.held.get(partition).map(|holding| holding.renewed)
@@ -48,11 +59,18 @@ impl Holdings {
 
     /// A claim or a renewal that was sent at this time was won.
     pub(crate) fn win(&mut self, partition: PartitionId, sent: Instant) {
-        let holding = self.held.entry(partition).or_insert(Holding {
+        let end = sent + self.lease;
+        let holding = self.held.entry(partition).or_insert_with(|| Holding {
             renewed: sent,
+            fence: Fence::new(end),
             is_told: false,
         });
         holding.renewed = sent;
+        holding.fence.move_to(end);
+    }
+
+    pub(crate) fn lease(&self, partition: &PartitionId) -> Option<Lease> {
+        self.held.get(partition).map(|holding| holding.fence.lease())
     }
 
     pub(crate) fn lose(&mut self, partition: &PartitionId, reason: LossReason) {
@@ -68,15 +86,12 @@ impl Holdings {
 
     /// When the first lease runs out.
     pub(crate) fn next_lapse(&self) -> Option<Instant> {
-        self.held
-            .values()
-            .map(|holding| holding.renewed + self.lease)
-            .min()
+        self.held.values().map(|holding| holding.fence.end()).min()
     }
 
     /// Loses all leases that have run out. Says whether there was one.
     pub(crate) fn lapse(&mut self, now: Instant) -> bool {
-        let has_run_out = |holding: &Holding| holding.renewed + self.lease <= now;
+        let has_run_out = |holding: &Holding| holding.fence.end() <= now;
         let lapsed = self.held.iter().filter(|(_, holding)| has_run_out(holding));
         let lapsed: Vec<_> = lapsed.map(|(partition, _)| partition.clone()).collect();
         for partition in &lapsed {

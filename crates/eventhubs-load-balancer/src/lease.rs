@@ -1,9 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::{Ownership, OwnershipList, Version};
 use eventhubs_types::PartitionId;
 use tokio::time::Instant;
+
+use crate::sorted::take_at;
 
 /// Judges which ownership records have expired, without the wall clock of any instance.
 ///
@@ -13,11 +15,13 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub struct LeaseObserver {
     expiry: Duration,
-    sightings: BTreeMap<PartitionId, Sighting>,
+    /// In the order of the partition ids.
+    sightings: Vec<Sighting>,
 }
 
 #[derive(Debug, Clone)]
 struct Sighting {
+    partition: PartitionId,
     version: Version,
     since: Instant,
 }
@@ -27,7 +31,7 @@ impl LeaseObserver {
     pub fn new(expiry: Duration) -> Self {
         Self {
             expiry,
-            sightings: BTreeMap::new(),
+            sightings: Vec::new(),
         }
     }
 
@@ -41,24 +45,32 @@ impl LeaseObserver {
         asked: Instant,
         answered: Instant,
     ) -> BTreeSet<PartitionId> {
-        let mut before = std::mem::take(&mut self.sightings);
+        let mut records: Vec<_> = list.records.iter().collect();
+        records.sort_by_key(|record| &record.partition);
+        let mut before = std::mem::take(&mut self.sightings).into_iter().peekable();
         let mut expired = BTreeSet::new();
-        for record in &list.records {
-            let sighting = match before.remove(&record.partition) {
-                Some(sighting) if sighting.version == record.version => sighting,
-                _ => Sighting {
-                    version: record.version.clone(),
-                    since: answered,
-                },
-            };
+        for record in records {
+            let before = take_at(&mut before, &record.partition, |sighting| &sighting.partition);
+            let unchanged = before.filter(|sighting| sighting.version == record.version);
+            let sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
             let age =
                 age_by_store(list, record).unwrap_or_else(|| asked.saturating_duration_since(sighting.since));
             if age >= self.expiry {
                 expired.insert(record.partition.clone());
             }
-            self.sightings.insert(record.partition.clone(), sighting);
+            self.sightings.push(sighting);
         }
         expired
+    }
+}
+
+impl Sighting {
+    fn of(record: &Ownership, since: Instant) -> Self {
+        Self {
+            partition: record.partition.clone(),
+            version: record.version.clone(),
+            since,
+        }
     }
 }
 

@@ -7,22 +7,29 @@
 //! [`LeaseObserver`], [`View`] and [`plan`] know no clock, no I/O and no randomness but what they are given, so they can
 //! be checked case by case; [`Balancer`] is the thin shell that calls the store.
 
+mod assignment;
 mod balancer;
 mod calls;
+mod fence;
 mod holdings;
 mod lease;
 mod plan;
 mod report;
 mod round;
 mod settings;
+mod sorted;
+mod tempo;
+mod twin;
 mod view;
 
+pub use assignment::Assignment;
 pub use balancer::Balancer;
+pub use fence::Lease;
 pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
 pub use report::{Failure, LossReason, Operation, Round};
 pub use settings::{InvalidSettings, Settings, Strategy};
-pub use view::View;
+pub use view::{Peer, View};
 
 /// The limits and defaults, each as a constant.
 pub mod defaults {
@@ -30,4 +37,5 @@ pub mod defaults {
     pub use crate::settings::{
         DEFAULT_EXPIRY, DEFAULT_INTERVAL, JITTER, MAX_EXPIRY, MIN_EXPIRY_PER_INTERVAL,
     };
+    pub use crate::tempo::{CALM_AFTER, MAX_CALM_INTERVALS, RAMP_FLEET};
 }

@@ -4,7 +4,7 @@ use eventhubs_types::{OwnerId, PartitionId};
 use rand::Rng;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
 
-use crate::{Strategy, View};
+use crate::{Peer, Settings, Strategy, View};
 
 /// What one instance does in a round.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +16,8 @@ pub struct Plan {
     pub claim: Vec<PartitionId>,
     /// What it takes from others.
     pub steal: Vec<PartitionId>,
+    /// Whether it would take more, did the strategy not bound its growth.
+    pub could_grow: bool,
 }
 
 impl Plan {
@@ -31,24 +33,46 @@ impl Plan {
 /// floor of partitions / owners, and one more as long as fewer owners than the remainder have that. What it misses it
 /// takes first from what is free, then from others: at most one from each owner, from those above the ceiling first,
 /// never below the floor, and only from owners with at least two more than itself. Each steal so lowers the sum of the
-/// squares of all shares, and stealing must come to an end.
+/// squares of all shares, and stealing must come to an end. An adaptive instance may take several from one owner, by the
+/// same rule for each of them: what it takes is bounded by what it has.
 ///
 /// The share needs no rule of its own for an owner above the ceiling while all others are at the floor (contract §8.4,
 /// LB-12): then fewer owners than the remainder are above the floor, and those at it want one more.
 ///
-/// What it takes is chosen at random from all that fit, so that instances that see the same meet little.
-pub fn plan(view: &View, strategy: Strategy, rng: &mut impl Rng) -> Plan {
+/// What it takes is chosen at random from all that fit, so that instances that see the same meet little. Where the
+/// assignment is fixed, there is no share to find: the instance takes all that is free of what the view shows to it.
+pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
+    if settings.assignment().is_fixed() {
+        return Plan {
+            renew: view.mine.clone(),
+            claim: view.free.clone(),
+            ..Plan::default()
+        };
+    }
     let share = Share::of(view);
-    let wanted = match strategy {
-        Strategy::Balanced => share.needed.min(1),
-        Strategy::Greedy => share.needed,
+    let needed = share
+        .needed
+        .min(settings.max_partitions().saturating_sub(share.own));
+    let (bound, passes) = match settings.strategy() {
+        Strategy::Balanced => (1, 1),
+        Strategy::Greedy => (needed, 1),
+        Strategy::Adaptive => (share.own.max(1), share.own.max(1)),
     };
+    let wanted = needed.min(bound);
     let claim = view.free.iter().cloned().sample(rng, wanted);
-    let steal = share.choose_from_others(view, wanted - claim.len(), rng);
+    let mut steal = Vec::new();
+    for pass in 0..passes {
+        let chosen = share.choose_from_others(view, pass, &steal, wanted - claim.len() - steal.len(), rng);
+        if chosen.is_empty() {
+            break;
+        }
+        steal.extend(chosen);
+    }
     Plan {
-        renew: view.mine.iter().cloned().collect(),
+        renew: view.mine.clone(),
         claim,
         steal,
+        could_grow: needed > wanted,
     }
 }
 
@@ -63,9 +87,9 @@ struct Share {
 impl Share {
     fn of(view: &View) -> Self {
         let own = view.mine.len();
-        let loads = || view.others.values().map(BTreeSet::len);
+        let loads = || view.others.iter().map(|peer| peer.partitions.len());
         let partitions = own + view.free.len() + loads().sum::<usize>();
-        let owners = loads().len() + 1;
+        let owners = view.owners();
         let (floor, remainder) = (partitions / owners, partitions % owners);
         let needed = match floor.checked_sub(own) {
             Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
@@ -79,12 +103,28 @@ impl Share {
         }
     }
 
-    /// At most one partition of each owner that can spare it; owners above the ceiling come first.
-    fn choose_from_others(&self, view: &View, wanted: usize, rng: &mut impl Rng) -> Vec<PartitionId> {
-        let can_spare = |load: usize| load > self.floor && load >= self.own + 2;
+    /// At most one partition of each owner that can spare it after what it lost in the passes before; owners above the
+    /// ceiling come first.
+    fn choose_from_others(
+        &self,
+        view: &View,
+        pass: usize,
+        chosen: &[PartitionId],
+        wanted: usize,
+        rng: &mut impl Rng,
+    ) -> Vec<PartitionId> {
+        let own = self.own + chosen.len();
+        let can_spare = |load: usize| load > self.floor + pass && load >= own + pass + 2;
+        if wanted == 0 || !view.others.iter().any(|peer| can_spare(peer.partitions.len())) {
+            return Vec::new();
+        }
+        let chosen: BTreeSet<_> = chosen.iter().collect();
         let mut pool: Vec<(&OwnerId, usize, &PartitionId)> = Vec::new();
-        for (owner, held) in view.others.iter().filter(|(_, held)| can_spare(held.len())) {
-            pool.extend(held.iter().map(|partition| (owner, held.len(), partition)));
+        for Peer { owner, partitions } in &view.others {
+            if can_spare(partitions.len()) {
+                let left = partitions.iter().filter(|partition| !chosen.contains(partition));
+                pool.extend(left.map(|partition| (owner, partitions.len() - pass, partition)));
+            }
         }
         pool.shuffle(rng);
         // The sort is stable: within each of the two groups the order stays random.

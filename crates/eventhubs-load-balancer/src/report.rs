@@ -18,6 +18,9 @@ pub struct Round {
     pub failures: Vec<Failure>,
     /// Ownership records that could not be read. They are taken for missing.
     pub rejected: Vec<RejectedRecord>,
+    /// Another live process owns partitions under the id of this one, and this one began later: stop reading, release
+    /// nothing, and end. Two writes of the other one have to be seen first, so it takes a few rounds.
+    pub is_owner_taken: bool,
 }
 
 impl Round {

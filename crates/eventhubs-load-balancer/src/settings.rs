@@ -1,5 +1,8 @@
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::time::Duration;
+
+use crate::Assignment;
 
 /// The time between two rounds by default.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
@@ -20,11 +23,14 @@ pub const JITTER: Range<f64> = 0.8..1.2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Strategy {
+    /// In each round as many as it has already, and one to begin with; soon again while there is more that nobody holds.
+    /// Instances that start together so meet little, and one that is alone has all in a few rounds.
+    #[default]
+    Adaptive,
     /// One partition a round: slow, and the calmest for the store and the other instances.
     Balanced,
     /// In one round all free partitions of the share, and one stolen from each owner that can spare it; after a round
     /// that won something the next one follows in a tenth of the interval.
-    #[default]
     Greedy,
 }
 
@@ -43,11 +49,11 @@ pub enum Strategy {
 /// use std::time::Duration;
 /// use eventhubs_load_balancer::{Settings, Strategy};
 ///
-/// let settings = Settings::new(Duration::from_secs(5), Duration::from_secs(20))?.with_strategy(Strategy::Balanced);
+/// let settings = Settings::new(Duration::from_secs(5), Duration::from_secs(20))?.with_strategy(Strategy::Greedy);
 /// assert_eq!(settings.interval(), Duration::from_secs(5));
 ///
 /// let settings = Settings::default();
-/// assert_eq!(settings.strategy(), Strategy::Greedy);
+/// assert_eq!(settings.strategy(), Strategy::Adaptive);
 /// assert_eq!((settings.interval().as_secs(), settings.expiry().as_secs()), (10, 60));
 /// # Ok::<_, eventhubs_load_balancer::InvalidSettings>(())
 /// ```
@@ -56,6 +62,8 @@ pub struct Settings {
     strategy: Strategy,
     interval: Duration,
     expiry: Duration,
+    assignment: Assignment,
+    max_partitions: Option<NonZeroUsize>,
 }
 
 /// Settings that contradict each other.
@@ -84,6 +92,14 @@ pub enum InvalidSettings {
         /// The expiry.
         expiry: Duration,
     },
+    /// Ordinals count from 0.
+    #[error("the ordinal {ordinal} is not below the number of instances, {instances}")]
+    OrdinalTooLarge {
+        /// The ordinal.
+        ordinal: u32,
+        /// The number of instances.
+        instances: u32,
+    },
 }
 
 impl Default for Settings {
@@ -92,6 +108,8 @@ impl Default for Settings {
             strategy: Strategy::default(),
             interval: DEFAULT_INTERVAL,
             expiry: DEFAULT_EXPIRY,
+            assignment: Assignment::default(),
+            max_partitions: None,
         }
     }
 }
@@ -123,6 +141,38 @@ impl Settings {
     pub fn with_strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
+    }
+
+    /// Sets which partitions the instance may own.
+    ///
+    /// # Errors
+    /// When the ordinal is not below the number of instances.
+    pub fn with_assignment(mut self, assignment: Assignment) -> Result<Self, InvalidSettings> {
+        if let Assignment::ByOrdinal { ordinal, instances } = assignment
+            && ordinal >= instances
+        {
+            return Err(InvalidSettings::OrdinalTooLarge { ordinal, instances });
+        }
+        self.assignment = assignment;
+        Ok(self)
+    }
+
+    /// Sets the most partitions that the instance takes. Mind that partitions stay without an owner where the maxima of
+    /// all instances do not add up to all partitions.
+    #[must_use]
+    pub fn with_max_partitions(mut self, max: NonZeroUsize) -> Self {
+        self.max_partitions = Some(max);
+        self
+    }
+
+    /// Which partitions the instance may own.
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// The most partitions that the instance takes.
+    pub fn max_partitions(&self) -> usize {
+        self.max_partitions.map_or(usize::MAX, NonZeroUsize::get)
     }
 
     /// How an instance gets to its share.
@@ -161,9 +211,31 @@ impl Settings {
             .min(self.round_limit().saturating_sub(self.claim_limit()))
     }
 
-    /// A lease younger than this is not renewed again: rounds that follow fast shall not multiply the renewals.
+    /// A lease younger than this is not renewed again: rounds that follow fast shall not multiply the renewals, and where
+    /// all is calm one renewal in two to three rounds is enough.
     pub(crate) fn renew_after(&self) -> Duration {
-        self.interval / 2
+        match self.strategy {
+            Strategy::Adaptive => self.expiry.mul_f64(0.4),
+            Strategy::Balanced | Strategy::Greedy => self.interval / 2,
+        }
+    }
+
+    /// However calm it is, a round comes before less than this is left of an own lease: time for two more.
+    pub(crate) fn lease_left_when_due(&self) -> Duration {
+        self.expiry.mul_f64(0.45)
+    }
+
+    /// An owner that did not renew for so long may be in trouble.
+    pub(crate) fn late_after(&self) -> Duration {
+        self.expiry.mul_f64(0.65)
+    }
+
+    /// The longest wait before the first round.
+    pub(crate) fn start_spread(&self) -> Duration {
+        match self.strategy {
+            Strategy::Adaptive => self.interval.mul_f64(0.5),
+            Strategy::Balanced | Strategy::Greedy => self.short_delay(),
+        }
     }
 
     /// The pause while there is more to get, and the longest wait before the first round.

@@ -1,21 +1,41 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use eventhubs_checkpoint_store::Ownership;
 use eventhubs_types::{OwnerId, PartitionId};
 
+use crate::sorted::take_at;
+
 /// Who holds which partition at the time of a listing, as one instance sees it.
 ///
 /// Every partition of the hub is in exactly one place, and none else is: the record of a partition that the hub does not
-/// have is ignored. The order of the records does not matter.
+/// have is ignored. All lists are in the order of the partition ids, whatever the order of the records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct View {
     /// What this instance holds or may go on with.
-    pub mine: BTreeSet<PartitionId>,
+    pub mine: Vec<PartitionId>,
     /// What nobody holds: no record, a released one, or one that has expired.
-    pub free: BTreeSet<PartitionId>,
-    /// What other instances hold. An instance that holds nothing cannot be seen (contract §8.5).
-    pub others: BTreeMap<OwnerId, BTreeSet<PartitionId>>,
+    pub free: Vec<PartitionId>,
+    /// The other instances that hold something, in the order of the first partition of each. An instance that holds
+    /// nothing cannot be seen (contract §8.5).
+    pub others: Vec<Peer>,
+}
+
+/// Another instance, as its records show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Its id.
+    pub owner: OwnerId,
+    /// What it holds: at least one partition.
+    pub partitions: Vec<PartitionId>,
+}
+
+impl Peer {
+    /// An instance that holds these partitions.
+    pub fn new(owner: OwnerId, partitions: Vec<PartitionId>) -> Self {
+        Self { owner, partitions }
+    }
 }
 
 impl View {
@@ -24,6 +44,8 @@ impl View {
     /// `held` are partitions on which the own lease is running: they stay mine also where the record was released or
     /// deleted by somebody else, and are then written again. An own record that is not held, left by a run before, is
     /// mine until it expires.
+    ///
+    /// Quickest where both lists come in the order of the partition ids.
     pub fn new(
         partitions: &[PartitionId],
         me: &OwnerId,
@@ -31,25 +53,50 @@ impl View {
         held: &BTreeSet<PartitionId>,
         expired: &BTreeSet<PartitionId>,
     ) -> Self {
-        let owners: BTreeMap<&PartitionId, Option<&OwnerId>> = records
-            .iter()
-            .map(|record| (&record.partition, record.owner.as_ref()))
-            .collect();
+        let mut partitions: Vec<_> = partitions.iter().collect();
+        partitions.sort();
+        partitions.dedup();
+        let mut records: Vec<_> = records.iter().collect();
+        records.sort_by_key(|record| &record.partition);
+        let mut records = records.into_iter().peekable();
+        let mut peers = Peers::default();
         let mut view = Self::default();
         for partition in partitions {
-            let (is_held, is_expired) = (held.contains(partition), expired.contains(partition));
-            match owners.get(partition).copied().flatten() {
-                Some(owner) if owner == me && (is_held || !is_expired) => view.mine.insert(partition.clone()),
-                None if is_held => view.mine.insert(partition.clone()),
-                Some(owner) if owner != me && !is_expired => view
-                    .others
-                    .entry(owner.clone())
-                    .or_default()
-                    .insert(partition.clone()),
-                _ => view.free.insert(partition.clone()),
-            };
+            let record = take_at(&mut records, partition, |record| &record.partition);
+            let owner = record.and_then(|record| record.owner.as_ref());
+            let is_held = held.contains(partition);
+            let is_live = is_held || !expired.contains(partition);
+            match owner {
+                Some(owner) if owner == me && is_live => view.mine.push(partition.clone()),
+                None if is_held => view.mine.push(partition.clone()),
+                Some(owner) if owner != me && !expired.contains(partition) => peers.add(owner, partition),
+                _ => view.free.push(partition.clone()),
+            }
         }
+        view.others = peers.list;
         view
+    }
+
+    /// How many instances hold something, this one counted in any case.
+    pub fn owners(&self) -> usize {
+        self.others.len() + 1
+    }
+}
+
+/// The other instances while they are being found.
+#[derive(Default)]
+struct Peers<'a> {
+    places: HashMap<&'a OwnerId, usize>,
+    list: Vec<Peer>,
+}
+
+impl<'a> Peers<'a> {
+    fn add(&mut self, owner: &'a OwnerId, partition: &PartitionId) {
+        let place = *self.places.entry(owner).or_insert_with(|| {
+            self.list.push(Peer::new(owner.clone(), Vec::new()));
+            self.list.len() - 1
+        });
+        self.list[place].partitions.push(partition.clone());
     }
 }
 
@@ -61,6 +108,14 @@ mod tests {
 
     fn ids<const N: usize>(ids: [&str; N]) -> BTreeSet<PartitionId> {
         ids.map(|id| id.parse().unwrap()).into()
+    }
+
+    fn list<const N: usize>(ids: [&str; N]) -> Vec<PartitionId> {
+        ids.map(|id| id.parse().unwrap()).into()
+    }
+
+    fn peer<const N: usize>(owner: &str, ids: [&str; N]) -> Peer {
+        Peer::new(owner.parse().unwrap(), list(ids))
     }
 
     fn record(partition: &str, owner: Option<&str>) -> Ownership {
@@ -80,7 +135,7 @@ mod tests {
         assert_eq!(
             view,
             View {
-                free: ids(["0", "1", "2"]),
+                free: list(["0", "1", "2"]),
                 ..View::default()
             }
         );
@@ -94,12 +149,9 @@ mod tests {
             record("2", Some("b")),
         ];
         let view = view(&records, &ids([]), &ids([]));
-        assert_eq!(view.mine, ids(["0"]));
-        assert_eq!(
-            view.others,
-            BTreeMap::from([("b".parse().unwrap(), ids(["1", "2"]))])
-        );
-        assert_eq!(view.free, ids([]));
+        assert_eq!(view.mine, list(["0"]));
+        assert_eq!(view.others, [peer("b", ["1", "2"])]);
+        assert_eq!(view.free, list([]));
     }
 
     #[test]
@@ -109,7 +161,7 @@ mod tests {
         assert_eq!(
             view,
             View {
-                free: ids(["0", "1", "2"]),
+                free: list(["0", "1", "2"]),
                 ..View::default()
             }
         );
@@ -119,7 +171,7 @@ mod tests {
     fn what_is_held_stays_mine_where_the_record_was_released_deleted_or_looks_old() {
         let records = [record("1", None), record("2", Some("me"))];
         let view = view(&records, &ids(["0", "1", "2"]), &ids(["1", "2"]));
-        assert_eq!(view.mine, ids(["0", "1", "2"]));
+        assert_eq!(view.mine, list(["0", "1", "2"]));
     }
 
     #[test]
@@ -129,15 +181,15 @@ mod tests {
             &ids(["0", "1"]),
             &ids(["1"]),
         );
-        assert_eq!(view.mine, ids([]));
-        assert_eq!(view.others[&"b".parse().unwrap()], ids(["0"]));
-        assert_eq!(view.free, ids(["1", "2"]));
+        assert_eq!(view.mine, list([]));
+        assert_eq!(view.others, [peer("b", ["0"])]);
+        assert_eq!(view.free, list(["1", "2"]));
     }
 
     #[test]
     fn an_own_record_of_a_run_before_is_mine_until_it_expires() {
         let records = [record("0", Some("me")), record("1", Some("me"))];
         let view = view(&records, &ids([]), &ids(["1"]));
-        assert_eq!((view.mine, view.free), (ids(["0"]), ids(["1", "2"])));
+        assert_eq!((view.mine, view.free), (list(["0"]), list(["1", "2"])));
     }
 }

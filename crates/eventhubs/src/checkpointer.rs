@@ -1,8 +1,10 @@
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use eventhubs_amqp::ReceivedEvent;
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, CheckpointStore, Expected};
+use eventhubs_load_balancer::Lease;
 use eventhubs_types::{ConsumerScope, PartitionId, SequenceNumber, StartingPosition};
 use tokio::sync::Mutex;
 
@@ -17,6 +19,8 @@ pub(crate) struct Checkpointer {
     store: Arc<dyn CheckpointStore>,
     scope: ConsumerScope,
     partition: PartitionId,
+    /// `None` where one partition is read without load balancing.
+    lease: Option<Lease>,
     revoked: AtomicBool,
     delivered: AtomicI64,
     known: Mutex<Known>,
@@ -44,8 +48,14 @@ impl Known {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(store: Arc<dyn CheckpointStore>, scope: ConsumerScope, partition: PartitionId) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn CheckpointStore>,
+        scope: ConsumerScope,
+        partition: PartitionId,
+        lease: Option<Lease>,
+    ) -> Self {
         Self {
+            lease,
             store,
             scope,
             partition,
@@ -68,6 +78,19 @@ impl Checkpointer {
         self.revoked.store(true, Ordering::Release);
     }
 
+    /// Whether the partition is ours, right now.
+    pub(crate) fn is_owned(&self) -> bool {
+        !self.revoked.load(Ordering::Acquire) && self.lease.as_ref().is_none_or(Lease::is_valid)
+    }
+
+    /// Waits until the lease has ended.
+    pub(crate) async fn lease_ended(&self) {
+        match self.lease.clone() {
+            Some(mut lease) => lease.ended().await,
+            None => pending().await,
+        }
+    }
+
     /// Remembers that this event was handed to the callback.
     pub(crate) fn delivered(&self, event: &ReceivedEvent) {
         self.delivered
@@ -83,11 +106,12 @@ impl Checkpointer {
     }
 
     pub(crate) async fn update(&self, event: &ReceivedEvent) -> Result<()> {
-        self.check(event)?;
+        self.check_delivered(event)?;
         let number = event.sequence_number();
         let checkpoint = Checkpoint::new(self.partition.clone(), Some(event.offset().clone()), Some(number));
         let mut known = self.known.lock().await;
         for _ in 0..MAX_CONFLICTS {
+            self.check_owned()?;
             if known.covers(number) {
                 return Ok(());
             }
@@ -108,14 +132,15 @@ impl Checkpointer {
         )))
     }
 
-    fn check(&self, event: &ReceivedEvent) -> Result<()> {
-        if self.revoked.load(Ordering::Acquire) {
-            let lost = Error::new(
-                ErrorKind::OwnershipLost,
-                "the checkpoint was refused: the partition is not owned",
-            );
-            return Err(self.error(lost));
+    fn check_owned(&self) -> Result<()> {
+        if self.is_owned() {
+            return Ok(());
         }
+        let text = "the checkpoint was refused: the partition is not owned";
+        Err(self.error(Error::new(ErrorKind::OwnershipLost, text)))
+    }
+
+    fn check_delivered(&self, event: &ReceivedEvent) -> Result<()> {
         if event.sequence_number().value() > self.delivered.load(Ordering::Acquire) {
             let text = "event: it was not received from this partition, so it cannot be its checkpoint";
             return Err(self.error(Error::invalid(text)));
@@ -138,5 +163,62 @@ impl Checkpointer {
 
     fn error(&self, error: Error) -> Error {
         error.on_partition(&self.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventhubs_checkpoint_store::MemoryCheckpointStore;
+    use eventhubs_types::EventData;
+
+    use super::*;
+
+    fn event(number: i64) -> ReceivedEvent {
+        ReceivedEvent::from_parts(EventData::new(""), format!("offset {number}"), number, None)
+    }
+
+    fn checkpointer(store: &Arc<MemoryCheckpointStore>) -> Checkpointer {
+        let scope = ConsumerScope {
+            namespace: "ns".parse().unwrap(),
+            event_hub: "hub".parse().unwrap(),
+            consumer_group: "group".parse().unwrap(),
+        };
+        let checkpointer = Checkpointer::new(Arc::clone(store) as _, scope, "0".parse().unwrap(), None);
+        checkpointer.delivered(&event(100));
+        checkpointer
+    }
+
+    /// What the store holds after another instance wrote its checkpoint behind our back, and then we ours.
+    async fn after(theirs: i64, ours: i64) -> i64 {
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let (us, them) = (checkpointer(&store), checkpointer(&store));
+        us.update(&event(1)).await.unwrap();
+        them.resume_position().await.unwrap();
+        them.update(&event(theirs)).await.unwrap();
+        us.update(&event(ours)).await.unwrap();
+        us.read().await.unwrap().unwrap().sequence_number.unwrap().value()
+    }
+
+    #[tokio::test]
+    async fn of_two_writers_the_higher_checkpoint_stays() {
+        assert_eq!(after(7, 5).await, 7);
+        assert_eq!(after(5, 7).await, 7);
+        assert_eq!(after(7, 7).await, 7);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_was_not_delivered_is_no_checkpoint() {
+        let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
+        let error = checkpointer.update(&event(101)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(checkpointer.resume_position().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn reading_goes_on_behind_the_checkpoint() {
+        let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
+        checkpointer.update(&event(3)).await.unwrap();
+        let position = checkpointer.resume_position().await.unwrap();
+        assert_eq!(position, Some(StartingPosition::after_offset("offset 3")));
     }
 }

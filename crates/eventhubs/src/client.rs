@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use eventhubs_amqp::{
 };
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 use eventhubs_load_balancer::defaults::{DEFAULT_EXPIRY, DEFAULT_INTERVAL};
-use eventhubs_load_balancer::{Settings, Strategy};
+use eventhubs_load_balancer::{Assignment, Settings, Strategy};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, OwnerId, PartitionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -51,9 +52,11 @@ impl ConsumerClient {
             store: None,
             namespace: None,
             owner: None,
-            strategy: Strategy::default(),
+            strategy: None,
             interval: DEFAULT_INTERVAL,
             expiry: DEFAULT_EXPIRY,
+            assignment: Assignment::default(),
+            max_partitions: None,
             retry: RetryPolicy::default(),
         })
     }
@@ -191,9 +194,11 @@ pub struct ConsumerClientBuilder {
     store: Option<Arc<dyn CheckpointStore>>,
     namespace: Option<Namespace>,
     owner: Option<OwnerId>,
-    strategy: Strategy,
+    strategy: Option<Strategy>,
     interval: Duration,
     expiry: Duration,
+    assignment: Assignment,
+    max_partitions: Option<NonZeroUsize>,
     retry: RetryPolicy,
 }
 
@@ -213,7 +218,12 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// The id under which this instance owns partitions; random unless set. Two instances must never share one.
+    /// The id under which this instance owns partitions; random unless set.
+    ///
+    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed goes on
+    /// with its partitions at once, and others need not take them over. Two live instances must never share one: the one
+    /// that began later finds out within a few rounds, and its run ends with
+    /// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse).
     pub fn owner_id(mut self, owner: OwnerId) -> Self {
         self.owner = Some(owner);
         self
@@ -227,9 +237,10 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How partitions are shared out; [`Strategy::Greedy`] unless set.
+    /// How partitions are shared out; [`Strategy::Adaptive`] unless set, and
+    /// [`Strategy::Greedy`] without a store to share with others.
     pub fn load_balancing_strategy(mut self, strategy: Strategy) -> Self {
-        self.strategy = strategy;
+        self.strategy = Some(strategy);
         self
     }
 
@@ -246,6 +257,34 @@ impl ConsumerClientBuilder {
         self
     }
 
+    /// Which partitions this instance may own; any unless set. With a fixed assignment the instance takes what is its own
+    /// as soon as nobody holds it, and nothing else.
+    ///
+    /// ```no_run
+    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// use eventhubs::{Assignment, ConsumerClient};
+    ///
+    /// // In a stateful set of three pods, the host name ends in the number of the pod.
+    /// let host = std::env::var("HOSTNAME")?;
+    /// let ordinal = host.rsplit('-').next().unwrap_or_default().parse()?;
+    /// let client = ConsumerClient::from_connection_string(std::env::var("EVENT_HUB")?, "$Default")?
+    ///     .owner_id(host.parse()?)
+    ///     .assignment(Assignment::ByOrdinal { ordinal, instances: 3 })
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn assignment(mut self, assignment: Assignment) -> Self {
+        self.assignment = assignment;
+        self
+    }
+
+    /// The most partitions that this instance takes; as many as are its share unless set.
+    pub fn max_partitions(mut self, max: NonZeroUsize) -> Self {
+        self.max_partitions = Some(max);
+        self
+    }
+
     /// How attempts to reach the service are paced.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
@@ -258,9 +297,7 @@ impl ConsumerClientBuilder {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is named, or an option does not go with
     /// another; the text names the field.
     pub fn build(self) -> Result<ConsumerClient> {
-        let balancing = Settings::new(self.interval, self.expiry)
-            .map_err(|error| Error::invalid(format!("load balancing: {error}")))?
-            .with_strategy(self.strategy);
+        let balancing = self.balancing()?;
         let owner = self.owner.map_or_else(random_owner, Ok)?;
         let mut hub = EventHubClient::builder(self.connection_string)
             .retry(self.retry.clone())
@@ -287,6 +324,25 @@ impl ConsumerClientBuilder {
         };
         Ok(ConsumerClient {
             inner: Arc::new(inner),
+        })
+    }
+}
+
+impl ConsumerClientBuilder {
+    fn balancing(&self) -> Result<Settings> {
+        // Nobody else sees a store in the memory of this client, so there is nobody to wait for.
+        let by_default = if self.store.is_some() {
+            Strategy::default()
+        } else {
+            Strategy::Greedy
+        };
+        let settings = Settings::new(self.interval, self.expiry)
+            .and_then(|settings| settings.with_assignment(self.assignment.clone()))
+            .map_err(|error| Error::invalid(format!("load balancing: {error}")))?
+            .with_strategy(self.strategy.unwrap_or(by_default));
+        Ok(match self.max_partitions {
+            Some(max) => settings.with_max_partitions(max),
+            None => settings,
         })
     }
 }

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
 use eventhubs_types::{ConsumerGroup, EventHubName, Namespace, PartitionId};
+use tokio::sync::watch;
 
 use crate::Result;
 use crate::checkpointer::Checkpointer;
@@ -16,6 +17,7 @@ pub struct PartitionContext {
 struct Inner {
     checkpointer: Checkpointer,
     last_enqueued: Mutex<Option<LastEnqueuedEventProperties>>,
+    paused: watch::Sender<bool>,
 }
 
 impl PartitionContext {
@@ -24,6 +26,7 @@ impl PartitionContext {
             inner: Arc::new(Inner {
                 checkpointer,
                 last_enqueued: Mutex::new(None),
+                paused: watch::Sender::new(false),
             }),
         }
     }
@@ -69,6 +72,30 @@ impl PartitionContext {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Calls back with no more events of this partition until [`resume`](Self::resume). A call that is running goes on.
+    ///
+    /// The partition stays owned, and the link open: what the service has sent ahead is kept, and no more is asked for.
+    /// A pause ends with the ownership; after a failed callback it holds on.
+    pub fn pause(&self) {
+        self.inner.paused.send_replace(true);
+    }
+
+    /// Goes on after a [`pause`](Self::pause) where it was.
+    pub fn resume(&self) {
+        self.inner.paused.send_replace(false);
+    }
+
+    /// Whether the partition is paused.
+    pub fn is_paused(&self) -> bool {
+        *self.inner.paused.borrow()
+    }
+
+    pub(crate) async fn resumed(&self) {
+        let mut paused = self.inner.paused.subscribe();
+        // It fails only when the sender is gone, which this holds.
+        let _ = paused.wait_for(|paused| !paused).await;
     }
 
     /// Records that everything up to and including `event` is done: after a restart or a change of owner, reading goes

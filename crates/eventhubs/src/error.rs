@@ -32,6 +32,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// Another instance owns the partition now.
     OwnershipLost,
+    /// Another live process uses the owner id of this one.
+    OwnerIdInUse,
     /// The credential was refused.
     Unauthorized,
     /// The namespace, event hub, consumer group or partition does not exist.

@@ -76,7 +76,7 @@ pub use eventhubs_amqp::{
     EventHubProperties, LastEnqueuedEventProperties, PartitionProperties, ReceivedEvent, RetryPolicy,
 };
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
-pub use eventhubs_load_balancer::Strategy;
+pub use eventhubs_load_balancer::{Assignment, Strategy};
 pub use eventhubs_types::{
     ConsumerGroup, ConsumerScope, EventBody, EventHubName, Namespace, Offset, OwnerId, PartitionId,
     SequenceNumber, StartingPosition, Value,

@@ -35,7 +35,7 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
 
 /// Reads one partition, without load balancing.
 async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let context = run.context(&partition);
+    let context = run.context(&partition, None);
     let (orders, received) = watch::channel(Order::Run);
     let pacing = run.client.pacing();
     let pump = Pump::new(run, context, received, pacing).run();
@@ -144,8 +144,10 @@ impl Processor {
                     }
                 }
                 () = sleep_until(next_round) => {
-                    if self.round(&mut stop).await == Flow::Stop {
-                        break Ok(());
+                    match self.round(&mut stop).await {
+                        Flow::Continue => {}
+                        Flow::Stop => break Ok(()),
+                        Flow::GiveWay => return Err(self.give_way().await),
                     }
                     next_round = Instant::now() + self.balancer.next_delay();
                 }
@@ -171,8 +173,13 @@ impl Processor {
                 round = &mut round => round,
             }
         };
+        let has_to_give_way = round.is_owner_taken;
         self.follow(round);
-        Flow::Continue
+        if has_to_give_way {
+            Flow::GiveWay
+        } else {
+            Flow::Continue
+        }
     }
 
     fn follow(&mut self, round: Round) {
@@ -204,7 +211,7 @@ impl Processor {
         if self.pumps.contains_key(&partition) {
             return;
         }
-        let context = self.run.context(&partition);
+        let context = self.run.context(&partition, self.balancer.lease(&partition));
         let (orders, received) = watch::channel(Order::Run);
         let pump = Pump::new(
             Arc::clone(&self.run),
@@ -240,7 +247,12 @@ impl Processor {
             }
             Ended::Refused(error) => return Err(error),
         }
-        if self.balancer.owned().any(|owned| *owned == partition) {
+        // A lease that has just ended is for the next round to judge.
+        if self
+            .balancer
+            .lease(&partition)
+            .is_some_and(|lease| lease.is_valid())
+        {
             self.start(partition);
         }
         Ok(())
@@ -267,6 +279,20 @@ impl Processor {
         }
         let run = Arc::clone(&self.run);
         self.reports.spawn(async move { run.report(None, error).await });
+    }
+
+    /// Stops the pumps, and leaves the records to the other process that writes them under the same id.
+    async fn give_way(mut self) -> Error {
+        self.background.abort_all();
+        order_all(&self.pumps, Order::OwnershipLost);
+        for running in self.pumps.values() {
+            running.context.checkpointer().revoke();
+        }
+        let deadline = Instant::now() + self.run.options.shutdown_timeout + STOP_MARGIN;
+        while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
+        let owner = self.run.client.owner_id();
+        let text = format!("owner_id: another live process uses {owner}; each needs an id of its own");
+        Error::new(ErrorKind::OwnerIdInUse, text)
     }
 
     /// Stops the pumps, and releases each partition as soon as its pump has detached.
@@ -305,6 +331,8 @@ impl Processor {
 enum Flow {
     Continue,
     Stop,
+    /// Another process has the owner id.
+    GiveWay,
 }
 
 fn order_all(pumps: &BTreeMap<PartitionId, Running>, order: Order) {

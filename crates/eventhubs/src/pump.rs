@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::checkpointer::Checkpointer;
 use crate::hooks::{OnEvents, guarded};
 use crate::pacing::Pacing;
 use crate::run::Run;
@@ -156,18 +157,19 @@ impl Pump {
             match &run.on_events {
                 OnEvents::Each { event, idle } => {
                     if let (Some(idle), true) = (idle, events.is_empty()) {
+                        self.may_call().await?;
                         self.call(|context| idle(context)).await?;
                     }
                     for one in events {
-                        self.obey()?;
-                        if receiver.ownership_lost() {
-                            return Err(Exit::Stolen);
-                        }
+                        self.may_call().await?;
+                        still_owned(receiver)?;
                         self.context.checkpointer().delivered(&one);
                         self.call(|context| event(context, one)).await?;
                     }
                 }
                 OnEvents::Batch(batch) => {
+                    self.may_call().await?;
+                    still_owned(receiver)?;
                     if let Some(last) = events.last() {
                         self.context.checkpointer().delivered(last);
                     }
@@ -242,7 +244,7 @@ impl Pump {
         let limit = self.run.options.shutdown_timeout;
         let mut orders = self.orders.clone();
         let overdue = async {
-            let order = ordered(&mut orders).await;
+            let order = ordered(&mut orders, self.context.checkpointer()).await;
             sleep(limit).await;
             order
         };
@@ -265,9 +267,19 @@ impl Pump {
         })
     }
 
+    /// Waits out a pause, and obeys any order.
+    async fn may_call(&mut self) -> std::result::Result<(), Exit> {
+        if self.context.is_paused() {
+            let context = self.context.clone();
+            self.unless_ordered(context.resumed()).await?;
+        }
+        self.obey()
+    }
+
     fn obey(&self) -> std::result::Result<(), Exit> {
         match *self.orders.borrow() {
-            Order::Run => Ok(()),
+            Order::Run if self.context.checkpointer().is_owned() => Ok(()),
+            Order::Run => Err(Exit::Ordered(Order::OwnershipLost)),
             order => Err(Exit::Ordered(order)),
         }
     }
@@ -275,7 +287,7 @@ impl Pump {
     async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> std::result::Result<T, Exit> {
         tokio::select! {
             biased;
-            order = ordered(&mut self.orders) => Err(Exit::Ordered(order)),
+            order = ordered(&mut self.orders, self.context.checkpointer()) => Err(Exit::Ordered(order)),
             value = future => Ok(value),
         }
     }
@@ -285,12 +297,23 @@ impl Pump {
     }
 }
 
-/// Waits for an order to stop. A processor that is gone counts as one.
-async fn ordered(orders: &mut watch::Receiver<Order>) -> Order {
-    orders
-        .wait_for(|order| *order != Order::Run)
-        .await
-        .map_or(Order::Shutdown, |order| *order)
+/// What was received before a theft belongs to the thief.
+fn still_owned(receiver: &PartitionReceiver) -> std::result::Result<(), Exit> {
+    if receiver.ownership_lost() {
+        return Err(Exit::Stolen);
+    }
+    Ok(())
+}
+
+/// Waits for an order to stop. A processor that is gone counts as one, and so does a lease that has ended: the pump stops
+/// in time also where the processor is late to say so.
+async fn ordered(orders: &mut watch::Receiver<Order>, checkpointer: &Checkpointer) -> Order {
+    let order = orders.wait_for(|order| *order != Order::Run);
+    tokio::select! {
+        biased;
+        order = order => order.map_or(Order::Shutdown, |order| *order),
+        () = checkpointer.lease_ended() => Order::OwnershipLost,
+    }
 }
 
 /// A checkpoint beats all else (contract §8.8). `Latest` is pinned to the number of the newest event, so that a second

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use eventhubs_load_balancer::Lease;
 use eventhubs_types::{PartitionId, StartingPosition};
 
 use crate::checkpointer::Checkpointer;
@@ -57,9 +58,11 @@ impl Run {
         }
     }
 
-    pub(crate) fn context(&self, partition: &PartitionId) -> PartitionContext {
+    /// What a pump and its callbacks share; `lease` says how long, where the partition is owned.
+    pub(crate) fn context(&self, partition: &PartitionId, lease: Option<Lease>) -> PartitionContext {
         let client = &self.client;
-        let checkpointer = Checkpointer::new(client.store(), client.scope().clone(), partition.clone());
+        let checkpointer =
+            Checkpointer::new(client.store(), client.scope().clone(), partition.clone(), lease);
         PartitionContext::new(checkpointer)
     }
 

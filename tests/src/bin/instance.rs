@@ -1,6 +1,7 @@
 //! One instance of a consumer, as a process of its own that a test can kill.
 //!
-//! It says on standard output what it does, a line each: `handled PARTITION NUMBER`, `checkpoint PARTITION NUMBER`.
+//! It says on standard output what it does, a line each: `handled PARTITION NUMBER`, `checkpoint PARTITION NUMBER`,
+//! `error WHAT`.
 //! SIGTERM stops it gracefully.
 #![allow(clippy::print_stdout, reason = "the lines are what the test reads")]
 
@@ -27,6 +28,7 @@ async fn main() -> HandlerResult {
         .build()?
         .receive(move |context, event| handle(context, event, every))
         .starting_position(eventhubs::StartingPosition::Earliest)
+        .on_error(|_, error| async move { println!("error {error:?}") })
         .with_graceful_shutdown(async move { terminate.recv().await })
         .await?;
     Ok(())

@@ -14,6 +14,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         "eventhubs-load-balancer",
         &["eventhubs-checkpoint-store", "eventhubs-types"],
     ),
+    (
+        "eventhubs-simulator",
+        &[
+            "eventhubs-checkpoint-store",
+            "eventhubs-load-balancer",
+            "eventhubs-types",
+        ],
+    ),
     ("eventhubs-amqp", &["eventhubs-types"]),
     ("eventhubs-emulator", &["eventhubs-types"]),
     (
@@ -30,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 const AMQP: &[&str] = &["fe2o3*", "serde_amqp*"];
 const HTTP: &[&str] = &["azure_*", "http-types", "hyper*", "object_store", "reqwest"];
-const TLS: &[&str] = &["openssl", "openssl-sys", "native-tls", "rustls*", "tokio-rustls"];
+const TLS: &[&str] = &["rustls*", "tokio-rustls"];
 const OPENSSL: &[&str] = &["openssl", "openssl-sys", "native-tls"];
 
 /// Crates of ours, and what none of them may reach, by however many steps.
@@ -47,7 +55,7 @@ const WALLS: &[Wall] = &[
             "eventhubs-checkpoint-store",
             "eventhubs-load-balancer",
         ],
-        never: &[AMQP, HTTP, TLS],
+        never: &[AMQP, HTTP, TLS, OPENSSL],
         why: "the core can be tested without a network",
     },
     Wall {

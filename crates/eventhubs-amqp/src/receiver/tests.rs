@@ -338,3 +338,12 @@ async fn the_head_of_the_partition_is_remembered() {
     assert_eq!(receiver.receive_batch(9, Some(Duration::ZERO)).await.unwrap(), []);
     assert_eq!(receiver.last_enqueued_event_properties(), Some(head));
 }
+
+/// They run in tasks of a multi-threaded runtime.
+#[test]
+fn futures_can_move_between_threads() {
+    fn is_send<T: Send>(_: impl FnOnce(PartitionReceiver) -> T) {}
+    is_send(|receiver| receiver);
+    is_send(|mut receiver| async move { receiver.receive_batch(1, None).await });
+    is_send(PartitionReceiver::close);
+}

@@ -143,3 +143,23 @@ async fn nobody_listening_is_a_transient_error() {
     assert!(error.is_transient());
     assert!(error.to_string().contains("connecting to 127.0.0.1:"), "{error}");
 }
+
+/// Only `UseDevelopmentEmulator` turns TLS off.
+#[tokio::test]
+async fn a_service_that_does_not_speak_tls_is_not_talked_to() {
+    let emulator = emulator().await;
+    let text = emulator
+        .connection_string("orders")
+        .replace("UseDevelopmentEmulator=true", "UseDevelopmentEmulator=false");
+    let error = soon(
+        "an answer",
+        client_builder(&text).build().unwrap().event_hub_properties(),
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    assert!(
+        error.to_string().contains("TLS handshake to 127.0.0.1:"),
+        "{error}"
+    );
+}

@@ -1,11 +1,16 @@
+use std::time::Duration;
+
 use fe2o3_amqp::types::messaging::MessageId;
 use fe2o3_amqp::types::messaging::{AmqpValue, Body};
 use fe2o3_amqp::types::primitives::{Uuid, Value};
 
 use eventhubs_emulator::Emulator;
 
-use crate::client::{Client, KEY, Reading, SAS, in_an_hour, orders, start, token};
+use crate::client::{
+    Client, KEY, Reading, Refusal, SAS, end_of, in_an_hour, next, orders, start, token, within,
+};
 
+const HOUR: Duration = Duration::from_secs(3600);
 const HUB: &str = "sb://127.0.0.1/orders";
 
 #[tokio::test]
@@ -156,4 +161,42 @@ async fn the_keys_of_the_builder_replace_the_default_one() {
             "{key:?}"
         );
     }
+}
+
+fn expired() -> Refusal {
+    Refusal {
+        condition: "amqp:unauthorized-access".into(),
+        description: "ExpiredToken: The token is expired.".into(),
+    }
+}
+
+#[tokio::test]
+async fn links_end_with_their_token() {
+    let emulator = orders().await;
+    let mut client = Client::connect(&emulator).await;
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    let mut sender = client.sender("orders").await.unwrap();
+    emulator.advance_clock(2 * HOUR);
+    assert_eq!(end_of(&mut receiver).await, expired());
+    let end = within(sender.on_detach()).await;
+    assert!(format!("{end:?}").contains("UnauthorizedAccess"), "{end:?}");
+    let refusal = client.read("0", Reading::default()).await.unwrap_err();
+    assert_eq!(refusal.condition, "amqp:unauthorized-access");
+}
+
+#[tokio::test]
+async fn a_renewed_token_keeps_links_open_for_as_long_as_it_lasts() {
+    let emulator = orders().await;
+    let mut client = Client::anonymous(&emulator).await;
+    let mut cbs = client.node("$cbs").await;
+    for expiry in [in_an_hour(), in_an_hour() + 3 * HOUR.as_secs()] {
+        let token = token("sb://host/orders", KEY, expiry);
+        assert_eq!(cbs.put_token(SAS, "sb://host/orders", &token).await.code, 202);
+    }
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    emulator.advance_clock(2 * HOUR);
+    emulator.publish_to("orders", "0", ["event"]).unwrap();
+    next(&mut receiver).await;
+    emulator.advance_clock(3 * HOUR);
+    assert_eq!(end_of(&mut receiver).await, expired());
 }

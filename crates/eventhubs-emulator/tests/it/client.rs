@@ -22,6 +22,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_amqp::described::Described;
 use serde_amqp::descriptor::Descriptor;
 use sha2::Sha256;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -109,11 +111,20 @@ pub(crate) struct Response {
 impl Client {
     /// Connects without any token.
     pub(crate) async fn anonymous(emulator: &Emulator) -> Self {
-        let url = format!("amqp://{}", emulator.address());
+        Self::over(TcpStream::connect(emulator.address()).await.unwrap()).await
+    }
+
+    /// Connects without any token over a stream that is there.
+    pub(crate) async fn over<S>(stream: S) -> Self
+    where
+        S: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
+    {
         let builder = Connection::builder()
             .container_id("test")
+            .hostname("localhost")
+            .scheme("amqp")
             .sasl_profile(SaslProfile::Anonymous);
-        let connection = within(builder.open(url.as_str())).await.unwrap();
+        let connection = within(builder.open_with_stream(stream)).await.unwrap();
         Self {
             connection,
             sessions: Vec::new(),
@@ -131,13 +142,25 @@ impl Client {
     /// Connects with a token for everything.
     pub(crate) async fn connect(emulator: &Emulator) -> Self {
         let mut client = Self::anonymous(emulator).await;
-        let mut cbs = client.node("$cbs").await;
+        client.authorize().await;
+        client
+    }
+
+    /// Puts a token for everything.
+    pub(crate) async fn authorize(&mut self) {
+        let mut cbs = self.node("$cbs").await;
         let response = cbs
             .put_token(SAS, "sb://host/", &token("sb://host/", KEY, in_an_hour()))
             .await;
         assert_eq!((response.code, response.description.as_str()), (202, "Accepted"));
-        client.cbs = Some(cbs);
-        client
+        self.cbs = Some(cbs);
+    }
+
+    /// Puts another token for everything over the same link.
+    pub(crate) async fn reauthorize(&mut self) {
+        let cbs = self.cbs.as_mut().unwrap();
+        let token = token("sb://host/", KEY, in_an_hour());
+        assert_eq!(cbs.put_token(SAS, "sb://host/", &token).await.code, 202);
     }
 
     pub(crate) async fn node(&mut self, address: &str) -> Node {

@@ -1,8 +1,9 @@
 use fe2o3_amqp::link::{LinkStateError, RecvError, SendError, SessionStopReason};
 use fe2o3_amqp::types::messaging::{Body, Message};
 use fe2o3_amqp::types::primitives::Value;
+use futures::FutureExt;
 
-use crate::client::{Client, Reading, Refusal, end_of, orders, within};
+use crate::client::{Client, Reading, Refusal, end_of, next, orders, within};
 
 fn refusal(condition: &str) -> Refusal {
     Refusal {
@@ -94,4 +95,81 @@ async fn dropped_connections_see_the_end_of_the_stream() {
     let message = Message::builder().value(Value::Null).build();
     let sent: Result<_, SendError> = within(sender.send(message)).await;
     assert!(sent.is_err(), "{sent:?}");
+}
+
+const BUSY: &str = "com.microsoft:server-busy";
+
+#[tokio::test]
+async fn as_many_attaches_are_refused_as_asked_for() {
+    let emulator = orders().await;
+    emulator.refuse_attaches("orders", 2, BUSY, "on demand").unwrap();
+    let mut client = Client::connect(&emulator).await;
+    let refused = client.read("0", Reading::default()).await.unwrap_err();
+    assert_eq!(refused, refusal(BUSY));
+    let Err(refused) = client.sender("orders").await else {
+        panic!("the second attach is not refused")
+    };
+    assert_eq!(refused, refusal(BUSY));
+    client.read("0", Reading::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn as_many_messages_are_rejected_as_asked_for() {
+    let emulator = orders().await;
+    emulator.refuse_sends("orders", 1, BUSY, "on demand").unwrap();
+    let mut client = Client::connect(&emulator).await;
+    let mut sender = client.sender("orders").await.unwrap();
+    let message = || Message::builder().body(Body::<Value>::Empty).build();
+    let outcome = within(sender.send(message())).await.unwrap();
+    assert!(format!("{outcome:?}").contains(BUSY), "{outcome:?}");
+    let outcome = within(sender.send(message())).await.unwrap();
+    assert!(outcome.is_accepted(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn paused_deliveries_come_when_they_are_resumed() {
+    let emulator = orders().await;
+    let mut client = Client::connect(&emulator).await;
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    emulator.pause_deliveries("orders").unwrap();
+    emulator.publish_to("orders", "0", ["event"]).unwrap();
+    // what comes over the same connection meanwhile shows that the pause is of the hub only
+    let mut other = client.node("$management").await;
+    let properties = [
+        ("operation", "READ"),
+        ("type", "com.microsoft:eventhub"),
+        ("name", "orders"),
+    ];
+    assert_eq!(other.ask(properties, Body::Empty, None).await.code, 200);
+    let early = receiver.recv::<Body<Value>>().now_or_never();
+    assert!(early.is_none(), "{early:?}");
+    emulator.resume_deliveries("orders").unwrap();
+    next(&mut receiver).await;
+}
+
+#[tokio::test]
+async fn expired_tokens_end_the_links_and_another_token_helps() {
+    let emulator = orders().await;
+    let mut client = Client::connect(&emulator).await;
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    assert_eq!(emulator.expire_tokens(), 1);
+    assert_eq!(end_of(&mut receiver).await.condition, "amqp:unauthorized-access");
+    assert!(client.read("0", Reading::default()).await.is_err());
+    client.reauthorize().await;
+    client.read("0", Reading::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn frozen_connections_fall_silent_and_others_are_served() {
+    let emulator = orders().await;
+    let mut client = Client::connect(&emulator).await;
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    assert_eq!(emulator.freeze_connections(), 1);
+    emulator.publish_to("orders", "0", ["event"]).unwrap();
+    let mut other = Client::connect(&emulator).await;
+    let mut witness = other.read("0", Reading::default()).await.unwrap();
+    next(&mut witness).await;
+    let silent = receiver.recv::<Body<Value>>().now_or_never();
+    assert!(silent.is_none(), "{silent:?}");
+    within(emulator.stop()).await;
 }

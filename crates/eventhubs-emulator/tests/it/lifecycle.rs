@@ -58,7 +58,7 @@ async fn what_cannot_be_is_refused_at_start() {
             "the partition count of event hub \"orders\"",
         ),
         (
-            Emulator::builder().event_hub("orders", 2001),
+            Emulator::builder().event_hub("orders", 32_769),
             "the partition count of event hub \"orders\"",
         ),
         (
@@ -74,6 +74,13 @@ async fn what_cannot_be_is_refused_at_start() {
                 .event_hub("orders", 1)
                 .consumer_group("orders", " g"),
             "the consumer group starts",
+        ),
+        (
+            Emulator::builder()
+                .event_hub("orders", 1)
+                .consumer_group("orders", "Billing")
+                .consumer_group("orders", "billing"),
+            "the consumer group \"billing\" is given twice",
         ),
     ] {
         let error = builder.start().await.unwrap_err();

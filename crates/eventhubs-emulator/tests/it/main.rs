@@ -5,9 +5,11 @@
 mod cbs;
 mod client;
 mod faults;
+mod hostile;
 mod lifecycle;
 mod management;
 mod owner_level;
 mod receive;
 mod send;
+mod transport;
 mod wire;

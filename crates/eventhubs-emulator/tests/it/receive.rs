@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
 use eventhubs_types::{EventBody, EventData, Value as EventValue};
@@ -348,4 +349,23 @@ async fn retention_drops_the_oldest_events() {
         .await
         .unwrap();
     assert_eq!(sequence_number(&next(&mut receiver).await), 15);
+}
+
+#[tokio::test]
+async fn retention_ends_with_time_too() {
+    let time = Duration::from_secs(600);
+    let builder = Emulator::builder().event_hub("orders", 1).retention_time(time);
+    let emulator = builder.start().await.unwrap();
+    numbered(&emulator, "0", 3);
+    emulator.advance_clock(time / 2);
+    numbered(&emulator, "0", 2);
+    emulator.advance_clock(time / 2 + Duration::from_secs(1));
+    let state = emulator.partition("orders", "0").unwrap();
+    assert_eq!(
+        (state.event_count, state.beginning_sequence_number.value()),
+        (2, 3)
+    );
+    let mut client = Client::connect(&emulator).await;
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    assert_eq!(sequence_number(&next(&mut receiver).await), 3);
 }

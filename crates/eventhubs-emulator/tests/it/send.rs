@@ -6,6 +6,8 @@ use fe2o3_amqp::types::messaging::{
 };
 use fe2o3_amqp::types::primitives::Value;
 
+use eventhubs_emulator::Emulator;
+
 use crate::client::{Client, Reading, annotation, next, orders, send, text, within};
 
 const BATCH_FORMAT: u32 = 0x8001_3700;
@@ -35,7 +37,7 @@ fn batch(messages: impl IntoIterator<Item = Message<Body<Value>>>) -> Sendable<B
     }
 }
 
-fn counts(emulator: &eventhubs_emulator::Emulator) -> Vec<usize> {
+fn counts(emulator: &Emulator) -> Vec<usize> {
     ["0", "1", "2", "3"]
         .map(|id| emulator.partition("orders", id).unwrap().event_count)
         .to_vec()
@@ -179,4 +181,18 @@ async fn a_producer_for_what_does_not_exist_is_refused() {
         let refusal = client.sender(address).await.unwrap_err();
         assert_eq!(refusal.condition, condition, "{address}: {}", refusal.description);
     }
+}
+
+#[tokio::test]
+async fn the_largest_message_is_announced_and_no_larger_one_is_taken() {
+    let builder = Emulator::builder().event_hub("orders", 1).max_message_size(1000);
+    let emulator = builder.start().await.unwrap();
+    let mut client = Client::connect(&emulator).await;
+    let mut sender = client.sender("orders").await.unwrap();
+    assert_eq!(sender.max_message_size(), Some(1000));
+    let message = |size| message(&"a".repeat(size));
+    // the AMQP library keeps to the limit by itself
+    assert!(within(sender.send(message(1001))).await.is_err());
+    within(sender.send(message(900))).await.unwrap();
+    assert_eq!(emulator.partition("orders", "0").unwrap().event_count, 1);
 }

@@ -9,10 +9,10 @@ const SASL_HEADER: &[u8] = b"AMQP\x03\x01\x00\x00";
 const AMQP_HEADER: &[u8] = b"AMQP\x00\x01\x00\x00";
 
 /// The descriptor of an open.
-const OPENED: &[u8] = b"\x00\x53\x10";
+pub(crate) const OPENED: &[u8] = b"\x00\x53\x10";
 
 /// A frame of type 0 (AMQP) or 1 (SASL) with a performative of so many fields.
-fn frame(kind: u8, descriptor: u8, count: u8, fields: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, descriptor: u8, count: u8, fields: &[u8]) -> Vec<u8> {
     let length = u8::try_from(fields.len()).unwrap();
     let head = [0, 0, 0, 14 + length, 2, kind, 0, 0];
     [
@@ -33,7 +33,7 @@ fn close() -> Vec<u8> {
 }
 
 /// A client up to its first session.
-fn opened(mechanism: &str) -> Vec<u8> {
+pub(crate) fn opened(mechanism: &str) -> Vec<u8> {
     let open = frame(0, 0x10, 1, b"\xa1\x04test");
     let begin = frame(0, 0x11, 4, b"\x40\x43\x52\x64\x52\x64");
     [SASL_HEADER, &sasl_init(mechanism), AMQP_HEADER, &open, &begin].concat()
@@ -44,14 +44,14 @@ async fn connect(emulator: &eventhubs_emulator::Emulator) -> TcpStream {
 }
 
 /// Everything until the broker ends the stream.
-async fn rest(mut stream: TcpStream) -> Vec<u8> {
+pub(crate) async fn rest(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     // the broker may reset a stream that it has not read to the end
     let _ = within(stream.read_to_end(&mut bytes)).await;
     bytes
 }
 
-async fn read_until(stream: &mut TcpStream, wanted: &[u8]) -> Vec<u8> {
+pub(crate) async fn read_until(stream: &mut TcpStream, wanted: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !bytes.windows(wanted.len()).any(|window| window == wanted) {
         assert_ne!(

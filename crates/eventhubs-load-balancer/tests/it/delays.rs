@@ -8,7 +8,7 @@ use eventhubs_load_balancer::{Settings, Strategy};
 use tokio::time::advance;
 
 use crate::faulty_store::FaultyStore;
-use crate::setup::{balancer, partition, partitions};
+use crate::setup::{balancer, greedy, partition, partitions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,11 +19,7 @@ fn spread(delays: &[Duration]) -> (Duration, Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn the_delay_is_the_interval_within_a_fifth() {
-    let mut balancer = balancer(
-        &Arc::<MemoryCheckpointStore>::default(),
-        "a",
-        &Settings::default(),
-    );
+    let mut balancer = balancer(&Arc::<MemoryCheckpointStore>::default(), "a", &greedy());
     let delays: Vec<_> = (0..1000).map(|_| balancer.next_delay()).collect();
     let (least, most) = spread(&delays);
     assert!((8 * SECOND..9 * SECOND).contains(&least), "{least:?}");
@@ -32,11 +28,7 @@ async fn the_delay_is_the_interval_within_a_fifth() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_delay_is_up_to_a_tenth_of_the_interval() {
-    let mut balancer = balancer(
-        &Arc::<MemoryCheckpointStore>::default(),
-        "a",
-        &Settings::default(),
-    );
+    let mut balancer = balancer(&Arc::<MemoryCheckpointStore>::default(), "a", &greedy());
     let delays: Vec<_> = (0..1000).map(|_| balancer.first_delay()).collect();
     let (least, most) = spread(&delays);
     assert!(
@@ -47,11 +39,7 @@ async fn the_first_delay_is_up_to_a_tenth_of_the_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn a_greedy_round_that_won_something_is_followed_soon_and_one_that_did_not_is_not() {
-    let mut balancer = balancer(
-        &Arc::<MemoryCheckpointStore>::default(),
-        "a",
-        &Settings::default(),
-    );
+    let mut balancer = balancer(&Arc::<MemoryCheckpointStore>::default(), "a", &greedy());
     balancer.round(&partitions(2)).await;
     assert!(balancer.next_delay() < 2 * SECOND);
     balancer.round(&partitions(2)).await;
@@ -62,7 +50,7 @@ async fn a_greedy_round_that_won_something_is_followed_soon_and_one_that_did_not
 async fn a_store_in_trouble_is_not_hurried() {
     let store = FaultyStore::new();
     store.script().poisoned = Some(partition(0));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     let round = balancer.round(&partitions(2)).await;
     assert_eq!((round.acquired.len(), round.failures.len()), (1, 1));
     assert!(balancer.next_delay() >= 8 * SECOND);
@@ -78,11 +66,7 @@ async fn balanced_never_hurries() {
 
 #[tokio::test(start_paused = true)]
 async fn no_delay_goes_beyond_the_end_of_an_own_lease() {
-    let mut balancer = balancer(
-        &Arc::<MemoryCheckpointStore>::default(),
-        "a",
-        &Settings::default(),
-    );
+    let mut balancer = balancer(&Arc::<MemoryCheckpointStore>::default(), "a", &greedy());
     balancer.round(&partitions(2)).await;
     advance(56 * SECOND).await;
     assert!(balancer.next_delay() <= SECOND);

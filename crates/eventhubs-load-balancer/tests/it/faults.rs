@@ -7,12 +7,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::ErrorKind;
-use eventhubs_load_balancer::{Balancer, LossReason, Operation, Round, Settings, defaults::MAX_IN_FLIGHT};
+use eventhubs_load_balancer::{Balancer, LossReason, Operation, Round, defaults::MAX_IN_FLIGHT};
 use eventhubs_types::PartitionId;
 use tokio::time::{Instant, advance, sleep};
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::setup::{balancer, overwrite, owned, owner, partition, partitions, records};
+use crate::setup::{balancer, greedy, overwrite, owned, owner, partition, partitions, records};
 
 const SECOND: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ async fn until_loss(balancer: &mut Balancer, hub: &[PartitionId]) -> (Round, Ins
 #[tokio::test(start_paused = true)]
 async fn a_listing_that_hangs_ends_at_its_limit_and_loses_nothing() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     store.script().lists = Some(Fault::Hangs);
     let start = Instant::now();
@@ -63,7 +63,7 @@ async fn a_listing_that_hangs_ends_at_its_limit_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn claims_that_hang_end_with_the_round_and_lose_nothing() {
     let (store, hub) = (FaultyStore::new(), partitions(200));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     advance(INTERVAL).await;
     store.script().claims = Some(Fault::Hangs);
@@ -83,7 +83,7 @@ async fn claims_that_hang_end_with_the_round_and_lose_nothing() {
 async fn at_most_sixteen_claims_are_in_flight() {
     let (store, hub) = (FaultyStore::new(), partitions(200));
     store.script().claims = Some(Fault::Slow(SECOND / 10));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     assert_eq!(balancer.round(&hub).await.acquired.len(), 200);
     assert_eq!(store.script().peak, MAX_IN_FLIGHT);
 }
@@ -92,7 +92,7 @@ async fn at_most_sixteen_claims_are_in_flight() {
 async fn a_store_outage_loses_nothing_until_the_leases_run_out_and_then_all_at_that_moment() {
     for fault in [Fault::Hangs, Fault::FailsBefore] {
         let (store, hub) = (FaultyStore::new(), partitions(4));
-        let mut balancer = balancer(&store, "a", &Settings::default());
+        let mut balancer = balancer(&store, "a", &greedy());
         balancer.round(&hub).await;
         let renewed = Instant::now();
         store.script().lists = Some(fault.clone());
@@ -110,7 +110,7 @@ async fn a_store_outage_loses_nothing_until_the_leases_run_out_and_then_all_at_t
 #[tokio::test(start_paused = true)]
 async fn a_round_under_way_ends_when_a_lease_runs_out_and_tells_it() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     let renewed = Instant::now();
     store.script().lists = Some(Fault::Hangs);
@@ -122,7 +122,7 @@ async fn a_round_under_way_ends_when_a_lease_runs_out_and_tells_it() {
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_all_is_acquired_again() {
     let (store, hub) = (FaultyStore::new(), partitions(4));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     store.script().lists = Some(Fault::FailsBefore);
     until_loss(&mut balancer, &hub).await;
@@ -133,7 +133,7 @@ async fn after_an_outage_all_is_acquired_again() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_shorter_than_the_lease_goes_by_unnoticed() {
     let (store, hub) = (FaultyStore::new(), partitions(4));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     store.script().lists = Some(Fault::FailsBefore);
     for _ in 0..4 {
@@ -152,7 +152,7 @@ async fn an_outage_shorter_than_the_lease_goes_by_unnoticed() {
 #[tokio::test(start_paused = true)]
 async fn a_partition_whose_renewals_fail_is_lost_alone() {
     let (store, hub) = (FaultyStore::new(), partitions(3));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     store.script().poisoned = Some(partition(1));
     let (round, _) = until_loss(&mut balancer, &hub).await;
@@ -163,7 +163,7 @@ async fn a_partition_whose_renewals_fail_is_lost_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_with_a_lost_answer_counts_once_the_next_listing_shows_it() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     store.script().claims = Some(Fault::FailsAfter);
     let round = balancer.round(&hub).await;
     assert!(round.acquired.is_empty() && owned(&balancer).is_empty());
@@ -175,7 +175,7 @@ async fn a_claim_with_a_lost_answer_counts_once_the_next_listing_shows_it() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_with_a_lost_answer_keeps_the_partition() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     store.script().claims = Some(Fault::FailsAfter);
     advance(INTERVAL).await;
@@ -193,7 +193,7 @@ async fn a_renewal_with_a_lost_answer_keeps_the_partition() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_counts_from_the_last_renewal_that_is_known_to_be_won() {
     let (store, hub) = (FaultyStore::new(), partitions(1));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     let renewed = Instant::now();
     store.script().claims = Some(Fault::FailsAfter);
@@ -209,7 +209,7 @@ async fn a_lease_counts_from_the_last_renewal_that_is_known_to_be_won() {
 async fn a_lease_counts_from_before_its_renewal_was_sent() {
     let (store, hub) = (FaultyStore::new(), partitions(1));
     store.script().claims = Some(Fault::Slow(4 * SECOND));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     let sent = Instant::now();
     balancer.round(&hub).await;
     store.script().lists = Some(Fault::FailsBefore);
@@ -220,7 +220,7 @@ async fn a_lease_counts_from_before_its_renewal_was_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_process_that_was_suspended_loses_its_partitions_before_it_asks_anybody() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     advance(600 * SECOND).await;
     store.script().lists = Some(Fault::Hangs);
@@ -234,7 +234,7 @@ async fn a_process_that_was_suspended_loses_its_partitions_before_it_asks_anybod
 async fn a_claim_that_another_owner_overtakes_is_lost_without_an_error() {
     let (store, hub) = (FaultyStore::new(), partitions(1));
     store.script().claims = Some(Fault::Overtaken("b"));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     let round = balancer.round(&hub).await;
     assert!(round.acquired.is_empty() && round.failures.is_empty() && round.lost.is_empty());
     assert_eq!(records(&store).await[0].owner, Some(owner("b")));
@@ -243,7 +243,7 @@ async fn a_claim_that_another_owner_overtakes_is_lost_without_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_another_owner_overtakes_loses_the_partition() {
     let (store, hub) = (FaultyStore::new(), partitions(1));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     advance(INTERVAL).await;
     store.script().claims = Some(Fault::Overtaken("b"));
@@ -256,7 +256,7 @@ async fn a_renewal_that_another_owner_overtakes_loses_the_partition() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_costs_no_partition() {
     let (store, hub) = (FaultyStore::new(), partitions(48));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     store.script().lists = Some(Fault::Slow(4 * SECOND));
     store.script().claims = Some(Fault::Slow(4 * SECOND));
@@ -275,7 +275,7 @@ async fn a_slow_store_costs_no_partition() {
 #[tokio::test(start_paused = true)]
 async fn a_release_ends_in_time_and_says_what_failed() {
     let (store, hub) = (FaultyStore::new(), partitions(40));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     store.script().claims = Some(Fault::Hangs);
     let start = Instant::now();
@@ -291,7 +291,7 @@ async fn a_release_ends_in_time_and_says_what_failed() {
 #[tokio::test(start_paused = true)]
 async fn a_release_finds_what_an_earlier_answer_did_not_tell() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     advance(INTERVAL).await;
     store.script().claims = Some(Fault::FailsAfter);
@@ -341,7 +341,7 @@ async fn a_round_dropped_at_any_await_is_told_by_the_next() {
         let (store, hub) = (FaultyStore::new(), partitions(20));
         store.script().lists = Some(Fault::Slow(SECOND / 100));
         store.script().claims = Some(Fault::Slow(SECOND / 100));
-        let mut balancer = balancer(&store, "a", &Settings::default());
+        let mut balancer = balancer(&store, "a", &greedy());
         let mut believed = BTreeSet::new();
         for turn in 0..6 {
             if let Some(round) = polled(polls, balancer.round(&hub)).await {

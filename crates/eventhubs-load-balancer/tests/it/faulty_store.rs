@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     /// Half of this time passes before the effect, half of it after.
     Slow(Duration),
     FailsBefore,
+    /// It fails, and asks for this time.
+    Throttles(Duration),
     /// The effect is there, but the answer is lost.
     FailsAfter,
     Hangs,
@@ -132,6 +134,7 @@ impl FaultyStore {
     async fn claim_with(&self, fault: Option<Fault>, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
         match fault {
             Some(Fault::FailsBefore) => return ClaimOutcome::Failed(broken()),
+            Some(Fault::Throttles(time)) => return ClaimOutcome::Failed(throttled(time)),
             Some(Fault::Hangs) => return pending().await,
             Some(Fault::Slow(time)) => sleep(time / 2).await,
             Some(Fault::Overtaken(owner)) => overwrite(&self.inner, &claim.partition, Some(owner)).await,
@@ -145,6 +148,10 @@ impl FaultyStore {
         }
         outcome
     }
+}
+
+fn throttled(time: Duration) -> Error {
+    Error::new(ErrorKind::Throttled, "slow down").with_retry_after(time)
 }
 
 fn broken() -> Error {
@@ -163,6 +170,7 @@ impl CheckpointStore for FaultyStore {
             None => {}
             Some(Fault::Slow(time)) => sleep(time).await,
             Some(Fault::Hangs) => return pending().await,
+            Some(Fault::Throttles(time)) => return Err(throttled(time)),
             Some(_) => return Err(broken()),
         }
         let mut list = self.inner.list_ownership(scope).await?;

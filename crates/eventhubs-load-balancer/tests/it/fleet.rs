@@ -117,7 +117,7 @@ async fn run(mut balancer: Balancer, hub: Vec<PartitionId>, mut stopped: oneshot
 async fn two_instances_share_eight_partitions_four_and_four() {
     let mut fleet = Fleet::new(&FaultyStore::new(), 8);
     fleet.start("a");
-    fleet.settle(2 * SECOND).await;
+    fleet.settle(INTERVAL).await;
     fleet.start("b");
     fleet.settle(INTERVAL).await;
     assert_eq!(
@@ -163,11 +163,11 @@ async fn a_crashed_instance_is_taken_over_after_the_expiry_and_not_before() {
 async fn with_a_clock_in_the_store_a_newcomer_takes_at_once_what_expired_before_it_came() {
     let mut fleet = Fleet::new(&FaultyStore::with_clock(), 8);
     fleet.start("a");
-    fleet.settle(2 * SECOND).await;
+    fleet.settle(INTERVAL).await;
     fleet.kill("a");
     sleep(EXPIRY).await;
     fleet.start("b");
-    fleet.settle(2 * SECOND).await;
+    fleet.settle(INTERVAL).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! The load balancer against a store in memory, whole and broken, on a paused clock; and its plan, case by case.
 
+mod adaptive;
+mod assignment;
 mod delays;
 mod faults;
 mod faulty_store;

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
 use crate::plan_exhaustive::check;
-use crate::setup::{owner, partition, partitions, view_of};
+use crate::setup::{owner, partition, partitions, settings, view_of};
 
 /// A fleet, and who holds which partition of a hub.
 fn fleets() -> impl proptest::strategy::Strategy<Value = (usize, Vec<Option<usize>>)> {
@@ -25,7 +25,11 @@ fn fleets() -> impl proptest::strategy::Strategy<Value = (usize, Vec<Option<usiz
 }
 
 fn strategies() -> impl proptest::strategy::Strategy<Value = Strategy> {
-    prop_oneof![Just(Strategy::Balanced), Just(Strategy::Greedy)]
+    prop_oneof![
+        Just(Strategy::Balanced),
+        Just(Strategy::Greedy),
+        Just(Strategy::Adaptive)
+    ]
 }
 
 fn id_of(partition: &PartitionId) -> usize {
@@ -41,7 +45,7 @@ fn round(assignment: &mut [Option<usize>], owners: usize, strategy: Strategy, rn
     let mut has_claims = false;
     for me in order {
         let view = view_of(&before, me);
-        let plan = plan(&view, strategy, rng);
+        let plan = plan(&view, &settings(strategy), rng);
         check(&view, strategy, &plan);
         has_claims |= !plan.is_settled();
         for id in plan.claim.iter().chain(&plan.steal).map(id_of) {
@@ -81,14 +85,14 @@ proptest! {
         let view = view_of(&assignment, 0);
         let ceiling = assignment.len().div_ceil(view.others.len() + 1);
         for _ in 0..assignment.len() {
-            let plan = plan(&view_of(&assignment, 0), Strategy::Greedy, &mut rng);
+            let plan = plan(&view_of(&assignment, 0), &settings(Strategy::Greedy), &mut rng);
             for id in plan.claim.iter().chain(&plan.steal).map(id_of) {
                 assignment[id] = Some(0);
             }
         }
         let has = assignment.iter().filter(|holder| **holder == Some(0)).count();
         prop_assert!(has <= ceiling.max(had), "{has} of {} among {owners}", assignment.len());
-        prop_assert!(plan(&view_of(&assignment, 0), Strategy::Greedy, &mut rng).is_settled());
+        prop_assert!(plan(&view_of(&assignment, 0), &settings(Strategy::Greedy), &mut rng).is_settled());
     }
 
     #[test]
@@ -102,7 +106,7 @@ proptest! {
         let (held, expired) = (BTreeSet::new(), BTreeSet::from([partition(0)]));
         let decide = |records: &[_], ids: &[_]| {
             let view = View::new(ids, &owner("0"), records, &held, &expired);
-            let plan = plan(&view, strategy, &mut StdRng::seed_from_u64(seed));
+            let plan = plan(&view, &settings(strategy), &mut StdRng::seed_from_u64(seed));
             (view, plan)
         };
         let first = decide(&records, &ids);
@@ -119,7 +123,7 @@ fn chi_square(view: &View, candidates: usize) -> f64 {
     let mut rng = StdRng::seed_from_u64(42);
     let mut taken: BTreeMap<PartitionId, u32> = BTreeMap::new();
     for _ in 0..DRAWS {
-        let plan = plan(view, Strategy::Balanced, &mut rng);
+        let plan = plan(view, &settings(Strategy::Balanced), &mut rng);
         for partition in plan.claim.into_iter().chain(plan.steal) {
             *taken.entry(partition).or_default() += 1;
         }

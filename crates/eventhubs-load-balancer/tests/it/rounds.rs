@@ -8,7 +8,7 @@ use eventhubs_load_balancer::{LossReason, Settings, Strategy};
 use tokio::time::advance;
 
 use crate::faulty_store::FaultyStore;
-use crate::setup::{balancer, overwrite, owned, owner, partition, partitions, records};
+use crate::setup::{balancer, greedy, overwrite, owned, owner, partition, partitions, records, settings};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -19,7 +19,7 @@ fn memory() -> Arc<MemoryCheckpointStore> {
 #[tokio::test(start_paused = true)]
 async fn greedy_takes_all_that_is_free_in_its_first_round() {
     let (store, hub) = (memory(), partitions(8));
-    let round = balancer(&store, "a", &Settings::default()).round(&hub).await;
+    let round = balancer(&store, "a", &greedy()).round(&hub).await;
     assert_eq!(round.acquired, hub);
     assert!(round.lost.is_empty() && round.failures.is_empty() && round.rejected.is_empty());
     assert!(
@@ -33,11 +33,7 @@ async fn greedy_takes_all_that_is_free_in_its_first_round() {
 #[tokio::test(start_paused = true)]
 async fn balanced_takes_one_partition_a_round() {
     let (store, hub) = (memory(), partitions(3));
-    let mut balancer = balancer(
-        &store,
-        "a",
-        &Settings::default().with_strategy(Strategy::Balanced),
-    );
+    let mut balancer = balancer(&store, "a", &settings(Strategy::Balanced));
     for count in [1, 2, 3, 3] {
         balancer.round(&hub).await;
         assert_eq!(owned(&balancer).len(), count);
@@ -47,15 +43,15 @@ async fn balanced_takes_one_partition_a_round() {
 #[tokio::test(start_paused = true)]
 async fn what_a_run_before_left_under_the_same_id_is_taken_up_at_once() {
     let (store, hub) = (memory(), partitions(4));
-    balancer(&store, "a", &Settings::default()).round(&hub).await;
-    let mut restarted = balancer(&store, "a", &Settings::default());
+    balancer(&store, "a", &greedy()).round(&hub).await;
+    let mut restarted = balancer(&store, "a", &greedy());
     assert_eq!(restarted.round(&hub).await.acquired, hub);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_another_owner_took_is_lost() {
     let (store, hub) = (memory(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     overwrite(&store, &hub[0], Some("b")).await;
     let round = balancer.round(&hub).await;
@@ -67,7 +63,7 @@ async fn a_partition_that_another_owner_took_is_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_the_hub_lost_is_gone() {
     let (store, hub) = (memory(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     let round = balancer.round(&hub[..1]).await;
     assert_eq!(round.lost, [(partition(1), LossReason::Gone)]);
@@ -77,7 +73,7 @@ async fn a_partition_that_the_hub_lost_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_the_hub_gained_is_taken() {
     let (store, hub) = (memory(), partitions(3));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub[..2]).await;
     assert_eq!(balancer.round(&hub).await.acquired, [partition(2)]);
 }
@@ -86,14 +82,14 @@ async fn a_partition_that_the_hub_gained_is_taken() {
 async fn records_of_partitions_that_the_hub_does_not_have_count_for_nothing() {
     let (store, hub) = (memory(), partitions(2));
     overwrite(&store, &partition(7), Some("ghost")).await;
-    let round = balancer(&store, "a", &Settings::default()).round(&hub).await;
+    let round = balancer(&store, "a", &greedy()).round(&hub).await;
     assert_eq!(round.acquired, hub, "no share is left for the ghost");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_a_stranger_released_is_written_again() {
     let (store, hub) = (memory(), partitions(1));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     overwrite(&store, &hub[0], None).await;
     advance(INTERVAL).await;
@@ -105,7 +101,7 @@ async fn a_record_that_a_stranger_released_is_written_again() {
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_partition_that_is_still_ours_is_acquired_again() {
     let (store, hub) = (memory(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     balancer.forget(&hub[0]);
     assert!(balancer.owned().eq([&hub[1]]));
@@ -117,7 +113,7 @@ async fn a_forgotten_partition_that_is_still_ours_is_acquired_again() {
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_partition_that_another_owner_holds_stays_there() {
     let (store, hub) = (memory(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     overwrite(&store, &hub[0], Some("b")).await;
     balancer.forget(&hub[0]);
@@ -129,7 +125,7 @@ async fn a_forgotten_partition_that_another_owner_holds_stays_there() {
 #[tokio::test(start_paused = true)]
 async fn every_round_at_the_interval_renews_all_that_is_held() {
     let (store, hub) = (FaultyStore::new(), partitions(4));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     for round in 1..=10 {
         advance(INTERVAL.mul_f64(0.8)).await;
@@ -141,7 +137,7 @@ async fn every_round_at_the_interval_renews_all_that_is_held() {
 #[tokio::test(start_paused = true)]
 async fn a_round_that_follows_soon_renews_nothing() {
     let (store, hub) = (FaultyStore::new(), partitions(4));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     advance(balancer.next_delay()).await;
     balancer.round(&hub).await;
@@ -154,7 +150,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_stops_nothing_else() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
     overwrite(&store, &hub[0], Some("b")).await;
     store.script().unreadable = Some(partition(0));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     let round = balancer.round(&hub).await;
     assert_eq!(round.acquired, [partition(1)]);
     assert_eq!(round.rejected.len(), 1);
@@ -169,7 +165,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_stops_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn released_partitions_have_no_owner_and_are_not_held() {
     let (store, hub) = (memory(), partitions(3));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     assert!(balancer.release(&hub[..2]).await.is_empty());
     let owners: Vec<_> = records(&store)
@@ -184,7 +180,7 @@ async fn released_partitions_have_no_owner_and_are_not_held() {
 #[tokio::test(start_paused = true)]
 async fn a_release_leaves_alone_what_another_owner_holds() {
     let (store, hub) = (memory(), partitions(2));
-    let mut balancer = balancer(&store, "a", &Settings::default());
+    let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     overwrite(&store, &hub[0], Some("b")).await;
     assert!(balancer.release(&hub).await.is_empty(), "a lost race is no error");
@@ -199,11 +195,26 @@ async fn a_release_leaves_alone_what_another_owner_holds() {
 #[tokio::test(start_paused = true)]
 async fn to_release_nothing_asks_nothing_of_the_store() {
     let store = FaultyStore::new();
-    assert!(
-        balancer(&store, "a", &Settings::default())
-            .release(&[])
-            .await
-            .is_empty()
-    );
+    assert!(balancer(&store, "a", &greedy()).release(&[]).await.is_empty());
     assert_eq!(store.script().listed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_live_instances_with_one_id_the_later_has_to_give_way() {
+    for settings in [greedy(), Settings::default()] {
+        let (store, hub) = (memory(), partitions(4));
+        let mut earlier = balancer(&store, "a", &settings);
+        for _ in 0..5 {
+            earlier.round(&hub).await;
+        }
+        let mut later = balancer(&store, "a", &settings);
+        let mut rounds = 0;
+        while !later.round(&hub).await.is_owner_taken {
+            advance(INTERVAL).await;
+            assert!(!earlier.round(&hub).await.is_owner_taken);
+            rounds += 1;
+            assert!(rounds <= 12, "it is found out within two expiries");
+        }
+        assert_eq!(owned(&earlier).len(), 4);
+    }
 }

@@ -1,8 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use eventhubs_checkpoint_store::{CheckpointStore, Claim, ClaimOutcome, Expected, Ownership};
-use eventhubs_load_balancer::{Balancer, Settings, View};
+use eventhubs_load_balancer::{Balancer, Peer, Settings, Strategy, View};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -15,6 +15,14 @@ pub(crate) fn scope() -> ConsumerScope {
         event_hub: "orders".parse().expect("a valid event hub"),
         consumer_group: "$Default".parse().expect("a valid consumer group"),
     }
+}
+
+pub(crate) fn settings(strategy: Strategy) -> Settings {
+    Settings::default().with_strategy(strategy)
+}
+
+pub(crate) fn greedy() -> Settings {
+    settings(Strategy::Greedy)
 }
 
 pub(crate) fn partition(id: usize) -> PartitionId {
@@ -70,16 +78,15 @@ pub(crate) async fn overwrite(store: &impl CheckpointStore, id: &PartitionId, na
 /// What the instance `me` sees where owner `i` holds the partitions `p` with `assignment[p] == Some(i)`.
 pub(crate) fn view_of(assignment: &[Option<usize>], me: usize) -> View {
     let mut view = View::default();
+    let mut others: BTreeMap<usize, Vec<PartitionId>> = BTreeMap::new();
     for (id, holder) in assignment.iter().enumerate() {
         match holder {
-            None => view.free.insert(partition(id)),
-            Some(holder) if *holder == me => view.mine.insert(partition(id)),
-            Some(holder) => view
-                .others
-                .entry(owner(&holder.to_string()))
-                .or_default()
-                .insert(partition(id)),
-        };
+            None => view.free.push(partition(id)),
+            Some(holder) if *holder == me => view.mine.push(partition(id)),
+            Some(holder) => others.entry(*holder).or_default().push(partition(id)),
+        }
     }
+    let peer = |(holder, held): (usize, _)| Peer::new(owner(&holder.to_string()), held);
+    view.others = others.into_iter().map(peer).collect();
     view
 }

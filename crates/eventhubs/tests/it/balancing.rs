@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use eventhubs::{ConsumerClient, ConsumerGroup, ErrorKind, MemoryCheckpointStore, StartingPosition};
+use eventhubs::{
+    CheckpointStore as _, ConsumerClient, ConsumerGroup, ErrorKind, MemoryCheckpointStore, StartingPosition,
+};
 
 use tokio::sync::Semaphore;
 
@@ -176,7 +178,6 @@ async fn a_run_that_is_dropped_leaves_its_leases() {
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
 
-        use eventhubs::CheckpointStore as _;
         let scope = eventhubs::ConsumerScope {
             namespace: "127.0.0.1".parse().unwrap(),
             event_hub: HUB.parse().unwrap(),

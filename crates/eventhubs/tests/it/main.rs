@@ -1,7 +1,10 @@
 //! The facade against the emulator.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod assignment;
 mod balancing;
 mod callbacks;
 mod checkpoints;
+mod ownership;
 mod positions;
 mod support;

@@ -1,0 +1,79 @@
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::config::Namespace;
+use super::running::Running;
+use eventhubs_emulator::Emulator;
+
+/// What a user needs to connect; as JSON for scripts, as text for people.
+#[derive(Debug, Serialize)]
+pub(super) struct Announcement {
+    namespaces: Vec<AnnouncedNamespace>,
+    health: String,
+}
+
+#[derive(Debug, Serialize)]
+struct AnnouncedNamespace {
+    name: String,
+    address: String,
+    connection_string: String,
+    event_hubs: Vec<AnnouncedHub>,
+}
+
+#[derive(Debug, Serialize)]
+struct AnnouncedHub {
+    name: String,
+    partitions: usize,
+    consumer_groups: Vec<String>,
+    connection_string: String,
+}
+
+impl Announcement {
+    pub(super) fn new(running: &Running, health: SocketAddr) -> Self {
+        let namespaces = running.namespaces().iter();
+        Self {
+            namespaces: namespaces
+                .map(|(namespace, emulator)| announce(namespace, emulator))
+                .collect(),
+            health: format!("http://{health}/health"),
+        }
+    }
+}
+
+fn announce(namespace: &Namespace, emulator: &Emulator) -> AnnouncedNamespace {
+    let hubs = namespace.event_hubs.iter().map(|hub| AnnouncedHub {
+        name: hub.name.clone(),
+        partitions: hub.partitions,
+        consumer_groups: hub.consumer_groups.clone(),
+        connection_string: emulator.connection_string(&hub.name),
+    });
+    AnnouncedNamespace {
+        name: namespace.name.clone(),
+        address: emulator.address().to_string(),
+        connection_string: emulator.namespace_connection_string(),
+        event_hubs: hubs.collect(),
+    }
+}
+
+impl fmt::Display for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for namespace in &self.namespaces {
+            writeln!(f, "namespace {} on {}", namespace.name, namespace.address)?;
+            writeln!(f, "  {}\n", namespace.connection_string)?;
+            for hub in &namespace.event_hubs {
+                write!(
+                    f,
+                    "event hub {}, {} partitions, $Default",
+                    hub.name, hub.partitions
+                )?;
+                for group in &hub.consumer_groups {
+                    write!(f, ", {group}")?;
+                }
+                writeln!(f, "\n  {}\n", hub.connection_string)?;
+            }
+        }
+        writeln!(f, "{}\nCtrl-C stops it.", self.health)
+    }
+}

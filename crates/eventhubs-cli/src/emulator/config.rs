@@ -1,0 +1,264 @@
+//! The `Config.json` of Microsoft's emulator, without its limits: several namespaces, any number of hubs and groups.
+
+use std::fs;
+use std::path::Path;
+
+use eventhubs_types::{ConsumerGroup, EventHubName, InvalidName};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use crate::Result;
+
+/// An event hub to serve.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct EventHub {
+    #[serde(deserialize_with = "event_hub_name")]
+    pub(super) name: String,
+    #[serde(rename = "PartitionCount", deserialize_with = "any_count")]
+    pub(super) partitions: usize,
+    /// Beside `$Default`, which is always there.
+    #[serde(default, deserialize_with = "group_names")]
+    pub(super) consumer_groups: Vec<String>,
+}
+
+/// A namespace to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    pub(super) name: String,
+    pub(super) event_hubs: Vec<EventHub>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct File {
+    user_config: UserConfig,
+}
+
+/// Logging is configured by `RUST_LOG`, so `LoggingConfig` is not looked at.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UserConfig {
+    namespace_config: Vec<NamespaceConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct NamespaceConfig {
+    #[serde(rename = "Type", default)]
+    _kind: Kind,
+    name: String,
+    entities: Vec<EventHub>,
+}
+
+#[derive(Deserialize, Default)]
+enum Kind {
+    #[default]
+    EventHub,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Group {
+    #[serde(deserialize_with = "group_name")]
+    name: String,
+}
+
+/// Reads the file.
+///
+/// # Errors
+/// Names the file, and the field with its way through the file.
+pub(super) fn read(file: &Path) -> Result<Vec<Namespace>> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    parse(&text).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+fn parse(text: &str) -> std::result::Result<Vec<Namespace>, String> {
+    // editors on Windows put a byte order mark in front
+    let text = text.trim_start_matches('\u{feff}');
+    let mut json = serde_json::Deserializer::from_str(text);
+    let file: File = serde_path_to_error::deserialize(&mut json).map_err(|error| error.to_string())?;
+    json.end().map_err(|error| error.to_string())?;
+    let namespaces = file.user_config.namespace_config;
+    if namespaces.is_empty() {
+        return Err("UserConfig.NamespaceConfig: holds no namespace".into());
+    }
+    Ok(namespaces.into_iter().map(Namespace::from).collect())
+}
+
+impl From<NamespaceConfig> for Namespace {
+    fn from(config: NamespaceConfig) -> Self {
+        Self {
+            name: config.name,
+            event_hubs: config.entities,
+        }
+    }
+}
+
+/// Reads the number of partitions of a hub.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn partition_count(text: &str) -> std::result::Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "the partition count is not a number above 0".to_owned())
+}
+
+/// A number or, as in Microsoft's examples, a number in quotes.
+fn any_count<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<usize, D::Error> {
+    let count = match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    partition_count(&count).map_err(D::Error::custom)
+}
+
+fn event_hub_name<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
+    checked(deserializer, |name| EventHubName::new(name).map(drop))
+}
+
+fn group_name<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
+    checked(deserializer, |name| ConsumerGroup::new(name).map(drop))
+}
+
+fn checked<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    check: impl Fn(&str) -> std::result::Result<(), InvalidName>,
+) -> std::result::Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    check(&name).map_err(|error| D::Error::custom(format_args!("the {error}")))?;
+    Ok(name)
+}
+
+fn group_names<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    let groups = Option::<Vec<Group>>::deserialize(deserializer)?;
+    Ok(groups
+        .unwrap_or_default()
+        .into_iter()
+        .map(|group| group.name)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(entities: &str) -> String {
+        format!(
+            r#"{{"UserConfig": {{"NamespaceConfig": [{{"Type": "EventHub", "Name": "emulatorNs1", "Entities": [{entities}]}}],
+            "LoggingConfig": {{"Type": "File"}}}}}}"#
+        )
+    }
+
+    fn hub(name: &str, partitions: usize, groups: &[&str]) -> EventHub {
+        EventHub {
+            name: name.into(),
+            partitions,
+            consumer_groups: groups.iter().map(|&group| group.into()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_example_of_microsoft_is_read() {
+        let text = config(r#"{"Name": "eh1", "PartitionCount": "2", "ConsumerGroups": [{"Name": "cg1"}]}"#);
+        let expected = Namespace {
+            name: "emulatorNs1".into(),
+            event_hubs: vec![hub("eh1", 2, &["cg1"])],
+        };
+        assert_eq!(parse(&text), Ok(vec![expected.clone()]));
+        assert_eq!(parse(&format!("\u{feff}{text}")), Ok(vec![expected]));
+    }
+
+    #[test]
+    fn there_is_no_limit_on_hubs_partitions_and_groups() {
+        let groups: Vec<_> = (0..50).map(|n| format!(r#"{{"Name": "cg{n}"}}"#)).collect();
+        let hub = |n: usize| {
+            format!(
+                r#"{{"Name": "eh{n}", "PartitionCount": 100, "ConsumerGroups": [{}]}}"#,
+                groups.join(",")
+            )
+        };
+        let namespaces = parse(&config(&(0..20).map(hub).collect::<Vec<_>>().join(","))).unwrap();
+        assert_eq!(namespaces[0].event_hubs.len(), 20);
+        assert_eq!(namespaces[0].event_hubs[19].partitions, 100);
+        assert_eq!(namespaces[0].event_hubs[19].consumer_groups.len(), 50);
+    }
+
+    #[test]
+    fn groups_may_be_left_out() {
+        for entity in [
+            r#"{"Name": "eh1", "PartitionCount": 2}"#,
+            r#"{"Name": "eh1", "PartitionCount": 2, "ConsumerGroups": null}"#,
+        ] {
+            assert_eq!(
+                parse(&config(entity)).unwrap()[0].event_hubs,
+                [hub("eh1", 2, &[])]
+            );
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_reported_with_its_field() {
+        let entity = "UserConfig.NamespaceConfig[0].Entities[0]";
+        for (entity_text, field, why) in [
+            (
+                r#"{"PartitionCount": 2}"#,
+                entity.to_owned(),
+                "missing field `Name`",
+            ),
+            (
+                r#"{"Name": "eh1"}"#,
+                entity.to_owned(),
+                "missing field `PartitionCount`",
+            ),
+            (
+                r#"{"Name": "eh1", "PartitionCount": 0}"#,
+                format!("{entity}.PartitionCount"),
+                "the partition count is not a number above 0",
+            ),
+            (
+                r#"{"Name": "eh1", "PartitionCount": "two"}"#,
+                format!("{entity}.PartitionCount"),
+                "the partition count is not a number above 0",
+            ),
+            (
+                r#"{"Name": "e/h", "PartitionCount": 2}"#,
+                format!("{entity}.Name"),
+                "the event hub contains a slash",
+            ),
+            (
+                r#"{"Name": "eh1", "PartitionCount": 2, "ConsumerGroups": [{"Name": ""}]}"#,
+                format!("{entity}.ConsumerGroups[0].Name"),
+                "the consumer group is empty",
+            ),
+            (
+                r#"{"Name": "eh1", "PartitionCount": 2, "Consumergroups": []}"#,
+                format!("{entity}.Consumergroups"),
+                "unknown field `Consumergroups`",
+            ),
+        ] {
+            let error = parse(&config(entity_text)).unwrap_err();
+            assert!(error.starts_with(&format!("{field}: {why}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_config_is_refused() {
+        for (text, why) in [
+            ("", "EOF"),
+            ("{}", "missing field `UserConfig`"),
+            (
+                r#"{"UserConfig": {}}"#,
+                "UserConfig: missing field `NamespaceConfig`",
+            ),
+            (r#"{"UserConfig": {"NamespaceConfig": []}}"#, "holds no namespace"),
+            (
+                r#"{"UserConfig": {"NamespaceConfig": [{"Type": "ServiceBus", "Name": "a", "Entities": []}]}}"#,
+                "UserConfig.NamespaceConfig[0].Type: unknown variant `ServiceBus`, expected `EventHub`",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `eventhubs emulator`: a local Event Hubs until it is told to stop.
+
+mod announcement;
+mod config;
+mod control;
+mod options;
+mod running;
+mod signals;
+mod web;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+pub(crate) use options::Options;
+
+use crate::Result;
+use announcement::Announcement;
+use running::Running;
+
+/// Serves until SIGINT or SIGTERM, then closes all connections and ends.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    // before the announcement: whoever reads it may stop us at once
+    let stopped = signals::stopped()?;
+    let running = Arc::new(Running::start(&options).await?);
+    if let Some(file) = &options.certificate {
+        running.write_certificates(file)?;
+    }
+    let (web, address) = web::listen(options.health_port).await?;
+    announce(&Announcement::new(&running, address), options.json)?;
+    tokio::select! {
+        served = web::serve(web, Arc::downgrade(&running)) => served?,
+        () = stopped => {}
+    }
+    // a request that is answered right now keeps it; then the clients get no farewell
+    if let Some(running) = Arc::into_inner(running) {
+        running.stop().await;
+    }
+    Ok(())
+}
+
+fn announce(announcement: &Announcement, json: bool) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    if json {
+        writeln!(stdout, "{}", serde_json::to_string(announcement)?)?;
+    } else {
+        write!(stdout, "{announcement}")?;
+    }
+    stdout.flush()?;
+    Ok(())
+}

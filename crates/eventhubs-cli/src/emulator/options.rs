@@ -1,0 +1,148 @@
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use eventhubs_types::{ConsumerGroup, EventHubName};
+
+use super::config::{self, EventHub, Namespace};
+use crate::Result;
+
+/// What Microsoft's emulator calls its only namespace.
+const DEFAULT_NAMESPACE: &str = "emulatorNs1";
+
+const EXAMPLES: &str = r#"Examples:
+  eventhubs emulator --hub orders:4
+      One event hub with 4 partitions. Prints its connection string, ready to paste.
+  eventhubs emulator --hub orders:4:billing,audit --hub returns:2 --port 0 --health-port 0 --json
+      Two event hubs, the first with two consumer groups beside $Default, on free ports, described for a script.
+  eventhubs emulator --config Config.json
+      What a Config.json of Microsoft's emulator describes.
+
+Faults on demand, here the next two links of a hub refused:
+  curl -H 'Content-Type: application/json' http://127.0.0.1:5300/namespaces/emulatorNs1/faults \
+    -d '{"fault": "refuse_attaches", "event_hub": "orders", "count": 2, "condition": "com.microsoft:server-busy"}'
+
+A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Clients that want TLS or AMQP over
+WebSocket find it on the same port. Tokens are checked as in the cloud;
+the key is the one of Microsoft's emulator. Nothing listens outside this machine. RUST_LOG=debug shows what happens."#;
+
+/// Run a local Azure Event Hubs that the SDKs of all languages can connect to.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[group(required = true, multiple = true, id = "what", args = ["config", "hubs"])]
+pub(crate) struct Options {
+    /// Serve what this Config.json of Microsoft's emulator describes.
+    #[arg(long, value_name = "FILE", conflicts_with = "hubs")]
+    config: Option<PathBuf>,
+
+    /// Serve an event hub; may be given several times.
+    #[arg(long = "hub", value_name = "NAME:PARTITIONS[:GROUP,...]")]
+    hubs: Vec<EventHub>,
+
+    /// The name of the namespace of the hubs given with --hub; only shown.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE, value_parser = NonEmptyStringValueParser::new())]
+    namespace: String,
+
+    /// The AMQP port on the loopback device, 0 for a free one. Each further namespace takes the next port.
+    #[arg(long, default_value_t = 5672)]
+    pub(super) port: u16,
+
+    /// The port for GET /health and for faults on demand, 0 for a free one.
+    #[arg(long, default_value_t = 5300, value_name = "PORT")]
+    pub(super) health_port: u16,
+
+    /// How long an event is kept.
+    #[arg(long, value_name = "HOURS", default_value_t = 7 * 24)]
+    pub(super) retention_hours: u32,
+
+    /// How many events an event hub keeps; the oldest go first.
+    #[arg(long, value_name = "EVENTS", default_value_t = 500_000)]
+    pub(super) retention_events: usize,
+
+    /// How many bytes of bodies an event hub keeps; the oldest events go first.
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
+    pub(super) retention_bytes: usize,
+
+    /// The largest message, or batch, that a producer may send.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    pub(super) max_message_size: u64,
+
+    /// Write the certificates for TLS to this file, for clients to trust; they are made anew at each start.
+    #[arg(long, value_name = "FILE")]
+    pub(super) certificate: Option<PathBuf>,
+
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Options {
+    /// What to serve: at least one namespace.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds something that cannot be used; names the field.
+    pub(super) fn namespaces(&self) -> Result<Vec<Namespace>> {
+        match &self.config {
+            Some(file) => config::read(file),
+            None => Ok(vec![Namespace {
+                name: self.namespace.clone(),
+                event_hubs: self.hubs.clone(),
+            }]),
+        }
+    }
+}
+
+impl FromStr for EventHub {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let mut parts = text.splitn(3, ':');
+        let name = parts.next().unwrap_or_default();
+        EventHubName::new(name).map_err(|error| format!("the {error}"))?;
+        let partitions = parts.next().ok_or("the partition count is missing")?;
+        let partitions = config::partition_count(partitions)?;
+        let groups = parts.next().map(|groups| groups.split(','));
+        let group = |name| ConsumerGroup::new(name).map(|group| group.as_str().to_owned());
+        let groups = groups.into_iter().flatten().map(group);
+        let consumer_groups = groups
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| format!("the {error}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            partitions,
+            consumer_groups,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_has_a_name_partitions_and_maybe_groups() {
+        let hub = |text: &str| text.parse::<EventHub>();
+        let orders = |consumer_groups: &[&str]| EventHub {
+            name: "orders".into(),
+            partitions: 4,
+            consumer_groups: consumer_groups.iter().map(|&group| group.into()).collect(),
+        };
+        assert_eq!(hub("orders:4"), Ok(orders(&[])));
+        assert_eq!(hub("orders:4:billing"), Ok(orders(&["billing"])));
+        assert_eq!(hub("orders:4:billing,audit"), Ok(orders(&["billing", "audit"])));
+    }
+
+    #[test]
+    fn a_hub_that_cannot_be_is_refused_by_name() {
+        for (text, why) in [
+            ("", "the event hub is empty"),
+            ("orders", "the partition count is missing"),
+            ("orders:", "the partition count is not a number above 0"),
+            ("orders:0", "the partition count is not a number above 0"),
+            ("orders:4:", "the consumer group is empty"),
+            ("orders:4:a,,b", "the consumer group is empty"),
+        ] {
+            assert_eq!(text.parse::<EventHub>(), Err(why.to_owned()), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The program in a process of its own.
+
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A running `eventhubs emulator` on free ports, killed when it is dropped.
+pub(crate) struct Program {
+    child: Child,
+    /// What it said about itself.
+    pub(crate) announcement: Value,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eventhubs"));
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Nothing here takes long; what hangs fails.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, Box::pin(future)).await.expect("an answer in time")
+}
+
+/// Runs the program to its end.
+pub(crate) async fn output(arguments: &[&str]) -> Output {
+    within(command(arguments).output()).await.unwrap()
+}
+
+impl Program {
+    /// Starts the program and waits until it says where it listens.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let fixed = ["emulator", "--port", "0", "--health-port", "0", "--json"];
+        let mut child = command(&[&fixed, arguments].concat())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        within(stdout.read_line(&mut line)).await.unwrap();
+        let announcement = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        Self { child, announcement }
+    }
+
+    /// The connection string of the event hub at this place of the announcement.
+    pub(crate) fn connection_string(&self, namespace: usize, hub: usize) -> &str {
+        self.announcement["namespaces"][namespace]["event_hubs"][hub]["connection_string"]
+            .as_str()
+            .unwrap()
+    }
+
+    /// The status line and the body of the answer to one HTTP request.
+    pub(crate) async fn http(&self, method: &str, path: &str, body: &str) -> (String, String) {
+        let url = self.announcement["health"].as_str().unwrap();
+        let host = url
+            .strip_prefix("http://")
+            .and_then(|url| url.split_once('/'))
+            .unwrap()
+            .0;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    /// Sends a signal such as `TERM` and waits for the end.
+    pub(crate) async fn signal(mut self, name: &str) -> ExitStatus {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .await
+            .unwrap();
+        assert!(sent.success());
+        within(self.child.wait()).await.unwrap()
+    }
+}

@@ -1,0 +1,179 @@
+//! Clients that mean harm: each ends itself at most, and another client goes on meanwhile.
+
+use std::time::Duration;
+
+use eventhubs_emulator::Emulator;
+use eventhubs_types::EventData;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::client::{Client, Reading, eventually, next, orders, text, within};
+use crate::wire::{OPENED, frame, opened, read_until, rest};
+
+/// A good client that is attached, and notices whether the broker still serves.
+struct Witness {
+    client: Client,
+    seen: usize,
+}
+
+impl Witness {
+    async fn new(emulator: &Emulator) -> Self {
+        let client = Client::connect(emulator).await;
+        Self { client, seen: 0 }
+    }
+
+    /// A link, an event, and away.
+    async fn is_served(&mut self, emulator: &Emulator) {
+        self.seen += 1;
+        let body = format!("event {}", self.seen);
+        emulator.publish_to("orders", "3", [body.clone()]).unwrap();
+        let mut receiver = self.client.read("3", Reading::default()).await.unwrap();
+        while text(&next(&mut receiver).await) != body {}
+        within(receiver.close()).await.unwrap();
+    }
+}
+
+async fn connect(emulator: &Emulator) -> TcpStream {
+    TcpStream::connect(emulator.address()).await.unwrap()
+}
+
+/// Sends bytes and waits for the end of the stream; the broker may have ended it before they are all sent.
+async fn hurl(emulator: &Emulator, bytes: &[u8]) {
+    let mut stream = connect(emulator).await;
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    rest(stream).await;
+}
+
+/// An attach with a property of lists in lists, so many deep.
+fn nested(depth: usize) -> Vec<u8> {
+    let mut value = Vec::new();
+    for inner in (0..depth).rev() {
+        // a list head of nine bytes per level, around an empty list
+        let size = u32::try_from(9 * inner + 1 + 4).unwrap().to_be_bytes();
+        value.extend_from_slice(&[0xd0]);
+        value.extend_from_slice(&size);
+        value.extend_from_slice(&[0, 0, 0, 1]);
+    }
+    value.push(0x45);
+    let size = u32::try_from(value.len() + 3 + 4).unwrap().to_be_bytes();
+    let properties = [&[0xd1], size.as_slice(), &[0, 0, 0, 2], b"\xa3\x01a", &value].concat();
+    let fields = [b"\xa1\x01a\x43\x41".as_slice(), &[0x40; 10], &properties].concat();
+    let list = [
+        &[0xd0],
+        u32::try_from(fields.len() + 4).unwrap().to_be_bytes().as_slice(),
+        &14_u32.to_be_bytes(),
+        &fields,
+    ]
+    .concat();
+    let size = u32::try_from(8 + 3 + list.len()).unwrap().to_be_bytes();
+    [size.as_slice(), &[2, 0, 0, 0, 0, 0x53, 0x12], &list].concat()
+}
+
+#[tokio::test]
+async fn any_bytes_behind_any_part_of_a_handshake_harm_only_their_sender() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let handshake = opened("ANONYMOUS");
+    let mut runner = TestRunner::deterministic();
+    let cases = (0..=handshake.len(), prop::collection::vec(any::<u8>(), 0..200));
+    for _ in 0..100 {
+        let (kept, garbage) = cases.new_tree(&mut runner).unwrap().current();
+        hurl(&emulator, &[&handshake[..kept], &garbage].concat()).await;
+    }
+    witness.is_served(&emulator).await;
+}
+
+#[tokio::test]
+async fn frames_with_any_body_harm_only_their_sender() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let mut runner = TestRunner::deterministic();
+    let cases = (
+        0x10_u8..=0x18,
+        any::<u8>(),
+        prop::collection::vec(any::<u8>(), 0..100),
+    );
+    for _ in 0..100 {
+        let (descriptor, fields, body) = cases.new_tree(&mut runner).unwrap().current();
+        let bytes = [opened("ANONYMOUS"), frame(0, descriptor, fields, &body)].concat();
+        hurl(&emulator, &bytes).await;
+    }
+    witness.is_served(&emulator).await;
+}
+
+#[tokio::test]
+async fn deeply_nested_performatives_harm_only_their_sender() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    for depth in [10, 1000, 100_000] {
+        hurl(&emulator, &[opened("ANONYMOUS"), nested(depth)].concat()).await;
+        witness.is_served(&emulator).await;
+    }
+}
+
+#[tokio::test]
+async fn a_frame_on_a_channel_without_session_harms_only_its_sender() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    for descriptor in 0x12..=0x17 {
+        let mut wrong = frame(0, descriptor, 1, &[0x43]);
+        wrong[6..8].copy_from_slice(&[0xff, 0xfe]);
+        hurl(&emulator, &[opened("ANONYMOUS"), wrong].concat()).await;
+    }
+    witness.is_served(&emulator).await;
+}
+
+#[tokio::test]
+async fn clients_that_stop_half_way_stall_nobody() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let handshake = opened("ANONYMOUS");
+    let mut silent = Vec::new();
+    for length in 0..handshake.len() {
+        let mut stream = connect(&emulator).await;
+        stream.write_all(&handshake[..length]).await.unwrap();
+        silent.push(stream);
+    }
+    witness.is_served(&emulator).await;
+    within(emulator.stop()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_stalls_nobody() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let mut stream = connect(&emulator).await;
+    stream.write_all(&opened("ANONYMOUS")).await.unwrap();
+    read_until(&mut stream, OPENED).await;
+    // begins and ends of sessions, whose answers nobody takes
+    let end = frame(0, 0x17, 0, &[]);
+    let begin = frame(0, 0x11, 4, b"\x40\x43\x52\x64\x52\x64");
+    let flood = [end, begin].concat().repeat(1000);
+    let sent = tokio::time::timeout(Duration::from_secs(2), async {
+        loop {
+            stream.write_all(&flood).await?;
+        }
+    });
+    // either the broker stops reading, or it ends the connection
+    let _: Result<std::io::Result<()>, _> = sent.await;
+    witness.is_served(&emulator).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_costs_no_more_than_a_window() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let mut idle = Client::connect(&emulator).await;
+    let _receiver = idle.manual("orders/ConsumerGroups/$Default/Partitions/0").await;
+    let large = || EventData::new(vec![0; 100_000]);
+    emulator
+        .publish_to("orders", "0", (0..100).map(|_| large()))
+        .unwrap();
+    witness.is_served(&emulator).await;
+    drop(idle);
+    eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
+}

@@ -1,0 +1,71 @@
+use std::iter::Peekable;
+
+use eventhubs_types::PartitionId;
+
+use crate::Assignment;
+
+/// The item of a partition, in a walk over items that are sorted by partition, beside a sorted walk over the partitions.
+pub(crate) fn take_at<T>(
+    items: &mut Peekable<impl Iterator<Item = T>>,
+    partition: &PartitionId,
+    key: impl Fn(&T) -> &PartitionId,
+) -> Option<T> {
+    while items.next_if(|item| key(item) < partition).is_some() {}
+    items.next_if(|item| key(item) == partition)
+}
+
+/// The partitions of the event hub in order, and as they were given: sorting them again in each round takes longer than
+/// seeing that they are the same.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    given: Vec<PartitionId>,
+    sorted: Vec<PartitionId>,
+}
+
+impl Hub {
+    /// Takes those partitions that the assignment leaves to this instance.
+    pub(crate) fn update(&mut self, partitions: &[PartitionId], assignment: &Assignment) {
+        if self.given != partitions {
+            self.given = partitions.to_vec();
+            self.sorted = assignment.of(partitions);
+            self.sorted.sort();
+            self.sorted.dedup();
+        }
+    }
+
+    pub(crate) fn sorted(&self) -> &[PartitionId] {
+        &self.sorted
+    }
+
+    pub(crate) fn has(&self, partition: &PartitionId) -> bool {
+        self.sorted.binary_search(partition).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids<const N: usize>(ids: [&str; N]) -> Vec<PartitionId> {
+        ids.map(|id| id.parse().unwrap()).into()
+    }
+
+    #[test]
+    fn a_walk_beside_another_finds_each_item_and_passes_the_rest_by() {
+        let mut items = ids(["1", "3", "5"]).into_iter().peekable();
+        let sought = ids(["0", "1", "2", "5", "6"]);
+        let found = sought
+            .iter()
+            .filter_map(|id| take_at(&mut items, id, |item| item));
+        assert_eq!(found.collect::<Vec<_>>(), ids(["1", "5"]));
+    }
+
+    #[test]
+    fn a_hub_follows_what_it_is_given() {
+        let mut hub = Hub::default();
+        hub.update(&ids(["2", "10", "2"]), &Assignment::Balanced);
+        assert_eq!(hub.sorted(), ids(["10", "2"]));
+        hub.update(&ids(["3"]), &Assignment::Balanced);
+        assert!(hub.has(&ids(["3"])[0]) && !hub.has(&ids(["2"])[0]));
+    }
+}

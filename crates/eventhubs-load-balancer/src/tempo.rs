@@ -1,0 +1,225 @@
+use std::time::Duration;
+
+use crate::{Settings, Strategy};
+
+/// A fleet that ramps makes as many rounds as a settled fleet of this many instances.
+pub const RAMP_FLEET: u32 = 1000;
+
+/// A fleet that is still growing is taken for this many times as large as it looks.
+const GROWTH: u32 = 10;
+
+/// After this many rounds without a change, an instance looks less often.
+pub const CALM_AFTER: u32 = 3;
+
+/// After so many lost races in a row, an instance takes its time: a record that it cannot read is lost to it for ever.
+const MAX_LOST_RACES: u32 = 3;
+
+/// The most intervals between two rounds when all is calm.
+pub const MAX_CALM_INTERVALS: u32 = 3;
+
+/// What one round found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Findings {
+    /// How many instances hold something, this one included.
+    pub(crate) owners: u32,
+    pub(crate) has_won: bool,
+    pub(crate) has_lost_a_race: bool,
+    pub(crate) outlook: Outlook,
+}
+
+/// What is to be expected of the next round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Outlook {
+    /// More would have been taken, were growth not bounded.
+    Growth,
+    #[default]
+    Change,
+    /// Nothing changed, nothing was to be taken, and no owner is late with a renewal.
+    Quiet,
+}
+
+/// How soon the next round follows, by what the last ones found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Tempo {
+    pace: Pace,
+    owners: u32,
+    quiet_rounds: u32,
+    lost_races: u32,
+    retry_after: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Pace {
+    Soon,
+    Ramp {
+        is_fleet_stable: bool,
+    },
+    #[default]
+    Interval,
+}
+
+impl Tempo {
+    /// A lease has run out: look soon what became of the partition.
+    pub(crate) fn lapsed(&mut self) {
+        self.quiet_rounds = 0;
+        self.pace = Pace::Soon;
+    }
+
+    /// A store in trouble is not hurried, and given the time that it asks for.
+    pub(crate) fn failed(&mut self, retry_after: Duration) {
+        self.quiet_rounds = 0;
+        self.pace = Pace::Interval;
+        self.retry_after = retry_after;
+    }
+
+    pub(crate) fn found(&mut self, strategy: Strategy, findings: Findings) {
+        let is_fleet_stable = findings.owners == 1 || findings.owners == self.owners;
+        self.lost_races = if findings.has_lost_a_race {
+            self.lost_races.saturating_add(1)
+        } else {
+            0
+        };
+        self.pace = match strategy {
+            Strategy::Greedy if findings.has_won => Pace::Soon,
+            Strategy::Adaptive if (1..=MAX_LOST_RACES).contains(&self.lost_races) => Pace::Soon,
+            Strategy::Adaptive if findings.has_won && findings.outlook == Outlook::Growth => {
+                Pace::Ramp { is_fleet_stable }
+            }
+            _ => Pace::Interval,
+        };
+        let is_quiet = findings.outlook == Outlook::Quiet && is_fleet_stable;
+        self.quiet_rounds = if is_quiet {
+            self.quiet_rounds.saturating_add(1)
+        } else {
+            0
+        };
+        self.owners = findings.owners;
+        self.retry_after = Duration::ZERO;
+    }
+
+    /// The time until the next round, before jitter.
+    pub(crate) fn delay(&self, settings: &Settings) -> Duration {
+        let delay = match self.pace {
+            Pace::Soon => settings.short_delay(),
+            Pace::Ramp { is_fleet_stable } => self.ramp_delay(settings, is_fleet_stable),
+            Pace::Interval if settings.strategy() == Strategy::Adaptive => {
+                settings.interval() * self.intervals()
+            }
+            Pace::Interval => settings.interval(),
+        };
+        delay.max(self.retry_after)
+    }
+
+    /// In a growing fleet everybody sees only those who came before: to hurry on what they see would cost the store a
+    /// peak, and take partitions that those who come after have to steal back.
+    fn ramp_delay(&self, settings: &Settings, is_fleet_stable: bool) -> Duration {
+        let growth = if is_fleet_stable { 1 } else { GROWTH };
+        let instances = self.owners.saturating_mul(growth).min(RAMP_FLEET);
+        let share = f64::from(instances) / f64::from(RAMP_FLEET);
+        let longest = settings.interval().mul_f64(0.7);
+        settings
+            .interval()
+            .mul_f64(share)
+            .clamp(settings.short_delay(), longest)
+    }
+
+    /// Whether the pause is longer than the interval for no other reason than that nothing happens.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.pace == Pace::Interval && self.intervals() > 1
+    }
+
+    /// The more others there are, the less often each needs to look for somebody to see a change within an interval.
+    fn intervals(&self) -> u32 {
+        if self.quiet_rounds < CALM_AFTER {
+            return 1;
+        }
+        self.owners.saturating_sub(1).clamp(1, MAX_CALM_INTERVALS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn after(findings: &[Findings]) -> Duration {
+        let mut tempo = Tempo::default();
+        for findings in findings {
+            tempo.found(Strategy::Adaptive, *findings);
+        }
+        tempo.delay(&Settings::default())
+    }
+
+    fn quiet(owners: u32) -> Findings {
+        Findings {
+            owners,
+            outlook: Outlook::Quiet,
+            ..Findings::default()
+        }
+    }
+
+    fn growing(owners: u32) -> Findings {
+        Findings {
+            owners,
+            has_won: true,
+            outlook: Outlook::Growth,
+            ..Findings::default()
+        }
+    }
+
+    #[test]
+    fn rounds_come_less_often_when_several_were_quiet_and_others_look_too() {
+        assert_eq!(
+            after(&[quiet(10); 3]),
+            10 * SECOND,
+            "the first sees the fleet change"
+        );
+        assert_eq!(after(&[quiet(10); 4]), 30 * SECOND);
+        assert_eq!(after(&[quiet(3); 4]), 20 * SECOND);
+        assert_eq!(after(&[quiet(2); 9]), 10 * SECOND);
+        assert_eq!(after(&[quiet(1); 9]), 10 * SECOND);
+    }
+
+    #[test]
+    fn any_change_ends_the_calm() {
+        let calm = [quiet(10); 5];
+        for change in [
+            quiet(11),
+            growing(10),
+            Findings {
+                owners: 10,
+                ..Findings::default()
+            },
+        ] {
+            assert!(
+                after(&[&calm[..], &[change]].concat()) <= 10 * SECOND,
+                "{change:?}"
+            );
+        }
+        let mut tempo = Tempo::default();
+        for findings in calm {
+            tempo.found(Strategy::Adaptive, findings);
+        }
+        tempo.failed(Duration::ZERO);
+        assert_eq!(tempo.delay(&Settings::default()), 10 * SECOND);
+    }
+
+    #[test]
+    fn a_small_fleet_ramps_fast_and_a_large_or_growing_one_slowly() {
+        assert_eq!(after(&[growing(1)]), SECOND);
+        assert_eq!(after(&[growing(4); 2]), SECOND);
+        assert_eq!(after(&[growing(300); 2]), 3 * SECOND);
+        assert_eq!(after(&[growing(2000); 2]), 7 * SECOND);
+        assert_eq!(after(&[growing(40), growing(50)]), 5 * SECOND);
+    }
+
+    #[test]
+    fn the_time_that_a_store_asks_for_is_given_to_it() {
+        let mut tempo = Tempo::default();
+        tempo.failed(25 * SECOND);
+        assert_eq!(tempo.delay(&Settings::default()), 25 * SECOND);
+        tempo.found(Strategy::Adaptive, quiet(1));
+        assert_eq!(tempo.delay(&Settings::default()), 10 * SECOND);
+    }
+}

@@ -1,0 +1,175 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use eventhubs::{
+    ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, OwnerId, PartitionContext, StartingPosition,
+};
+use eventhubs_emulator::Emulator;
+
+use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, within};
+
+fn named(
+    emulator: &Emulator,
+    store: &Arc<MemoryCheckpointStore>,
+    owner: &str,
+    expiry: Duration,
+) -> ConsumerClient {
+    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
+        .unwrap()
+        .checkpoint_store(Arc::clone(store))
+        .owner_id(OwnerId::new(owner).unwrap())
+        .load_balancing_interval((expiry / 3).min(Duration::from_millis(100)))
+        .partition_ownership_expiration_interval(expiry)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn behind_the_end_of_the_lease_a_checkpoint_is_refused_though_nobody_could_say_so() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let expiry = Duration::from_millis(600);
+        let seen = Seen::default();
+        let (log, client) = (seen.clone(), named(&emulator, &store, "pod-0", expiry));
+        let running = start(
+            client
+                .receive(move |context, event| {
+                    let log = log.clone();
+                    async move {
+                        if log.count() == 0 {
+                            // The whole process stands still: no task of it can run.
+                            block(expiry);
+                        }
+                        let outcome = context.update_checkpoint(&event).await;
+                        log.push(format!(
+                            "{} {:?}",
+                            body(&event),
+                            outcome.as_ref().map_err(Error::kind)
+                        ));
+                        Ok(outcome?)
+                    }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        seen.until_contains("b Ok(())").await;
+        let refused = format!("a Err({:?})", ErrorKind::OwnershipLost);
+        assert_eq!(
+            seen.all(),
+            [refused.as_str(), "a Ok(())", "b Ok(())"],
+            "and it is read again once owned again"
+        );
+        running.stop().await;
+    })
+    .await;
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocking the runtime is the fault that the test makes"
+)]
+fn block(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[tokio::test]
+async fn a_restarted_instance_with_the_same_owner_id_goes_on_at_once() {
+    within(async {
+        let emulator = emulator(4).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let never = Duration::from_secs(600);
+        for _run in ["first", "second"] {
+            let seen = Seen::default();
+            let log = seen.clone();
+            let client = named(&emulator, &store, "pod-0", never);
+            let receive = client
+                .receive(|_, _| async { Ok(()) })
+                .on_partition_initialize(move |context| {
+                    log.push(context.partition_id().as_str());
+                    async { Ok(()) }
+                });
+            let task = tokio::spawn(receive.into_future());
+            seen.until_count(4).await;
+            task.abort();
+            assert!(
+                task.await.unwrap_err().is_cancelled(),
+                "it ends without a word, as in a crash"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_live_instances_with_one_owner_id_the_later_ends_with_an_error_that_names_it() {
+    within(async {
+        let emulator = emulator(4).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let expiry = Duration::from_secs(3);
+        let seen = Seen::default();
+        let log = seen.clone();
+        let first = named(&emulator, &store, "pod-0", expiry);
+        let running = start(
+            first
+                .receive(move |_, event| {
+                    log.push(body(&event));
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("a").await;
+
+        let second = named(&emulator, &store, "pod-0", expiry);
+        let error = second.receive(|_, _| async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OwnerIdInUse);
+        assert!(error.to_string().contains("pod-0"), "{error}");
+
+        publish_to(&emulator, "0", &["b"]);
+        seen.until_contains("b").await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_paused_partition_calls_back_with_nothing_until_it_is_resumed_and_stays_owned() {
+    within(async {
+        let emulator = emulator(2).await;
+        let seen = Seen::default();
+        let (log, kept) = (seen.clone(), Arc::new(Mutex::new(None::<PartitionContext>)));
+        let keep = Arc::clone(&kept);
+        let client = client(&emulator);
+        let closed = Seen::default();
+        let close = closed.clone();
+        let running = start(
+            client
+                .receive(move |context, event| {
+                    log.push(body(&event));
+                    if body(&event) == "pause" {
+                        context.pause();
+                        *keep.lock().unwrap() = Some(context);
+                    }
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .on_partition_close(move |_, reason| {
+                    close.push(format!("{reason:?}"));
+                    async {}
+                }),
+        );
+        publish_to(&emulator, "0", &["pause", "a"]);
+        seen.until_contains("pause").await;
+        publish_to(&emulator, "1", &["x", "y"]);
+        seen.until_contains("y").await;
+        let context = kept.lock().unwrap().take().unwrap();
+        assert!(context.is_paused());
+        assert!(!seen.contains("a"), "it came with the event before");
+        context.resume();
+        seen.until_contains("a").await;
+        assert_eq!(closed.count(), 0);
+        running.stop().await;
+    })
+    .await;
+}

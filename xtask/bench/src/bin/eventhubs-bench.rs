@@ -1,0 +1,67 @@
+//! `cargo xtask bench` builds and starts this.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tells on the terminal what it found"
+)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use eventhubs_bench::contest::row::{Row, table};
+use eventhubs_bench::contest::scene::Scene;
+use eventhubs_bench::contest::{Rules, hold};
+use eventhubs_bench::machine;
+
+const EXAMPLES: &str = "\
+A replayer of ours sends pre-encoded events over the loopback, and each reader reads them in a process of its own.
+CPU is user and system time of that process; RSS is its largest; p50 and p99 are the time from sending an event to
+handing it over, at half of the events/s that the reader reached; allocations are counted in a separate run.
+The last column tells how often the replayer waited for credit, and which part of its time it waited and was busy.
+
+Examples:
+  cargo xtask bench receive                                  the whole table, about ten minutes
+  cargo xtask bench receive --quick                          do the readers still work?
+  cargo xtask bench receive --only limit,partition-receiver  how far are we from the limit?
+  cargo xtask bench receive --body 100 --partitions 1,32 --tls false,true --json";
+
+/// What things cost.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Line {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Receiving: our readers, the libraries below them and foreign SDKs side by side on the same bytes
+    #[command(after_help = EXAMPLES)]
+    Receive(Rules),
+}
+
+fn main() -> ExitCode {
+    let What::Receive(rules) = Line::parse().what;
+    let rules = rules.settled();
+    if !rules.json {
+        println!("{}\n", machine::line());
+    }
+    let show = if rules.json { print_json } else { print_table };
+    match hold(&rules, show) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_table(scene: &Scene, rows: &[Row]) {
+    println!("{}", table(scene, rows));
+}
+
+fn print_json(_: &Scene, rows: &[Row]) {
+    for row in rows {
+        println!("{}", serde_json::json!(row));
+    }
+}

@@ -1,0 +1,153 @@
+//! The programs that read: ours beside this one, and foreign ones where `cargo xtask bench` installed them.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::ValueEnum;
+
+use super::Result;
+use super::scene::Scene;
+use crate::meter::Measured;
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Contestant {
+    /// The limit: socket read and hand parse into owned events, over tokio
+    Limit,
+    /// A bare receiver of fe2o3-amqp
+    Fe2o3,
+    /// Our `PartitionReceiver`
+    PartitionReceiver,
+    /// Our `ConsumerClient::receive` with an empty callback
+    Receive,
+    /// Our `ConsumerClient::receive_batch` with an empty callback
+    ReceiveBatch,
+    /// Python's azure-eventhub, blocking
+    Python,
+    /// Python's azure-eventhub, asyncio
+    PythonAio,
+    /// JavaScript's @azure/event-hubs
+    Js,
+}
+
+impl fmt::Display for Contestant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no contestant is hidden");
+        f.write_str(value.get_name())
+    }
+}
+
+impl Contestant {
+    /// Everyone, or those that need nothing to be installed.
+    pub(crate) fn all(rust_only: bool) -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|who| !rust_only || who.is_rust()).collect()
+    }
+
+    /// Whether it is one of the programs of this package.
+    pub(crate) fn is_rust(self) -> bool {
+        !matches!(self, Self::Python | Self::PythonAio | Self::Js)
+    }
+
+    /// The foreign SDKs reach an emulator's port over plain TCP only.
+    pub(crate) fn takes_part(self, scene: &Scene) -> bool {
+        self.is_rust() || !scene.tls
+    }
+}
+
+/// What a reader is told.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) port: u16,
+    pub(crate) partitions: u32,
+    pub(crate) prefetch: u32,
+    pub(crate) seconds: f64,
+    pub(crate) threads: usize,
+    pub(crate) latency: bool,
+    pub(crate) count_allocations: bool,
+    pub(crate) trust: Option<PathBuf>,
+}
+
+impl Order {
+    /// Runs a reader to its end.
+    pub(crate) fn run(&self, who: Contestant) -> Result<Measured> {
+        let mut command = self.command(who)?;
+        let output = command.stderr(Stdio::inherit()).output();
+        let output =
+            output.map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
+        if !output.status.success() {
+            return Err(output.status.to_string().into());
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    fn command(&self, who: Contestant) -> Result<Command> {
+        match who {
+            Contestant::Python => Ok(self.foreign(python()?, "receive.py", "sync")),
+            Contestant::PythonAio => Ok(self.foreign(python()?, "receive.py", "aio")),
+            Contestant::Js => Ok(self.foreign("node".into(), "receive.mjs", "js")),
+            _ => self.rust(who),
+        }
+    }
+
+    fn rust(&self, who: Contestant) -> Result<Command> {
+        let program = if self.count_allocations {
+            "eventhubs-bench-reader-counting"
+        } else {
+            "eventhubs-bench-reader"
+        };
+        let mut command = Command::new(beside(program)?);
+        command
+            .arg(who.to_string())
+            .args(["--port", &self.port.to_string()])
+            .args(["--partitions", &self.partitions.to_string()])
+            .args(["--prefetch", &self.prefetch.to_string()])
+            .args(["--seconds", &self.seconds.to_string()])
+            .args(["--threads", &self.threads.to_string()])
+            .args(self.latency.then_some("--latency"));
+        if let Some(certificate) = &self.trust {
+            // Our client trusts what the system trusts, and this is how the system is told.
+            command
+                .arg("--tls")
+                .arg(certificate)
+                .env("SSL_CERT_FILE", certificate);
+        }
+        Ok(command)
+    }
+
+    fn foreign(&self, interpreter: OsString, script: &str, mode: &str) -> Command {
+        let mut command = Command::new(interpreter);
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(script))
+            .args([
+                mode,
+                &self.port.to_string(),
+                &self.partitions.to_string(),
+                &self.prefetch.to_string(),
+                &self.seconds.to_string(),
+            ]);
+        if let Ok(packages) = installed("bench-js/node_modules/@azure/event-hubs/package.json") {
+            command.env("EVENT_HUBS_PACKAGE", packages);
+        }
+        command
+    }
+}
+
+fn python() -> Result<OsString> {
+    Ok(installed("python/bin/python")?.into())
+}
+
+/// A program of this package.
+fn beside(program: &str) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(program))
+}
+
+/// Something in cargo's target folder, which this program was built into.
+fn installed(path: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let places = this.ancestors().map(|folder| folder.join(path));
+    let found = places.into_iter().find(|place| place.exists());
+    Ok(found.ok_or_else(|| format!("{path} is not installed; `cargo xtask bench receive` does that"))?)
+}

@@ -1,0 +1,18 @@
+//! What receiving costs, for us and for others: `cargo xtask bench receive`.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "statistics of one run, and counters of the wire that wrap by its rules"
+)]
+
+pub mod amqp;
+pub mod clock;
+pub mod contest;
+mod histogram;
+pub mod machine;
+pub mod meter;
+pub mod reader;
+pub mod replayer;
+pub mod template;
