@@ -11,7 +11,7 @@ use crate::attempts::{Failures, retrying};
 use crate::connection::{Settings, SharedConnection};
 use crate::credential::Credential;
 use crate::link::{LinkOptions, attach};
-use crate::source::PlainSource;
+use crate::source::DeliverySource;
 use crate::transport::Transport;
 use crate::{ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy, ambient, management};
 
@@ -174,7 +174,7 @@ impl EventHubClient {
         options: &LinkOptions,
         position: &StartingPosition,
         fresh: bool,
-    ) -> Result<PlainSource> {
+    ) -> Result<Box<dyn DeliverySource>> {
         let connection = self.0.connection.get().await?;
         let attaching = async {
             connection
@@ -183,7 +183,7 @@ impl EventHubClient {
                     fresh,
                 )
                 .await?;
-            attach(&connection, options, position).await
+            attach(connection.engine(), options, position).await
         };
         attaching
             .await

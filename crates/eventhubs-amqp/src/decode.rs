@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use eventhubs_types::{EventBody, EventData, Offset, SequenceNumber, Value};
+use eventhubs_types::{EventBody, Offset, SequenceNumber, Value};
 use fe2o3_amqp_types::messaging::annotations::{Annotations, OwnedKey};
 use fe2o3_amqp_types::messaging::{ApplicationProperties, Body, Data, Message, MessageId, Properties};
 use serde_amqp::Value as Amqp;
@@ -15,59 +15,98 @@ use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result
 /// 0001-01-01: what the service reports instead of "never" (contract §4.2).
 const NEVER_MILLIS: i64 = -62_135_596_800_000;
 
-const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
-const OFFSET: &str = "x-opt-offset";
-const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
+pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
+pub(crate) const OFFSET: &str = "x-opt-offset";
+pub(crate) const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
 const PARTITION_KEY: &str = "x-opt-partition-key";
 
-/// An event, and the head of its partition if the service sent it along.
-pub(crate) type Received = (ReceivedEvent, Option<LastEnqueuedEventProperties>);
+/// Values by name.
+pub(crate) type Named = BTreeMap<String, Value>;
+
+/// What an event has besides its body and position.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Attributes {
+    pub(crate) properties: Named,
+    pub(crate) system_properties: Named,
+    pub(crate) partition_key: Option<String>,
+    pub(crate) message_id: Option<String>,
+    pub(crate) correlation_id: Option<String>,
+    pub(crate) content_type: Option<String>,
+    /// The head of the partition, if the service sent it along.
+    pub(crate) head: Option<LastEnqueuedEventProperties>,
+}
+
+impl Attributes {
+    /// Of the AMQP properties only those that are set, under their names on the wire.
+    pub(crate) fn new(
+        mut annotations: Named,
+        amqp_properties: Named,
+        properties: Named,
+        head: Option<LastEnqueuedEventProperties>,
+    ) -> Self {
+        for name in [SEQUENCE_NUMBER, OFFSET, ENQUEUED_TIME] {
+            annotations.remove(name);
+        }
+        let key = annotations.remove(PARTITION_KEY);
+        let text = |name| amqp_properties.get(name).and_then(id_text);
+        let content_type = amqp_properties.get("content-type").and_then(Value::as_str);
+        Self {
+            properties,
+            partition_key: key.and_then(|value| value.as_str().map(str::to_owned)),
+            message_id: text("message-id"),
+            correlation_id: text("correlation-id"),
+            content_type: content_type.map(str::to_owned),
+            head,
+            system_properties: annotations.into_iter().chain(amqp_properties).collect(),
+        }
+    }
+}
 
 /// Makes an event of a message.
 ///
 /// # Errors
 /// [`ErrorKind::Protocol`] when the sequence number or offset is missing: without them no position can be kept.
-pub(crate) fn received(message: Message<Body<Amqp>>) -> Result<Received> {
-    let mut annotations = message
+pub(crate) fn received(message: Message<Body<Amqp>>) -> Result<ReceivedEvent> {
+    let annotations = message
         .message_annotations
         .map(|section| by_name(section.0))
         .unwrap_or_default();
-    let mut take = |name| annotations.remove(name);
-    let sequence_number = take(SEQUENCE_NUMBER)
-        .and_then(|v| v.as_i64())
+    let get = |name| annotations.get(name);
+    let sequence_number = get(SEQUENCE_NUMBER)
+        .and_then(Value::as_i64)
         .ok_or_else(|| missing(SEQUENCE_NUMBER))?;
-    let offset = take(OFFSET).and_then(offset).ok_or_else(|| missing(OFFSET))?;
-    let enqueued_time = take(ENQUEUED_TIME).as_ref().and_then(time);
-    let partition_key = take(PARTITION_KEY).and_then(|value| value.as_str().map(str::to_owned));
-
-    let mut data = EventData::with_body(body(message.body));
-    data.partition_key = partition_key;
-    data.properties = message
-        .application_properties
-        .map(application_properties)
-        .unwrap_or_default();
-    if let Some(properties) = message.properties {
-        data.message_id = properties.message_id.as_ref().and_then(id_text);
-        data.correlation_id = properties.correlation_id.as_ref().and_then(id_text);
-        data.content_type = properties
-            .content_type
-            .as_ref()
-            .map(|content_type| content_type.to_string());
-        annotations.extend(wire_named(properties));
-    }
-    let event = ReceivedEvent::from_parts(data, offset, sequence_number, enqueued_time)
-        .with_system_properties(annotations);
+    let offset = get(OFFSET)
+        .cloned()
+        .and_then(offset)
+        .ok_or_else(|| missing(OFFSET))?;
+    let enqueued_time = get(ENQUEUED_TIME).and_then(time);
     let head = message
         .delivery_annotations
         .and_then(|section| last_enqueued(&by_name(section.0)));
-    Ok((event, head))
+    let properties = message
+        .properties
+        .map(|properties| wire_named(properties).collect());
+    let application_properties = message.application_properties.map(application_properties);
+    let attributes = Attributes::new(
+        annotations,
+        properties.unwrap_or_default(),
+        application_properties.unwrap_or_default(),
+        head,
+    );
+    Ok(ReceivedEvent::whole(
+        body(message.body),
+        attributes,
+        offset,
+        sequence_number.into(),
+        enqueued_time,
+    ))
 }
 
-fn missing(name: &str) -> Error {
+pub(crate) fn missing(name: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("an event came without {name}"))
 }
 
-fn by_name(annotations: Annotations) -> BTreeMap<String, Value> {
+fn by_name(annotations: Annotations) -> Named {
     let name = |key| match key {
         OwnedKey::Symbol(name) => name.0,
         OwnedKey::Ulong(code) => code.to_string(),
@@ -78,7 +117,7 @@ fn by_name(annotations: Annotations) -> BTreeMap<String, Value> {
         .collect()
 }
 
-fn last_enqueued(annotations: &BTreeMap<String, Value>) -> Option<LastEnqueuedEventProperties> {
+pub(crate) fn last_enqueued(annotations: &Named) -> Option<LastEnqueuedEventProperties> {
     Some(LastEnqueuedEventProperties {
         sequence_number: SequenceNumber::new(annotations.get("last_enqueued_sequence_number")?.as_i64()?),
         offset: offset(annotations.get("last_enqueued_offset")?.clone())?,
@@ -87,7 +126,7 @@ fn last_enqueued(annotations: &BTreeMap<String, Value>) -> Option<LastEnqueuedEv
     })
 }
 
-fn offset(value: Value) -> Option<Offset> {
+pub(crate) fn offset(value: Value) -> Option<Offset> {
     match value {
         Value::String(text) | Value::Symbol(text) => Some(text.into()),
         number => number.as_i64().map(|number| number.to_string().into()),
@@ -120,7 +159,7 @@ fn body(body: Body<Amqp>) -> EventBody {
     }
 }
 
-fn application_properties(properties: ApplicationProperties) -> BTreeMap<String, Value> {
+fn application_properties(properties: ApplicationProperties) -> Named {
     properties
         .0
         .into_iter()
@@ -129,12 +168,12 @@ fn application_properties(properties: ApplicationProperties) -> BTreeMap<String,
 }
 
 /// An id as text; a binary one has none.
-fn id_text(id: &MessageId) -> Option<String> {
+fn id_text(id: &Value) -> Option<String> {
     match id {
-        MessageId::String(text) => Some(text.clone()),
-        MessageId::Ulong(number) => Some(number.to_string()),
-        MessageId::Uuid(uuid) => Some(uuid_text(uuid.as_inner())),
-        MessageId::Binary(_) => None,
+        Value::String(text) => Some(text.clone()),
+        Value::U64(number) => Some(number.to_string()),
+        Value::Uuid(uuid) => Some(uuid_text(uuid)),
+        _ => None,
     }
 }
 
@@ -232,7 +271,8 @@ mod tests {
 
     #[test]
     fn the_mock_event_of_the_contract_is_read_whole() {
-        let (event, head) = received(message(hello())).unwrap();
+        let event = received(message(hello())).unwrap();
+        let head = event.head();
         assert_eq!(event.body_as_str().unwrap(), "hello");
         assert_eq!(
             (event.sequence_number().value(), event.offset().as_str()),
@@ -264,7 +304,8 @@ mod tests {
             (ENQUEUED_TIME, Amqp::Long(1_700_000_001_000)),
         ])));
         odd.delivery_annotations = None;
-        let (event, head) = received(odd).unwrap();
+        let event = received(odd).unwrap();
+        let head = event.head();
         assert_eq!(
             (event.sequence_number().value(), event.offset().as_str()),
             (7, "256")
@@ -290,7 +331,7 @@ mod tests {
 
     #[test]
     fn bodies_of_all_kinds_are_kept() {
-        let body = |body| received(message(body)).unwrap().0.body().clone();
+        let body = |body| received(message(body)).unwrap().body().clone();
         let two = Body::Data(Batch::new(vec![
             Data(Binary::from(b"a".to_vec())),
             Data(Binary::from(b"b".to_vec())),
@@ -316,7 +357,7 @@ mod tests {
         let id = |id: MessageId| {
             let mut message = message(hello());
             message.properties.as_mut().unwrap().message_id = Some(id);
-            let (event, _) = received(message).unwrap();
+            let event = received(message).unwrap();
             (
                 event.message_id().map(str::to_owned),
                 event.system_properties()["message-id"].clone(),

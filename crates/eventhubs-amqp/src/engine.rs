@@ -18,6 +18,7 @@ use crate::frame::MAX_FRAME_SIZE;
 use crate::recovery::Recovery;
 use crate::session::Session;
 use crate::stream::{GuardedStream, KillSwitch};
+use crate::tap::Taps;
 use crate::transport::{Io, Transport};
 use crate::wire_error::{Failure, LinkFailure, close_error, open_error};
 use crate::{Error, ErrorKind, Result};
@@ -39,6 +40,7 @@ pub(crate) struct Engine {
     commands: mpsc::Sender<Command>,
     ended: watch::Receiver<Option<Error>>,
     switch: KillSwitch,
+    taps: Taps,
     /// How long the peer may take to answer anything but a farewell.
     limit: Duration,
 }
@@ -65,6 +67,7 @@ impl Engine {
         limit: Duration,
     ) -> Result<Self> {
         let switch = KillSwitch::default();
+        let taps = Taps::new(switch.clone());
         let opening = fe2o3_amqp::Connection::builder()
             .container_id(container_id)
             .hostname(host)
@@ -74,7 +77,7 @@ impl Engine {
             .idle_time_out(IDLE_TIMEOUT_MILLIS)
             .properties(open_properties())
             .sasl_profile(SaslProfile::Anonymous)
-            .open_with_stream(GuardedStream::new(stream, switch.clone()));
+            .open_with_stream(GuardedStream::new(stream, switch.clone(), taps.clone()));
         let opened = timeout(limit, opening).await.map_err(|_| no_answer(OPENING))?;
         let handle = opened.map_err(|e| open_error(OPENING, e))?;
         let (commands, waiting) = mpsc::channel(MAX_WAITING);
@@ -84,6 +87,7 @@ impl Engine {
             commands,
             ended,
             switch,
+            taps,
             limit,
         })
     }
@@ -91,6 +95,11 @@ impl Engine {
     /// Whether it is worth trying to use it.
     pub(crate) fn is_live(&self) -> bool {
         !self.switch.is_pulled() && self.ended.borrow().is_none()
+    }
+
+    /// Where links are tapped.
+    pub(crate) fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     /// Begins a session.

@@ -1,25 +1,28 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use eventhubs_types::{EventBody, EventData, Offset, SequenceNumber, Value};
 
+use crate::decode::Attributes;
+use crate::message::Message;
 use crate::{Error, Result};
 
 /// An event as it came from a partition. Clones share their content.
-#[derive(Clone, PartialEq)]
-pub struct ReceivedEvent(Arc<Inner>);
-
-#[derive(PartialEq)]
-struct Inner {
-    data: EventData,
-    offset: Offset,
+///
+/// The position is read when the event comes, all else when it is first asked for. The body is not copied: it keeps the
+/// piece of the stream alive in which it came, at most 64 times its own size.
+#[derive(Clone)]
+pub struct ReceivedEvent {
     sequence_number: SequenceNumber,
     enqueued_time: Option<SystemTime>,
-    system_properties: BTreeMap<String, Value>,
+    message: Message,
+    offset: OnceLock<Offset>,
+    body: OnceLock<Arc<EventBody>>,
+    attributes: OnceLock<Arc<Attributes>>,
 }
 
 impl ReceivedEvent {
@@ -39,31 +42,77 @@ impl ReceivedEvent {
         sequence_number: impl Into<SequenceNumber>,
         enqueued_time: Option<SystemTime>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            data,
+        let attributes = Attributes {
+            properties: data.properties,
+            partition_key: data.partition_key,
+            message_id: data.message_id,
+            correlation_id: data.correlation_id,
+            content_type: data.content_type,
+            ..Attributes::default()
+        };
+        Self::whole(
+            data.body,
+            attributes,
+            offset.into(),
+            sequence_number.into(),
+            enqueued_time,
+        )
+    }
+
+    /// An event of which everything is known.
+    pub(crate) fn whole(
+        body: EventBody,
+        attributes: Attributes,
+        offset: Offset,
+        sequence_number: SequenceNumber,
+        enqueued_time: Option<SystemTime>,
+    ) -> Self {
+        Self {
+            sequence_number,
+            enqueued_time,
+            message: Message::default(),
             offset: offset.into(),
+            body: Arc::new(body).into(),
+            attributes: Arc::new(attributes).into(),
+        }
+    }
+
+    /// An event whose offset, body and attributes are read from the message when somebody asks.
+    pub(crate) fn from_message(
+        message: Message,
+        sequence_number: i64,
+        enqueued_time: Option<SystemTime>,
+    ) -> Self {
+        Self {
             sequence_number: sequence_number.into(),
             enqueued_time,
-            system_properties: BTreeMap::new(),
-        }))
-    }
-
-    pub(crate) fn with_system_properties(mut self, system_properties: BTreeMap<String, Value>) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.system_properties = system_properties;
+            message,
+            offset: OnceLock::new(),
+            body: OnceLock::new(),
+            attributes: OnceLock::new(),
         }
-        self
     }
 
-    /// The body, of any of the three AMQP kinds (contract §6.3).
+    fn attributes(&self) -> &Attributes {
+        self.attributes
+            .get_or_init(|| Arc::new(self.message.attributes()))
+    }
+
+    /// The head of the partition, if the service sent it along.
+    pub(crate) fn head(&self) -> Option<LastEnqueuedEventProperties> {
+        let known = self.attributes.get().is_some() || self.message.has_head();
+        known.then(|| self.attributes().head.clone()).flatten()
+    }
+
+    /// The body, of any of the three AMQP kinds (contract §6.3), or the whole message if it could not be decoded.
     pub fn body(&self) -> &EventBody {
-        &self.0.data.body
+        self.body.get_or_init(|| Arc::new(self.message.body()))
     }
 
     /// The bytes of all data sections joined; `None` for a value or sequence body. Copies only if there are several
     /// sections.
     pub fn body_bytes(&self) -> Option<Bytes> {
-        self.body().bytes()
+        self.message.data().or_else(|| self.body().bytes())
     }
 
     /// The body as text: the bytes of the data sections, or a value body that is a string. Copies only if there are
@@ -89,49 +138,61 @@ impl ReceivedEvent {
 
     /// The properties that the sender gave the event.
     pub fn properties(&self) -> &BTreeMap<String, Value> {
-        &self.0.data.properties
+        &self.attributes().properties
     }
 
     /// The AMQP properties under their wire names (`message-id`, `content-type` …) and the message annotations, except
     /// the four that have their own accessors (contract §6.2).
     pub fn system_properties(&self) -> &BTreeMap<String, Value> {
-        &self.0.system_properties
+        &self.attributes().system_properties
     }
 
     /// Where the event stands in its partition, as opaque text.
     pub fn offset(&self) -> &Offset {
-        &self.0.offset
+        // No event is made of a message without one.
+        let read = || self.message.offset().unwrap_or_else(|| Offset::new(""));
+        self.offset.get_or_init(read)
     }
 
     /// The number of the event in its partition.
     pub fn sequence_number(&self) -> SequenceNumber {
-        self.0.sequence_number
+        self.sequence_number
     }
 
     /// When the service enqueued the event.
     pub fn enqueued_time(&self) -> Option<SystemTime> {
-        self.0.enqueued_time
+        self.enqueued_time
     }
 
     /// The key that decided the partition, if the sender gave one.
     pub fn partition_key(&self) -> Option<&str> {
-        self.0.data.partition_key.as_deref()
+        self.attributes().partition_key.as_deref()
     }
 
     /// The MIME type of the body.
     pub fn content_type(&self) -> Option<&str> {
-        self.0.data.content_type.as_deref()
+        self.attributes().content_type.as_deref()
     }
 
     /// The id that the application gave the event. Numbers and UUIDs are written out; a binary id stands in
     /// [`system_properties`](Self::system_properties) only.
     pub fn message_id(&self) -> Option<&str> {
-        self.0.data.message_id.as_deref()
+        self.attributes().message_id.as_deref()
     }
 
     /// The id that relates the event to others, written like [`message_id`](Self::message_id).
     pub fn correlation_id(&self) -> Option<&str> {
-        self.0.data.correlation_id.as_deref()
+        self.attributes().correlation_id.as_deref()
+    }
+}
+
+impl PartialEq for ReceivedEvent {
+    fn eq(&self, other: &Self) -> bool {
+        let position = |event: &Self| (event.sequence_number, event.enqueued_time);
+        position(self) == position(other)
+            && self.offset() == other.offset()
+            && self.body() == other.body()
+            && self.attributes() == other.attributes()
     }
 }
 
@@ -139,9 +200,9 @@ impl ReceivedEvent {
 impl fmt::Debug for ReceivedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceivedEvent")
-            .field("sequence_number", &self.0.sequence_number)
-            .field("offset", &self.0.offset)
-            .field("enqueued_time", &self.0.enqueued_time)
+            .field("sequence_number", &self.sequence_number)
+            .field("offset", self.offset())
+            .field("enqueued_time", &self.enqueued_time)
             .field("body_len", &self.body_bytes().map(|b| b.len()))
             .finish_non_exhaustive()
     }

@@ -15,12 +15,15 @@ const MAX_MESSAGE_SIZE: u64 = 20 * 1024 * 1024 + 64 * 1024;
 const MAX_UNFINISHED: usize = 4_096;
 
 const HEADER_LEN: usize = 8;
-const AMQP_FRAME: u8 = 0;
+pub(crate) const AMQP_FRAME: u8 = 0;
 
-const OPEN: u64 = 0x10;
-const TRANSFER: u64 = 0x14;
-const DETACH: u64 = 0x16;
-const END: u64 = 0x17;
+pub(crate) const OPEN: u64 = 0x10;
+pub(crate) const BEGIN: u64 = 0x11;
+pub(crate) const ATTACH: u64 = 0x12;
+pub(crate) const FLOW: u64 = 0x13;
+pub(crate) const TRANSFER: u64 = 0x14;
+pub(crate) const DETACH: u64 = 0x16;
+pub(crate) const END: u64 = 0x17;
 
 /// Why the connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,39 +49,33 @@ pub(crate) struct Inspector {
 }
 
 impl Inspector {
-    /// How many of the bytes, counted from the front, are whole frames that may be decoded.
-    pub(crate) fn inspect(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
-        let mut passed = 0;
-        while let Some(length) = frame_length(&bytes[passed..])? {
-            let Some(frame) = bytes[passed..].get(..length) else {
-                break;
-            };
-            if !frame.starts_with(b"AMQP") {
-                self.frame(frame)?;
-            }
-            passed += length;
+    /// Looks at a whole frame before it is decoded; what it says if it belongs to a session.
+    pub(crate) fn inspect<'a>(
+        &mut self,
+        frame: &'a [u8],
+    ) -> Result<Option<(u16, Performative<'a>)>, Violation> {
+        if frame.starts_with(b"AMQP") {
+            return Ok(None);
         }
-        Ok(passed)
-    }
-
-    /// The silence after which the peer would give us up, once it has said so.
-    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
-        self.idle_timeout
-    }
-
-    fn frame(&mut self, frame: &[u8]) -> Result<(), Violation> {
         let start = usize::from(frame[4]) * 4;
         if start < HEADER_LEN || start > frame.len() {
             return Err(Violation::Malformed);
         }
         let Some(body) = frame.get(start..).filter(|body| !body.is_empty()) else {
-            return Ok(());
+            return Ok(None);
         };
         let performative = Performative::read(body)?;
-        if frame[5] == AMQP_FRAME {
-            self.performative(u16::from_be_bytes([frame[6], frame[7]]), &performative)?;
+        if frame[5] != AMQP_FRAME {
+            return Ok(None);
         }
-        Ok(())
+        let channel = u16::from_be_bytes([frame[6], frame[7]]);
+        self.performative(channel, &performative)?;
+        Ok(Some((channel, performative)))
+    }
+
+    /// The silence after which the peer would give us up, once it has said so.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
     }
 
     fn performative(&mut self, channel: u16, performative: &Performative<'_>) -> Result<(), Violation> {
@@ -117,8 +114,20 @@ impl Inspector {
     }
 }
 
+/// How many of the bytes, counted from the front, are whole frames.
+pub(crate) fn whole_frames(bytes: &[u8]) -> Result<usize, Violation> {
+    let mut whole = 0;
+    while let Some(length) = frame_length(&bytes[whole..])? {
+        if bytes.len() - whole < length {
+            break;
+        }
+        whole += length;
+    }
+    Ok(whole)
+}
+
 /// The length of the frame, or protocol header, at the front; `None` if too little of it is there.
-fn frame_length(bytes: &[u8]) -> Result<Option<usize>, Violation> {
+pub(crate) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, Violation> {
     let Some(size) = bytes.first_chunk::<4>() else {
         return Ok(None);
     };
@@ -133,15 +142,24 @@ fn frame_length(bytes: &[u8]) -> Result<Option<usize>, Violation> {
 }
 
 /// A described list and what follows it in the frame.
-struct Performative<'a> {
-    code: u64,
-    /// The encoded fields, as many as the peer sent.
-    fields: &'a [u8],
+#[derive(Debug)]
+pub(crate) struct Performative<'a> {
+    pub(crate) code: u64,
+    /// How many fields were sent.
+    pub(crate) count: u32,
+    /// The encoded fields.
+    pub(crate) fields: &'a [u8],
     payload: &'a [u8],
 }
 
 impl<'a> Performative<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, Violation> {
+    /// That of a whole frame, if it has one.
+    pub(crate) fn of_frame(frame: &'a [u8]) -> Option<Self> {
+        let body = frame.get(usize::from(*frame.get(4)?) * 4..)?;
+        Self::read(body).ok()
+    }
+
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Violation> {
         let mut walk = Walk::default();
         let length = walk.value(body)?;
         if !walk.at_boundary() {
@@ -159,20 +177,22 @@ impl<'a> Performative<'a> {
             }
             _ => return Err(Violation::Malformed),
         };
-        let fields = match list {
-            [0x45] => &[],
-            [0xc0, _, _, fields @ ..] | [0xd0, _, _, _, _, _, _, _, _, fields @ ..] => fields,
+        let (count, fields) = match list {
+            [0x45] => (0, &[][..]),
+            [0xc0, _, count, fields @ ..] => (u32::from(*count), fields),
+            [0xd0, _, _, _, _, a, b, c, d, fields @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), fields),
             _ => return Err(Violation::Malformed),
         };
         Ok(Self {
             code,
+            count,
             fields,
             payload,
         })
     }
 
     /// The encoded field, if the peer sent it.
-    fn field(&self, index: usize) -> Option<&'a [u8]> {
+    pub(crate) fn field(&self, index: usize) -> Option<&'a [u8]> {
         let mut rest = self.fields;
         for _ in 0..index {
             rest = &rest[Walk::default().value(rest).ok()?..];
@@ -182,12 +202,12 @@ impl<'a> Performative<'a> {
     }
 
     /// The first field of the performatives that concern one link.
-    fn handle(&self) -> Result<u32, Violation> {
+    pub(crate) fn handle(&self) -> Result<u32, Violation> {
         self.field(0).and_then(uint).ok_or(Violation::Malformed)
     }
 }
 
-fn uint(field: &[u8]) -> Option<u32> {
+pub(crate) fn uint(field: &[u8]) -> Option<u32> {
     match field {
         [0x43] => Some(0),
         [0x52, small] => Some(u32::from(*small)),
@@ -226,6 +246,18 @@ mod tests {
         )
     }
 
+    /// Inspects all whole frames and says how long they are.
+    fn inspect(inspector: &mut Inspector, bytes: &[u8]) -> Result<usize, Violation> {
+        let whole = whole_frames(bytes)?;
+        let mut rest = &bytes[..whole];
+        while let Some(length) = frame_length(rest)? {
+            let (frame, behind) = rest.split_at(length);
+            inspector.inspect(frame)?;
+            rest = behind;
+        }
+        Ok(whole)
+    }
+
     const DATA: &[u8] = &[0x00, 0x53, 0x75, 0xa0, 0x05, b'h', b'e', b'l', b'l', b'o'];
 
     #[test]
@@ -242,7 +274,7 @@ mod tests {
                 .find(|end| *end <= cut)
                 .unwrap();
             assert_eq!(
-                Inspector::default().inspect(&bytes[..cut]),
+                inspect(&mut Inspector::default(), &bytes[..cut]),
                 Ok(expected),
                 "cut at {cut}"
             );
@@ -253,15 +285,15 @@ mod tests {
     #[test]
     fn frames_of_impossible_size_are_refused() {
         for size in [0, 4, 7, MAX_FRAME_SIZE + 1, u32::MAX] {
-            let refused = Inspector::default().inspect(&size.to_be_bytes());
+            let refused = inspect(&mut Inspector::default(), &size.to_be_bytes());
             assert_eq!(refused, Err(Violation::FrameSize(size)));
         }
         assert_eq!(
-            Inspector::default().inspect(&[0, 0, 0, 8, 1, 0, 0, 0]),
+            inspect(&mut Inspector::default(), &[0, 0, 0, 8, 1, 0, 0, 0]),
             Err(Violation::Malformed)
         );
         assert_eq!(
-            Inspector::default().inspect(&[0, 0, 0, 8, 3, 0, 0, 0]),
+            inspect(&mut Inspector::default(), &[0, 0, 0, 8, 3, 0, 0, 0]),
             Err(Violation::Malformed)
         );
     }
@@ -275,9 +307,12 @@ mod tests {
             transfer(0, false, tail),
         ]
         .concat();
-        assert_eq!(Inspector::default().inspect(&bytes), Ok(bytes.len()));
+        assert_eq!(inspect(&mut Inspector::default(), &bytes), Ok(bytes.len()));
         let torn = [transfer(0, true, head), transfer(0, false, &tail[1..])].concat();
-        assert_eq!(Inspector::default().inspect(&torn), Err(Refused::BadSize.into()));
+        assert_eq!(
+            inspect(&mut Inspector::default(), &torn),
+            Err(Refused::BadSize.into())
+        );
     }
 
     #[test]
@@ -285,7 +320,7 @@ mod tests {
         let mut inspector = Inspector::default();
         let level = [0xd0, 0, 1, 0, 0, 0, 0, 0, 1];
         let result: Result<Vec<_>, _> = (0..40)
-            .map(|_| inspector.inspect(&transfer(0, true, &level)))
+            .map(|_| inspect(&mut inspector, &transfer(0, true, &level)))
             .collect();
         assert_eq!(result, Err(Refused::TooDeep.into()));
     }
@@ -305,7 +340,7 @@ mod tests {
         let end = frame(0, &[0x00, 0x53, 0x17, 0x45]);
         for over in [detach, end] {
             let bytes = [transfer(0, true, &DATA[..6]), over, transfer(0, false, DATA)].concat();
-            assert_eq!(Inspector::default().inspect(&bytes), Ok(bytes.len()));
+            assert_eq!(inspect(&mut Inspector::default(), &bytes), Ok(bytes.len()));
         }
     }
 
@@ -315,16 +350,16 @@ mod tests {
             0x00, 0x53, 0x10, 0xc0, 12, 5, 0xa1, 1, b'x', 0x40, 0x40, 0x40, 0x70, 0, 3, 0xa9, 0x80,
         ];
         let mut inspector = Inspector::default();
-        assert_eq!(inspector.inspect(&frame(0, &open)), Ok(open.len() + 8));
+        assert_eq!(inspect(&mut inspector, &frame(0, &open)), Ok(open.len() + 8));
         assert_eq!(inspector.idle_timeout(), Some(Duration::from_secs(240)));
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), channel in 0_u8..3) {
-            let _ = Inspector::default().inspect(&bytes);
-            let _ = Inspector::default().inspect(&frame(channel, &bytes));
-            let _ = Inspector::default().inspect(&transfer(channel, false, &bytes));
+            let _ = inspect(&mut Inspector::default(), &bytes);
+            let _ = inspect(&mut Inspector::default(), &frame(channel, &bytes));
+            let _ = inspect(&mut Inspector::default(), &transfer(channel, false, &bytes));
         }
     }
 }

@@ -65,8 +65,11 @@ mod filter;
 mod frame;
 mod link;
 mod management;
+mod message;
 #[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod raw_peer;
 mod receiver;
 mod receiver_builder;
 mod recovery;
@@ -76,9 +79,14 @@ mod scan;
 mod session;
 mod source;
 mod stream;
+mod tap;
+mod tap_source;
+#[cfg(test)]
+mod tap_tests;
 mod task;
 mod transport;
 mod value;
+mod wire;
 mod wire_error;
 
 pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};

@@ -12,9 +12,11 @@ use serde_amqp::described::Described;
 use serde_amqp::descriptor::Descriptor;
 use serde_amqp::primitives::Symbol;
 
-use crate::connection::Connection;
+use crate::engine::Engine;
 use crate::filter::selector;
-use crate::source::PlainSource;
+use crate::source::{Attached, DeliverySource, PlainSource};
+use crate::tap::Mode;
+use crate::tap_source::TapSource;
 use crate::{Result, ambient};
 
 const SELECTOR: &str = "apache.org:selector-filter:string";
@@ -33,6 +35,17 @@ pub(crate) struct LinkOptions {
     pub(crate) prefetch: u32,
     pub(crate) track_last_enqueued: bool,
     pub(crate) identifier: String,
+    pub(crate) data_path: DataPath,
+}
+
+/// Which implementation of [`DeliverySource`] reads a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum DataPath {
+    #[default]
+    Tap,
+    /// The receiver of the AMQP library, against which the tap is tested.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the oracle of the tests"))]
+    Plain,
 }
 
 impl LinkOptions {
@@ -84,20 +97,25 @@ impl LinkOptions {
 ///
 /// The service may accept and refuse right after; that refusal comes out of the source.
 pub(crate) async fn attach(
-    connection: &Connection,
+    engine: &Arc<Engine>,
     options: &LinkOptions,
     position: &StartingPosition,
-) -> Result<PlainSource> {
+) -> Result<Box<dyn DeliverySource>> {
     let source = options.source(position)?;
-    let engine = connection.engine();
     let mut session = engine.begin().await?;
+    let name = format!(
+        "{}-{}-{}",
+        options.identifier,
+        options.partition,
+        ambient::suffix()
+    );
+    let mode = match options.data_path {
+        DataPath::Tap => Mode::Take,
+        DataPath::Plain => Mode::Watch,
+    };
+    let link = engine.taps().expect(&name, mode, options.prefetch);
     let attaching = Receiver::builder()
-        .name(format!(
-            "{}-{}-{}",
-            options.identifier,
-            options.partition,
-            ambient::suffix()
-        ))
+        .name(name)
         .source(source)
         .target(Target::builder().address(options.identifier.clone()).build())
         .properties(options.properties())
@@ -109,8 +127,16 @@ pub(crate) async fn attach(
         // Not every broker repeats the filter in its answer, and one it did not take would be refused.
         .verify_incoming_source(false)
         .attach(session.handle());
-    let receiver = engine.bounded("attaching", attaching).await?;
-    PlainSource::start(receiver, session, Arc::clone(engine), options).await
+    let attached = Attached {
+        receiver: engine.bounded("attaching", attaching).await?,
+        session,
+        engine: Arc::clone(engine),
+        subject: format!("receiving from {}", options.subject()),
+    };
+    Ok(match options.data_path {
+        DataPath::Tap => Box::new(TapSource::start(link, attached)),
+        DataPath::Plain => Box::new(PlainSource::start(link, attached, options.prefetch).await?),
+    })
 }
 
 #[cfg(test)]
@@ -129,6 +155,7 @@ mod tests {
             prefetch: 50,
             track_last_enqueued: true,
             identifier: "reader-1".to_owned(),
+            data_path: DataPath::default(),
         }
     }
 
@@ -137,7 +164,7 @@ mod tests {
     async fn the_attach_asks_for_what_the_service_understands() {
         let (peer, connection) = Peer::connect().await;
         let position = StartingPosition::from_sequence_number(41);
-        attach(&connection, &options(), &position).await.unwrap();
+        attach(connection.engine(), &options(), &position).await.unwrap();
         let attach = peer.last_attach();
         let source = attach.source.unwrap();
         assert_eq!(
@@ -177,7 +204,7 @@ mod tests {
             track_last_enqueued: false,
             ..options()
         };
-        attach(&connection, &plain, &StartingPosition::Earliest)
+        attach(connection.engine(), &plain, &StartingPosition::Earliest)
             .await
             .unwrap();
         let attach = peer.last_attach();

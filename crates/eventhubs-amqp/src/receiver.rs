@@ -7,10 +7,9 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
 use crate::attempts::{Failures, retrying};
-use crate::decode::Received;
 use crate::source::DeliverySource;
 use crate::task::Task;
-use crate::{Error, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
+use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
 
 /// A link that lived this long was healthy: what failed before no longer counts.
 const HEALTHY: Duration = Duration::from_secs(60);
@@ -166,16 +165,26 @@ impl PartitionReceiver {
     }
 
     /// Nothing may be awaited between taking events from the source and this.
-    fn hand_out(&mut self, events: Vec<Received>) -> Vec<ReceivedEvent> {
+    fn hand_out(&mut self, events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
         self.failures.reset();
-        if let Some((last, _)) = events.last() {
+        if let Some(last) = events.last() {
             self.position = StartingPosition::after_offset(last.offset().clone());
         }
-        let unpacked = |(event, head): Received| {
-            self.last_enqueued = head.or(self.last_enqueued.take());
-            event
-        };
-        events.into_iter().map(unpacked).collect()
+        if let Some(head) = events.iter().rev().find_map(ReceivedEvent::head) {
+            self.last_enqueued = Some(head);
+        }
+        events
+    }
+
+    /// Whether another reader is known to have taken the partition: then nothing that was received before should be
+    /// processed any more, and [`receive_batch`](Self::receive_batch) returns
+    /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) at once. Cheap: asks nobody.
+    pub fn ownership_lost(&self) -> bool {
+        match &self.state {
+            State::Attached { source, .. } => source.is_stolen(),
+            State::Final(error) => error.kind() == ErrorKind::OwnershipLost,
+            State::Recovering(_) | State::Reported(_) => false,
+        }
     }
 
     /// The head of the partition as of the last event received.

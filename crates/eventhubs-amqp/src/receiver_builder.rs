@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use crate::client::check_identifier;
 use crate::filter::selector;
-use crate::link::LinkOptions;
+use crate::link::{DataPath, LinkOptions};
 use crate::receiver::Opener;
 use crate::source::DeliverySource;
 use crate::{Error, ErrorKind, EventHubClient, PartitionReceiver, Result};
@@ -132,6 +132,7 @@ impl PartitionReceiverBuilder {
             prefetch: self.prefetch,
             track_last_enqueued: self.track,
             identifier,
+            data_path: DataPath::default(),
         };
         let retry = self.client.retry().clone();
         PartitionReceiver::open(
@@ -171,10 +172,6 @@ impl Opener for ClientOpener {
         fresh: bool,
     ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>> {
         let (client, options) = (self.client.clone(), self.options.clone());
-        async move {
-            let source = client.attach_once(&options, &position, fresh).await?;
-            Ok(Box::new(source) as Box<dyn DeliverySource>)
-        }
-        .boxed()
+        async move { client.attach_once(&options, &position, fresh).await }.boxed()
     }
 }

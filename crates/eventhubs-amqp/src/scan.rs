@@ -24,6 +24,8 @@ pub(crate) enum Refused {
     BadSize,
     #[error("a format code that AMQP does not know")]
     UnknownCode,
+    #[error("a value that its type cannot have")]
+    Impossible,
 }
 
 /// Walks one value after another; bytes may come in pieces, as a delivery comes in several frames.

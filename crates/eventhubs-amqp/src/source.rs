@@ -12,17 +12,17 @@ use serde_amqp::Value;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::decode::{Received, received};
+use crate::decode::received;
 use crate::engine::{Engine, FAREWELL_TIMEOUT};
-use crate::link::LinkOptions;
 use crate::session::Session;
+use crate::tap::TappedLink;
 use crate::wire_error::{Failure, LinkFailure};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, ReceivedEvent, Result};
 
 /// An attached link that yields the events of a partition in order. Dropping it detaches in the background.
 ///
-/// [`PlainSource`] is the first implementation; one that takes transfers off the stream before the AMQP library sees
-/// them is the second (amqp-crate §3.5), with this one as its oracle.
+/// [`PlainSource`] is the first implementation, and the oracle of the second: [`TapSource`](crate::tap_source::TapSource)
+/// takes transfers off the stream before the AMQP library sees them (amqp-crate §3.5).
 pub(crate) trait DeliverySource: Send {
     /// Waits for at least one event and takes all that are there, at most `max`.
     ///
@@ -31,7 +31,10 @@ pub(crate) trait DeliverySource: Send {
     ///
     /// # Cancel safety
     /// Safe to drop: no event is taken before the future is ready.
-    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>>;
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<ReceivedEvent>>>;
+
+    /// Whether another reader has the partition, as far as this end knows already.
+    fn is_stolen(&self) -> bool;
 
     /// Detaches, and waits a bounded time for the service to confirm.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
@@ -39,47 +42,68 @@ pub(crate) trait DeliverySource: Send {
 
 /// The plain data path, by the receiver of the AMQP library.
 pub(crate) struct PlainSource {
-    receiver: Receiver,
-    session: Session,
-    engine: Arc<Engine>,
+    link: TappedLink,
+    attached: Attached,
     /// How many events the service may still send, by the last flow and what has come since.
     credit: u32,
     prefetch: u32,
     /// What to confirm if the peer wants it, although we asked for settled deliveries.
     taken: Vec<DeliveryInfo>,
     failure: Option<LinkFailure>,
-    subject: String,
+}
+
+/// A link that the library has attached, and what it needs to live.
+pub(crate) struct Attached {
+    pub(crate) receiver: Receiver,
+    pub(crate) session: Session,
+    pub(crate) engine: Arc<Engine>,
+    /// For error texts.
+    pub(crate) subject: String,
+}
+
+impl Attached {
+    /// Detaches, and waits a bounded time for the service to confirm.
+    pub(crate) async fn close(self) -> Result<()> {
+        let closed = match timeout(FAREWELL_TIMEOUT, self.receiver.close()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => match error.failure(&self.subject) {
+                LinkFailure::Known(error) => Err(error),
+                LinkFailure::ConnectionEnded => Ok(()), // and the link with it
+            },
+            Err(_) => {
+                self.engine.kill();
+                let text = format!("{}: the service did not confirm the detach", self.subject);
+                Err(Error::new(ErrorKind::Timeout, text))
+            }
+        };
+        self.session.end().await;
+        closed
+    }
 }
 
 impl PlainSource {
     /// Takes an attached link and grants the first credit.
-    pub(crate) async fn start(
-        receiver: Receiver,
-        session: Session,
-        engine: Arc<Engine>,
-        options: &LinkOptions,
-    ) -> Result<Self> {
-        let subject = format!("receiving from {}", options.subject());
-        let prefetch = options.prefetch;
+    pub(crate) async fn start(link: TappedLink, attached: Attached, prefetch: u32) -> Result<Self> {
         let mut source = Self {
-            receiver,
-            session,
-            engine,
+            link,
+            attached,
             credit: 0,
             prefetch,
             taken: Vec::new(),
             failure: None,
-            subject,
         };
         source.replenish().await?;
         Ok(source)
     }
 
-    async fn receive_some(&mut self, max: usize) -> Result<Vec<Received>> {
+    async fn receive_some(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         if self.failure.is_none() {
             // If this fails, so does what follows, behind the events that came before and with the true cause.
             let _ = self.replenish().await;
-            let first = self.receiver.recv().await;
+            if let Some(outcome) = self.link.outcome() {
+                return Err(outcome.error(&self.attached.subject));
+            }
+            let first = self.attached.receiver.recv().await;
             let events = self.take_all(first, max);
             if !events.is_empty() {
                 // Nothing may be awaited once events are taken; what does not go out now goes out in the next call.
@@ -88,11 +112,11 @@ impl PlainSource {
             }
         }
         let failure = self.failure.clone().unwrap_or(LinkFailure::ConnectionEnded);
-        Err(self.engine.explain(failure).await)
+        Err(self.attached.engine.explain(failure).await)
     }
 
     /// The first delivery and all that are there already, up to a failure, which is kept.
-    fn take_all(&mut self, first: Delivered, max: usize) -> Vec<Received> {
+    fn take_all(&mut self, first: Delivered, max: usize) -> Vec<ReceivedEvent> {
         let mut events = Vec::new();
         let mut next = Some(first);
         while let Some(delivered) = next {
@@ -104,7 +128,7 @@ impl PlainSource {
                 }
             }
             next = if events.len() < max {
-                unconstrained(self.receiver.recv()).now_or_never()
+                unconstrained(self.attached.receiver.recv()).now_or_never()
             } else {
                 None
             };
@@ -112,8 +136,8 @@ impl PlainSource {
         events
     }
 
-    fn take(&mut self, delivered: Delivered) -> std::result::Result<Received, LinkFailure> {
-        let delivery = delivered.map_err(|error| error.failure(&self.subject))?;
+    fn take(&mut self, delivered: Delivered) -> std::result::Result<ReceivedEvent, LinkFailure> {
+        let delivery = delivered.map_err(|error| error.failure(&self.attached.subject))?;
         self.credit = self.credit.saturating_sub(1);
         let (info, message) = delivery.into_parts();
         self.taken.push(info);
@@ -129,11 +153,17 @@ impl PlainSource {
         if self.credit > self.prefetch / 2 {
             return Ok(());
         }
+        let Attached {
+            receiver,
+            engine,
+            subject,
+            ..
+        } = &mut self.attached;
         let flow = async {
-            self.receiver.accept_all(self.taken.iter().cloned()).await?;
-            self.receiver.set_credit(self.prefetch).await
+            receiver.accept_all(self.taken.iter().cloned()).await?;
+            receiver.set_credit(self.prefetch).await
         };
-        self.engine.bounded(&self.subject, flow).await?;
+        engine.bounded(subject, flow).await?;
         self.taken.clear();
         self.credit = self.prefetch;
         Ok(())
@@ -143,37 +173,20 @@ impl PlainSource {
 type Delivered = std::result::Result<Delivery<Body<Value>>, RecvError>;
 
 impl DeliverySource for PlainSource {
-    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>> {
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<ReceivedEvent>>> {
         self.receive_some(max).boxed()
+    }
+
+    fn is_stolen(&self) -> bool {
+        self.link.is_stolen()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         async move {
-            let Self {
-                receiver,
-                session,
-                engine,
-                failure,
-                subject,
-                ..
-            } = *self;
-            if failure.is_some() {
+            if self.failure.is_some() || self.link.outcome().is_some() {
                 return Ok(()); // the link is gone already
             }
-            let closed = match timeout(FAREWELL_TIMEOUT, receiver.close()).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => match error.failure(&subject) {
-                    LinkFailure::Known(error) => Err(error),
-                    LinkFailure::ConnectionEnded => Ok(()), // and the link with it
-                },
-                Err(_) => {
-                    engine.kill();
-                    let text = format!("{subject}: the service did not confirm the detach");
-                    Err(Error::new(ErrorKind::Timeout, text))
-                }
-            };
-            session.end().await;
-            closed
+            self.attached.close().await
         }
         .boxed()
     }
@@ -189,12 +202,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::ErrorKind;
-    use crate::link::attach;
+    use crate::link::{DataPath, LinkOptions, attach};
     use crate::peer::{Peer, event};
     use crate::recovery::Recovery;
 
-    async fn connect() -> (Peer, crate::connection::Connection, LinkOptions) {
+    const BOTH: [DataPath; 2] = [DataPath::Plain, DataPath::Tap];
+
+    async fn connect(data_path: DataPath) -> (Peer, crate::connection::Connection, LinkOptions) {
         let (peer, connection) = Peer::connect().await;
         let options = LinkOptions {
             event_hub: EventHubName::new("orders").unwrap(),
@@ -204,108 +218,117 @@ mod tests {
             prefetch: 10,
             track_last_enqueued: false,
             identifier: "reader".to_owned(),
+            data_path,
         };
         (peer, connection, options)
     }
 
-    fn numbers(received: &[Received]) -> Vec<i64> {
+    fn numbers(received: &[ReceivedEvent]) -> Vec<i64> {
         received
             .iter()
-            .map(|(event, _)| event.sequence_number().value())
+            .map(|event| event.sequence_number().value())
             .collect()
     }
 
     /// Contract §5.1: a broker that sends unsettled deliveries all the same gets them confirmed.
     #[tokio::test(start_paused = true)]
     async fn deliveries_that_are_not_settled_are_confirmed() {
-        let (mut peer, connection, options) = connect().await;
-        peer.send_unsettled();
-        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
-            .await
-            .unwrap();
-        let mut link = peer.link().await;
-        let sending = tokio::spawn(async move {
-            let mut confirmed = Vec::new();
-            for n in 0..30 {
-                confirmed.push(link.send_batchable(event(n)).await.unwrap());
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            peer.send_unsettled();
+            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
+                .await
+                .unwrap();
+            let mut link = peer.link().await;
+            let sending = tokio::spawn(async move {
+                let mut confirmed = Vec::new();
+                for n in 0..30 {
+                    confirmed.push(link.send_batchable(event(n)).await.unwrap());
+                }
+                join_all(confirmed.drain(..25)).await
+            });
+            let mut received = Vec::new();
+            while received.len() < 30 {
+                received.extend(numbers(&source.receive(100).await.unwrap()));
             }
-            join_all(confirmed.drain(..25)).await
-        });
-        let mut received = Vec::new();
-        while received.len() < 30 {
-            received.extend(numbers(&source.receive(100).await.unwrap()));
+            assert_eq!(received, (0..30).collect::<Vec<_>>());
+            let outcomes = timeout(Duration::from_secs(1), sending)
+                .await
+                .expect("confirmed in batches")
+                .unwrap();
+            assert!(
+                outcomes
+                    .iter()
+                    .all(|outcome| matches!(outcome, Ok(Outcome::Accepted(_))))
+            );
         }
-        assert_eq!(received, (0..30).collect::<Vec<_>>());
-        let outcomes = timeout(Duration::from_secs(1), sending)
-            .await
-            .expect("confirmed in batches")
-            .unwrap();
-        assert!(
-            outcomes
-                .iter()
-                .all(|outcome| matches!(outcome, Ok(Outcome::Accepted(_))))
-        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_came_before_a_failure_is_handed_out_first() {
-        let (mut peer, connection, options) = connect().await;
-        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
-            .await
-            .unwrap();
-        let mut link = peer.link().await;
-        for n in 0..3 {
-            link.send(event(n)).await.unwrap();
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
+                .await
+                .unwrap();
+            let mut link = peer.link().await;
+            for n in 0..3 {
+                link.send(event(n)).await.unwrap();
+            }
+            // Without an error: contract §5.4 says to attach again.
+            link.close().await.unwrap();
+            assert_eq!(numbers(&source.receive(100).await.unwrap()), [0, 1, 2]);
+            for _ in 0..2 {
+                let error = source.receive(100).await.unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.recovery()),
+                    (ErrorKind::Transport, Recovery::Reattach)
+                );
+            }
+            assert!(connection.engine().is_live());
         }
-        // Without an error: contract §5.4 says to attach again.
-        link.close().await.unwrap();
-        assert_eq!(numbers(&source.receive(100).await.unwrap()), [0, 1, 2]);
-        for _ in 0..2 {
-            let error = source.receive(100).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), error.recovery()),
-                (ErrorKind::Transport, Recovery::Reattach)
-            );
-        }
-        assert!(connection.engine().is_live());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_ends_says_why_at_every_link() {
-        let (mut peer, connection, options) = connect().await;
-        let (mut sources, mut links) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            sources.push(
-                attach(&connection, &options, &StartingPosition::Earliest)
-                    .await
-                    .unwrap(),
-            );
-            links.push(peer.link().await);
-        }
-        connection.engine().kill();
-        for source in &mut sources {
-            let error = source.receive(1).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), error.recovery()),
-                (ErrorKind::Transport, Recovery::Reconnect)
-            );
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            let (mut sources, mut links) = (Vec::new(), Vec::new());
+            for _ in 0..3 {
+                sources.push(
+                    attach(connection.engine(), &options, &StartingPosition::Earliest)
+                        .await
+                        .unwrap(),
+                );
+                links.push(peer.link().await);
+            }
+            connection.engine().kill();
+            for source in &mut sources {
+                let error = source.receive(1).await.unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.recovery()),
+                    (ErrorKind::Transport, Recovery::Reconnect)
+                );
+            }
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_falls_silent_is_noticed_within_a_minute() {
-        let (mut peer, connection, options) = connect().await;
-        let mut source = attach(&connection, &options, &StartingPosition::Earliest)
-            .await
-            .unwrap();
-        let _link = peer.link().await;
-        peer.go_silent();
-        let start = Instant::now();
-        let error = source.receive(1).await.unwrap_err();
-        assert_eq!(
-            (error.kind(), error.recovery()),
-            (ErrorKind::Transport, Recovery::Reconnect)
-        );
-        assert!(start.elapsed() <= Duration::from_secs(60));
+        for data_path in BOTH {
+            let (mut peer, connection, options) = connect(data_path).await;
+            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
+                .await
+                .unwrap();
+            let _link = peer.link().await;
+            peer.go_silent();
+            let start = Instant::now();
+            let error = source.receive(1).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.recovery()),
+                (ErrorKind::Transport, Recovery::Reconnect)
+            );
+            assert!(start.elapsed() <= Duration::from_secs(60));
+        }
     }
 }

@@ -7,16 +7,31 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::frame::{Inspector, MAX_FRAME_SIZE};
+use crate::frame::{Inspector, MAX_FRAME_SIZE, Violation, frame_length, whole_frames};
+use crate::tap::{Tap, Taps};
 
-/// How much is asked of the socket at once: whole frames must fit.
-const READ_CHUNK: usize = MAX_FRAME_SIZE as usize;
+/// How much is read into one chunk: the largest frame must fit.
+pub(crate) const READ_CHUNK: usize = MAX_FRAME_SIZE as usize;
+
+/// A read has at least this much room.
+const LEAST_READ: usize = 8 * 1024;
+
+/// How many reads may follow each other before other tasks get their turn.
+const MAX_TURNS: usize = 16;
+
+/// How much may wait to be written before the library has to wait.
+const MAX_OUTGOING: usize = 256 * 1024;
+
+/// The library gives a connection up on which it sees nothing, so while all is tapped it is shown an empty frame this
+/// often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// A frame without a body, which tells the peer that we are alive.
 const EMPTY_FRAME: [u8; 8] = [0, 0, 0, 8, 2, 0, 0, 0];
@@ -38,6 +53,11 @@ struct Shared {
 impl KillSwitch {
     pub(crate) fn pull(&self) {
         self.0.killed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes the task that reads.
+    pub(crate) fn wake(&self) {
         self.0.reader.wake();
     }
 
@@ -50,8 +70,8 @@ impl KillSwitch {
         *self.0.last_read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_read(&self) {
-        *self.0.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    fn note_read(&self, now: Instant) {
+        *self.0.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 }
 
@@ -63,85 +83,166 @@ impl fmt::Debug for KillSwitch {
     }
 }
 
-/// Passes only checked frames up, keeps the connection alive, and obeys the [`KillSwitch`].
+/// Passes only checked frames up, without the transfers that are tapped, keeps the connection alive, and obeys the
+/// [`KillSwitch`].
 pub(crate) struct GuardedStream<S> {
     inner: S,
     switch: KillSwitch,
     inspector: Inspector,
+    tap: Tap,
     incoming: BytesMut,
-    /// How many bytes at the front of `incoming` are checked.
-    checked: usize,
-    outgoing: FrameEnds,
+    /// Frames for the library.
+    passed: BytesMut,
+    last_passed: Instant,
+    /// The part of a frame that the library has written so far.
+    unfinished: BytesMut,
+    /// Whole frames to be written.
+    outgoing: BytesMut,
     last_write: Instant,
-    /// What is left to write of an empty frame of ours.
-    keep_alive: &'static [u8],
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> GuardedStream<S> {
-    pub(crate) fn new(inner: S, switch: KillSwitch) -> Self {
+    pub(crate) fn new(inner: S, switch: KillSwitch, taps: Taps) -> Self {
+        let now = Instant::now();
         Self {
             inner,
             switch,
             inspector: Inspector::default(),
-            incoming: BytesMut::with_capacity(READ_CHUNK),
-            checked: 0,
-            outgoing: FrameEnds::default(),
-            last_write: Instant::now(),
-            keep_alive: &[],
+            tap: Tap::new(taps),
+            incoming: BytesMut::new(),
+            passed: BytesMut::new(),
+            last_passed: now,
+            unfinished: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            last_write: now,
             timer: None,
+        }
+    }
+
+    /// Sorts the whole frames that have come: to the links that are tapped, or to the library.
+    fn sort(&mut self, now: Instant) -> Result<(), Violation> {
+        let block = self.incoming.split_to(whole_frames(&self.incoming)?).freeze();
+        let sorted = self.sort_block(&block);
+        self.tap.settle(&mut self.outgoing);
+        sorted?;
+        if !self.passed.is_empty() {
+            self.last_passed = now;
+        } else if now - self.last_passed >= SIGN_OF_LIFE {
+            self.last_passed = now;
+            self.passed.extend_from_slice(&EMPTY_FRAME);
+        }
+        Ok(())
+    }
+
+    fn sort_block(&mut self, block: &Bytes) -> Result<(), Violation> {
+        let mut start = 0;
+        while let Some(length) = frame_length(&block[start..])? {
+            let end = start + length;
+            if !self.tap.takes(block, start, end)? {
+                let frame = &block[start..end];
+                if let Some((channel, performative)) = self.inspector.inspect(frame)? {
+                    self.tap.incoming(channel, &performative)?;
+                }
+                self.passed.extend_from_slice(frame);
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Takes what the library writes; only whole frames go on.
+    fn accept(&mut self, bytes: &[u8]) {
+        self.unfinished.extend_from_slice(bytes);
+        while let Some(length) = written_length(&self.unfinished)
+            && length <= self.unfinished.len()
+        {
+            let frame = self.unfinished.split_to(length);
+            self.tap.outgoing(&frame, &mut self.outgoing);
         }
     }
 }
 
+/// The length of the frame, or protocol header, of ours at the front.
+fn written_length(bytes: &[u8]) -> Option<usize> {
+    let size = bytes.first_chunk::<4>()?;
+    if size == b"AMQP" {
+        return Some(8);
+    }
+    let length = usize::try_from(u32::from_be_bytes(*size)).ok()?;
+    Some(length.max(8))
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
-    /// Reads until a whole frame is checked; `false` at the end of the stream.
+    /// Reads until there are frames for the library; `false` at the end of the stream.
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        while self.checked == 0 {
-            // One call of the system for many frames; the library below reads 8 KiB at a time.
-            self.incoming.reserve(READ_CHUNK);
+        for _ in 0..MAX_TURNS {
+            self.write_own(cx)?;
+            if !self.passed.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            self.make_room();
             let read = ready!(pin!(self.inner.read_buf(&mut self.incoming)).poll(cx))?;
             if read == 0 {
                 return Poll::Ready(Ok(false));
             }
-            self.switch.note_read();
-            let inspected = self.inspector.inspect(&self.incoming);
-            self.checked =
-                inspected.map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))?;
+            let now = Instant::now();
+            self.switch.note_read(now);
+            self.sort(now)
+                .map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))?;
         }
-        Poll::Ready(Ok(true))
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Sends an empty frame when we have been silent for half the time after which the peer would give us up
-    /// (contract §2); fe2o3-amqp sends them only when the whole time is over.
-    fn keep_alive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(interval) = self.inspector.idle_timeout().map(|timeout| timeout / 2) else {
-            return Ok(());
+    /// A chunk is filled to its end, so that a trickle does not take a new one with every read.
+    fn make_room(&mut self) {
+        let needed = match frame_length(&self.incoming) {
+            Ok(Some(length)) => length.saturating_sub(self.incoming.len()),
+            _ => 0,
         };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + interval)));
-        while timer.as_mut().poll(cx).is_ready() {
-            let (now, due) = (Instant::now(), self.last_write + interval);
-            if due <= now && self.keep_alive.is_empty() && self.outgoing.at_end() {
-                self.keep_alive = &EMPTY_FRAME;
-            }
-            timer.as_mut().reset(if due > now { due } else { now + interval });
+        let free = self.incoming.capacity() - self.incoming.len();
+        if free < needed.max(LEAST_READ) {
+            self.incoming.reserve(READ_CHUNK);
         }
-        if !self.keep_alive.is_empty() && self.poll_keep_alive(cx)?.is_ready() {
+    }
+
+    /// Writes the flows that are due, and an empty frame when we have been silent for half the time after which the
+    /// peer would give us up (contract §2); fe2o3-amqp sends them only when the whole time is over.
+    fn write_own(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.tap.write_due(&mut self.outgoing);
+        if self.is_silent(cx) && self.outgoing.is_empty() {
+            self.outgoing.extend_from_slice(&EMPTY_FRAME);
+        }
+        if !self.outgoing.is_empty() && self.poll_outgoing(cx)?.is_ready() {
             let _ = Pin::new(&mut self.inner).poll_flush(cx)?;
         }
         Ok(())
     }
 
-    /// Writes what is left of an empty frame: it must not be torn by other frames.
-    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.keep_alive.is_empty() {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, self.keep_alive))?;
+    fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(interval) = self.inspector.idle_timeout().map(|timeout| timeout / 2) else {
+            return false;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + interval)));
+        let mut silent = false;
+        while timer.as_mut().poll(cx).is_ready() {
+            let (now, due) = (Instant::now(), self.last_write + interval);
+            silent |= due <= now;
+            timer.as_mut().reset(if due > now { due } else { now + interval });
+        }
+        silent
+    }
+
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.outgoing))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.keep_alive = &self.keep_alive[written..];
+            self.outgoing.advance(written);
             self.last_write = Instant::now();
         }
         Poll::Ready(Ok(()))
@@ -156,12 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
         if this.switch.is_pulled() {
             return Poll::Ready(Ok(()));
         }
-        this.keep_alive(cx)?;
         if ready!(this.poll_frames(cx))? {
-            let length = this.checked.min(buf.remaining());
-            buf.put_slice(&this.incoming[..length]);
-            this.incoming.advance(length);
-            this.checked -= length;
+            let length = this.passed.len().min(buf.remaining());
+            buf.put_slice(&this.passed[..length]);
+            this.passed.advance(length);
         }
         Poll::Ready(Ok(()))
     }
@@ -173,11 +272,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         if this.switch.is_pulled() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        ready!(this.poll_keep_alive(cx))?;
-        let written = ready!(Pin::new(&mut this.inner).poll_write(cx, buf))?;
-        this.outgoing.pass(&buf[..written]);
-        this.last_write = Instant::now();
-        Poll::Ready(Ok(written))
+        if this.outgoing.len() >= MAX_OUTGOING {
+            ready!(this.poll_outgoing(cx))?;
+        }
+        this.accept(buf);
+        let _ = this.poll_outgoing(cx)?;
+        Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -185,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         if this.switch.is_pulled() {
             return Poll::Ready(Ok(()));
         }
-        ready!(this.poll_keep_alive(cx))?;
+        ready!(this.poll_outgoing(cx))?;
         Pin::new(&mut this.inner).poll_flush(cx)
     }
 
@@ -194,6 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         if this.switch.is_pulled() {
             return Poll::Ready(Ok(()));
         }
+        ready!(this.poll_outgoing(cx))?;
         Pin::new(&mut this.inner).poll_shutdown(cx)
     }
 }
@@ -206,49 +307,8 @@ impl<S> fmt::Debug for GuardedStream<S> {
     }
 }
 
-/// Follows the frames going out, to know where one ends.
-#[derive(Debug, Default)]
-struct FrameEnds {
-    size: [u8; 4],
-    /// How many bytes of `size` are known.
-    have: usize,
-    /// How many bytes of the frame are still to come, once the size is known.
-    left: usize,
-}
-
-impl FrameEnds {
-    fn at_end(&self) -> bool {
-        self.have == 0
-    }
-
-    fn pass(&mut self, mut bytes: &[u8]) {
-        while let Some(first) = bytes.first() {
-            if self.have < 4 {
-                self.size[self.have] = *first;
-                self.have += 1;
-                bytes = &bytes[1..];
-                let size = if &self.size == b"AMQP" {
-                    8
-                } else {
-                    u32::from_be_bytes(self.size)
-                };
-                self.left = usize::try_from(size).unwrap_or(usize::MAX).saturating_sub(4);
-            } else {
-                let length = self.left.min(bytes.len());
-                bytes = &bytes[length..];
-                self.left -= length;
-            }
-            if self.have == 4 && self.left == 0 {
-                self.have = 0;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::timeout;
 
@@ -262,7 +322,8 @@ mod tests {
     fn pair() -> (GuardedStream<DuplexStream>, DuplexStream, KillSwitch) {
         let (ours, peer) = duplex(1 << 20);
         let switch = KillSwitch::default();
-        (GuardedStream::new(ours, switch.clone()), peer, switch)
+        let taps = Taps::new(switch.clone());
+        (GuardedStream::new(ours, switch.clone(), taps), peer, switch)
     }
 
     #[tokio::test]
@@ -326,7 +387,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_empty_frame_is_sent_inside_another_or_after_recent_traffic() {
+    async fn an_empty_frame_is_sent_before_or_after_another_and_not_after_recent_traffic() {
         let (mut stream, mut peer, _) = pair();
         peer.write_all(OPEN_240_S).await.unwrap();
         stream.read_exact(&mut [0; 25]).await.unwrap();
@@ -341,20 +402,30 @@ mod tests {
         stream.write_all(tail).await.unwrap();
         assert!(timeout(Duration::from_secs(119), stream.read_u8()).await.is_err());
         let mut sent = vec![0; 25];
-        peer.read_exact(&mut sent).await.unwrap();
+        let mut empty = 0;
+        loop {
+            peer.read_exact(&mut sent[..8]).await.unwrap();
+            if sent[..8] != EMPTY_FRAME {
+                break;
+            }
+            empty += 1;
+        }
+        assert!(empty > 0, "the frame took long");
+        peer.read_exact(&mut sent[8..]).await.unwrap();
         assert_eq!(sent, OPEN_240_S);
         assert!(timeout(Duration::from_millis(1), peer.read_u8()).await.is_err());
     }
 
-    #[test]
-    fn ends_of_outgoing_frames_are_known() {
+    #[tokio::test]
+    async fn what_the_library_writes_in_pieces_goes_out_whole_and_unchanged() {
+        let (mut stream, mut peer, _) = pair();
         let bytes = [b"AMQP\0\x01\0\0", OPEN_240_S, &EMPTY_FRAME].concat();
-        let mut ends = FrameEnds::default();
-        for (i, byte) in bytes.iter().enumerate() {
-            assert_eq!(ends.at_end(), [0, 8, 33].contains(&i), "before byte {i}");
-            ends.pass(&[*byte]);
+        for byte in &bytes {
+            stream.write_all(&[*byte]).await.unwrap();
         }
-        ends.pass(&bytes);
-        assert!(ends.at_end());
+        stream.flush().await.unwrap();
+        let mut sent = vec![0; bytes.len()];
+        peer.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent, bytes);
     }
 }

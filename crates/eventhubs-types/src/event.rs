@@ -14,6 +14,9 @@ pub enum EventBody {
     Value(Value),
     /// One or more lists of values.
     Sequence(Vec<Vec<Value>>),
+    /// The whole message as it came, because decoding it would not be safe or possible: it nests too deep, has too many
+    /// elements, or contradicts itself. Never sent.
+    Undecodable(Bytes),
 }
 
 impl EventBody {

@@ -162,12 +162,14 @@ impl Pump {
                     }
                     for one in events {
                         self.may_call().await?;
+                        still_owned(receiver)?;
                         self.context.checkpointer().delivered(&one);
                         self.call(|context| event(context, one)).await?;
                     }
                 }
                 OnEvents::Batch(batch) => {
                     self.may_call().await?;
+                    still_owned(receiver)?;
                     if let Some(last) = events.last() {
                         self.context.checkpointer().delivered(last);
                     }
@@ -293,6 +295,14 @@ impl Pump {
     fn receive_error(&self, source: eventhubs_amqp::Error) -> Error {
         Error::amqp("the partition could not be read", source).on_partition(self.context.partition_id())
     }
+}
+
+/// What was received before a theft belongs to the thief.
+fn still_owned(receiver: &PartitionReceiver) -> std::result::Result<(), Exit> {
+    if receiver.ownership_lost() {
+        return Err(Exit::Stolen);
+    }
+    Ok(())
 }
 
 /// Waits for an order to stop. A processor that is gone counts as one, and so does a lease that has ended: the pump stops

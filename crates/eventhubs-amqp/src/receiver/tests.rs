@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use eventhubs_types::EventData;
+use eventhubs_types::{EventBody, EventData};
 use futures::FutureExt;
 use futures::future::pending;
 
 use super::*;
 use crate::ErrorKind;
+use crate::decode::Attributes;
 
 /// What opening a link leads to.
 enum Open {
@@ -73,7 +74,7 @@ impl Opener for Script {
 struct ScriptedSource(VecDeque<Step>);
 
 impl DeliverySource for ScriptedSource {
-    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Received>>> {
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<ReceivedEvent>>> {
         async move {
             loop {
                 match self.0.front_mut() {
@@ -91,16 +92,17 @@ impl DeliverySource for ScriptedSource {
         .boxed()
     }
 
+    fn is_stolen(&self) -> bool {
+        false
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         async { Ok(()) }.boxed()
     }
 }
 
-fn received(number: i64) -> Received {
-    (
-        ReceivedEvent::from_parts(EventData::new(""), format!("o{number}"), number, None),
-        None,
-    )
+fn received(number: i64) -> ReceivedEvent {
+    ReceivedEvent::from_parts(EventData::new(""), format!("o{number}"), number, None)
 }
 
 fn broken() -> Error {
@@ -326,7 +328,12 @@ async fn the_head_of_the_partition_is_remembered() {
     };
     let mut receiver = open(&Script::new([Open::Link(vec![])])).await;
     assert_eq!(receiver.last_enqueued_event_properties(), None);
-    receiver.hand_out(vec![(received(0).0, Some(head.clone())), received(1)]);
+    let attributes = Attributes {
+        head: Some(head.clone()),
+        ..Attributes::default()
+    };
+    let with_head = ReceivedEvent::whole(EventBody::default(), attributes, "o8".into(), 8.into(), None);
+    receiver.hand_out(vec![with_head, received(9)]);
     assert_eq!(receiver.last_enqueued_event_properties(), Some(head.clone()));
     assert_eq!(receiver.receive_batch(9, Some(Duration::ZERO)).await.unwrap(), []);
     assert_eq!(receiver.last_enqueued_event_properties(), Some(head));

@@ -4,6 +4,8 @@ use eventhubs::{
     CheckpointStore as _, ConsumerClient, ConsumerGroup, ErrorKind, MemoryCheckpointStore, StartingPosition,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::support::{HUB, Running, Seen, body, client_on, emulator, publish_to, start, until, within};
 
 /// An instance that says what becomes of its partitions, and which events it gets.
@@ -115,6 +117,43 @@ async fn a_reader_of_one_partition_that_is_stolen_ends() {
         let thief = start(thief);
         let error = victim.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OwnershipLost);
+        thief.stop().await;
+    })
+    .await;
+}
+
+/// Contract §5.3, with a slow callback and hundreds of events received ahead.
+#[tokio::test]
+async fn the_loser_of_a_partition_handles_no_event_after_the_one_that_it_is_at() {
+    within(async {
+        let emulator = emulator(1).await;
+        emulator.publish(HUB, (0..300).map(|n| n.to_string())).unwrap();
+        let reader = |seen: &Seen, gate: &Arc<Semaphore>| {
+            let (seen, gate) = (seen.clone(), Arc::clone(gate));
+            client_on(&emulator, MemoryCheckpointStore::new())
+                .receive(move |_, event| {
+                    seen.push(body(&event));
+                    let gate = Arc::clone(&gate);
+                    async move {
+                        gate.acquire().await.unwrap().forget();
+                        Ok(())
+                    }
+                })
+                .partition_id("0".parse().unwrap())
+                .owner_level(1)
+                .prefetch(300)
+                .starting_position(StartingPosition::Earliest)
+        };
+        let (slow, fast) = (Seen::default(), Seen::default());
+        let gate = Arc::new(Semaphore::new(0));
+        let victim = tokio::spawn(reader(&slow, &gate).into_future());
+        slow.until_count(1).await;
+        let thief = start(reader(&fast, &Arc::new(Semaphore::new(300))));
+        fast.until_count(300).await;
+        gate.add_permits(300);
+        let error = victim.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OwnershipLost);
+        assert_eq!(slow.all(), ["0"]);
         thief.stop().await;
     })
     .await;

@@ -1,0 +1,166 @@
+//! The frames that the tap writes itself.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::frame::Performative;
+
+const TRUE: u8 = 0x41;
+const UINT: u8 = 0x70;
+
+/// What a flow says of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionFlow {
+    pub(crate) next_incoming_id: u32,
+    pub(crate) incoming_window: u32,
+    pub(crate) next_outgoing_id: u32,
+    pub(crate) outgoing_window: u32,
+}
+
+/// What a flow says of a link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkFlow {
+    pub(crate) handle: u32,
+    pub(crate) delivery_count: u32,
+    pub(crate) credit: u32,
+}
+
+/// Writes a flow of the session and, if given, of one of its links.
+pub(crate) fn flow(channel: u16, session: SessionFlow, link: Option<LinkFlow>, out: &mut BytesMut) {
+    let of_session = [
+        session.next_incoming_id,
+        session.incoming_window,
+        session.next_outgoing_id,
+        session.outgoing_window,
+    ];
+    let of_link = link.map(|link| [link.handle, link.delivery_count, link.credit]);
+    let numbers = of_session.into_iter().chain(of_link.into_iter().flatten());
+    let count: u8 = if link.is_some() { 7 } else { 4 };
+    frame(channel, 0x13, out, |out| {
+        out.put_slice(&[0xc0, count * 5 + 1, count]);
+        for number in numbers {
+            uint(number, out);
+        }
+    });
+}
+
+/// Writes that the deliveries from `first` to `last` are accepted and settled.
+pub(crate) fn accepted(channel: u16, first: u32, last: u32, out: &mut BytesMut) {
+    frame(channel, 0x15, out, |out| {
+        out.put_slice(&[0xc0, 17, 5, TRUE]);
+        uint(first, out);
+        uint(last, out);
+        out.put_slice(&[TRUE, 0x00, 0x53, 0x24, 0x45]);
+    });
+}
+
+/// Writes a flow of the library's with the number of transfers that really came.
+pub(crate) fn corrected(channel: u16, flow: &Performative<'_>, next_incoming_id: u32, out: &mut BytesMut) {
+    let first = flow.field(0).map_or(0, <[u8]>::len);
+    let rest = &flow.fields[first..];
+    frame(channel, 0x13, out, |out| {
+        out.put_u8(0xd0);
+        out.put_u32(length(rest.len() + 9));
+        out.put_u32(flow.count.max(1));
+        uint(next_incoming_id, out);
+        out.put_slice(rest);
+    });
+}
+
+fn uint(number: u32, out: &mut BytesMut) {
+    out.put_u8(UINT);
+    out.put_u32(number);
+}
+
+fn frame(channel: u16, code: u8, out: &mut BytesMut, list: impl FnOnce(&mut BytesMut)) {
+    let start = out.len();
+    out.put_slice(&[0, 0, 0, 0, 2, 0]);
+    out.put_u16(channel);
+    out.put_slice(&[0x00, 0x53, code]);
+    list(out);
+    let size = length(out.len() - start);
+    out[start..start + 4].copy_from_slice(&size.to_be_bytes());
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a flow is as short as the one of the library")
+}
+
+#[cfg(test)]
+mod tests {
+    use fe2o3_amqp_types::definitions::Role;
+    use fe2o3_amqp_types::messaging::DeliveryState;
+    use fe2o3_amqp_types::performatives::{Disposition, Flow};
+
+    use super::*;
+
+    const SESSION: SessionFlow = SessionFlow {
+        next_incoming_id: u32::MAX,
+        incoming_window: 2_048,
+        next_outgoing_id: 7,
+        outgoing_window: 9,
+    };
+
+    fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        let size = u32::from_be_bytes(*out.first_chunk().unwrap());
+        assert_eq!(size as usize, out.len());
+        assert_eq!(out[4..8], [2, 0, 1, 2]);
+        out.split_off(8)
+    }
+
+    #[test]
+    fn flows_are_read_by_the_library_as_they_were_meant() {
+        let link = LinkFlow {
+            handle: 3,
+            delivery_count: 1_000,
+            credit: 300,
+        };
+        for link in [None, Some(link)] {
+            let body = written(|out| flow(0x0102, SESSION, link, out));
+            let read: Flow = serde_amqp::from_slice(&body).unwrap();
+            assert_eq!(read.next_incoming_id, Some(u32::MAX));
+            assert_eq!((read.incoming_window, read.next_outgoing_id), (2_048, 7));
+            assert_eq!(read.outgoing_window, 9);
+            assert_eq!(read.handle.map(u32::from), link.map(|link| link.handle));
+            assert_eq!(read.delivery_count, link.map(|link| link.delivery_count));
+            assert_eq!(read.link_credit, link.map(|link| link.credit));
+            assert!(!read.drain && !read.echo);
+        }
+    }
+
+    #[test]
+    fn a_disposition_covers_its_range() {
+        let body = written(|out| accepted(0x0102, 5, 9, out));
+        let read: Disposition = serde_amqp::from_slice(&body).unwrap();
+        assert_eq!((read.role, read.first, read.last), (Role::Receiver, 5, Some(9)));
+        assert!(read.settled);
+        assert!(matches!(read.state, Some(DeliveryState::Accepted(_))));
+    }
+
+    #[test]
+    fn a_flow_of_the_library_keeps_all_but_the_number_of_transfers() {
+        let ours = Flow {
+            next_incoming_id: Some(4),
+            incoming_window: 5_000,
+            next_outgoing_id: 70_000,
+            outgoing_window: 1,
+            handle: Some(8.into()),
+            delivery_count: Some(2),
+            link_credit: Some(5),
+            available: None,
+            drain: true,
+            echo: true,
+            properties: None,
+        };
+        let bytes = serde_amqp::to_vec(&ours).unwrap();
+        let performative = Performative::read(&bytes).unwrap();
+        let body = written(|out| corrected(0x0102, &performative, 99_999, out));
+        let read: Flow = serde_amqp::from_slice(&body).unwrap();
+        let expected = Flow {
+            next_incoming_id: Some(99_999),
+            ..ours
+        };
+        assert_eq!(format!("{read:?}"), format!("{expected:?}"));
+    }
+}

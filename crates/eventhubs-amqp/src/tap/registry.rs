@@ -1,0 +1,73 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::link::{LinkState, Mode, TappedLink};
+use crate::stream::KillSwitch;
+
+/// Where a link stands, in the numbers of the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) channel: u16,
+    pub(crate) handle: u32,
+}
+
+/// What the readers of links and the stream of their connection share. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Taps(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Links that are to be attached, by name. Bounded by the links that live.
+    expected: Mutex<HashMap<String, Arc<LinkState>>>,
+    /// Links that need a flow; each at most once.
+    due: Mutex<Vec<Address>>,
+    switch: KillSwitch,
+}
+
+impl Taps {
+    /// The switch is that of the stream, to wake it.
+    pub(crate) fn new(switch: KillSwitch) -> Self {
+        Self(Arc::new(Shared {
+            expected: Mutex::default(),
+            due: Mutex::default(),
+            switch,
+        }))
+    }
+
+    /// Follows the link of this name from its attach on.
+    pub(crate) fn expect(&self, name: &str, mode: Mode, prefetch: u32) -> TappedLink {
+        let link = Arc::new(LinkState::new(mode, prefetch));
+        self.expected().insert(name.to_owned(), Arc::clone(&link));
+        TappedLink::new(name.to_owned(), link, self.clone())
+    }
+
+    pub(super) fn attaching(&self, name: &str) -> Option<Arc<LinkState>> {
+        self.expected().remove(name)
+    }
+
+    pub(super) fn forget(&self, name: &str) {
+        self.expected().remove(name);
+    }
+
+    pub(super) fn request_flow(&self, address: Address) {
+        let mut due = lock(&self.0.due);
+        if !due.contains(&address) {
+            due.push(address);
+        }
+        drop(due);
+        self.0.switch.wake();
+    }
+
+    /// Takes the links that need a flow.
+    pub(super) fn due(&self) -> Vec<Address> {
+        std::mem::take(&mut lock(&self.0.due))
+    }
+
+    fn expected(&self) -> MutexGuard<'_, HashMap<String, Arc<LinkState>>> {
+        lock(&self.0.expected)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,316 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::encode::{LinkFlow, SessionFlow, accepted, corrected, flow};
+use super::link::{LinkState, Outcome, STOLEN};
+use super::registry::{Address, Taps};
+use super::transfer::Transfer;
+use crate::frame::{Performative, Violation, uint};
+use crate::stream::READ_CHUNK;
+
+/// The largest message that is kept whole, in bytes: the most that any tier of the service allows, and some annotations.
+/// What is longer is cut, and so cannot be decoded.
+pub(super) const MAX_MESSAGE_SIZE: usize = 20 * 1024 * 1024 + 64 * 1024;
+
+/// A message shorter than this, in bytes, is copied, so that one that is kept long does not keep a whole chunk of the
+/// stream alive.
+const LEAST_SHARED: usize = READ_CHUNK / 64;
+
+/// How many bytes of small messages share one copy.
+const COPIES: usize = 8 * 1024;
+
+/// Ranges of deliveries that may wait to be confirmed; one, unless several links share a session.
+const MAX_UNSETTLED: usize = 10_000;
+
+/// What our begin said of a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    next_outgoing_id: u32,
+    incoming_window: u32,
+    outgoing_window: u32,
+}
+
+impl Begun {
+    pub(super) fn read(begin: &Performative<'_>) -> Option<Self> {
+        let number = |index| begin.field(index).and_then(uint);
+        Some(Self {
+            next_outgoing_id: number(1)?,
+            incoming_window: number(2)?,
+            outgoing_window: number(3)?,
+        })
+    }
+}
+
+/// A session that both have begun.
+#[derive(Debug)]
+pub(super) struct Session {
+    local: u16,
+    begun: Begun,
+    next_incoming_id: u32,
+    next_outgoing_id: u32,
+    /// How many transfers may come before the window must be opened again.
+    window_left: u32,
+    links: Vec<Link>,
+}
+
+impl Session {
+    pub(super) fn new(local: u16, begun: Begun, next_incoming_id: u32) -> Self {
+        Self {
+            local,
+            begun,
+            next_incoming_id,
+            next_outgoing_id: begun.next_outgoing_id,
+            window_left: begun.incoming_window,
+            links: Vec::new(),
+        }
+    }
+
+    /// Our channel.
+    pub(super) fn local(&self) -> u16 {
+        self.local
+    }
+
+    pub(super) fn has_no_link(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    pub(super) fn count_transfer(&mut self) {
+        self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
+        self.window_left = self.window_left.saturating_sub(1);
+    }
+
+    pub(super) fn count_sent(&mut self) {
+        self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
+    }
+
+    /// We attach: if it is a link that somebody wants to follow, it is followed.
+    pub(super) fn attaching(&mut self, attach: &Performative<'_>, taps: &Taps) {
+        let name = attach.field(0).and_then(text);
+        let handle = attach.field(1).and_then(uint);
+        if let (Some(name), Some(handle)) = (name, handle)
+            && let Some(state) = taps.attaching(name)
+        {
+            self.links.push(Link::new(name.to_owned(), handle, state));
+        }
+    }
+
+    /// The peer attaches its end.
+    pub(super) fn attached(&mut self, channel: u16, attach: &Performative<'_>) {
+        let name = attach.field(0).and_then(text);
+        let Some(handle) = attach.field(1).and_then(uint) else {
+            return;
+        };
+        let waiting = |link: &&mut Link| link.theirs.is_none() && Some(link.name.as_str()) == name;
+        if let Some(link) = self.links.iter_mut().find(waiting) {
+            link.theirs = Some(handle);
+            let initial = attach.field(9).and_then(uint).unwrap_or_default();
+            link.state.attached(Address { channel, handle }, initial);
+        }
+    }
+
+    /// We detach: what is in flight is not wanted any more, but must not reach the library either.
+    pub(super) fn detaching(&mut self, detach: &Performative<'_>) {
+        let handle = detach.field(0).and_then(uint);
+        if let Some(link) = self.links.iter_mut().find(|link| Some(link.ours) == handle) {
+            link.state.close();
+            if link.theirs.is_none() {
+                self.links.retain(|link| Some(link.ours) != handle);
+            }
+        }
+    }
+
+    /// The peer detaches.
+    pub(super) fn detached(&mut self, handle: u32, detach: &Performative<'_>) {
+        let Some(index) = self.links.iter().position(|link| link.theirs == Some(handle)) else {
+            return;
+        };
+        let mut link = self.links.remove(index);
+        link.state.deliver(&mut link.arrivals);
+        if let Some(theft) = detach.field(2).and_then(theft) {
+            link.state.stolen(theft);
+        }
+    }
+
+    /// Whether the transfer belongs to a link whose transfers are taken; its payload is that part of the block.
+    pub(super) fn take(
+        &mut self,
+        transfer: &Transfer,
+        block: &Bytes,
+        payload: Range<usize>,
+    ) -> Result<bool, Violation> {
+        let theirs = Some(transfer.handle);
+        let Some(link) = self.links.iter_mut().find(|link| link.theirs == theirs) else {
+            return Ok(false);
+        };
+        if !link.state.takes() {
+            return Ok(false);
+        }
+        link.take(transfer, block, payload)?;
+        Ok(true)
+    }
+
+    /// Hands over what was taken since the last time.
+    pub(super) fn hand_over(&mut self, out: &mut BytesMut) {
+        for link in &mut self.links {
+            if !link.arrivals.is_empty() {
+                link.state.deliver(&mut link.arrivals);
+            }
+        }
+        if self.window_left <= self.begun.incoming_window / 2 {
+            flow(self.local, self.window(), None, out);
+        }
+    }
+
+    /// Writes how much credit a link has, and what it confirms.
+    pub(super) fn write_flow(&mut self, handle: u32, out: &mut BytesMut) {
+        let Some(index) = self.links.iter().position(|link| link.theirs == Some(handle)) else {
+            return;
+        };
+        let session = self.window();
+        let link = &mut self.links[index];
+        for (first, last) in link.unsettled.drain(..) {
+            accepted(self.local, first, last, out);
+        }
+        if let Some((delivery_count, credit)) = link.state.credit() {
+            let of_link = LinkFlow {
+                handle: link.ours,
+                delivery_count,
+                credit,
+            };
+            flow(self.local, session, Some(of_link), out);
+        }
+    }
+
+    /// Replaces a flow of the library: it knows neither the transfers that were taken nor the credit of their links.
+    pub(super) fn correct(&mut self, flow: &Performative<'_>, out: &mut BytesMut) {
+        let handle = flow.field(4).and_then(uint);
+        let taken = |link: &&Link| Some(link.ours) == handle && link.state.takes();
+        match self.links.iter().find(taken).map(|link| link.theirs) {
+            Some(Some(theirs)) => self.write_flow(theirs, out),
+            Some(None) => {}
+            None => {
+                self.window_left = self.begun.incoming_window;
+                corrected(self.local, flow, self.next_incoming_id, out);
+            }
+        }
+    }
+
+    /// Opens the window again: what is taken never waits for room in it.
+    fn window(&mut self) -> SessionFlow {
+        self.window_left = self.begun.incoming_window;
+        SessionFlow {
+            next_incoming_id: self.next_incoming_id,
+            incoming_window: self.begun.incoming_window,
+            next_outgoing_id: self.next_outgoing_id,
+            outgoing_window: self.begun.outgoing_window,
+        }
+    }
+}
+
+/// A link that somebody follows.
+#[derive(Debug)]
+struct Link {
+    name: String,
+    /// The handle that we chose.
+    ours: u32,
+    /// The handle that the peer chose, once it has.
+    theirs: Option<u32>,
+    state: Arc<LinkState>,
+    /// A delivery of which more must come.
+    unfinished: Option<Unfinished>,
+    /// What is not handed over yet.
+    arrivals: Vec<Option<Bytes>>,
+    /// Ranges of deliveries to confirm.
+    unsettled: Vec<(u32, u32)>,
+    copies: BytesMut,
+}
+
+#[derive(Debug, Default)]
+struct Unfinished {
+    payload: BytesMut,
+    id: Option<u32>,
+    settled: bool,
+}
+
+impl Link {
+    fn new(name: String, ours: u32, state: Arc<LinkState>) -> Self {
+        Self {
+            name,
+            ours,
+            theirs: None,
+            state,
+            unfinished: None,
+            arrivals: Vec::new(),
+            unsettled: Vec::new(),
+            copies: BytesMut::new(),
+        }
+    }
+
+    fn take(&mut self, transfer: &Transfer, block: &Bytes, payload: Range<usize>) -> Result<(), Violation> {
+        if self.unfinished.is_none() && !transfer.more && !transfer.aborted {
+            let message = self.keep(block, payload);
+            return self.finish(message, transfer.delivery_id, transfer.settled);
+        }
+        let mut unfinished = self.unfinished.take().unwrap_or_default();
+        unfinished.id = unfinished.id.or(transfer.delivery_id);
+        unfinished.settled |= transfer.settled;
+        if transfer.aborted {
+            self.arrivals.push(None); // implicitly settled
+            return Ok(());
+        }
+        let room = MAX_MESSAGE_SIZE.saturating_sub(unfinished.payload.len());
+        let piece = &block[payload];
+        unfinished
+            .payload
+            .extend_from_slice(&piece[..piece.len().min(room)]);
+        if transfer.more {
+            self.unfinished = Some(unfinished);
+            return Ok(());
+        }
+        self.finish(unfinished.payload.freeze(), unfinished.id, unfinished.settled)
+    }
+
+    /// The part of the block, copied if it is short.
+    fn keep(&mut self, block: &Bytes, payload: Range<usize>) -> Bytes {
+        if payload.len() >= LEAST_SHARED {
+            return block.slice(payload);
+        }
+        if self.copies.capacity() < payload.len() {
+            self.copies.reserve(COPIES.max(payload.len()));
+        }
+        self.copies.extend_from_slice(&block[payload]);
+        self.copies.split().freeze()
+    }
+
+    fn finish(&mut self, message: Bytes, id: Option<u32>, settled: bool) -> Result<(), Violation> {
+        self.arrivals.push(Some(message));
+        if settled {
+            return Ok(());
+        }
+        let id = id.ok_or(Violation::Malformed)?;
+        let ranges = self.unsettled.len();
+        match self.unsettled.last_mut() {
+            Some((_, last)) if last.wrapping_add(1) == id => *last = id,
+            _ if ranges == MAX_UNSETTLED => return Err(Violation::Unfinished),
+            _ => self.unsettled.push((id, id)),
+        }
+        Ok(())
+    }
+}
+
+/// The outcome, if the error says that another reader has the partition.
+fn theft(error: &[u8]) -> Option<Outcome> {
+    let error = Performative::read(error).ok()?;
+    let (condition, description) = (error.field(0)?, error.field(1).and_then(text));
+    let is_theft = matches!(condition, [0xa3, _, symbol @ ..] | [0xb3, _, _, _, _, symbol @ ..] if symbol == STOLEN.as_bytes());
+    is_theft.then(|| Outcome::Stolen(description.map(str::to_owned)))
+}
+
+fn text(field: &[u8]) -> Option<&str> {
+    match field {
+        [0xa1, _, text @ ..] | [0xb1, _, _, _, _, text @ ..] => str::from_utf8(text).ok(),
+        _ => None,
+    }
+}
