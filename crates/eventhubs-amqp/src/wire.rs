@@ -31,6 +31,9 @@ fn value<const DEEP: bool>(bytes: &[u8], depth: usize) -> Result<usize, Refused>
 
 /// The length of what follows the format code.
 fn content<const DEEP: bool>(code: u8, bytes: &[u8], depth: usize) -> Result<usize, Refused> {
+    if DEEP && !is_known(code) {
+        return Err(Refused::UnknownCode);
+    }
     let (start, length) = match code >> 4 {
         0x4 => (0, 0),
         fixed @ 0x5..=0x9 => (0, 1 << (fixed - 5)),
@@ -45,6 +48,15 @@ fn content<const DEEP: bool>(code: u8, bytes: &[u8], depth: usize) -> Result<usi
         return Err(Refused::Impossible);
     }
     Ok(start + length)
+}
+
+/// Whether AMQP 1.0 (part 1, §1.6) gives the format code a meaning.
+fn is_known(code: u8) -> bool {
+    matches!(code, 0x40..=0x45 | 0x50..=0x56 | 0x60 | 0x61 | 0x70..=0x74 | 0x80..=0x84 | 0x94 | 0x98)
+        || matches!(
+            code,
+            0xa0 | 0xa1 | 0xa3 | 0xb0 | 0xb1 | 0xb3 | 0xc0 | 0xc1 | 0xd0 | 0xd1 | 0xe0 | 0xf0
+        )
 }
 
 /// Whether the content is one that a value of this code can have.
@@ -248,5 +260,38 @@ impl<'a> Reader<'a> {
 
     fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scan::Walk;
+
+    /// Bytes with many format codes in them, so that structure arises by chance.
+    fn encoded() -> impl Strategy<Value = Vec<u8>> {
+        let codes = [
+            0x00, 0x40, 0x45, 0x53, 0x56, 0xa0, 0xa1, 0xb0, 0xc0, 0xc1, 0xd0, 0xe0, 0xf0,
+        ];
+        let byte = prop_oneof![3 => prop::sample::select(codes.to_vec()), 3 => 0_u8..8, 1 => any::<u8>()];
+        prop::collection::vec(byte, 0..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn what_is_accepted_is_accepted_by_the_walk_and_can_be_read(bytes in encoded()) {
+            if let Ok(length) = skip(&bytes) {
+                prop_assert_eq!(Walk::default().value(&bytes), Ok(length));
+                prop_assert_eq!(skip_unseen(&bytes), Ok(length));
+                let bytes = Bytes::from(bytes);
+                let mut reader = Reader::at(&bytes, 0);
+                prop_assert!(reader.value().is_some());
+                prop_assert_eq!(reader.position(), length);
+            }
+        }
     }
 }
