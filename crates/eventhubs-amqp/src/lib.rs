@@ -81,8 +81,6 @@ mod source;
 mod stream;
 mod tap;
 mod tap_source;
-#[cfg(test)]
-mod tap_tests;
 mod task;
 mod transport;
 mod value;

@@ -159,3 +159,6 @@ fn ushort(field: &[u8]) -> Option<u16> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
