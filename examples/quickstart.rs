@@ -86,8 +86,6 @@ fn instance(
     let receive = client
         .receive(move |context, event| handle(Arc::clone(&handled), context, event))
         .starting_position(StartingPosition::Earliest)
-        // What waits in the buffer of a slow reader is what it may still handle after it has lost the partition.
-        .prefetch(10)
         .on_partition_initialize(move |context| {
             opened.open(name, context.partition_id().as_str());
             async { Ok(()) }

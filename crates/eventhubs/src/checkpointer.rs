@@ -94,7 +94,7 @@ impl Checkpointer {
     /// Remembers that this event was handed to the callback.
     pub(crate) fn delivered(&self, event: &ReceivedEvent) {
         self.delivered
-            .store(event.sequence_number().value(), Ordering::Release);
+            .fetch_max(event.sequence_number().value(), Ordering::Release);
     }
 
     /// Reads where an earlier owner, or an earlier attempt of ours, got to.
