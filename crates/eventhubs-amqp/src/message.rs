@@ -78,7 +78,7 @@ pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
     message.raw = raw;
     let position = message.position();
     message.offset = position.offset;
-    if message.offset().is_none() {
+    if !message.has_offset() {
         return Err(missing(OFFSET));
     }
     let number = position.sequence_number.ok_or_else(|| missing(SEQUENCE_NUMBER))?;
@@ -170,6 +170,15 @@ impl Message {
             at = value + length;
         }
         position
+    }
+
+    /// Whether there is an offset, of a type that can be read as one.
+    fn has_offset(&self) -> bool {
+        match start(self.offset).map(|at| self.raw[at]) {
+            Some(0xa1 | 0xa3 | 0xb1 | 0xb3) => true,
+            Some(_) => self.offset().is_some(),
+            None => false,
+        }
     }
 
     pub(crate) fn offset(&self) -> Option<Offset> {
