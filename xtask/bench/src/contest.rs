@@ -57,7 +57,7 @@ impl Rules {
     #[must_use]
     pub fn settled(mut self) -> Self {
         if self.quick {
-            (self.seconds, self.repeats) = (0.1, 1);
+            (self.seconds, self.repeats) = (0.5, 1);
             self.choice.quick();
         }
         if self.only.is_empty() {
