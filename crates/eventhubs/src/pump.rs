@@ -242,9 +242,9 @@ impl Pump {
     ) -> std::result::Result<(), Exit> {
         let context = self.context.clone();
         let limit = self.run.options.shutdown_timeout;
-        let mut orders = self.orders.clone();
+        let orders = &mut self.orders;
         let overdue = async {
-            let order = ordered(&mut orders, self.context.checkpointer()).await;
+            let order = ordered(orders, self.context.checkpointer()).await;
             sleep(limit).await;
             order
         };
