@@ -32,10 +32,7 @@ fn main() -> Result<ExitCode, Failure> {
 }
 
 async fn show() -> Result<ExitCode, Failure> {
-    let emulator = Emulator::builder()
-        .event_hub("orders", PARTITIONS)
-        .start()
-        .await?;
+    let emulator = Emulator::builder().event_hub("orders", PARTITIONS).start().await?;
     emulator.publish("orders", (0..EVENTS).map(|n| format!("order {n}")))?;
     println!("Published {EVENTS} events into {PARTITIONS} partitions. Instances A and B start.\n");
 
@@ -46,28 +43,17 @@ async fn show() -> Result<ExitCode, Failure> {
     let b = instance('B', &hub, &store, &ledger)?;
     let mut screen = Screen::new();
 
-    screen
-        .watch(&ledger, |ledger| {
-            ledger.handled() >= EVENTS / 2 && ledger.owned_by('A') > 0
-        })
-        .await?;
+    screen.watch(&ledger, |ledger| ledger.handled() >= EVENTS / 2 && ledger.owned_by('A') > 0).await?;
     a.shutdown_background();
     let orphans = ledger.killed('A');
-    screen.event(&format!(
-        "Instance A is killed without warning; it had {} partitions.",
-        orphans.len()
-    ));
+    screen.event(&format!("Instance A is killed without warning; it had {} partitions.", orphans.len()));
     screen.watch(&ledger, |ledger| ledger.handled() >= EVENTS).await?;
     b.shutdown_background();
     emulator.stop().await;
 
     println!("\n{}", ledger.table(&orphans));
     let lost = EVENTS - ledger.handled();
-    Ok(if lost == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Starts one instance in a runtime of its own, so that it can be killed with all it has: connections, timers, leases.
@@ -90,10 +76,7 @@ fn instance(
             opened.open(name, context.partition_id().as_str());
             async { Ok(()) }
         });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.spawn(receive.into_future());
     Ok(runtime)
 }
@@ -151,44 +134,29 @@ impl Ledger {
     fn killed(&self, name: char) -> Vec<String> {
         *self.kill.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let partitions = self.partitions();
-        partitions
-            .iter()
-            .filter(|(_, p)| p.owner == Some(name))
-            .map(|(id, _)| id.clone())
-            .collect()
+        partitions.iter().filter(|(_, p)| p.owner == Some(name)).map(|(id, _)| id.clone()).collect()
     }
 
     fn handled(&self) -> usize {
-        self.partitions()
-            .values()
-            .map(|progress| progress.times_handled.len())
-            .sum()
+        self.partitions().values().map(|progress| progress.times_handled.len()).sum()
     }
 
     fn owned_by(&self, name: char) -> usize {
-        self.partitions()
-            .values()
-            .filter(|progress| progress.owner == Some(name))
-            .count()
+        self.partitions().values().filter(|progress| progress.owner == Some(name)).count()
     }
 
     fn seconds_to_take_over(&self, orphans: &[String]) -> f64 {
         let kill = *self.kill.lock().unwrap_or_else(PoisonError::into_inner);
         let partitions = self.partitions();
         let times = orphans.iter().filter_map(|id| partitions.get(id)?.resumed);
-        times
-            .filter_map(|taken| Some((taken - kill?).as_secs_f64()))
-            .fold(0.0, f64::max)
+        times.filter_map(|taken| Some((taken - kill?).as_secs_f64())).fold(0.0, f64::max)
     }
 
     fn table(&self, orphans: &[String]) -> String {
         let handled = self.handled();
         let seconds = self.seconds_to_take_over(orphans);
         let partitions = self.partitions();
-        let calls: usize = partitions
-            .values()
-            .flat_map(|progress| progress.times_handled.values())
-            .sum();
+        let calls: usize = partitions.values().flat_map(|progress| progress.times_handled.values()).sum();
         let moves: usize = partitions.values().map(|progress| progress.moves).sum();
         format!(
             "published                {EVENTS:>6}\n\
@@ -224,11 +192,7 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            drawn: 0,
-            in_place: std::io::stdout().is_terminal(),
-        }
+        Self { started: Instant::now(), drawn: 0, in_place: std::io::stdout().is_terminal() }
     }
 
     async fn watch(&mut self, ledger: &Ledger, done: impl Fn(&Ledger) -> bool) -> Result<(), Failure> {
@@ -261,11 +225,7 @@ impl Screen {
         } else {
             let (a, b) = (ledger.owned_by('A'), ledger.owned_by('B'));
             let seconds = self.started.elapsed().as_secs_f64();
-            let _ = writeln!(
-                text,
-                "{seconds:5.1} s  A {a}  B {b}  handled {:>4}/{EVENTS}",
-                ledger.handled()
-            );
+            let _ = writeln!(text, "{seconds:5.1} s  A {a}  B {b}  handled {:>4}/{EVENTS}", ledger.handled());
         }
         print!("{text}");
         let _ = std::io::stdout().flush();

@@ -14,19 +14,13 @@ const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LTAwMDE=";
 /// The error with all that its causes say.
 fn told(error: &eventhubs::Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-    causes
-        .map(|error| format!("{error} {error:?}"))
-        .collect::<Vec<_>>()
-        .join("; ")
+    causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("; ")
 }
 
 fn assert_tells(error: &eventhubs::Error, kind: ErrorKind, word: &str) {
     let text = told(error);
     assert_eq!(error.kind(), kind, "{text}");
-    assert!(
-        text.to_lowercase().contains(&word.to_lowercase()),
-        "no `{word}` in: {text}"
-    );
+    assert!(text.to_lowercase().contains(&word.to_lowercase()), "no `{word}` in: {text}");
     assert!(!text.contains(KEY), "the key is in: {text}");
     assert!(!text.contains("sig="), "a signature is in: {text}");
 }
@@ -45,16 +39,8 @@ fn each_malformed_connection_string_names_the_field() {
         ("CS15", key.clone(), "Endpoint"),
         ("CS16", format!("Endpoint=;{key}"), "Endpoint"),
         ("CS17", format!("Endpoint=sb://;{key}"), "Endpoint"),
-        (
-            "CS18",
-            format!("{endpoint};SharedAccessKeyName=Root;EntityPath=hub1"),
-            "SharedAccessKey",
-        ),
-        (
-            "CS19",
-            format!("{endpoint};SharedAccessKey={KEY};EntityPath=hub1"),
-            "SharedAccessKeyName",
-        ),
+        ("CS18", format!("{endpoint};SharedAccessKeyName=Root;EntityPath=hub1"), "SharedAccessKey"),
+        ("CS19", format!("{endpoint};SharedAccessKey={KEY};EntityPath=hub1"), "SharedAccessKeyName"),
         (
             "CS20",
             format!("{endpoint};SharedAccessKeyName=;SharedAccessKey={KEY};EntityPath=hub1"),
@@ -69,11 +55,7 @@ fn each_malformed_connection_string_names_the_field() {
         ("CS26", String::new(), "connection string"),
         ("CS27", "   ".to_owned(), "connection string"),
         ("CS28", "garbage".to_owned(), "connection string"),
-        (
-            "CS29",
-            format!("HostName=ns.servicebus.windows.net;{key}"),
-            "Endpoint",
-        ),
+        ("CS29", format!("HostName=ns.servicebus.windows.net;{key}"), "Endpoint"),
         (
             "CS30",
             format!("{endpoint};SharedAccessKeyName=Root;SharedAccessKey={KEY};EntityPath="),
@@ -115,27 +97,16 @@ async fn refused(
     group: &str,
     options: impl FnOnce(Receive<eventhubs::Events>) -> Receive<eventhubs::Events>,
 ) -> eventhubs::Error {
-    let client = ConsumerClient::from_connection_string(connection_string, group)
-        .unwrap()
-        .build()
-        .unwrap();
+    let client = ConsumerClient::from_connection_string(connection_string, group).unwrap().build().unwrap();
     let receive = client.receive(|_, _| async { Ok(()) });
-    within(PATIENCE, options(receive).into_future())
-        .await
-        .unwrap_err()
+    within(PATIENCE, options(receive).into_future()).await.unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_event_hub_ends_the_run() {
     let emulator = emulator().await;
-    let text = emulator
-        .connection_string(HUB)
-        .replace("EntityPath=orders", "EntityPath=nowhere");
-    assert_tells(
-        &refused(&text, "$Default", |receive| receive).await,
-        ErrorKind::NotFound,
-        "nowhere",
-    );
+    let text = emulator.connection_string(HUB).replace("EntityPath=orders", "EntityPath=nowhere");
+    assert_tells(&refused(&text, "$Default", |receive| receive).await, ErrorKind::NotFound, "nowhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,9 +125,7 @@ async fn a_partition_that_does_not_exist_ends_the_run() {
         (StartingPosition::Earliest, ErrorKind::InvalidArgument),
     ] {
         let error = refused(&emulator.connection_string(HUB), "$Default", |receive| {
-            receive
-                .partition_id(PartitionId::new("77").unwrap())
-                .starting_position(position)
+            receive.partition_id(PartitionId::new("77").unwrap()).starting_position(position)
         })
         .await;
         assert_tells(&error, kind, "partition 77");
@@ -165,12 +134,8 @@ async fn a_partition_that_does_not_exist_ends_the_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_ends_the_run() {
-    let emulator = Emulator::builder()
-        .event_hub(HUB, 2)
-        .shared_access_key("Root", "right")
-        .start()
-        .await
-        .unwrap();
+    let emulator =
+        Emulator::builder().event_hub(HUB, 2).shared_access_key("Root", "right").start().await.unwrap();
     let text = emulator.connection_string(HUB).replace("right", KEY);
     assert_tells(
         &refused(&text, "$Default", |receive| receive).await,
@@ -184,9 +149,7 @@ async fn an_invalid_offset_ends_the_run_on_one_partition() {
     let emulator = emulator().await;
     let error = refused(&emulator.connection_string(HUB), "$Default", |receive| {
         let position = StartingPosition::after_offset("999999");
-        receive
-            .partition_id("0".parse().unwrap())
-            .starting_position(position)
+        receive.partition_id("0".parse().unwrap()).starting_position(position)
     })
     .await;
     assert_tells(&error, ErrorKind::InvalidPosition, "999999");

@@ -34,11 +34,7 @@ async fn no_gap_and_no_repeat(fault: impl AsyncFn(&Emulator)) {
         let receive = client
             .receive(move |context, event| {
                 let partition = context.partition_id().to_string();
-                seen.lock()
-                    .unwrap()
-                    .entry(partition)
-                    .or_default()
-                    .push(event.sequence_number().value());
+                seen.lock().unwrap().entry(partition).or_default().push(event.sequence_number().value());
                 async { Ok(()) }
             })
             .starting_position(StartingPosition::Earliest)
@@ -47,9 +43,7 @@ async fn no_gap_and_no_repeat(fault: impl AsyncFn(&Emulator)) {
 
         for round in 1..=5 {
             let half = count(&handled) + EVENTS_A_FAULT / 4;
-            emulator
-                .publish(HUB, (0..EVENTS_A_FAULT).map(|n| n.to_string()))
-                .unwrap();
+            emulator.publish(HUB, (0..EVENTS_A_FAULT).map(|n| n.to_string())).unwrap();
             until(|| count(&handled) >= half).await;
             fault(&emulator).await;
             until(|| count(&handled) >= round * EVENTS_A_FAULT).await;

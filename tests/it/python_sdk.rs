@@ -8,18 +8,11 @@ use eventhubs_test_harness::run_python;
 const LIMIT: Duration = Duration::from_secs(180);
 
 async fn all_checks_pass(script: &str, options: &[&str]) {
-    let emulator = Emulator::builder()
-        .event_hub("orders", 8)
-        .start()
-        .await
-        .expect("a loopback port");
+    let emulator = Emulator::builder().event_hub("orders", 8).start().await.expect("a loopback port");
     let connection_string = emulator.connection_string("orders");
     let arguments = [&[connection_string.as_str()], options].concat();
     let printed = run_python(script, &arguments, LIMIT).await;
-    assert!(
-        printed.contains(r#""passed": [""#),
-        "{script} checked nothing:\n{printed}"
-    );
+    assert!(printed.contains(r#""passed": [""#), "{script} checked nothing:\n{printed}");
     emulator.stop().await;
 }
 

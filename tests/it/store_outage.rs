@@ -72,11 +72,7 @@ async fn reading_goes_on_while_the_store_is_down_and_all_recovers() {
         let recovered = Counts::get(&counts.checkpoints) + 40;
         world.publish(40);
         until(|| Counts::get(&counts.checkpoints) >= recovered).await;
-        assert_eq!(
-            Counts::get(&counts.handled),
-            120,
-            "no partition was given up, so nothing came twice"
-        );
+        assert_eq!(Counts::get(&counts.handled), 120, "no partition was given up, so nothing came twice");
         assert!(!receiving.is_finished(), "the client goes on");
 
         stop.send(()).unwrap();

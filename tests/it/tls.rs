@@ -27,10 +27,7 @@ fn certificates() -> (String, ServerConfig) {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
         .unwrap();
     (authority.pem(), config)
 }
@@ -80,9 +77,7 @@ async fn a_certificate_that_the_system_trusts_is_accepted_and_no_other() {
         let refused = consumer(&world, port, &unrelated);
         let accepted = consumer(&world, port, &trusted);
         accepted.until(|said| said.calls() == 10).await;
-        refused
-            .until(|said| said.other.iter().any(|line| line.contains("InvalidCertificate")))
-            .await;
+        refused.until(|said| said.other.iter().any(|line| line.contains("InvalidCertificate"))).await;
         assert_eq!(refused.kill().await.calls(), 0);
         accepted.stop().await;
     })

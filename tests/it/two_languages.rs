@@ -26,34 +26,22 @@ async fn ours_and_python_balance_and_each_goes_on_where_the_other_stopped() {
         world.publish(EVENTS);
         theirs_first.until(|said| said.calls() >= 40).await;
         let theirs_first = theirs_first.stop().await;
-        ours_first
-            .until(|said| distinct([said, &theirs_first]).len() == EVENTS)
-            .await;
+        ours_first.until(|said| distinct([said, &theirs_first]).len() == EVENTS).await;
 
         let theirs_second = theirs(&world);
         world.until_shared(&[4, 4]).await;
         world.publish(EVENTS);
-        ours_first
-            .until(|said| said.calls() + theirs_first.calls() >= EVENTS + 40)
-            .await;
+        ours_first.until(|said| said.calls() + theirs_first.calls() >= EVENTS + 40).await;
         let ours_first = ours_first.stop().await;
         let said = [&theirs_first, &ours_first];
-        theirs_second
-            .until(|last| distinct(said.into_iter().chain([last])).len() == 2 * EVENTS)
-            .await;
+        theirs_second.until(|last| distinct(said.into_iter().chain([last])).len() == 2 * EVENTS).await;
         let theirs_second = theirs_second.stop().await;
 
         let calls = theirs_first.calls() + ours_first.calls() + theirs_second.calls();
-        assert_eq!(
-            calls,
-            2 * EVENTS,
-            "clean stops repeat nothing, in either direction"
-        );
-        for (who, said) in [
-            ("Python", &theirs_first),
-            ("ours", &ours_first),
-            ("Python again", &theirs_second),
-        ] {
+        assert_eq!(calls, 2 * EVENTS, "clean stops repeat nothing, in either direction");
+        for (who, said) in
+            [("Python", &theirs_first), ("ours", &ours_first), ("Python again", &theirs_second)]
+        {
             assert!(said.calls() > 0, "{who} had its share");
         }
     })

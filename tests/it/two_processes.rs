@@ -17,14 +17,10 @@ async fn a_killed_process_loses_nothing_and_repeats_only_what_was_not_checkpoint
         let victim = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
         world.until_shared(&[4, 4]).await;
         world.publish(EVENTS / 2);
-        victim
-            .until(|said| said.calls() >= 100 && said.checkpoints.len() == 4)
-            .await;
+        victim.until(|said| said.calls() >= 100 && said.checkpoints.len() == 4).await;
         let victim = victim.kill().await;
         world.publish(EVENTS / 2);
-        survivor
-            .until(|said| distinct([said, &victim]).len() == EVENTS)
-            .await;
+        survivor.until(|said| distinct([said, &victim]).len() == EVENTS).await;
         let survivor = survivor.stop().await;
 
         victim.assert_contiguous("the victim");
@@ -36,10 +32,7 @@ async fn a_killed_process_loses_nothing_and_repeats_only_what_was_not_checkpoint
                 resumed > checkpoint,
                 "partition {partition}: {resumed} was behind checkpoint {checkpoint}"
             );
-            assert!(
-                resumed <= handled.last().unwrap() + 1,
-                "partition {partition}: a gap before {resumed}"
-            );
+            assert!(resumed <= handled.last().unwrap() + 1, "partition {partition}: a gap before {resumed}");
         }
         let repeats = survivor.calls() + victim.calls() - EVENTS;
         assert!(repeats <= not_checkpointed(&victim), "{repeats} repeats");
@@ -59,16 +52,10 @@ async fn a_clean_stop_repeats_nothing_and_the_others_do_not_wait_for_the_expiry(
         leaver.until(|said| said.calls() >= 40).await;
         let leaver = leaver.stop().await;
         assert!(leaver.calls() < EVENTS / 2, "it left with work to do");
-        stayer
-            .until(|said| distinct([said, &leaver]).len() == EVENTS)
-            .await;
+        stayer.until(|said| distinct([said, &leaver]).len() == EVENTS).await;
         let stayer = stayer.stop().await;
 
-        assert_eq!(
-            leaver.calls() + stayer.calls(),
-            EVENTS,
-            "no event was handled twice"
-        );
+        assert_eq!(leaver.calls() + stayer.calls(), EVENTS, "no event was handled twice");
         leaver.assert_contiguous("the leaver");
         stayer.assert_contiguous("the stayer");
         assert!(world.owners().await.is_empty(), "both released what they had");

@@ -17,15 +17,10 @@ async fn a_process_that_hung_beyond_its_leases_handles_nothing_more_and_writes_n
         zombie.suspend().await;
 
         let survivor = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
-        survivor
-            .until(|said| distinct([said, &zombie.said()]).len() == EVENTS)
-            .await;
+        survivor.until(|said| distinct([said, &zombie.said()]).len() == EVENTS).await;
         survivor.until(|said| is_all_checkpointed(said, EVENTS)).await;
         let before = zombie.said();
-        assert!(
-            before.calls() < EVENTS / 2,
-            "it hung with work to do, and events in its buffers"
-        );
+        assert!(before.calls() < EVENTS / 2, "it hung with work to do, and events in its buffers");
 
         zombie.resume().await;
         world.until_shared(&[2, 2]).await;

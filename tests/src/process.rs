@@ -30,15 +30,9 @@ pub struct Said {
 impl Said {
     fn hear(&mut self, line: &str) {
         let words: Vec<_> = line.split(' ').collect();
-        match (
-            words.as_slice(),
-            words.last().and_then(|number| number.parse().ok()),
-        ) {
+        match (words.as_slice(), words.last().and_then(|number| number.parse().ok())) {
             (["handled", partition, _], Some(number)) => {
-                self.handled
-                    .entry((*partition).to_owned())
-                    .or_default()
-                    .push(number);
+                self.handled.entry((*partition).to_owned()).or_default().push(number);
             }
             (["checkpoint", partition, _], Some(number)) => {
                 self.checkpoints.insert((*partition).to_owned(), number);
@@ -74,9 +68,7 @@ impl Said {
 /// The events handled by any of them.
 pub fn distinct<'a>(said: impl IntoIterator<Item = &'a Said>) -> BTreeSet<(&'a str, i64)> {
     let handled = said.into_iter().flat_map(|said| &said.handled);
-    handled
-        .flat_map(|(partition, numbers)| numbers.iter().map(move |n| (partition.as_str(), *n)))
-        .collect()
+    handled.flat_map(|(partition, numbers)| numbers.iter().map(move |n| (partition.as_str(), *n))).collect()
 }
 
 impl Consumer {
@@ -85,11 +77,8 @@ impl Consumer {
     /// # Panics
     /// If the program cannot be started.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
+        let mut child =
+            command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the program starts");
         let output = child.stdout.take().expect("its output was asked for");
         let said = Arc::new(Mutex::new(Said::default()));
         let heard = Arc::clone(&said);
@@ -151,11 +140,7 @@ impl Consumer {
 
     async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it is running").to_string();
-        let sent = Command::new("kill")
-            .args(["-s", name, &id])
-            .status()
-            .await
-            .expect("`kill` can be run");
+        let sent = Command::new("kill").args(["-s", name, &id]).status().await.expect("`kill` can be run");
         assert!(sent.success(), "SIG{name} was not sent");
     }
 

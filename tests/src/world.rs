@@ -42,25 +42,13 @@ impl World {
     }
 
     async fn on(azurite: Azurite, partitions: usize) -> Self {
-        let emulator = Emulator::builder()
-            .event_hub(HUB, partitions)
-            .start()
-            .await
-            .expect("the emulator starts");
+        let emulator =
+            Emulator::builder().event_hub(HUB, partitions).start().await.expect("the emulator starts");
         let container = Azurite::unused_container();
         // The Python SDK keeps the port of an emulator in the name of its namespace (contract §1.2); so do ours beside it.
         let namespace = Namespace::new(emulator.address().to_string()).expect("an address is a name");
-        let world = Self {
-            emulator,
-            azurite,
-            container,
-            namespace,
-        };
-        world
-            .store()
-            .create_container_if_absent()
-            .await
-            .expect("the storage takes a container");
+        let world = Self { emulator, azurite, container, namespace };
+        world.store().create_container_if_absent().await.expect("the storage takes a container");
         world
     }
 
@@ -70,9 +58,7 @@ impl World {
     /// If the emulator refuses.
     pub fn publish(&self, events: usize) {
         let events = (0..events).map(|number| number.to_string());
-        self.emulator
-            .publish(HUB, events)
-            .expect("the emulator takes events");
+        self.emulator.publish(HUB, events).expect("the emulator takes events");
     }
 
     /// A program that consumes the event hub, given what it needs to know.
@@ -113,11 +99,7 @@ impl World {
             event_hub: EventHubName::new(HUB).expect("a good name"),
             consumer_group: ConsumerGroup::default(),
         };
-        let list = self
-            .store()
-            .list_ownership(&scope)
-            .await
-            .expect("the storage can be read");
+        let list = self.store().list_ownership(&scope).await.expect("the storage can be read");
         let mut owners = BTreeMap::new();
         for owner in list.records.into_iter().filter_map(|record| record.owner) {
             *owners.entry(owner).or_default() += 1;

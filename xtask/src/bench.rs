@@ -14,13 +14,7 @@ pub(crate) fn start(arguments: &[&str]) -> Result<()> {
     if needs_foreign(arguments) {
         tools::install_compared(&target)?;
     }
-    run(&mut cargo([
-        "build",
-        "--release",
-        "--quiet",
-        "--package",
-        "eventhubs-bench",
-    ]))?;
+    run(&mut cargo(["build", "--release", "--quiet", "--package", "eventhubs-bench"]))?;
     run(Command::new(target.join("release/eventhubs-bench")).args(arguments))
 }
 
@@ -36,9 +30,7 @@ fn needs_foreign(arguments: &[&str]) -> bool {
 }
 
 fn only<'a>(arguments: &[&'a str]) -> Option<&'a str> {
-    let at = arguments
-        .iter()
-        .position(|argument| argument.starts_with("--only"))?;
+    let at = arguments.iter().position(|argument| argument.starts_with("--only"))?;
     match arguments[at].strip_prefix("--only=") {
         Some(readers) => Some(readers),
         None => arguments.get(at + 1).copied(),
@@ -51,12 +43,7 @@ mod tests {
 
     #[test]
     fn foreign_programs_are_installed_only_for_the_readers_that_need_them() {
-        for line in [
-            "receive",
-            "receive --json",
-            "receive --only limit,js",
-            "receive --only=python",
-        ] {
+        for line in ["receive", "receive --json", "receive --only limit,js", "receive --only=python"] {
             assert!(needs_foreign(&line.split(' ').collect::<Vec<_>>()), "{line}");
         }
         for line in [

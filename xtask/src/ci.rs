@@ -13,20 +13,9 @@ type Step = fn() -> Result<()>;
 const STEPS: &[(&str, Step)] = &[
     ("fmt", || run(&mut cargo(["fmt", "--all", "--check"]))),
     ("tidy", tidy::check),
-    ("clippy", || {
-        run(&mut cargo([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
-    }),
+    ("clippy", || run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))),
     ("test", || test::all(&[])),
-    ("doc", || {
-        run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
-    }),
+    ("doc", || run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     ("deny", deny),
     ("newest dependencies", newest_dependencies),
 ];
@@ -35,15 +24,10 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Runs each step until one fails.
 pub(crate) fn check() -> Result<()> {
-    timed("ci", || {
-        STEPS.iter().try_for_each(|(name, step)| timed(name, step))
-    })
+    timed("ci", || STEPS.iter().try_for_each(|(name, step)| timed(name, step)))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tells a person how long a step took; nothing depends on it"
-)]
+#[expect(clippy::disallowed_methods, reason = "tells a person how long a step took; nothing depends on it")]
 fn timed(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("\n=== {name}");
     let started = Instant::now();
@@ -56,19 +40,8 @@ fn timed(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
 /// Advisories are not checked here: their database is not on a package registry, and changes without us.
 fn deny() -> Result<()> {
     let tools = target()?.join("tools");
-    let install = [
-        "install",
-        "cargo-deny",
-        "--locked",
-        "--debug",
-        "--version",
-        CARGO_DENY,
-    ];
-    run(cargo(install)
-        .arg("--root")
-        .arg(&tools)
-        .arg("--target-dir")
-        .arg(tools.join("build")))?;
+    let install = ["install", "cargo-deny", "--locked", "--debug", "--version", CARGO_DENY];
+    run(cargo(install).arg("--root").arg(&tools).arg("--target-dir").arg(tools.join("build")))?;
     run(Command::new(tools.join("bin/cargo-deny"))
         .args(["check", "bans", "licenses", "sources"])
         .current_dir(root()))

@@ -14,10 +14,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask
-        .parent()
-        .expect("xtask is a folder of the workspace")
-        .to_owned()
+    xtask.parent().expect("xtask is a folder of the workspace").to_owned()
 }
 
 /// Where cargo builds, as the user configured it.
@@ -37,14 +34,8 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     println!("$ {line}");
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot run `{line}`: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{line}`: {status}").into())
-    }
+    let status = command.status().map_err(|error| format!("cannot run `{line}`: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{line}`: {status}").into()) }
 }
 
 /// What the command prints; anything but success is an error.
@@ -60,11 +51,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// An error that names the program and how to get it, if `program probe` does not run.
 pub(crate) fn require(program: &str, probe: &[&str], how_to_get: &str) -> Result<()> {
-    let found = Command::new(program)
-        .args(probe)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let found = Command::new(program).args(probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
     match found {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{program} {}`: {status}; {how_to_get}", probe.join(" ")).into()),
@@ -77,11 +64,7 @@ pub(crate) fn require(program: &str, probe: &[&str], how_to_get: &str) -> Result
 
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    let words: Vec<_> = [program]
-        .into_iter()
-        .chain(command.get_args())
-        .map(OsStr::to_string_lossy)
-        .collect();
+    let words: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     words.join(" ")
 }
 
@@ -92,19 +75,13 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_an_error_that_names_it() {
         let error = run(&mut cargo(["no-such-command-here"])).expect_err("cargo refuses an unknown command");
-        assert!(
-            error.to_string().contains("cargo no-such-command-here"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("cargo no-such-command-here"), "{error}");
     }
 
     #[test]
     fn a_missing_program_is_named_with_the_way_to_get_it() {
         let error = require("no-such-program-here", &[], "ask its author").expect_err("it does not exist");
-        assert_eq!(
-            error.to_string(),
-            "`no-such-program-here` is not installed; ask its author"
-        );
+        assert_eq!(error.to_string(), "`no-such-program-here` is not installed; ask its author");
     }
 
     #[test]

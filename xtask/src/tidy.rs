@@ -28,30 +28,15 @@ const RULES: &[(&str, Rule)] = &[
 /// Checks every rule before it fails, so that one run shows all breaches.
 pub(crate) fn check() -> Result<()> {
     let workspace = Workspace::load()?;
-    let breaches: usize = RULES
-        .iter()
-        .map(|(name, rule)| report(name, &rule(&workspace)))
-        .sum();
+    let breaches: usize = RULES.iter().map(|(name, rule)| report(name, &rule(&workspace))).sum();
     for lean in &workspace.lean {
-        println!(
-            "{} compiles {} foreign packages, limit {}",
-            lean.name,
-            lean.packages.len(),
-            lean.limit
-        );
+        println!("{} compiles {} foreign packages, limit {}", lean.name, lean.packages.len(), lean.limit);
     }
-    if breaches == 0 {
-        Ok(())
-    } else {
-        Err(format!("tidy found {breaches} breaches").into())
-    }
+    if breaches == 0 { Ok(()) } else { Err(format!("tidy found {breaches} breaches").into()) }
 }
 
 fn report(rule: &str, breaches: &[String]) -> usize {
-    println!(
-        "tidy: {rule}: {}",
-        if breaches.is_empty() { "ok" } else { "BROKEN" }
-    );
+    println!("tidy: {rule}: {}", if breaches.is_empty() { "ok" } else { "BROKEN" });
     for breach in breaches {
         println!("  {breach}");
     }

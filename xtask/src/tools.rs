@@ -18,13 +18,7 @@ pub(crate) fn install_compared(target: &Path) -> Result<()> {
     let get =
         "the benchmark needs Node.js 20 or newer with npm: https://nodejs.org, or `apt install nodejs npm`";
     let sdk = "node_modules/@azure/event-hubs/package.json";
-    npm(
-        "Azure's JavaScript SDK",
-        "xtask/bench/foreign/js",
-        &target.join("bench-js"),
-        sdk,
-        get,
-    )
+    npm("Azure's JavaScript SDK", "xtask/bench/foreign/js", &target.join("bench-js"), sdk, get)
 }
 
 fn azurite(target: &Path) -> Result<()> {
@@ -43,13 +37,7 @@ fn npm(name: &str, pins: &str, home: &Path, proof: &str, get: &str) -> Result<()
             fs::copy(pin, home.join(pin.file_name().unwrap_or_default()))?;
         }
         run(Command::new("npm")
-            .args([
-                "ci",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--loglevel=error",
-            ])
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(home))
     })
 }
@@ -64,15 +52,8 @@ fn python(target: &Path) -> Result<()> {
         let get = "the tests need python3's venv module: `apt install python3-venv`";
         require("python3", &["-c", "import venv, ensurepip"], get)?;
         run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--requirement",
-        ];
+        let pip =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
         run(Command::new(&python).args(pip).args(&pins))?;
         run(Command::new(&python).args(["-m", "pip", "check"]))
     })
@@ -86,10 +67,7 @@ fn once(
     proof: &Path,
     install: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let wanted: String = pins
-        .iter()
-        .map(fs::read_to_string)
-        .collect::<std::io::Result<_>>()?;
+    let wanted: String = pins.iter().map(fs::read_to_string).collect::<std::io::Result<_>>()?;
     let stamp = home.join("installed");
     if proof.exists() && fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         println!("{name}: installed in {}", home.display());
@@ -120,10 +98,7 @@ mod tests {
 
     impl Folder {
         fn with_pin(pin: &str) -> Self {
-            let folder = Self {
-                temporary: tempfile::tempdir().expect("a folder"),
-                installs: Cell::new(0),
-            };
+            let folder = Self { temporary: tempfile::tempdir().expect("a folder"), installs: Cell::new(0) };
             folder.pin(pin);
             folder
         }
@@ -135,16 +110,10 @@ mod tests {
         fn once(&self, install: impl Fn(&Path) -> Result<()>) -> Result<()> {
             let home = self.temporary.path().join("home");
             let proof = home.join("program");
-            once(
-                "a program",
-                &home,
-                &[self.temporary.path().join("pin")],
-                &proof,
-                || {
-                    self.installs.set(self.installs.get() + 1);
-                    install(&proof)
-                },
-            )
+            once("a program", &home, &[self.temporary.path().join("pin")], &proof, || {
+                self.installs.set(self.installs.get() + 1);
+                install(&proof)
+            })
         }
     }
 
@@ -167,19 +136,14 @@ mod tests {
     fn an_install_that_broke_off_is_started_again() {
         let folder = Folder::with_pin("1.0");
         let breaks_off = |proof: &Path| works(proof).and(Err("no network".into()));
-        assert_eq!(
-            folder.once(breaks_off).expect_err("it broke off").to_string(),
-            "no network"
-        );
+        assert_eq!(folder.once(breaks_off).expect_err("it broke off").to_string(), "no network");
         folder.once(works).expect("installed");
         assert_eq!(folder.installs.get(), 2);
     }
 
     #[test]
     fn an_install_that_leaves_no_program_is_an_error() {
-        let error = Folder::with_pin("1.0")
-            .once(|_| Ok(()))
-            .expect_err("nothing was installed");
+        let error = Folder::with_pin("1.0").once(|_| Ok(())).expect_err("nothing was installed");
         assert!(error.to_string().contains("left no"), "{error}");
     }
 }

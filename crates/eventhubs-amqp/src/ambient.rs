@@ -4,18 +4,12 @@ use std::time::SystemTime;
 
 use rand::{Rng, RngExt};
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge to the system: tokens expire by the wall clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the edge to the system: tokens expire by the wall clock")]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge to the system: jitter and names need no seed here"
-)]
+#[expect(clippy::disallowed_methods, reason = "the edge to the system: jitter and names need no seed here")]
 pub(crate) fn rng() -> impl Rng {
     rand::rng()
 }

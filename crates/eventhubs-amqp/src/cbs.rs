@@ -37,12 +37,7 @@ impl Cbs {
     /// Attaches to `$cbs`.
     pub(crate) async fn open(engine: &Arc<Engine>, credential: Credential) -> Result<Self> {
         let requests = Requests::open(engine, "$cbs").await?;
-        Ok(Self {
-            requests,
-            credential,
-            audiences: Mutex::default(),
-            changed: Notify::new(),
-        })
+        Ok(Self { requests, credential, audiences: Mutex::default(), changed: Notify::new() })
     }
 
     /// Renews tokens until the links are gone.
@@ -96,9 +91,7 @@ impl Cbs {
 
 /// When to renew a token that lives this long from now (contract §3.5).
 fn renewal_delay(lifetime: Duration, rng: &mut impl Rng) -> Duration {
-    let latest = lifetime
-        .saturating_sub(RENEW_BEFORE_EXPIRY)
-        .min(lifetime.mul_f64(0.9));
+    let latest = lifetime.saturating_sub(RENEW_BEFORE_EXPIRY).min(lifetime.mul_f64(0.9));
     latest.mul_f64(rng.random_range(0.9..=1.0)).max(MIN_RENEWAL)
 }
 
@@ -112,10 +105,7 @@ fn put_token(audience: &str, token: &Token) -> Request {
     if let Some(expiry) = token.expires_at.and_then(to_millis) {
         properties.push(("expiration", SimpleValue::Timestamp(expiry.into())));
     }
-    Request {
-        properties,
-        body: Amqp::String(token.secret.expose_secret().to_owned()),
-    }
+    Request { properties, body: Amqp::String(token.secret.expose_secret().to_owned()) }
 }
 
 fn to_millis(time: SystemTime) -> Option<i64> {
@@ -140,12 +130,8 @@ mod tests {
             connection.authorize(audience, false).await.unwrap();
         }
         connection.authorize("b", true).await.unwrap();
-        let audiences = |peer: &Peer| {
-            peer.requests()
-                .into_iter()
-                .map(|(audience, _)| audience)
-                .collect::<Vec<_>>()
-        };
+        let audiences =
+            |peer: &Peer| peer.requests().into_iter().map(|(audience, _)| audience).collect::<Vec<_>>();
         assert_eq!(audiences(&peer), ["a", "b", "b"]);
         sleep(Duration::from_secs(3_600)).await;
         let renewals = peer.requests().split_off(3);
@@ -153,9 +139,7 @@ mod tests {
         renewed.sort_unstable();
         assert_eq!(renewed, ["a", "b"]);
         assert!(
-            renewals
-                .iter()
-                .all(|(_, at)| (2_900..3_300).contains(&(*at - start).as_secs())),
+            renewals.iter().all(|(_, at)| (2_900..3_300).contains(&(*at - start).as_secs())),
             "{renewals:?}"
         );
     }
@@ -178,11 +162,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_token_that_is_refused_is_an_error_of_its_kind() {
         let (peer, connection) = Peer::connect().await;
-        for (status, kind) in [
-            (401, ErrorKind::Unauthorized),
-            (404, ErrorKind::NotFound),
-            (503, ErrorKind::Busy),
-        ] {
+        for (status, kind) in
+            [(401, ErrorKind::Unauthorized), (404, ErrorKind::NotFound), (503, ErrorKind::Busy)]
+        {
             peer.answer([status]);
             assert_eq!(connection.authorize("a", false).await.unwrap_err().kind(), kind);
         }
@@ -194,22 +176,16 @@ mod tests {
     fn tokens_are_renewed_before_they_expire_and_not_all_at_once() {
         let mut rng = SmallRng::seed_from_u64(1);
         for (lifetime, latest) in [(3_600, 3_240), (600, 300), (86_400, 77_760)] {
-            let delays: Vec<u64> = (0..100)
-                .map(|_| renewal_delay(Duration::from_secs(lifetime), &mut rng).as_secs())
-                .collect();
+            let delays: Vec<u64> =
+                (0..100).map(|_| renewal_delay(Duration::from_secs(lifetime), &mut rng).as_secs()).collect();
             assert!(
-                delays
-                    .iter()
-                    .all(|delay| (latest * 9 / 10..=latest).contains(delay)),
+                delays.iter().all(|delay| (latest * 9 / 10..=latest).contains(delay)),
                 "{lifetime}: {delays:?}"
             );
             assert!(delays.iter().min() < delays.iter().max());
         }
         for lifetime in [0, 10, 330] {
-            assert_eq!(
-                renewal_delay(Duration::from_secs(lifetime), &mut rng),
-                MIN_RENEWAL
-            );
+            assert_eq!(renewal_delay(Duration::from_secs(lifetime), &mut rng), MIN_RENEWAL);
         }
     }
 }

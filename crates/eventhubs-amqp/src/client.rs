@@ -143,28 +143,16 @@ impl EventHubClient {
     }
 
     async fn read_once(&self, partition: Option<&PartitionId>, fresh: bool) -> Result<Value> {
-        let Inner {
-            event_hub,
-            audience,
-            credential,
-            connection,
-            ..
-        } = &*self.0;
+        let Inner { event_hub, audience, credential, connection, .. } = &*self.0;
         let connection = connection.get().await?;
         let asking = async {
             connection.authorize(audience, fresh).await?;
             let token = credential.token(audience, ambient::now());
-            connection
-                .manage(management::read(event_hub, partition, &token))
-                .await
+            connection.manage(management::read(event_hub, partition, &token)).await
         };
         asking.await.map_err(|error| {
-            let partition = partition
-                .map(|id| format!(", partition {id}"))
-                .unwrap_or_default();
-            error.within(&format!(
-                "reading the properties of event hub {event_hub}{partition}"
-            ))
+            let partition = partition.map(|id| format!(", partition {id}")).unwrap_or_default();
+            error.within(&format!("reading the properties of event hub {event_hub}{partition}"))
         })
     }
 
@@ -178,16 +166,11 @@ impl EventHubClient {
         let connection = self.0.connection.get().await?;
         let attaching = async {
             connection
-                .authorize(
-                    &format!("{}/consumergroups/{}", self.0.audience, options.group),
-                    fresh,
-                )
+                .authorize(&format!("{}/consumergroups/{}", self.0.audience, options.group), fresh)
                 .await?;
             attach(connection.engine(), options, position).await
         };
-        attaching
-            .await
-            .map_err(|error| error.within(&format!("attaching to {}", options.subject())))
+        attaching.await.map_err(|error| error.within(&format!("attaching to {}", options.subject())))
     }
 
     pub(crate) fn retry(&self) -> &RetryPolicy {
@@ -260,9 +243,7 @@ impl EventHubClientBuilder {
             (Some(given), _) => given,
             (None, Some(path)) => path.clone(),
         };
-        let identifier = self
-            .identifier
-            .unwrap_or_else(|| format!("eventhubs-{}", ambient::suffix()));
+        let identifier = self.identifier.unwrap_or_else(|| format!("eventhubs-{}", ambient::suffix()));
         check_identifier(&identifier)?;
         let endpoint = self.connection_string.endpoint();
         let credential = self.connection_string.credential().clone();
@@ -288,8 +269,6 @@ impl EventHubClientBuilder {
 pub(crate) fn check_identifier(identifier: &str) -> Result<()> {
     match identifier.len() {
         1..=64 if !identifier.contains(char::is_control) => Ok(()),
-        _ => Err(Error::invalid(
-            "identifier: must have 1 to 64 bytes and no control characters",
-        )),
+        _ => Err(Error::invalid("identifier: must have 1 to 64 bytes and no control characters")),
     }
 }

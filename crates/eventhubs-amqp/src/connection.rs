@@ -46,12 +46,7 @@ impl Connection {
         let cbs = Arc::new(Cbs::open(&engine, credential).await?);
         let renewing = Arc::clone(&cbs);
         let renewal = Task::spawn(async move { renewing.keep_renewing().await });
-        Ok(Self {
-            engine,
-            cbs,
-            management: AsyncMutex::default(),
-            _renewal: renewal,
-        })
+        Ok(Self { engine, cbs, management: AsyncMutex::default(), _renewal: renewal })
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -98,10 +93,7 @@ enum Slot {
 
 impl SharedConnection {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            slot: Mutex::new(Slot::Idle),
-        }
+        Self { settings, slot: Mutex::new(Slot::Idle) }
     }
 
     /// The live connection. Those who ask while it is being opened share the outcome, an error too.
@@ -126,10 +118,8 @@ impl SharedConnection {
 
     /// Closes the connection, if there is one, and opens none any more.
     pub(crate) async fn close(&self) {
-        let slot = std::mem::replace(
-            &mut *self.slot.lock().unwrap_or_else(PoisonError::into_inner),
-            Slot::Closed,
-        );
+        let slot =
+            std::mem::replace(&mut *self.slot.lock().unwrap_or_else(PoisonError::into_inner), Slot::Closed);
         if let Slot::Opened(opening) = slot
             && let Some(Ok(connection)) = opening.peek()
         {
@@ -140,9 +130,5 @@ impl SharedConnection {
 
 /// Whether it is being opened, or open and not lost.
 fn is_usable(opening: &Opening) -> bool {
-    opening.peek().is_none_or(|opened| {
-        opened
-            .as_ref()
-            .is_ok_and(|connection| connection.engine.is_live())
-    })
+    opening.peek().is_none_or(|opened| opened.as_ref().is_ok_and(|connection| connection.engine.is_live()))
 }

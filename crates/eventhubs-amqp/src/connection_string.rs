@@ -42,17 +42,10 @@ impl ConnectionString {
         let (host, port) = host_and_port(required(parts.endpoint, "Endpoint")?)?;
         let port = port.unwrap_or(if emulator { EMULATOR_PORT } else { TLS_PORT });
         let namespace = Namespace::new(host).map_err(|e| wrong("Endpoint", e))?;
-        let event_hub = parts
-            .entity_path
-            .map(EventHubName::new)
-            .transpose()
-            .map_err(|e| wrong("EntityPath", e))?;
+        let event_hub =
+            parts.entity_path.map(EventHubName::new).transpose().map_err(|e| wrong("EntityPath", e))?;
         Ok(Self {
-            endpoint: Endpoint {
-                host: namespace.clone(),
-                port,
-                tls: !emulator,
-            },
+            endpoint: Endpoint { host: namespace.clone(), port, tls: !emulator },
             namespace,
             event_hub,
             credential: parts.credential()?,
@@ -155,11 +148,7 @@ fn required<'a>(value: Option<&'a str>, key: &str) -> Result<&'a str> {
 fn host_and_port(endpoint: &str) -> Result<(&str, Option<u16>)> {
     let authority = match endpoint.split_once("://") {
         None => endpoint,
-        Some((scheme, rest))
-            if ["sb", "amqps", "https"]
-                .iter()
-                .any(|s| s.eq_ignore_ascii_case(scheme)) =>
-        {
+        Some((scheme, rest)) if ["sb", "amqps", "https"].iter().any(|s| s.eq_ignore_ascii_case(scheme)) => {
             rest
         }
         Some(_) => return Err(wrong("Endpoint", "has a scheme that is not sb, amqps or https")),
@@ -167,16 +156,12 @@ fn host_and_port(endpoint: &str) -> Result<(&str, Option<u16>)> {
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => (address, rest.strip_prefix(':')),
-        None => authority
-            .split_once(':')
-            .map_or((authority, None), |(host, port)| (host, Some(port))),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     if host.contains(['/', '?', '#', '@', ' ']) {
         return Err(wrong("Endpoint", "is not a host name with an optional port"));
     }
-    let port = port
-        .map(|port| port.parse().map_err(|_| wrong("Endpoint", "has a bad port")))
-        .transpose()?;
+    let port = port.map(|port| port.parse().map_err(|_| wrong("Endpoint", "has a bad port"))).transpose()?;
     Ok((host, port))
 }
 
@@ -190,11 +175,7 @@ impl FromStr for ConnectionString {
 
 impl fmt::Display for ConnectionString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let default = if self.endpoint.tls {
-            TLS_PORT
-        } else {
-            EMULATOR_PORT
-        };
+        let default = if self.endpoint.tls { TLS_PORT } else { EMULATOR_PORT };
         let host = self.endpoint.authority(self.endpoint.port != default);
         write!(f, "Endpoint=sb://{host}/")?;
         match &self.event_hub {
@@ -265,134 +246,49 @@ mod tests {
     #[test]
     fn an_emulator_is_dialled_without_tls() {
         for (row, text, host, port) in [
-            (
-                "CS08",
-                "Endpoint=sb://localhost;{KEY};UseDevelopmentEmulator=true;",
-                "localhost",
-                5672,
-            ),
-            (
-                "CS09",
-                "Endpoint=sb://localhost:6065;{KEY};UseDevelopmentEmulator=true",
-                "localhost",
-                6065,
-            ),
-            (
-                "CS10",
-                "Endpoint=sb://localhost:6065;{KEY};UseDevelopmentEmulator=True",
-                "localhost",
-                6065,
-            ),
-            (
-                "CS11",
-                "Endpoint=sb://[::1]:6065;{KEY};UseDevelopmentEmulator=true",
-                "::1",
-                6065,
-            ),
+            ("CS08", "Endpoint=sb://localhost;{KEY};UseDevelopmentEmulator=true;", "localhost", 5672),
+            ("CS09", "Endpoint=sb://localhost:6065;{KEY};UseDevelopmentEmulator=true", "localhost", 6065),
+            ("CS10", "Endpoint=sb://localhost:6065;{KEY};UseDevelopmentEmulator=True", "localhost", 6065),
+            ("CS11", "Endpoint=sb://[::1]:6065;{KEY};UseDevelopmentEmulator=true", "::1", 6065),
         ] {
-            let ConnectionString {
-                namespace, endpoint, ..
-            } = parse(text).unwrap();
-            assert_eq!(
-                (namespace.as_str(), endpoint.port, endpoint.tls),
-                (host, port, false),
-                "{row}"
-            );
+            let ConnectionString { namespace, endpoint, .. } = parse(text).unwrap();
+            assert_eq!((namespace.as_str(), endpoint.port, endpoint.tls), (host, port, false), "{row}");
         }
-        assert!(
-            parse("{NS};{KEY};UseDevelopmentEmulator=false")
-                .unwrap()
-                .endpoint
-                .tls
-        );
+        assert!(parse("{NS};{KEY};UseDevelopmentEmulator=false").unwrap().endpoint.tls);
     }
 
     /// Contract §13.1: the rows that are bad by our rules; the text names the key and holds no value.
     #[test]
     fn bad_strings_are_refused_by_the_name_of_the_key() {
         for (row, text, named) in [
-            (
-                "CS13",
-                "{NS};{KEY};{SAS}",
-                "SharedAccessKey or SharedAccessSignature, not both",
-            ),
-            (
-                "CS14",
-                "{NS}",
-                "SharedAccessKey or SharedAccessSignature is missing",
-            ),
+            ("CS13", "{NS};{KEY};{SAS}", "SharedAccessKey or SharedAccessSignature, not both"),
+            ("CS14", "{NS}", "SharedAccessKey or SharedAccessSignature is missing"),
             ("CS15", "{KEY}", "Endpoint: is missing"),
             ("CS16", "Endpoint=;{KEY}", "Endpoint: is empty"),
             ("CS17", "Endpoint=sb://;{KEY}", "Endpoint: namespace is empty"),
-            (
-                "CS18",
-                "{NS};SharedAccessKeyName=Root",
-                "SharedAccessKey: is missing",
-            ),
-            (
-                "CS19",
-                "{NS};SharedAccessKey={K}",
-                "SharedAccessKeyName: is missing",
-            ),
-            (
-                "CS20",
-                "{NS};SharedAccessKeyName=;SharedAccessKey={K}",
-                "SharedAccessKeyName: is empty",
-            ),
-            (
-                "CS21",
-                "{NS};SharedAccessKeyName=Root;SharedAccessKey=",
-                "SharedAccessKey: is empty",
-            ),
+            ("CS18", "{NS};SharedAccessKeyName=Root", "SharedAccessKey: is missing"),
+            ("CS19", "{NS};SharedAccessKey={K}", "SharedAccessKeyName: is missing"),
+            ("CS20", "{NS};SharedAccessKeyName=;SharedAccessKey={K}", "SharedAccessKeyName: is empty"),
+            ("CS21", "{NS};SharedAccessKeyName=Root;SharedAccessKey=", "SharedAccessKey: is empty"),
             ("CS22", "{NS};{KEY};garbage", "a part has no '='"),
-            (
-                "CS25",
-                "{NS};Endpoint=sb://b.example/;{KEY}",
-                "Endpoint: is given twice",
-            ),
+            ("CS25", "{NS};Endpoint=sb://b.example/;{KEY}", "Endpoint: is given twice"),
             ("CS26", "", "Endpoint: is missing"),
             ("CS27", "   ", "Endpoint: is missing"),
             ("CS28", "garbage", "a part has no '='"),
-            (
-                "CS29",
-                "HostName=ns.servicebus.windows.net;{KEY}",
-                "Endpoint: is missing",
-            ),
+            ("CS29", "HostName=ns.servicebus.windows.net;{KEY}", "Endpoint: is missing"),
             ("CS30", "{NS};{KEY};EntityPath=", "EntityPath: is empty"),
-            (
-                "path",
-                "Endpoint=sb://ns.example/x;{KEY}",
-                "Endpoint: is not a host",
-            ),
-            (
-                "port",
-                "Endpoint=sb://ns.example:x;{KEY}",
-                "Endpoint: has a bad port",
-            ),
-            (
-                "scheme",
-                "Endpoint=amqp://ns.example;{KEY}",
-                "Endpoint: has a scheme",
-            ),
-            (
-                "hub",
-                "{NS};{KEY};EntityPath=a/b",
-                "EntityPath: event hub contains a slash",
-            ),
-            (
-                "emulator",
-                "{NS};{KEY};UseDevelopmentEmulator=1",
-                "UseDevelopmentEmulator: is",
-            ),
+            ("path", "Endpoint=sb://ns.example/x;{KEY}", "Endpoint: is not a host"),
+            ("port", "Endpoint=sb://ns.example:x;{KEY}", "Endpoint: has a bad port"),
+            ("scheme", "Endpoint=amqp://ns.example;{KEY}", "Endpoint: has a scheme"),
+            ("hub", "{NS};{KEY};EntityPath=a/b", "EntityPath: event hub contains a slash"),
+            ("emulator", "{NS};{KEY};UseDevelopmentEmulator=1", "UseDevelopmentEmulator: is"),
         ] {
             let error = parse(text).unwrap_err();
             let shown = format!("{error} {error:?}");
             assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument, "{row}");
             assert!(shown.contains(named), "{row}: {shown}");
             assert!(
-                !["abcdefgh", "Root", "ns.", "sig="]
-                    .iter()
-                    .any(|value| shown.contains(value)),
+                !["abcdefgh", "Root", "ns.", "sig="].iter().any(|value| shown.contains(value)),
                 "{row}: {shown}"
             );
         }

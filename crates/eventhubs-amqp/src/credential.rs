@@ -13,11 +13,7 @@ const VALIDITY: Duration = Duration::from_secs(60 * 60);
 const SAS_TOKEN: &str = "servicebus.windows.net:sastoken";
 
 /// What stays as it is in a SAS token: the unreserved characters of RFC 3986.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// What proves that we may read.
 #[derive(Debug, Clone)]
@@ -40,10 +36,7 @@ pub(crate) struct Token {
 
 impl Credential {
     pub(crate) fn shared_key(policy: &str, key: &str) -> Self {
-        Self::SharedKey {
-            policy: policy.to_owned(),
-            key: key.into(),
-        }
+        Self::SharedKey { policy: policy.to_owned(), key: key.into() }
     }
 
     pub(crate) fn signature(signature: &str) -> Self {
@@ -60,18 +53,11 @@ impl Credential {
         let (secret, expires_at) = match self {
             Self::SharedKey { policy, key } => {
                 let expires_at = now + VALIDITY;
-                (
-                    sign(audience, policy, key, unix_seconds(expires_at)),
-                    Some(expires_at),
-                )
+                (sign(audience, policy, key, unix_seconds(expires_at)), Some(expires_at))
             }
             Self::Signature(signature) => (signature.clone(), expiry(signature)),
         };
-        Token {
-            secret,
-            kind: SAS_TOKEN,
-            expires_at,
-        }
+        Token { secret, kind: SAS_TOKEN, expires_at }
     }
 }
 
@@ -90,11 +76,7 @@ fn sign(audience: &str, policy: &str, key: &SecretString, expires: u64) -> Secre
 /// The `se` field of a given signature.
 fn expiry(signature: &SecretString) -> Option<SystemTime> {
     let fields = signature.expose_secret().rsplit(' ').next()?;
-    let seconds = fields
-        .split('&')
-        .find_map(|field| field.strip_prefix("se="))?
-        .parse()
-        .ok()?;
+    let seconds = fields.split('&').find_map(|field| field.strip_prefix("se="))?.parse().ok()?;
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
@@ -172,14 +154,8 @@ mod tests {
         let given = "SharedAccessSignature sr=sb%3A%2F%2Fns&sig=abc%3D&se=1700003600&skn=Root";
         let token = Credential::signature(given).token("sb://other", UNIX_EPOCH);
         assert_eq!(token.secret.expose_secret(), given);
-        assert_eq!(
-            token.expires_at,
-            Some(UNIX_EPOCH + Duration::from_secs(1_700_003_600))
-        );
-        assert_eq!(
-            Credential::signature("se=soon").token("", UNIX_EPOCH).expires_at,
-            None
-        );
+        assert_eq!(token.expires_at, Some(UNIX_EPOCH + Duration::from_secs(1_700_003_600)));
+        assert_eq!(Credential::signature("se=soon").token("", UNIX_EPOCH).expires_at, None);
     }
 
     #[test]

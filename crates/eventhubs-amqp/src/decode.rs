@@ -67,25 +67,14 @@ impl Attributes {
 /// # Errors
 /// [`ErrorKind::Protocol`] when the sequence number or offset is missing: without them no position can be kept.
 pub(crate) fn received(message: Message<Body<Amqp>>) -> Result<ReceivedEvent> {
-    let annotations = message
-        .message_annotations
-        .map(|section| by_name(section.0))
-        .unwrap_or_default();
+    let annotations = message.message_annotations.map(|section| by_name(section.0)).unwrap_or_default();
     let get = |name| annotations.get(name);
-    let sequence_number = get(SEQUENCE_NUMBER)
-        .and_then(Value::as_i64)
-        .ok_or_else(|| missing(SEQUENCE_NUMBER))?;
-    let offset = get(OFFSET)
-        .cloned()
-        .and_then(offset)
-        .ok_or_else(|| missing(OFFSET))?;
+    let sequence_number =
+        get(SEQUENCE_NUMBER).and_then(Value::as_i64).ok_or_else(|| missing(SEQUENCE_NUMBER))?;
+    let offset = get(OFFSET).cloned().and_then(offset).ok_or_else(|| missing(OFFSET))?;
     let enqueued_time = get(ENQUEUED_TIME).and_then(time);
-    let head = message
-        .delivery_annotations
-        .and_then(|section| last_enqueued(&by_name(section.0)));
-    let properties = message
-        .properties
-        .map(|properties| wire_named(properties).collect());
+    let head = message.delivery_annotations.and_then(|section| last_enqueued(&by_name(section.0)));
+    let properties = message.properties.map(|properties| wire_named(properties).collect());
     let application_properties = message.application_properties.map(application_properties);
     let attributes = Attributes::new(
         annotations,
@@ -93,13 +82,7 @@ pub(crate) fn received(message: Message<Body<Amqp>>) -> Result<ReceivedEvent> {
         application_properties.unwrap_or_default(),
         head,
     );
-    Ok(ReceivedEvent::whole(
-        body(message.body),
-        attributes,
-        offset,
-        sequence_number.into(),
-        enqueued_time,
-    ))
+    Ok(ReceivedEvent::whole(body(message.body), attributes, offset, sequence_number.into(), enqueued_time))
 }
 
 pub(crate) fn missing(name: &str) -> Error {
@@ -111,10 +94,7 @@ fn by_name(annotations: Annotations) -> Named {
         OwnedKey::Symbol(name) => name.0,
         OwnedKey::Ulong(code) => code.to_string(),
     };
-    annotations
-        .into_iter()
-        .map(|(key, content)| (name(key), from_amqp(content)))
-        .collect()
+    annotations.into_iter().map(|(key, content)| (name(key), from_amqp(content))).collect()
 }
 
 pub(crate) fn last_enqueued(annotations: &Named) -> Option<LastEnqueuedEventProperties> {
@@ -137,10 +117,7 @@ pub(crate) fn offset(value: Value) -> Option<Offset> {
 pub(crate) fn time(value: &Value) -> Option<SystemTime> {
     match value {
         Value::Timestamp(time) => Some(*time).filter(|time| Some(*time) != from_millis(NEVER_MILLIS)),
-        number => number
-            .as_i64()
-            .filter(|millis| *millis != NEVER_MILLIS)
-            .and_then(from_millis),
+        number => number.as_i64().filter(|millis| *millis != NEVER_MILLIS).and_then(from_millis),
     }
 }
 
@@ -149,10 +126,7 @@ fn body(body: Body<Amqp>) -> EventBody {
     match body {
         Body::Data(sections) => EventBody::Data(sections.into_iter().map(bytes).collect()),
         Body::Sequence(sections) => EventBody::Sequence(
-            sections
-                .into_iter()
-                .map(|section| section.0.into_iter().map(from_amqp).collect())
-                .collect(),
+            sections.into_iter().map(|section| section.0.into_iter().map(from_amqp).collect()).collect(),
         ),
         Body::Value(section) => EventBody::Value(from_amqp(section.0)),
         Body::Empty => EventBody::default(),
@@ -160,11 +134,7 @@ fn body(body: Body<Amqp>) -> EventBody {
 }
 
 fn application_properties(properties: ApplicationProperties) -> Named {
-    properties
-        .0
-        .into_iter()
-        .map(|(name, content)| (name, from_amqp(content.into())))
-        .collect()
+    properties.0.into_iter().map(|(name, content)| (name, from_amqp(content.into()))).collect()
 }
 
 /// An id as text; a binary one has none.
@@ -193,10 +163,7 @@ fn wire_named(properties: Properties) -> impl Iterator<Item = (String, Value)> {
     let time = |time: Option<Timestamp>| time.map(|time| from_amqp(Amqp::Timestamp(time)));
     [
         ("message-id", properties.message_id.map(id_value)),
-        (
-            "user-id",
-            properties.user_id.map(|id| Value::Binary(id.into_vec().into())),
-        ),
+        ("user-id", properties.user_id.map(|id| Value::Binary(id.into_vec().into()))),
         ("to", text(properties.to)),
         ("subject", text(properties.subject)),
         ("reply-to", text(properties.reply_to)),
@@ -225,10 +192,7 @@ mod tests {
     use super::*;
 
     fn annotated(pairs: &[(&str, Amqp)]) -> Annotations {
-        pairs
-            .iter()
-            .map(|(name, value)| (OwnedKey::from(*name), value.clone()))
-            .collect()
+        pairs.iter().map(|(name, value)| (OwnedKey::from(*name), value.clone())).collect()
     }
 
     /// The mock event of contract §13.4.
@@ -244,14 +208,8 @@ mod tests {
         message.delivery_annotations = Some(DeliveryAnnotations(annotated(&[
             ("last_enqueued_sequence_number", Amqp::Long(42)),
             ("last_enqueued_offset", Amqp::String("1234".into())),
-            (
-                "last_enqueued_time_utc",
-                Amqp::Timestamp(1_700_000_002_000.into()),
-            ),
-            (
-                "runtime_info_retrieval_time_utc",
-                Amqp::Timestamp(1_700_000_003_000.into()),
-            ),
+            ("last_enqueued_time_utc", Amqp::Timestamp(1_700_000_002_000.into())),
+            ("runtime_info_retrieval_time_utc", Amqp::Timestamp(1_700_000_003_000.into())),
         ])));
         message.properties = Some(Properties {
             message_id: Some(MessageId::String("m1".into())),
@@ -274,16 +232,10 @@ mod tests {
         let event = received(message(hello())).unwrap();
         let head = event.head();
         assert_eq!(event.body_as_str().unwrap(), "hello");
-        assert_eq!(
-            (event.sequence_number().value(), event.offset().as_str()),
-            (7, "256")
-        );
+        assert_eq!((event.sequence_number().value(), event.offset().as_str()), (7, "256"));
         assert_eq!(event.enqueued_time(), Some(at(1_700_000_001)));
         assert_eq!(event.partition_key(), Some("pk"));
-        assert_eq!(
-            (event.message_id(), event.content_type()),
-            (Some("m1"), Some("text/plain"))
-        );
+        assert_eq!((event.message_id(), event.content_type()), (Some("m1"), Some("text/plain")));
         let system: Vec<&str> = event.system_properties().keys().map(String::as_str).collect();
         assert_eq!(system, ["content-type", "iothub-message-source", "message-id"]);
         let head = head.unwrap();
@@ -306,10 +258,7 @@ mod tests {
         odd.delivery_annotations = None;
         let event = received(odd).unwrap();
         let head = event.head();
-        assert_eq!(
-            (event.sequence_number().value(), event.offset().as_str()),
-            (7, "256")
-        );
+        assert_eq!((event.sequence_number().value(), event.offset().as_str()), (7, "256"));
         assert_eq!(event.enqueued_time(), Some(at(1_700_000_001)));
         assert_eq!(head, None);
     }
@@ -318,11 +267,7 @@ mod tests {
     fn an_event_without_a_position_is_a_protocol_error() {
         for name in [SEQUENCE_NUMBER, OFFSET] {
             let mut bare = message(hello());
-            bare.message_annotations
-                .as_mut()
-                .unwrap()
-                .0
-                .swap_remove(&OwnedKey::from(name));
+            bare.message_annotations.as_mut().unwrap().0.swap_remove(&OwnedKey::from(name));
             let error = received(bare).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol);
             assert!(error.to_string().contains(name));
@@ -337,18 +282,10 @@ mod tests {
             Data(Binary::from(b"b".to_vec())),
         ]));
         assert_eq!(body(two), EventBody::Data(vec!["a".into(), "b".into()]));
-        assert_eq!(
-            body(Body::Value(AmqpValue(Amqp::Int(5)))),
-            EventBody::Value(Value::I32(5))
-        );
-        let lists = Body::Sequence(Batch::new(vec![
-            AmqpSequence(vec![Amqp::Bool(true)]),
-            AmqpSequence(vec![]),
-        ]));
-        assert_eq!(
-            body(lists),
-            EventBody::Sequence(vec![vec![Value::Bool(true)], vec![]])
-        );
+        assert_eq!(body(Body::Value(AmqpValue(Amqp::Int(5)))), EventBody::Value(Value::I32(5)));
+        let lists =
+            Body::Sequence(Batch::new(vec![AmqpSequence(vec![Amqp::Bool(true)]), AmqpSequence(vec![])]));
+        assert_eq!(body(lists), EventBody::Sequence(vec![vec![Value::Bool(true)], vec![]]));
         assert_eq!(body(Body::Empty), EventBody::default());
     }
 
@@ -358,18 +295,12 @@ mod tests {
             let mut message = message(hello());
             message.properties.as_mut().unwrap().message_id = Some(id);
             let event = received(message).unwrap();
-            (
-                event.message_id().map(str::to_owned),
-                event.system_properties()["message-id"].clone(),
-            )
+            (event.message_id().map(str::to_owned), event.system_properties()["message-id"].clone())
         };
         let uuid = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef";
         assert_eq!(id(MessageId::Ulong(9)), (Some("9".into()), Value::U64(9)));
         let text = "01234567-89ab-cdef-0123-456789abcdef";
-        assert_eq!(
-            id(MessageId::Uuid(Uuid::from(uuid))),
-            (Some(text.into()), Value::Uuid(uuid))
-        );
+        assert_eq!(id(MessageId::Uuid(Uuid::from(uuid))), (Some(text.into()), Value::Uuid(uuid)));
         let bytes = MessageId::Binary(Binary::from(vec![0xff]));
         assert_eq!(id(bytes), (None, Value::Binary(vec![0xff].into())));
     }

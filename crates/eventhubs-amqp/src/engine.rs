@@ -53,9 +53,7 @@ enum Command {
 impl Engine {
     /// Connects and opens; `container_id` names us to the service.
     pub(crate) async fn open(transport: &Transport, container_id: &str, limit: Duration) -> Result<Self> {
-        let stream = timeout(limit, transport.connect())
-            .await
-            .map_err(|_| no_answer("connecting"))??;
+        let stream = timeout(limit, transport.connect()).await.map_err(|_| no_answer("connecting"))??;
         Self::over(stream, transport.endpoint().host.as_str(), container_id, limit).await
     }
 
@@ -83,13 +81,7 @@ impl Engine {
         let (commands, waiting) = mpsc::channel(MAX_WAITING);
         let (end, ended) = watch::channel(None);
         tokio::spawn(drive(handle, waiting, switch.clone(), limit, end));
-        Ok(Self {
-            commands,
-            ended,
-            switch,
-            taps,
-            limit,
-        })
+        Ok(Self { commands, ended, switch, taps, limit })
     }
 
     /// Whether it is worth trying to use it.
@@ -130,9 +122,7 @@ impl Engine {
             Err(_) => {
                 self.switch.pull();
                 let silence = self.switch.last_read().map(|at| at.elapsed()).unwrap_or_default();
-                Err(no_answer(format!(
-                    "{what}; the service was last heard {silence:.1?} ago"
-                )))
+                Err(no_answer(format!("{what}; the service was last heard {silence:.1?} ago")))
             }
         }
     }

@@ -81,11 +81,7 @@ impl Error {
             condition: None,
             description: None,
             source: None,
-            recovery: if kind.is_transient() {
-                Recovery::Retry
-            } else {
-                Recovery::Final
-            },
+            recovery: if kind.is_transient() { Recovery::Retry } else { Recovery::Final },
         }))
     }
 
@@ -101,9 +97,7 @@ impl Error {
         description: Option<&str>,
     ) -> Self {
         let (kind, recovery) = recovery::classify(condition, description.unwrap_or_default());
-        Self::new(kind, context)
-            .with_remote(Some(condition), description)
-            .with_recovery(recovery)
+        Self::new(kind, context).with_remote(Some(condition), description).with_recovery(recovery)
     }
 
     /// Adds what the peer said, cut to a sane length and without control characters.
@@ -159,9 +153,7 @@ impl Error {
     /// The id under which Azure support finds the failure: the `TrackingId:` of the service's text.
     pub fn tracking_id(&self) -> Option<&str> {
         let (_, rest) = self.description()?.split_once("TrackingId:")?;
-        let end = rest
-            .find(|c: char| c.is_whitespace() || c == ',')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(rest.len());
         (end > 0).then(|| &rest[..end])
     }
 
@@ -178,10 +170,7 @@ impl ErrorKind {
 }
 
 fn printable(text: &str) -> String {
-    text.chars()
-        .take(MAX_REMOTE_TEXT)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().take(MAX_REMOTE_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl fmt::Display for Error {

@@ -50,13 +50,7 @@ impl ReceivedEvent {
             content_type: data.content_type,
             ..Attributes::default()
         };
-        Self::whole(
-            data.body,
-            attributes,
-            offset.into(),
-            sequence_number.into(),
-            enqueued_time,
-        )
+        Self::whole(data.body, attributes, offset.into(), sequence_number.into(), enqueued_time)
     }
 
     /// An event of which everything is known.
@@ -94,8 +88,7 @@ impl ReceivedEvent {
     }
 
     fn attributes(&self) -> &Attributes {
-        self.attributes
-            .get_or_init(|| Arc::new(self.message.attributes()))
+        self.attributes.get_or_init(|| Arc::new(self.message.attributes()))
     }
 
     /// The head of the partition, if the service sent it along.

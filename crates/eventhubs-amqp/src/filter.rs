@@ -38,10 +38,7 @@ fn checked(offset: &Offset) -> Result<&str> {
         }
         _ => return Ok(text),
     };
-    Err(Error::new(
-        ErrorKind::InvalidPosition,
-        format!("starting position: offset {reason}"),
-    ))
+    Err(Error::new(ErrorKind::InvalidPosition, format!("starting position: offset {reason}")))
 }
 
 /// Milliseconds since 1970, negative before.
@@ -66,38 +63,14 @@ mod tests {
         let before = UNIX_EPOCH - Duration::from_millis(500);
         for (position, expected) in [
             (StartingPosition::Earliest, "amqp.annotation.x-opt-offset > '-1'"),
-            (
-                StartingPosition::Latest,
-                "amqp.annotation.x-opt-offset > '@latest'",
-            ),
-            (
-                StartingPosition::from_offset("-1"),
-                "amqp.annotation.x-opt-offset >= '-1'",
-            ),
-            (
-                StartingPosition::after_offset("12345"),
-                "amqp.annotation.x-opt-offset > '12345'",
-            ),
-            (
-                StartingPosition::from_offset("12345"),
-                "amqp.annotation.x-opt-offset >= '12345'",
-            ),
-            (
-                StartingPosition::after_offset("1:2:3"),
-                "amqp.annotation.x-opt-offset > '1:2:3'",
-            ),
-            (
-                StartingPosition::after_sequence_number(42),
-                "amqp.annotation.x-opt-sequence-number > '42'",
-            ),
-            (
-                StartingPosition::from_sequence_number(0),
-                "amqp.annotation.x-opt-sequence-number >= '0'",
-            ),
-            (
-                StartingPosition::after_sequence_number(-1),
-                "amqp.annotation.x-opt-sequence-number > '-1'",
-            ),
+            (StartingPosition::Latest, "amqp.annotation.x-opt-offset > '@latest'"),
+            (StartingPosition::from_offset("-1"), "amqp.annotation.x-opt-offset >= '-1'"),
+            (StartingPosition::after_offset("12345"), "amqp.annotation.x-opt-offset > '12345'"),
+            (StartingPosition::from_offset("12345"), "amqp.annotation.x-opt-offset >= '12345'"),
+            (StartingPosition::after_offset("1:2:3"), "amqp.annotation.x-opt-offset > '1:2:3'"),
+            (StartingPosition::after_sequence_number(42), "amqp.annotation.x-opt-sequence-number > '42'"),
+            (StartingPosition::from_sequence_number(0), "amqp.annotation.x-opt-sequence-number >= '0'"),
+            (StartingPosition::after_sequence_number(-1), "amqp.annotation.x-opt-sequence-number > '-1'"),
             (
                 StartingPosition::after_enqueued_time(time),
                 "amqp.annotation.x-opt-enqueued-time > '1704164645678'",
@@ -106,10 +79,7 @@ mod tests {
                 StartingPosition::from_enqueued_time(time),
                 "amqp.annotation.x-opt-enqueued-time >= '1704164645678'",
             ),
-            (
-                StartingPosition::after_enqueued_time(before),
-                "amqp.annotation.x-opt-enqueued-time > '-500'",
-            ),
+            (StartingPosition::after_enqueued_time(before), "amqp.annotation.x-opt-enqueued-time > '-500'"),
         ] {
             assert_eq!(selector(&position).unwrap(), expected);
         }
@@ -121,10 +91,7 @@ mod tests {
         for offset in ["it's", "1' OR '1'='1", "", "1\n", long.as_str()] {
             let error = selector(&StartingPosition::after_offset(offset)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidPosition);
-            assert!(
-                error.to_string().contains("starting position: offset "),
-                "{error}"
-            );
+            assert!(error.to_string().contains("starting position: offset "), "{error}");
         }
     }
 }

@@ -170,10 +170,7 @@ impl<'a> Performative<'a> {
             [0x00, 0x53, code, list @ ..] => (u64::from(*code), list),
             [0x00, 0x80, code @ ..] if code.len() >= 8 => {
                 let (code, list) = code.split_at(8);
-                (
-                    code.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
-                    list,
-                )
+                (code.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)), list)
             }
             _ => return Err(Violation::Malformed),
         };
@@ -183,12 +180,7 @@ impl<'a> Performative<'a> {
             [0xd0, _, _, _, _, a, b, c, d, fields @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), fields),
             _ => return Err(Violation::Malformed),
         };
-        Ok(Self {
-            code,
-            count,
-            fields,
-            payload,
-        })
+        Ok(Self { code, count, fields, payload })
     }
 
     /// The encoded field, if the peer sent it.
@@ -236,13 +228,7 @@ mod tests {
         let more = if more { 0x41 } else { 0x42 };
         frame(
             channel,
-            &[
-                &[
-                    0x00, 0x53, 0x14, 0xc0, 8, 6, 0x52, 3, 0x40, 0x40, 0x40, 0x42, more,
-                ],
-                payload,
-            ]
-            .concat(),
+            &[&[0x00, 0x53, 0x14, 0xc0, 8, 6, 0x52, 3, 0x40, 0x40, 0x40, 0x42, more], payload].concat(),
         )
     }
 
@@ -262,22 +248,10 @@ mod tests {
 
     #[test]
     fn whole_frames_pass_and_a_partial_one_waits() {
-        let bytes = [
-            b"AMQP\0\x01\0\0".to_vec(),
-            frame(0, &[]),
-            transfer(0, false, DATA),
-        ]
-        .concat();
+        let bytes = [b"AMQP\0\x01\0\0".to_vec(), frame(0, &[]), transfer(0, false, DATA)].concat();
         for cut in 0..=bytes.len() {
-            let expected = [bytes.len(), 16, 8, 0]
-                .into_iter()
-                .find(|end| *end <= cut)
-                .unwrap();
-            assert_eq!(
-                inspect(&mut Inspector::default(), &bytes[..cut]),
-                Ok(expected),
-                "cut at {cut}"
-            );
+            let expected = [bytes.len(), 16, 8, 0].into_iter().find(|end| *end <= cut).unwrap();
+            assert_eq!(inspect(&mut Inspector::default(), &bytes[..cut]), Ok(expected), "cut at {cut}");
         }
     }
 
@@ -288,40 +262,25 @@ mod tests {
             let refused = inspect(&mut Inspector::default(), &size.to_be_bytes());
             assert_eq!(refused, Err(Violation::FrameSize(size)));
         }
-        assert_eq!(
-            inspect(&mut Inspector::default(), &[0, 0, 0, 8, 1, 0, 0, 0]),
-            Err(Violation::Malformed)
-        );
-        assert_eq!(
-            inspect(&mut Inspector::default(), &[0, 0, 0, 8, 3, 0, 0, 0]),
-            Err(Violation::Malformed)
-        );
+        assert_eq!(inspect(&mut Inspector::default(), &[0, 0, 0, 8, 1, 0, 0, 0]), Err(Violation::Malformed));
+        assert_eq!(inspect(&mut Inspector::default(), &[0, 0, 0, 8, 3, 0, 0, 0]), Err(Violation::Malformed));
     }
 
     #[test]
     fn a_delivery_is_checked_across_its_frames() {
         let (head, tail) = DATA.split_at(6);
-        let bytes = [
-            transfer(0, true, head),
-            transfer(1, false, DATA),
-            transfer(0, false, tail),
-        ]
-        .concat();
+        let bytes = [transfer(0, true, head), transfer(1, false, DATA), transfer(0, false, tail)].concat();
         assert_eq!(inspect(&mut Inspector::default(), &bytes), Ok(bytes.len()));
         let torn = [transfer(0, true, head), transfer(0, false, &tail[1..])].concat();
-        assert_eq!(
-            inspect(&mut Inspector::default(), &torn),
-            Err(Refused::BadSize.into())
-        );
+        assert_eq!(inspect(&mut Inspector::default(), &torn), Err(Refused::BadSize.into()));
     }
 
     #[test]
     fn nesting_spread_over_frames_is_refused() {
         let mut inspector = Inspector::default();
         let level = [0xd0, 0, 1, 0, 0, 0, 0, 0, 1];
-        let result: Result<Vec<_>, _> = (0..40)
-            .map(|_| inspect(&mut inspector, &transfer(0, true, &level)))
-            .collect();
+        let result: Result<Vec<_>, _> =
+            (0..40).map(|_| inspect(&mut inspector, &transfer(0, true, &level))).collect();
         assert_eq!(result, Err(Refused::TooDeep.into()));
     }
 
@@ -346,9 +305,7 @@ mod tests {
 
     #[test]
     fn the_idle_time_out_of_the_peer_is_learnt_from_its_open() {
-        let open = [
-            0x00, 0x53, 0x10, 0xc0, 12, 5, 0xa1, 1, b'x', 0x40, 0x40, 0x40, 0x70, 0, 3, 0xa9, 0x80,
-        ];
+        let open = [0x00, 0x53, 0x10, 0xc0, 12, 5, 0xa1, 1, b'x', 0x40, 0x40, 0x40, 0x70, 0, 3, 0xa9, 0x80];
         let mut inspector = Inspector::default();
         assert_eq!(inspect(&mut inspector, &frame(0, &open)), Ok(open.len() + 8));
         assert_eq!(inspector.idle_timeout(), Some(Duration::from_secs(240)));

@@ -50,37 +50,23 @@ pub(crate) enum DataPath {
 
 impl LinkOptions {
     fn address(&self) -> String {
-        format!(
-            "{}/ConsumerGroups/{}/Partitions/{}",
-            self.event_hub, self.group, self.partition
-        )
+        format!("{}/ConsumerGroups/{}/Partitions/{}", self.event_hub, self.group, self.partition)
     }
 
     /// What is opened, for error texts.
     pub(crate) fn subject(&self) -> String {
-        format!(
-            "event hub {}, consumer group {}, partition {}",
-            self.event_hub, self.group, self.partition
-        )
+        format!("event hub {}, consumer group {}, partition {}", self.event_hub, self.group, self.partition)
     }
 
     fn properties(&self) -> Fields {
-        let level = self
-            .owner_level
-            .map(|level| (Symbol::from(OWNER_LEVEL), Value::Long(level)));
-        let name = (
-            Symbol::from(RECEIVER_NAME),
-            Value::String(self.identifier.clone()),
-        );
+        let level = self.owner_level.map(|level| (Symbol::from(OWNER_LEVEL), Value::Long(level)));
+        let name = (Symbol::from(RECEIVER_NAME), Value::String(self.identifier.clone()));
         level.into_iter().chain([name]).collect()
     }
 
     fn capabilities(&self) -> Vec<Symbol> {
         let metric = self.track_last_enqueued.then(|| Symbol::from(RUNTIME_METRIC));
-        metric
-            .into_iter()
-            .chain([Symbol::from(GEO_REPLICATION)])
-            .collect()
+        metric.into_iter().chain([Symbol::from(GEO_REPLICATION)]).collect()
     }
 
     fn source(&self, position: &StartingPosition) -> Result<Source> {
@@ -103,12 +89,7 @@ pub(crate) async fn attach(
 ) -> Result<Box<dyn DeliverySource>> {
     let source = options.source(position)?;
     let mut session = engine.begin().await?;
-    let name = format!(
-        "{}-{}-{}",
-        options.identifier,
-        options.partition,
-        ambient::suffix()
-    );
+    let name = format!("{}-{}-{}", options.identifier, options.partition, ambient::suffix());
     let mode = match options.data_path {
         DataPath::Tap => Mode::Take,
         DataPath::Plain => Mode::Watch,
@@ -167,28 +148,19 @@ mod tests {
         attach(connection.engine(), &options(), &position).await.unwrap();
         let attach = peer.last_attach();
         let source = attach.source.unwrap();
-        assert_eq!(
-            source.address.as_deref(),
-            Some("orders/ConsumerGroups/$Default/Partitions/3")
-        );
+        assert_eq!(source.address.as_deref(), Some("orders/ConsumerGroups/$Default/Partitions/3"));
         let described = Value::Described(Box::new(Described {
             descriptor: Descriptor::Name(SELECTOR.into()),
             value: Value::String("amqp.annotation.x-opt-sequence-number >= '41'".into()),
         }));
-        assert_eq!(
-            source.filter.unwrap().get(&Symbol::from(SELECTOR)),
-            Some(&described)
-        );
+        assert_eq!(source.filter.unwrap().get(&Symbol::from(SELECTOR)), Some(&described));
         let Some(TargetArchetype::Target(target)) = attach.target.map(|target| *target) else {
             panic!("no target")
         };
         assert_eq!(target.address.as_deref(), Some("reader-1"));
         let properties = attach.properties.unwrap();
         assert_eq!(properties.get(&Symbol::from(OWNER_LEVEL)), Some(&Value::Long(7)));
-        assert_eq!(
-            properties.get(&Symbol::from(RECEIVER_NAME)),
-            Some(&Value::String("reader-1".into()))
-        );
+        assert_eq!(properties.get(&Symbol::from(RECEIVER_NAME)), Some(&Value::String("reader-1".into())));
         let capabilities: Vec<Symbol> = attach.desired_capabilities.unwrap().into();
         assert_eq!(capabilities, [RUNTIME_METRIC, GEO_REPLICATION].map(Symbol::from));
         assert_eq!(attach.snd_settle_mode, SenderSettleMode::Settled);
@@ -199,14 +171,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_wanted_is_not_asked_for() {
         let (peer, connection) = Peer::connect().await;
-        let plain = LinkOptions {
-            owner_level: None,
-            track_last_enqueued: false,
-            ..options()
-        };
-        attach(connection.engine(), &plain, &StartingPosition::Earliest)
-            .await
-            .unwrap();
+        let plain = LinkOptions { owner_level: None, track_last_enqueued: false, ..options() };
+        attach(connection.engine(), &plain, &StartingPosition::Earliest).await.unwrap();
         let attach = peer.last_attach();
         assert_eq!(attach.properties.unwrap().get(&Symbol::from(OWNER_LEVEL)), None);
         let capabilities: Vec<Symbol> = attach.desired_capabilities.unwrap().into();

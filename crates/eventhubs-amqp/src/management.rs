@@ -12,11 +12,7 @@ use crate::{Error, ErrorKind, EventHubProperties, PartitionProperties, Result};
 
 /// Asks about the hub, or about one of its partitions.
 pub(crate) fn read(event_hub: &EventHubName, partition: Option<&PartitionId>, token: &Token) -> Request {
-    let kind = if partition.is_some() {
-        "com.microsoft:partition"
-    } else {
-        "com.microsoft:eventhub"
-    };
+    let kind = if partition.is_some() { "com.microsoft:partition" } else { "com.microsoft:eventhub" };
     let partition = partition.map(|id| ("partition", id.as_str()));
     let properties = [
         ("operation", "READ"),
@@ -25,10 +21,7 @@ pub(crate) fn read(event_hub: &EventHubName, partition: Option<&PartitionId>, to
         ("security_token", token.secret.expose_secret()),
     ];
     let text = |(name, value): (&'static str, &str)| (name, SimpleValue::String(value.to_owned()));
-    Request {
-        properties: properties.into_iter().chain(partition).map(text).collect(),
-        body: Amqp::Null,
-    }
+    Request { properties: properties.into_iter().chain(partition).map(text).collect(), body: Amqp::Null }
 }
 
 /// Reads the answer about a hub.
@@ -41,11 +34,7 @@ pub(crate) fn event_hub_properties(answer: &Value) -> Result<EventHubProperties>
     Ok(EventHubProperties {
         name: answer.event_hub()?,
         created_at: answer.get("created_at").ok().and_then(time),
-        partition_ids: ids
-            .iter()
-            .map(id)
-            .collect::<Option<_>>()
-            .ok_or_else(|| malformed("partition_ids"))?,
+        partition_ids: ids.iter().map(id).collect::<Option<_>>().ok_or_else(|| malformed("partition_ids"))?,
     })
 }
 
@@ -70,10 +59,7 @@ impl<'a> Answer<'a> {
     fn new(answer: &'a Value) -> Result<Self> {
         match answer {
             Value::Map(pairs) => Ok(Self(pairs)),
-            _ => Err(Error::new(
-                ErrorKind::Protocol,
-                "$management answered with something that is no map",
-            )),
+            _ => Err(Error::new(ErrorKind::Protocol, "$management answered with something that is no map")),
         }
     }
 
@@ -87,10 +73,7 @@ impl<'a> Answer<'a> {
     }
 
     fn sequence_number(&self, key: &str) -> Result<SequenceNumber> {
-        self.get(key)?
-            .as_i64()
-            .map(SequenceNumber::new)
-            .ok_or_else(|| malformed(key))
+        self.get(key)?.as_i64().map(SequenceNumber::new).ok_or_else(|| malformed(key))
     }
 
     fn event_hub(&self) -> Result<EventHubName> {
@@ -99,10 +82,7 @@ impl<'a> Answer<'a> {
 }
 
 fn malformed(key: &str) -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        format!("$management answered without a usable {key}"),
-    )
+    Error::new(ErrorKind::Protocol, format!("$management answered without a usable {key}"))
 }
 
 #[cfg(test)]
@@ -121,19 +101,13 @@ mod tests {
         for ids in [Value::Array as fn(_) -> _, Value::List] {
             let answer = map([
                 ("name", "orders".into()),
-                (
-                    "created_at",
-                    Value::Timestamp(UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
-                ),
+                ("created_at", Value::Timestamp(UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
                 ("partition_ids", ids(vec!["0".into(), "1".into()])),
                 ("something_new", Value::Null),
             ]);
             let hub = event_hub_properties(&answer).unwrap();
             assert_eq!((hub.name.as_str(), hub.partition_ids.len()), ("orders", 2));
-            assert_eq!(
-                hub.created_at,
-                Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000))
-            );
+            assert_eq!(hub.created_at, Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
         }
     }
 
@@ -146,10 +120,7 @@ mod tests {
             ("begin_sequence_number", Value::I32(0)),
             ("last_enqueued_sequence_number", Value::I8(-1)),
             ("last_enqueued_offset", "-1".into()),
-            (
-                "last_enqueued_time_utc",
-                Value::Timestamp(UNIX_EPOCH - Duration::from_secs(62_135_596_800)),
-            ),
+            ("last_enqueued_time_utc", Value::Timestamp(UNIX_EPOCH - Duration::from_secs(62_135_596_800))),
             ("is_partition_empty", Value::Bool(true)),
         ]);
         let partition = partition_properties(&answer).unwrap();

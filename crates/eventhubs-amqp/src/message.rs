@@ -82,11 +82,7 @@ pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
         return Err(missing(OFFSET));
     }
     let number = position.sequence_number.ok_or_else(|| missing(SEQUENCE_NUMBER))?;
-    Ok(ReceivedEvent::from_message(
-        message,
-        number,
-        position.enqueued_time.as_ref().and_then(time),
-    ))
+    Ok(ReceivedEvent::from_message(message, number, position.enqueued_time.as_ref().and_then(time)))
 }
 
 type Skip = fn(&[u8]) -> std::result::Result<usize, Refused>;
@@ -218,9 +214,7 @@ impl Message {
             Value::Described { value, .. } => content(*value),
             _ => None,
         };
-        (0..self.body.count)
-            .filter_map(|_| reader.value().and_then(inside))
-            .collect()
+        (0..self.body.count).filter_map(|_| reader.value().and_then(inside)).collect()
     }
 
     pub(crate) fn attributes(&self) -> Attributes {
@@ -231,10 +225,7 @@ impl Message {
         let properties = start(self.properties).and_then(|at| {
             let mut list = Reader::at(&self.raw, at);
             let count = list.enter()?;
-            let named = PROPERTIES
-                .iter()
-                .take(count)
-                .map_while(|name| Some((*name, list.value()?)));
+            let named = PROPERTIES.iter().take(count).map_while(|name| Some((*name, list.value()?)));
             let set = named.filter(|(_, value)| *value != Value::Null);
             Some(set.map(|(name, value)| (name.to_owned(), value)).collect())
         });
@@ -268,12 +259,7 @@ impl Body {
         };
         match self.kind {
             Kind::None => {
-                *self = Self {
-                    kind,
-                    first: start,
-                    end,
-                    count: 1,
-                };
+                *self = Self { kind, first: start, end, count: 1 };
             }
             same if same == kind && kind != Kind::Value && self.end == start => {
                 self.end = end;

@@ -59,20 +59,10 @@ impl Peer {
             links: sender,
         });
         tokio::spawn(serve(theirs, Arc::clone(&shared)));
-        let engine = Engine::over(Box::new(ours), "peer", "client", LIMIT)
-            .await
-            .unwrap();
-        let connection = Connection::over(Arc::new(engine), Credential::shared_key("Root", "key"))
-            .await
-            .unwrap();
-        (
-            Self {
-                shared,
-                links,
-                silent,
-            },
-            connection,
-        )
+        let engine = Engine::over(Box::new(ours), "peer", "client", LIMIT).await.unwrap();
+        let connection =
+            Connection::over(Arc::new(engine), Credential::shared_key("Root", "key")).await.unwrap();
+        (Self { shared, links, silent }, connection)
     }
 
     /// From now on nothing arrives in either direction, and nothing is closed.
@@ -108,18 +98,10 @@ impl Peer {
 
 /// An event with this number.
 pub(crate) fn event(number: i64) -> Message<Data> {
-    let annotations = [
-        ("x-opt-sequence-number", Value::Long(number)),
-        ("x-opt-offset", Value::String(number.to_string())),
-    ];
-    let annotations = annotations
-        .into_iter()
-        .map(|(key, value)| (key.into(), value))
-        .collect();
-    Message::builder()
-        .message_annotations(MessageAnnotations(annotations))
-        .data(b"x".to_vec())
-        .build()
+    let annotations =
+        [("x-opt-sequence-number", Value::Long(number)), ("x-opt-offset", Value::String(number.to_string()))];
+    let annotations = annotations.into_iter().map(|(key, value)| (key.into(), value)).collect();
+    Message::builder().message_annotations(MessageAnnotations(annotations)).data(b"x".to_vec()).build()
 }
 
 /// Passes everything on until notified.
@@ -144,21 +126,13 @@ async fn serve(stream: DuplexStream, shared: Arc<Shared>) {
 async fn serve_session(mut session: ListenerSessionHandle, shared: Arc<Shared>) {
     let mut answers = None;
     while let Some(mut attach) = session.next_incoming_attach().await {
-        let address = attach
-            .source
-            .as_ref()
-            .and_then(|source| source.address.clone())
-            .unwrap_or_default();
+        let address = attach.source.as_ref().and_then(|source| source.address.clone()).unwrap_or_default();
         let to_node = address.starts_with('$');
         if !to_node {
             shared.attaches.lock().unwrap().push(attach.clone());
             attach.snd_settle_mode = shared.settle.lock().unwrap().clone();
         }
-        match LinkAcceptor::new()
-            .accept_incoming_attach(attach, &mut session)
-            .await
-            .unwrap()
-        {
+        match LinkAcceptor::new().accept_incoming_attach(attach, &mut session).await.unwrap() {
             LinkEndpoint::Sender(sender) if to_node => answers = Some(sender),
             LinkEndpoint::Sender(sender) => shared.links.send(sender).await.unwrap(),
             LinkEndpoint::Receiver(requests) => {
@@ -172,28 +146,19 @@ async fn answer_all(mut requests: Receiver, mut answers: Sender, shared: Arc<Sha
     while let Ok(request) = requests.recv::<Body<Value>>().await {
         requests.accept(&request).await.unwrap();
         let message = request.into_message();
-        let name = message
-            .application_properties
-            .as_ref()
-            .and_then(|properties| properties.0.get("name").cloned());
-        let Some(SimpleValue::String(audience)) = name else {
-            panic!("a request without a name")
-        };
+        let name =
+            message.application_properties.as_ref().and_then(|properties| properties.0.get("name").cloned());
+        let Some(SimpleValue::String(audience)) = name else { panic!("a request without a name") };
         shared.requests.lock().unwrap().push((audience, Instant::now()));
         let status = shared.statuses.lock().unwrap().pop_front().unwrap_or(202);
         // An answer to nobody comes first: the client must not take it for its own.
         let own = message.properties.and_then(|properties| properties.message_id);
         for (correlation_id, status) in [(Some(u64::MAX.into()), 500), (own, status)] {
-            let properties = Properties {
-                correlation_id,
-                ..Properties::default()
-            };
+            let properties = Properties { correlation_id, ..Properties::default() };
             let status =
                 ApplicationProperties([("status-code".to_owned(), status.into())].into_iter().collect());
-            let answer = Message::builder()
-                .properties(properties)
-                .application_properties(status)
-                .value(Value::Null);
+            let answer =
+                Message::builder().properties(properties).application_properties(status).value(Value::Null);
             answers.send(answer.build()).await.unwrap();
         }
     }

@@ -76,9 +76,7 @@ async fn serve(mut stream: DuplexStream, script: Script, said: mpsc::Sender<Said
         if frame.starts_with(b"AMQP") {
             stream.write_all(&frame).await?;
             if frame[4] == 3 {
-                let mechanisms = SaslMechanisms {
-                    sasl_server_mechanisms: vec!["ANONYMOUS".into()].into(),
-                };
+                let mechanisms = SaslMechanisms { sasl_server_mechanisms: vec!["ANONYMOUS".into()].into() };
                 stream.write_all(&typed_frame(1, 0, &mechanisms, &[])).await?;
             }
             continue;
@@ -89,11 +87,7 @@ async fn serve(mut stream: DuplexStream, script: Script, said: mpsc::Sender<Said
         let Some(performative) = Performative::of_frame(&frame) else {
             continue;
         };
-        let numbers = || {
-            (0..11)
-                .map(|index| performative.field(index).and_then(uint))
-                .collect()
-        };
+        let numbers = || (0..11).map(|index| performative.field(index).and_then(uint)).collect();
         if let Some(answer) = answer(&frame, &performative, &script) {
             stream.write_all(&answer).await?;
         }
@@ -116,10 +110,7 @@ fn answer(bytes: &[u8], performative: &Performative<'_>, script: &Script) -> Opt
     let channel = u16::from_be_bytes([bytes[6], bytes[7]]);
     Some(match performative.code {
         0x41 => {
-            let outcome = SaslOutcome {
-                code: SaslCode::Ok,
-                additional_data: None,
-            };
+            let outcome = SaslOutcome { code: SaslCode::Ok, additional_data: None };
             typed_frame(1, 0, &outcome, &[])
         }
         0x10 => {

@@ -58,26 +58,10 @@ impl PartitionReceiver {
         retry: RetryPolicy,
         position: StartingPosition,
     ) -> Result<Self> {
-        let (failures, opened) = recover(
-            Arc::clone(&links),
-            retry.clone(),
-            position.clone(),
-            Failures::default(),
-            None,
-        )
-        .await;
-        let state = State::Attached {
-            source: opened?,
-            since: Instant::now(),
-        };
-        Ok(Self {
-            links,
-            retry,
-            state,
-            position,
-            failures,
-            last_enqueued: None,
-        })
+        let (failures, opened) =
+            recover(Arc::clone(&links), retry.clone(), position.clone(), Failures::default(), None).await;
+        let state = State::Attached { source: opened?, since: Instant::now() };
+        Ok(Self { links, retry, state, position, failures, last_enqueued: None })
     }
 
     /// Waits for at least one event and returns all that are there, at most `max`; an empty list only when `max_wait`
@@ -113,10 +97,7 @@ impl PartitionReceiver {
                     let (failures, opened) = recovery.await;
                     self.failures = failures;
                     self.state = match opened {
-                        Ok(source) => State::Attached {
-                            source,
-                            since: Instant::now(),
-                        },
+                        Ok(source) => State::Attached { source, since: Instant::now() },
                         Err(error) => return Err(self.report(error)),
                     };
                 }
@@ -145,11 +126,7 @@ impl PartitionReceiver {
     /// Remembers that the caller is told this error.
     fn report(&mut self, error: Error) -> Error {
         let told = error.clone();
-        self.state = if error.is_transient() {
-            State::Reported(error)
-        } else {
-            State::Final(error)
-        };
+        self.state = if error.is_transient() { State::Reported(error) } else { State::Final(error) };
         told
     }
 

@@ -109,15 +109,10 @@ impl PartitionReceiverBuilder {
     /// # Cancel safety
     /// Safe to drop: a link that was attached meanwhile is detached.
     pub async fn open(self) -> Result<PartitionReceiver> {
-        let identifier = self
-            .identifier
-            .unwrap_or_else(|| self.client.identifier().to_owned());
+        let identifier = self.identifier.unwrap_or_else(|| self.client.identifier().to_owned());
         check_identifier(&identifier)?;
         if !(1..=Self::MAX_PREFETCH).contains(&self.prefetch) {
-            return Err(Error::invalid(format!(
-                "prefetch: must be 1 to {}",
-                Self::MAX_PREFETCH
-            )));
+            return Err(Error::invalid(format!("prefetch: must be 1 to {}", Self::MAX_PREFETCH)));
         }
         selector(&self.position)?;
         let position = match self.position {
@@ -135,15 +130,8 @@ impl PartitionReceiverBuilder {
             data_path: DataPath::default(),
         };
         let retry = self.client.retry().clone();
-        PartitionReceiver::open(
-            Arc::new(ClientOpener {
-                client: self.client,
-                options,
-            }),
-            retry,
-            position,
-        )
-        .await
+        PartitionReceiver::open(Arc::new(ClientOpener { client: self.client, options }), retry, position)
+            .await
     }
 }
 
@@ -151,9 +139,9 @@ impl PartitionReceiverBuilder {
 /// event does not skip what came meanwhile (contract §5.6).
 async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<StartingPosition> {
     match client.partition_properties(partition).await {
-        Ok(properties) => Ok(StartingPosition::after_sequence_number(
-            properties.last_enqueued_sequence_number,
-        )),
+        Ok(properties) => {
+            Ok(StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number))
+        }
         // A token for the consumer group alone may read, but not ask: then the service decides what is newest.
         Err(error) if error.kind() == ErrorKind::Unauthorized => Ok(StartingPosition::Latest),
         Err(error) => Err(error),

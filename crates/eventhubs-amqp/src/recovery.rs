@@ -20,10 +20,7 @@ pub(crate) enum Recovery {
 /// What an error condition of the service means and what to do about it (contract §5.4).
 ///
 /// The text decides only where the service uses one condition for two things.
-#[expect(
-    clippy::match_same_arms,
-    reason = "a row for each condition, as in the contract"
-)]
+#[expect(clippy::match_same_arms, reason = "a row for each condition, as in the contract")]
 pub(crate) fn classify(condition: &str, description: &str) -> (ErrorKind, Recovery) {
     let says = |text: &str| description.to_ascii_lowercase().contains(text);
     match condition {
@@ -98,48 +95,13 @@ mod tests {
             ("amqp:internal-error", "", K::Transport, R::Retry),
             ("com.microsoft:entity-disabled", "", K::EntityDisabled, R::Final),
             ("amqp:not-found", entity, K::NotFound, R::Final),
-            (
-                "amqp:not-found",
-                "The link endpoint is gone",
-                K::Transport,
-                R::Reattach,
-            ),
-            (
-                "com.microsoft:argument-out-of-range",
-                "",
-                K::InvalidArgument,
-                R::Final,
-            ),
-            (
-                "com.microsoft:argument-error",
-                offset,
-                K::InvalidPosition,
-                R::Final,
-            ),
-            (
-                "com.microsoft:argument-error",
-                number,
-                K::InvalidPosition,
-                R::Final,
-            ),
-            (
-                "com.microsoft:argument-error",
-                filter,
-                K::InvalidPosition,
-                R::Final,
-            ),
-            (
-                "com.microsoft:argument-error",
-                "something else",
-                K::InvalidArgument,
-                R::Final,
-            ),
-            (
-                "com.microsoft:georeplication:invalid-offset",
-                "",
-                K::InvalidPosition,
-                R::Final,
-            ),
+            ("amqp:not-found", "The link endpoint is gone", K::Transport, R::Reattach),
+            ("com.microsoft:argument-out-of-range", "", K::InvalidArgument, R::Final),
+            ("com.microsoft:argument-error", offset, K::InvalidPosition, R::Final),
+            ("com.microsoft:argument-error", number, K::InvalidPosition, R::Final),
+            ("com.microsoft:argument-error", filter, K::InvalidPosition, R::Final),
+            ("com.microsoft:argument-error", "something else", K::InvalidArgument, R::Final),
+            ("com.microsoft:georeplication:invalid-offset", "", K::InvalidPosition, R::Final),
             ("amqp:unauthorized-access", "", K::Unauthorized, R::Reauthorize),
             ("com.microsoft:auth-failed", "", K::Unauthorized, R::Reauthorize),
             ("amqp:resource-limit-exceeded", "", K::QuotaExceeded, R::Final),
@@ -148,11 +110,7 @@ mod tests {
             ("amqp:transfer-limit-exceeded", "", K::Transport, R::Reattach),
             ("vendor:never-seen", "", K::Transport, R::Reattach),
         ] {
-            assert_eq!(
-                classify(condition, description),
-                (kind, recovery),
-                "{condition} {description}"
-            );
+            assert_eq!(classify(condition, description), (kind, recovery), "{condition} {description}");
         }
     }
 
@@ -165,9 +123,6 @@ mod tests {
         for status in [0, 300, 400, 403, 404, 501] {
             assert_eq!(classify_status(status).1, Recovery::Final, "{status}");
         }
-        assert_eq!(
-            classify_status(401),
-            (ErrorKind::Unauthorized, Recovery::Reauthorize)
-        );
+        assert_eq!(classify_status(401), (ErrorKind::Unauthorized, Recovery::Reauthorize));
     }
 }

@@ -61,9 +61,7 @@ impl Requests {
     pub(crate) async fn call(&self, request: Request) -> Result<Value> {
         let (reply, answer) = oneshot::channel();
         let _ = self.jobs.send(Job { request, reply }).await;
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Transport, "the request links are gone")))
+        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Transport, "the request links are gone")))
     }
 }
 
@@ -111,14 +109,7 @@ impl Pair {
             .target(Target::builder().address(node).build())
             .attach(session.handle());
         let sender = engine.bounded(&what, sender).await?;
-        Ok(Self {
-            node,
-            engine,
-            sender,
-            receiver,
-            session,
-            last_id: 0,
-        })
+        Ok(Self { node, engine, sender, receiver, session, last_id: 0 })
     }
 
     /// The outer error breaks the links, the inner one only this request.
@@ -133,21 +124,14 @@ impl Pair {
                 refused => return Err(Broken::Refused(refused)),
             }
             loop {
-                let answer = receiver
-                    .recv::<Body<Amqp>>()
-                    .await
-                    .map_err(Broken::Receive)?
-                    .into_message();
+                let answer = receiver.recv::<Body<Amqp>>().await.map_err(Broken::Receive)?.into_message();
                 // An answer to a request that nobody waits for any more is passed over.
                 if answer.properties.as_ref().and_then(|p| p.correlation_id.as_ref()) == Some(&id) {
                     return Ok(answer);
                 }
             }
         };
-        let answer = self
-            .engine
-            .bounded(&format!("a request to {}", self.node), exchange)
-            .await?;
+        let answer = self.engine.bounded(&format!("a request to {}", self.node), exchange).await?;
         Ok(outcome(answer, self.node))
     }
 }
@@ -164,10 +148,8 @@ impl Failure for Broken {
             Self::Send(error) => error.failure(context),
             Self::Receive(error) => error.failure(context),
             Self::Refused(outcome) => {
-                let error = Error::new(
-                    ErrorKind::Protocol,
-                    format!("{context} was not accepted: {outcome:?}"),
-                );
+                let error =
+                    Error::new(ErrorKind::Protocol, format!("{context} was not accepted: {outcome:?}"));
                 LinkFailure::Known(error)
             }
         }
@@ -176,16 +158,9 @@ impl Failure for Broken {
 
 impl Request {
     fn message(self, id: MessageId, node: &str) -> Message<AmqpValue<Amqp>> {
-        let properties = Properties::builder()
-            .message_id(id)
-            .to(node.to_owned())
-            .reply_to(answers(node))
-            .build();
-        let application = self
-            .properties
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        let properties =
+            Properties::builder().message_id(id).to(node.to_owned()).reply_to(answers(node)).build();
+        let application = self.properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Message::builder()
             .properties(properties)
             .application_properties(ApplicationProperties(application))
@@ -201,22 +176,13 @@ fn answers(node: &str) -> String {
 
 /// The body of an answer that says 200 to 299; the error of any other (contract §3.3).
 fn outcome(answer: Message<Body<Amqp>>, node: &str) -> Result<Value> {
-    let properties = answer
-        .application_properties
-        .map(|section| section.0)
-        .unwrap_or_default();
+    let properties = answer.application_properties.map(|section| section.0).unwrap_or_default();
     let property = |names: [&str; 2]| {
-        names
-            .iter()
-            .find_map(|name| properties.get(*name))
-            .map(|v| from_amqp(v.clone().into()))
+        names.iter().find_map(|name| properties.get(*name)).map(|v| from_amqp(v.clone().into()))
     };
     let status = property(["status-code", "statusCode"]).and_then(|status| status.as_i64());
     let Some(status) = status else {
-        return Err(Error::new(
-            ErrorKind::Protocol,
-            format!("{node} answered without a status"),
-        ));
+        return Err(Error::new(ErrorKind::Protocol, format!("{node} answered without a status")));
     };
     if (200..300).contains(&status) {
         return Ok(match answer.body {
@@ -252,10 +218,7 @@ mod tests {
         });
         let start = Instant::now();
         let error = connection.authorize("a", false).await.unwrap_err();
-        assert_eq!(
-            (error.kind(), start.elapsed().as_secs()),
-            (ErrorKind::Transport, 1)
-        );
+        assert_eq!((error.kind(), start.elapsed().as_secs()), (ErrorKind::Transport, 1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -269,21 +232,12 @@ mod tests {
     }
 
     fn answer(properties: &[(&str, SimpleValue)], body: Body<Amqp>) -> Message<Body<Amqp>> {
-        let properties = properties
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
-        Message::builder()
-            .application_properties(ApplicationProperties(properties))
-            .body(body)
-            .build()
+        let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        Message::builder().application_properties(ApplicationProperties(properties)).body(body).build()
     }
 
     fn status(code: i32) -> Result<Value> {
-        outcome(
-            answer(&[("status-code", SimpleValue::Int(code))], Body::Empty),
-            "$cbs",
-        )
+        outcome(answer(&[("status-code", SimpleValue::Int(code))], Body::Empty), "$cbs")
     }
 
     /// Contract §13.9.
@@ -305,14 +259,8 @@ mod tests {
         let refusal = answer(
             &[
                 ("status-code", SimpleValue::Int(401)),
-                (
-                    "status-description",
-                    SimpleValue::String("InvalidSignature. TrackingId:42".into()),
-                ),
-                (
-                    "error-condition",
-                    SimpleValue::Symbol("com.microsoft:auth-failed".into()),
-                ),
+                ("status-description", SimpleValue::String("InvalidSignature. TrackingId:42".into())),
+                ("error-condition", SimpleValue::Symbol("com.microsoft:auth-failed".into())),
             ],
             Body::Empty,
         );
@@ -326,10 +274,6 @@ mod tests {
     fn an_answer_without_a_status_breaks_the_protocol() {
         let error = outcome(answer(&[], Body::Empty), "$management").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert!(
-            error
-                .to_string()
-                .contains("$management answered without a status")
-        );
+        assert!(error.to_string().contains("$management answered without a status"));
     }
 }

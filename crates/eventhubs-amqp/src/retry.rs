@@ -57,10 +57,7 @@ impl RetryPolicy {
 
     /// The same wait before each retry, without jitter.
     pub fn fixed(delay: Duration) -> Self {
-        Self {
-            mode: Mode::Fixed,
-            ..Self::exponential(delay)
-        }
+        Self { mode: Mode::Fixed, ..Self::exponential(delay) }
     }
 
     /// The longest wait before a retry.
@@ -98,11 +95,7 @@ impl RetryPolicy {
 
     /// The wait after an error: a service that asks to slow down gets at least four seconds (contract §5.4).
     pub(crate) fn wait(&self, attempt: u32, error: &Error, rng: &mut impl Rng) -> Duration {
-        let least = if error.kind() == ErrorKind::Busy {
-            BUSY_WAIT
-        } else {
-            Duration::ZERO
-        };
+        let least = if error.kind() == ErrorKind::Busy { BUSY_WAIT } else { Duration::ZERO };
         self.delay(attempt, rng).max(least)
     }
 
@@ -133,21 +126,11 @@ mod tests {
     fn exponential_waits_are_spread_from_zero_to_a_doubling_bound() {
         let policy = RetryPolicy::default();
         let mut rng = SmallRng::seed_from_u64(1);
-        for (attempt, bound) in [
-            (0, 0.8),
-            (1, 1.6),
-            (2, 3.2),
-            (6, 51.2),
-            (7, 60.0),
-            (40, 60.0),
-            (u32::MAX, 60.0),
-        ] {
-            let waits: Vec<f64> = (0..1000)
-                .map(|_| policy.delay(attempt, &mut rng).as_secs_f64())
-                .collect();
-            let (low, high) = waits
-                .iter()
-                .fold((f64::MAX, 0.0_f64), |(l, h), w| (l.min(*w), h.max(*w)));
+        for (attempt, bound) in
+            [(0, 0.8), (1, 1.6), (2, 3.2), (6, 51.2), (7, 60.0), (40, 60.0), (u32::MAX, 60.0)]
+        {
+            let waits: Vec<f64> = (0..1000).map(|_| policy.delay(attempt, &mut rng).as_secs_f64()).collect();
+            let (low, high) = waits.iter().fold((f64::MAX, 0.0_f64), |(l, h), w| (l.min(*w), h.max(*w)));
             assert!(
                 high <= bound && high > 0.95 * bound && low < 0.05 * bound,
                 "attempt {attempt}: {low}..{high}"
@@ -170,9 +153,6 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(1);
         let policy = RetryPolicy::fixed(Duration::from_secs(5));
         assert!((0..9).all(|attempt| policy.delay(attempt, &mut rng) == Duration::from_secs(5)));
-        assert_eq!(
-            policy.max_delay(Duration::from_secs(2)).delay(0, &mut rng),
-            Duration::from_secs(2)
-        );
+        assert_eq!(policy.max_delay(Duration::from_secs(2)).delay(0, &mut rng), Duration::from_secs(2));
     }
 }

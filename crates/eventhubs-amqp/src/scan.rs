@@ -53,12 +53,7 @@ enum Next {
     #[default]
     Code,
     /// The size, and count, of a value of this code.
-    Header {
-        code: u8,
-        width: u8,
-        have: u8,
-        bytes: [u8; 8],
-    },
+    Header { code: u8, width: u8, have: u8, bytes: [u8; 8] },
     /// The format code of the elements of an array.
     ElementCode,
     /// Content that holds no values.
@@ -113,12 +108,7 @@ impl Walk {
                     self.finish()?;
                 }
             }
-            Next::Header {
-                code,
-                width,
-                have,
-                bytes: header,
-            } => {
+            Next::Header { code, width, have, bytes: header } => {
                 header[usize::from(*have)..][..used].copy_from_slice(&bytes[..used]);
                 *have += u8::try_from(used).map_err(|_| Refused::BadSize)?;
                 if have == width {
@@ -133,21 +123,12 @@ impl Walk {
     /// A value of this format code starts (AMQP 1.0 part 1, §1.2 and §1.6: the high digit says how it is laid out).
     fn start(&mut self, code: u8) -> Result<(), Refused> {
         match code >> 4 {
-            0x0 if code == 0 => self.open(Open {
-                left: 2,
-                element: None,
-                end: None,
-            }),
+            0x0 if code == 0 => self.open(Open { left: 2, element: None, end: None }),
             0x4 => self.finish(),
             fixed @ 0x5..=0x9 => self.skip(1 << (fixed - 5)),
             sized @ 0xa..=0xf => {
                 let width = HEADER_WIDTHS[usize::from(sized - 0xa)];
-                self.next = Next::Header {
-                    code,
-                    width,
-                    have: 0,
-                    bytes: [0; 8],
-                };
+                self.next = Next::Header { code, width, have: 0, bytes: [0; 8] };
                 Ok(())
             }
             _ => Err(Refused::UnknownCode),
@@ -156,11 +137,7 @@ impl Walk {
 
     /// The size, and count, of a value have been read; `half` is the width of each.
     fn sized(&mut self, code: u8, half: usize, header: [u8; 8]) -> Result<(), Refused> {
-        let number = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0_u32, |number, byte| number << 8 | u32::from(*byte))
-        };
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
         match code >> 4 {
             0xa => self.skip(u64::from(header[0])),
             0xb => self.skip(u64::from(number(&header[..4]))),
@@ -176,11 +153,7 @@ impl Walk {
         match count {
             0 => self.skip(content),
             1..=MAX_ELEMENTS => {
-                self.open(Open {
-                    left: count,
-                    element: None,
-                    end: Some(self.position + content),
-                })?;
+                self.open(Open { left: count, element: None, end: Some(self.position + content) })?;
                 if array {
                     self.next = Next::ElementCode;
                 }
@@ -266,19 +239,15 @@ mod tests {
         let mut bytes = vec![0x40];
         for _ in 0..levels {
             let size = u32::try_from(bytes.len() + 4).unwrap();
-            bytes.splice(
-                0..0,
-                [vec![0xd0], size.to_be_bytes().to_vec(), vec![0, 0, 0, 1]].concat(),
-            );
+            bytes.splice(0..0, [vec![0xd0], size.to_be_bytes().to_vec(), vec![0, 0, 0, 1]].concat());
         }
         bytes
     }
 
     #[test]
     fn values_of_all_layouts_are_walked_to_their_end() {
-        let map: OrderedMap<Value, Value> = [(Value::Symbol(Symbol::from("k")), Value::Ulong(7))]
-            .into_iter()
-            .collect();
+        let map: OrderedMap<Value, Value> =
+            [(Value::Symbol(Symbol::from("k")), Value::Ulong(7))].into_iter().collect();
         for value in [
             Value::Null,
             Value::Bool(true),
@@ -291,10 +260,7 @@ mod tests {
             Value::Map(map),
             Value::Array(Array(vec![Value::Int(1), Value::Int(2)])),
             Value::Array(Array(vec![Value::String("a".into()), Value::String("bc".into())])),
-            Value::Array(Array(vec![
-                Value::List(vec![Value::Null]),
-                Value::List(vec![Value::Bool(true)]),
-            ])),
+            Value::Array(Array(vec![Value::List(vec![Value::Null]), Value::List(vec![Value::Bool(true)])])),
         ] {
             let bytes = serde_amqp::to_vec(&value).unwrap();
             assert_eq!(walk(&bytes), Ok(true), "{value:?} as {bytes:x?}");
@@ -304,11 +270,7 @@ mod tests {
                 "{value:?}"
             );
         }
-        assert_eq!(
-            walk(&[0x00, 0x53, 0x75, 0xa0, 0x01, 0xff]),
-            Ok(true),
-            "a data section"
-        );
+        assert_eq!(walk(&[0x00, 0x53, 0x75, 0xa0, 0x01, 0xff]), Ok(true), "a data section");
     }
 
     #[test]
@@ -323,56 +285,31 @@ mod tests {
     fn deep_nesting_is_refused_however_it_is_made() {
         assert_eq!(walk(&nested(MAX_DEPTH)), Ok(true));
         assert_eq!(walk(&nested(MAX_DEPTH + 1)), Err(Refused::TooDeep));
-        assert_eq!(
-            walk(&[0x00; 10_000]),
-            Err(Refused::TooDeep),
-            "descriptors of descriptors"
-        );
+        assert_eq!(walk(&[0x00; 10_000]), Err(Refused::TooDeep), "descriptors of descriptors");
         let arrays = [0xf0, 0, 0, 0x70, 0, 0, 0, 0, 1].repeat(5_000);
         assert_eq!(walk(&arrays), Err(Refused::TooDeep), "arrays of arrays");
     }
 
     #[test]
     fn sizes_and_counts_that_lie_are_refused() {
-        assert_eq!(
-            walk(&[0xc0, 3, 1, 0x40, 0x40]),
-            Err(Refused::BadSize),
-            "a list ends before its size"
-        );
-        assert_eq!(
-            walk(&[0xc0, 2, 2, 0x40, 0x40]),
-            Err(Refused::BadSize),
-            "a list ends behind its size"
-        );
+        assert_eq!(walk(&[0xc0, 3, 1, 0x40, 0x40]), Err(Refused::BadSize), "a list ends before its size");
+        assert_eq!(walk(&[0xc0, 2, 2, 0x40, 0x40]), Err(Refused::BadSize), "a list ends behind its size");
         assert_eq!(
             walk(&[0xd0, 0, 0, 0, 3, 0, 0, 0, 1]),
             Err(Refused::BadSize),
             "a size smaller than the count"
         );
         assert_eq!(walk(&[0xd0, 0, 0, 0, 4, 0, 1, 0, 1]), Err(Refused::TooMany));
-        assert_eq!(
-            walk(&[0xf0, 0, 0, 0, 5, 0, 1, 0, 0, 0x41]),
-            Ok(true),
-            "65 536 elements without bytes"
-        );
-        assert_eq!(
-            walk(&[0xe0, 4, 2, 0x71, 0, 0]),
-            Ok(false),
-            "an array whose elements are missing"
-        );
+        assert_eq!(walk(&[0xf0, 0, 0, 0, 5, 0, 1, 0, 0, 0x41]), Ok(true), "65 536 elements without bytes");
+        assert_eq!(walk(&[0xe0, 4, 2, 0x71, 0, 0]), Ok(false), "an array whose elements are missing");
         assert_eq!(walk(&[0x10]), Err(Refused::UnknownCode));
     }
 
     /// Bytes with many format codes in them, so that structure arises by chance.
     fn encoded() -> impl Strategy<Value = Vec<u8>> {
-        let codes = [
-            0x00, 0x40, 0x41, 0x45, 0x53, 0xa0, 0xa1, 0xb0, 0xc0, 0xc1, 0xd0, 0xd1, 0xe0, 0xf0,
-        ];
+        let codes = [0x00, 0x40, 0x41, 0x45, 0x53, 0xa0, 0xa1, 0xb0, 0xc0, 0xc1, 0xd0, 0xd1, 0xe0, 0xf0];
         let byte = prop_oneof![3 => prop::sample::select(codes.to_vec()), 3 => 0_u8..8, 1 => any::<u8>()];
-        prop_oneof![
-            prop::collection::vec(byte, 0..200),
-            (0..200_usize).prop_map(nested)
-        ]
+        prop_oneof![prop::collection::vec(byte, 0..200), (0..200_usize).prop_map(nested)]
     }
 
     proptest! {

@@ -14,10 +14,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(handle: SessionHandle<()>, switch: KillSwitch) -> Self {
-        Self {
-            handle: Some(handle),
-            switch,
-        }
+        Self { handle: Some(handle), switch }
     }
 
     pub(crate) fn handle(&mut self) -> &mut SessionHandle<()> {
@@ -79,10 +76,7 @@ mod tests {
         peer.go_silent();
         tokio::task::yield_now().await;
         let start = Instant::now();
-        assert_eq!(
-            connection.engine().begin().await.unwrap_err().kind(),
-            ErrorKind::Timeout
-        );
+        assert_eq!(connection.engine().begin().await.unwrap_err().kind(), ErrorKind::Timeout);
         assert_eq!(start.elapsed().as_secs(), LIMIT.as_secs());
         assert!(!connection.engine().is_live());
     }

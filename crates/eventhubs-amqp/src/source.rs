@@ -84,14 +84,7 @@ impl Attached {
 impl PlainSource {
     /// Takes an attached link and grants the first credit.
     pub(crate) async fn start(link: TappedLink, attached: Attached, prefetch: u32) -> Result<Self> {
-        let mut source = Self {
-            link,
-            attached,
-            credit: 0,
-            prefetch,
-            taken: Vec::new(),
-            failure: None,
-        };
+        let mut source = Self { link, attached, credit: 0, prefetch, taken: Vec::new(), failure: None };
         source.replenish().await?;
         Ok(source)
     }
@@ -153,12 +146,7 @@ impl PlainSource {
         if self.credit > self.prefetch / 2 {
             return Ok(());
         }
-        let Attached {
-            receiver,
-            engine,
-            subject,
-            ..
-        } = &mut self.attached;
+        let Attached { receiver, engine, subject, .. } = &mut self.attached;
         let flow = async {
             receiver.accept_all(self.taken.iter().cloned()).await?;
             receiver.set_credit(self.prefetch).await
@@ -224,10 +212,7 @@ mod tests {
     }
 
     fn numbers(received: &[ReceivedEvent]) -> Vec<i64> {
-        received
-            .iter()
-            .map(|event| event.sequence_number().value())
-            .collect()
+        received.iter().map(|event| event.sequence_number().value()).collect()
     }
 
     /// Contract §5.1: a broker that sends unsettled deliveries all the same gets them confirmed.
@@ -236,9 +221,8 @@ mod tests {
         for data_path in BOTH {
             let (mut peer, connection, options) = connect(data_path).await;
             peer.send_unsettled();
-            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
-                .await
-                .unwrap();
+            let mut source =
+                attach(connection.engine(), &options, &StartingPosition::Earliest).await.unwrap();
             let mut link = peer.link().await;
             let sending = tokio::spawn(async move {
                 let mut confirmed = Vec::new();
@@ -252,15 +236,9 @@ mod tests {
                 received.extend(numbers(&source.receive(100).await.unwrap()));
             }
             assert_eq!(received, (0..30).collect::<Vec<_>>());
-            let outcomes = timeout(Duration::from_secs(1), sending)
-                .await
-                .expect("confirmed in batches")
-                .unwrap();
-            assert!(
-                outcomes
-                    .iter()
-                    .all(|outcome| matches!(outcome, Ok(Outcome::Accepted(_))))
-            );
+            let outcomes =
+                timeout(Duration::from_secs(1), sending).await.expect("confirmed in batches").unwrap();
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Accepted(_)))));
         }
     }
 
@@ -268,9 +246,8 @@ mod tests {
     async fn what_came_before_a_failure_is_handed_out_first() {
         for data_path in BOTH {
             let (mut peer, connection, options) = connect(data_path).await;
-            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
-                .await
-                .unwrap();
+            let mut source =
+                attach(connection.engine(), &options, &StartingPosition::Earliest).await.unwrap();
             let mut link = peer.link().await;
             for n in 0..3 {
                 link.send(event(n)).await.unwrap();
@@ -280,10 +257,7 @@ mod tests {
             assert_eq!(numbers(&source.receive(100).await.unwrap()), [0, 1, 2]);
             for _ in 0..2 {
                 let error = source.receive(100).await.unwrap_err();
-                assert_eq!(
-                    (error.kind(), error.recovery()),
-                    (ErrorKind::Transport, Recovery::Reattach)
-                );
+                assert_eq!((error.kind(), error.recovery()), (ErrorKind::Transport, Recovery::Reattach));
             }
             assert!(connection.engine().is_live());
         }
@@ -295,20 +269,14 @@ mod tests {
             let (mut peer, connection, options) = connect(data_path).await;
             let (mut sources, mut links) = (Vec::new(), Vec::new());
             for _ in 0..3 {
-                sources.push(
-                    attach(connection.engine(), &options, &StartingPosition::Earliest)
-                        .await
-                        .unwrap(),
-                );
+                sources
+                    .push(attach(connection.engine(), &options, &StartingPosition::Earliest).await.unwrap());
                 links.push(peer.link().await);
             }
             connection.engine().kill();
             for source in &mut sources {
                 let error = source.receive(1).await.unwrap_err();
-                assert_eq!(
-                    (error.kind(), error.recovery()),
-                    (ErrorKind::Transport, Recovery::Reconnect)
-                );
+                assert_eq!((error.kind(), error.recovery()), (ErrorKind::Transport, Recovery::Reconnect));
             }
         }
     }
@@ -317,17 +285,13 @@ mod tests {
     async fn a_service_that_falls_silent_is_noticed_within_a_minute() {
         for data_path in BOTH {
             let (mut peer, connection, options) = connect(data_path).await;
-            let mut source = attach(connection.engine(), &options, &StartingPosition::Earliest)
-                .await
-                .unwrap();
+            let mut source =
+                attach(connection.engine(), &options, &StartingPosition::Earliest).await.unwrap();
             let _link = peer.link().await;
             peer.go_silent();
             let start = Instant::now();
             let error = source.receive(1).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), error.recovery()),
-                (ErrorKind::Transport, Recovery::Reconnect)
-            );
+            assert_eq!((error.kind(), error.recovery()), (ErrorKind::Transport, Recovery::Reconnect));
             assert!(start.elapsed() <= Duration::from_secs(60));
         }
     }

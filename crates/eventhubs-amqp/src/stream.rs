@@ -77,9 +77,7 @@ impl KillSwitch {
 
 impl fmt::Debug for KillSwitch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KillSwitch")
-            .field("pulled", &self.is_pulled())
-            .finish()
+        f.debug_struct("KillSwitch").field("pulled", &self.is_pulled()).finish()
     }
 }
 
@@ -188,8 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
             }
             let now = Instant::now();
             self.switch.note_read(now);
-            self.sort(now)
-                .map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))?;
+            self.sort(now).map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -224,9 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
         let Some(interval) = self.inspector.idle_timeout().map(|timeout| timeout / 2) else {
             return false;
         };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + interval)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + interval)));
         let mut silent = false;
         while timer.as_mut().poll(cx).is_ready() {
             let (now, due) = (Instant::now(), self.last_write + interval);
@@ -301,9 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
 
 impl<S> fmt::Debug for GuardedStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardedStream")
-            .field("switch", &self.switch)
-            .finish_non_exhaustive()
+        f.debug_struct("GuardedStream").field("switch", &self.switch).finish_non_exhaustive()
     }
 }
 
@@ -362,10 +355,7 @@ mod tests {
         switch.pull();
         let (read, mut stream) = timeout(Duration::from_secs(5), reading).await.unwrap().unwrap();
         assert_eq!(read.unwrap(), 0);
-        assert_eq!(
-            stream.write_all(b"x").await.unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
+        assert_eq!(stream.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         stream.shutdown().await.unwrap();
     }
 
@@ -394,11 +384,7 @@ mod tests {
         let (head, tail) = OPEN_240_S.split_at(10);
         tokio::time::sleep(Duration::from_secs(60)).await;
         stream.write_all(head).await.unwrap();
-        assert!(
-            timeout(Duration::from_secs(1_000), stream.read_u8())
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_secs(1_000), stream.read_u8()).await.is_err());
         stream.write_all(tail).await.unwrap();
         assert!(timeout(Duration::from_secs(119), stream.read_u8()).await.is_err());
         let mut sent = vec![0; 25];

@@ -35,12 +35,7 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) fn new(taps: Taps) -> Self {
-        Self {
-            taps,
-            begun: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            touched: Vec::new(),
-        }
+        Self { taps, begun: BTreeMap::new(), sessions: BTreeMap::new(), touched: Vec::new() }
     }
 
     /// Takes the frame of the peer that is `block[start..end]` if it is a transfer of a tapped link.
@@ -113,16 +108,14 @@ impl Tap {
         if let (Some(local), Some(next_incoming_id)) = (ours, begin.field(1).and_then(uint))
             && let Some(begun) = self.begun.remove(&local)
         {
-            self.sessions
-                .insert(channel, Session::new(local, begun, next_incoming_id));
+            self.sessions.insert(channel, Session::new(local, begun, next_incoming_id));
         }
     }
 
     /// Appends a whole frame of ours to what is written, changed where it speaks of what the library cannot know.
     pub(crate) fn outgoing(&mut self, frame: &[u8], out: &mut BytesMut) {
-        let performative = (frame.get(5) == Some(&AMQP_FRAME))
-            .then(|| Performative::of_frame(frame))
-            .flatten();
+        let performative =
+            (frame.get(5) == Some(&AMQP_FRAME)).then(|| Performative::of_frame(frame)).flatten();
         match performative {
             Some(performative) => self.ours(channel(frame), &performative, frame, out),
             None => out.extend_from_slice(frame),
@@ -131,13 +124,9 @@ impl Tap {
 
     fn ours(&mut self, channel: u16, performative: &Performative<'_>, frame: &[u8], out: &mut BytesMut) {
         if performative.code == BEGIN {
-            self.begun
-                .extend(Begun::read(performative).map(|begun| (channel, begun)));
+            self.begun.extend(Begun::read(performative).map(|begun| (channel, begun)));
         }
-        let session = self
-            .sessions
-            .values_mut()
-            .find(|session| session.local() == channel);
+        let session = self.sessions.values_mut().find(|session| session.local() == channel);
         match (performative.code, session) {
             (FLOW, Some(session)) if !session.has_no_link() => return session.correct(performative, out),
             (ATTACH, Some(session)) => session.attaching(performative, &self.taps),

@@ -24,11 +24,7 @@ impl TapSource {
     /// Takes an attached link and grants the first credit.
     pub(crate) fn start(link: TappedLink, attached: Attached) -> Self {
         link.top_up();
-        Self {
-            link,
-            attached,
-            failure: None,
-        }
+        Self { link, attached, failure: None }
     }
 
     async fn receive_some(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {

@@ -43,16 +43,8 @@ impl Endpoint {
     /// The host as it stands in a URL, with the port if asked.
     pub(crate) fn authority(&self, with_port: bool) -> impl fmt::Display {
         let host = self.host.as_str();
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
-        if with_port {
-            format!("{host}:{}", self.port)
-        } else {
-            host
-        }
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        if with_port { format!("{host}:{}", self.port) } else { host }
     }
 }
 
@@ -65,10 +57,7 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self {
-            endpoint,
-            tls: Arc::default(),
-        }
+        Self { endpoint, tls: Arc::default() }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -85,10 +74,7 @@ impl Transport {
         let name = ServerName::try_from(host)
             .map_err(|e| Error::invalid("Endpoint: no host name").with_source(e))?;
         let connector = self.tls.get_or_try_init(connector).await?;
-        let stream = connector
-            .connect(name, stream)
-            .await
-            .map_err(|e| self.failed("TLS handshake", e))?;
+        let stream = connector.connect(name, stream).await.map_err(|e| self.failed("TLS handshake", e))?;
         Ok(Box::new(stream))
     }
 
@@ -106,11 +92,8 @@ impl Transport {
     }
 
     fn failed(&self, what: &str, error: io::Error) -> Error {
-        let kind = if error.kind() == io::ErrorKind::TimedOut {
-            ErrorKind::Timeout
-        } else {
-            ErrorKind::Transport
-        };
+        let kind =
+            if error.kind() == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Transport };
         Error::new(kind, format!("{what} to {}", self.endpoint.authority(true))).with_source(error)
     }
 }
@@ -130,18 +113,9 @@ fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
 
 /// Reads the certificates that the system trusts, which blocks.
 async fn connector() -> Result<TlsConnector> {
-    let failed = || {
-        Error::new(
-            ErrorKind::Transport,
-            "reading the certificates that the system trusts",
-        )
-    };
-    let config = spawn_blocking(tls_config)
-        .await
-        .map_err(|e| failed().with_source(e))?;
-    Ok(TlsConnector::from(Arc::new(
-        config.map_err(|e| failed().with_source(e))?,
-    )))
+    let failed = || Error::new(ErrorKind::Transport, "reading the certificates that the system trusts");
+    let config = spawn_blocking(tls_config).await.map_err(|e| failed().with_source(e))?;
+    Ok(TlsConnector::from(Arc::new(config.map_err(|e| failed().with_source(e))?)))
 }
 
 /// The provider is given here, so that no default of the process is needed or changed.

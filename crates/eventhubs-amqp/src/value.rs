@@ -38,12 +38,9 @@ pub(crate) fn from_amqp(value: Amqp) -> Value {
         Amqp::String(text) => Value::String(text),
         Amqp::Symbol(symbol) => Value::Symbol(symbol.0),
         Amqp::List(values) => Value::List(values.into_iter().map(from_amqp).collect()),
-        Amqp::Map(pairs) => Value::Map(
-            pairs
-                .into_iter()
-                .map(|(k, v)| (from_amqp(k), from_amqp(v)))
-                .collect(),
-        ),
+        Amqp::Map(pairs) => {
+            Value::Map(pairs.into_iter().map(|(k, v)| (from_amqp(k), from_amqp(v))).collect())
+        }
         Amqp::Array(values) => Value::Array(values.0.into_iter().map(from_amqp).collect()),
         Amqp::Described(described) => from_described(*described),
     }
@@ -54,20 +51,13 @@ fn from_described(described: Described<Amqp>) -> Value {
         Descriptor::Name(name) => Value::Symbol(name.0),
         Descriptor::Code(code) => Value::U64(code),
     };
-    Value::Described {
-        descriptor: Box::new(descriptor),
-        value: Box::new(from_amqp(described.value)),
-    }
+    Value::Described { descriptor: Box::new(descriptor), value: Box::new(from_amqp(described.value)) }
 }
 
 /// The time this many milliseconds after 1970, or before it.
 pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
     let distance = Duration::from_millis(millis.unsigned_abs());
-    if millis < 0 {
-        UNIX_EPOCH.checked_sub(distance)
-    } else {
-        UNIX_EPOCH.checked_add(distance)
-    }
+    if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
 }
 
 /// A UUID in its usual form.

@@ -44,11 +44,7 @@ fn known(error: Error) -> LinkFailure {
 
 /// The link is gone without a word; a new one may do.
 fn lost(context: &str, source: impl std::error::Error + Send + Sync + 'static) -> LinkFailure {
-    known(
-        transport(context)
-            .with_recovery(Recovery::Reattach)
-            .with_source(source),
-    )
+    known(transport(context).with_recovery(Recovery::Reattach).with_source(source))
 }
 
 fn transport(context: &str) -> Error {
@@ -159,9 +155,5 @@ pub(crate) fn close_error(context: &str, error: connection::Error) -> Error {
 
 /// Whatever else the condition asks for, this connection is gone.
 fn reconnecting(error: Error) -> Error {
-    if error.is_transient() {
-        error.with_recovery(Recovery::Reconnect)
-    } else {
-        error
-    }
+    if error.is_transient() { error.with_recovery(Recovery::Reconnect) } else { error }
 }

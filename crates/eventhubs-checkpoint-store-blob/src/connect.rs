@@ -93,21 +93,12 @@ struct Settings<'a>(BTreeMap<&'static str, &'a str>);
 impl<'a> Settings<'a> {
     fn parse(connection_string: &'a str) -> Result<Self> {
         let mut settings = BTreeMap::new();
-        let parts = connection_string
-            .split(';')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
+        let parts = connection_string.split(';').map(str::trim).filter(|part| !part.is_empty());
         for (index, part) in parts.enumerate() {
             let Some((key, value)) = part.split_once('=') else {
-                return Err(invalid(format!(
-                    "connection string: part {} has no `=`",
-                    index + 1
-                )));
+                return Err(invalid(format!("connection string: part {} has no `=`", index + 1)));
             };
-            let Some(key) = KEYS
-                .into_iter()
-                .find(|known| known.eq_ignore_ascii_case(key.trim()))
-            else {
+            let Some(key) = KEYS.into_iter().find(|known| known.eq_ignore_ascii_case(key.trim())) else {
                 continue;
             };
             if value.trim().is_empty() {
@@ -134,20 +125,16 @@ impl<'a> Settings<'a> {
         }
         match self.0.keys().find(|key| **key != USE_DEVELOPMENT_STORAGE) {
             None => Ok(()),
-            Some(other) => Err(wrong(
-                other,
-                "does not go with UseDevelopmentStorage; use BlobEndpoint instead",
-            )),
+            Some(other) => {
+                Err(wrong(other, "does not go with UseDevelopmentStorage; use BlobEndpoint instead"))
+            }
         }
     }
 
     /// The endpoint that is given, else the one that follows from the account's name.
     fn endpoint(&self) -> Result<String> {
         let Some(endpoint) = self.get(BLOB_ENDPOINT) else {
-            let (protocol, account) = (
-                self.get(PROTOCOL).unwrap_or("https"),
-                self.required(ACCOUNT_NAME)?,
-            );
+            let (protocol, account) = (self.get(PROTOCOL).unwrap_or("https"), self.required(ACCOUNT_NAME)?);
             let suffix = self.get(ENDPOINT_SUFFIX).unwrap_or("core.windows.net");
             check_protocol(PROTOCOL, protocol)?;
             check_host(ACCOUNT_NAME, account)?;
@@ -171,19 +158,13 @@ impl<'a> Settings<'a> {
         match (self.get(ACCOUNT_KEY), self.get(SAS)) {
             (Some(key), None) => {
                 self.required(ACCOUNT_NAME)?;
-                BASE64_STANDARD
-                    .decode(key)
-                    .map_err(|_| wrong(ACCOUNT_KEY, "is not base64"))?;
+                BASE64_STANDARD.decode(key).map_err(|_| wrong(ACCOUNT_KEY, "is not base64"))?;
                 Ok(Credential::Key(key.into()))
             }
             (None, Some(token)) => {
                 let token = token.trim_start_matches('?');
                 let signed = token.split('&').any(|pair| pair.starts_with("sig="));
-                if signed {
-                    Ok(Credential::Sas(token.into()))
-                } else {
-                    Err(wrong(SAS, "has no `sig`"))
-                }
+                if signed { Ok(Credential::Sas(token.into())) } else { Err(wrong(SAS, "has no `sig`")) }
             }
             (Some(_), Some(_)) => Err(wrong(SAS, "does not go with AccountKey: give one of them")),
             (None, None) => Err(wrong(ACCOUNT_KEY, "is missing, and so is SharedAccessSignature")),
@@ -192,23 +173,13 @@ impl<'a> Settings<'a> {
 }
 
 fn check_protocol(key: &str, protocol: &str) -> Result<()> {
-    if matches!(protocol, "https" | "http") {
-        Ok(())
-    } else {
-        Err(wrong(key, "is neither https nor http"))
-    }
+    if matches!(protocol, "https" | "http") { Ok(()) } else { Err(wrong(key, "is neither https nor http")) }
 }
 
 /// Keeps a path, a port or a user out of the URL that the name becomes part of.
 fn check_host(key: &str, name: &str) -> Result<()> {
-    let fits = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-    if fits {
-        Ok(())
-    } else {
-        Err(wrong(key, "is not part of a host name"))
-    }
+    let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    if fits { Ok(()) } else { Err(wrong(key, "is not part of a host name")) }
 }
 
 fn wrong(key: &str, reason: &str) -> Error {
@@ -247,19 +218,13 @@ mod tests {
     #[test]
     fn keys_are_known_in_any_case_and_order_with_strangers_between() {
         let text = format!(" accountkey={KEY}; ;QueueEndpoint=https://q/ ; ACCOUNTNAME = contoso;");
-        assert_eq!(
-            Connection::parse(&text).unwrap().endpoint,
-            "https://contoso.blob.core.windows.net"
-        );
+        assert_eq!(Connection::parse(&text).unwrap().endpoint, "https://contoso.blob.core.windows.net");
     }
 
     #[test]
     fn an_endpoint_comes_before_a_name_and_loses_its_last_slash() {
         let text = format!("AccountName=a;AccountKey={KEY};BlobEndpoint=http://127.0.0.1:10001/a/");
-        assert_eq!(
-            Connection::parse(&text).unwrap().endpoint,
-            "http://127.0.0.1:10001/a"
-        );
+        assert_eq!(Connection::parse(&text).unwrap().endpoint, "http://127.0.0.1:10001/a");
     }
 
     #[test]
@@ -286,23 +251,11 @@ mod tests {
             (format!("AccountName=a;{canary}"), "part 2 has no `=`"),
             ("AccountName=contoso".to_owned(), "AccountKey is missing"),
             (format!("AccountKey={KEY}"), "AccountName is missing"),
-            (
-                format!("BlobEndpoint=https://h;AccountKey={KEY}"),
-                "AccountName is missing",
-            ),
+            (format!("BlobEndpoint=https://h;AccountKey={KEY}"), "AccountName is missing"),
             (format!("AccountName=;AccountKey={KEY}"), "AccountName is empty"),
-            (
-                format!("AccountName=a;AccountKey={KEY};accountkey={KEY}"),
-                "AccountKey is there twice",
-            ),
-            (
-                format!("AccountName=a;AccountKey={canary}*"),
-                "AccountKey is not base64",
-            ),
-            (
-                format!("AccountName=a/{canary};AccountKey={KEY}"),
-                "AccountName is not part of a host name",
-            ),
+            (format!("AccountName=a;AccountKey={KEY};accountkey={KEY}"), "AccountKey is there twice"),
+            (format!("AccountName=a;AccountKey={canary}*"), "AccountKey is not base64"),
+            (format!("AccountName=a/{canary};AccountKey={KEY}"), "AccountName is not part of a host name"),
             (
                 format!("AccountName=a;AccountKey={KEY};EndpointSuffix=x?{canary}"),
                 "EndpointSuffix is not part",
@@ -311,18 +264,12 @@ mod tests {
                 format!("AccountName=a;AccountKey={KEY};DefaultEndpointsProtocol=ftp"),
                 "DefaultEndpointsProtocol is",
             ),
-            (
-                format!("AccountName=a;AccountKey={KEY};BlobEndpoint={canary}"),
-                "BlobEndpoint is not a URL",
-            ),
+            (format!("AccountName=a;AccountKey={KEY};BlobEndpoint={canary}"), "BlobEndpoint is not a URL"),
             (
                 format!("AccountName=a;AccountKey={KEY};BlobEndpoint=https://h?sig={canary}"),
                 "BlobEndpoint holds",
             ),
-            (
-                format!("AccountName=a;AccountKey={KEY};BlobEndpoint=https://{canary}@h"),
-                "BlobEndpoint holds",
-            ),
+            (format!("AccountName=a;AccountKey={KEY};BlobEndpoint=https://{canary}@h"), "BlobEndpoint holds"),
             (
                 format!("AccountName=a;SharedAccessSignature=sv={canary}"),
                 "SharedAccessSignature has no `sig`",
@@ -331,10 +278,7 @@ mod tests {
                 format!("AccountName=a;AccountKey={KEY};SharedAccessSignature=sig={canary}"),
                 "SharedAccessSignature does",
             ),
-            (
-                format!("UseDevelopmentStorage={canary}"),
-                "UseDevelopmentStorage can only be `true`",
-            ),
+            (format!("UseDevelopmentStorage={canary}"), "UseDevelopmentStorage can only be `true`"),
             (
                 format!("BlobEndpoint=http://contoso.example;SharedAccessSignature=sig={canary}"),
                 "SharedAccessSignature goes over https only",

@@ -21,11 +21,7 @@ pub(crate) fn prefix(scope: &ConsumerScope, kind: Kind) -> String {
         Kind::Ownership => "ownership",
         Kind::Checkpoint => "checkpoint",
     };
-    let ConsumerScope {
-        namespace,
-        event_hub,
-        consumer_group,
-    } = scope;
+    let ConsumerScope { namespace, event_hub, consumer_group } = scope;
     format!("{namespace}/{event_hub}/{consumer_group}/{kind}/").to_lowercase()
 }
 
@@ -36,9 +32,7 @@ pub(crate) fn blob(scope: &ConsumerScope, kind: Kind, partition: &PartitionId) -
 
 /// The partition that a listed blob belongs to, else why it belongs to none.
 pub(crate) fn partition(prefix: &str, name: &str) -> std::result::Result<PartitionId, String> {
-    let id = name
-        .strip_prefix(prefix)
-        .ok_or("it is not below the prefix that was listed")?;
+    let id = name.strip_prefix(prefix).ok_or("it is not below the prefix that was listed")?;
     PartitionId::new(id).map_err(|error| error.to_string())
 }
 
@@ -49,10 +43,7 @@ pub(crate) fn partition(prefix: &str, name: &str) -> std::result::Result<Partiti
 pub(crate) fn check_container(name: &str) -> Result<()> {
     let reason = if !(3..=63).contains(&name.len()) {
         "container: a name has 3 to 63 characters"
-    } else if !name
-        .bytes()
-        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-    {
+    } else if !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
         "container: a name has lower-case letters, digits and hyphens only, and is no path"
     } else if name.starts_with('-') || name.ends_with('-') || name.contains("--") {
         "container: each hyphen in a name stands between letters or digits"
@@ -80,18 +71,9 @@ mod tests {
     fn names_are_those_of_contract_13_5() {
         let (zero, letters) = (PartitionId::new("0").unwrap(), PartitionId::new("A1").unwrap());
         let hub = "mynamespace.servicebus.windows.net/myhub/$default";
-        assert_eq!(
-            blob(&scope(), Kind::Ownership, &zero),
-            format!("{hub}/ownership/0")
-        );
-        assert_eq!(
-            blob(&scope(), Kind::Checkpoint, &zero),
-            format!("{hub}/checkpoint/0")
-        );
-        assert_eq!(
-            blob(&scope(), Kind::Checkpoint, &letters),
-            format!("{hub}/checkpoint/A1")
-        );
+        assert_eq!(blob(&scope(), Kind::Ownership, &zero), format!("{hub}/ownership/0"));
+        assert_eq!(blob(&scope(), Kind::Checkpoint, &zero), format!("{hub}/checkpoint/0"));
+        assert_eq!(blob(&scope(), Kind::Checkpoint, &letters), format!("{hub}/checkpoint/A1"));
         assert_eq!(prefix(&scope(), Kind::Ownership), format!("{hub}/ownership/"));
     }
 
@@ -104,35 +86,16 @@ mod tests {
 
     #[test]
     fn a_foreign_blob_has_no_partition_and_a_reason() {
-        for foreign in [
-            "x/ownership/",
-            "x/ownership/0/1",
-            "x/ownership/a\nb",
-            "y/ownership/0",
-            "x/ownership",
-        ] {
-            assert!(
-                !partition("x/ownership/", foreign).unwrap_err().is_empty(),
-                "{foreign:?}"
-            );
+        for foreign in ["x/ownership/", "x/ownership/0/1", "x/ownership/a\nb", "y/ownership/0", "x/ownership"]
+        {
+            assert!(!partition("x/ownership/", foreign).unwrap_err().is_empty(), "{foreign:?}");
         }
     }
 
     #[test]
     fn a_bad_container_name_is_refused_and_not_repeated() {
         let long = "x".repeat(64);
-        for bad in [
-            "",
-            "ab",
-            long.as_str(),
-            "Upper",
-            "a_b",
-            "folder/sub",
-            "-ab",
-            "ab-",
-            "a--b",
-            "$root",
-        ] {
+        for bad in ["", "ab", long.as_str(), "Upper", "a_b", "folder/sub", "-ab", "ab-", "a--b", "$root"] {
             let error = check_container(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             assert!(error.to_string().contains("container"), "{error}");

@@ -28,20 +28,13 @@ impl Metadata {
 
     /// Whether everything that `written` says stands here too; an empty value may have got lost on the way.
     pub(crate) fn says(&self, written: &Self) -> bool {
-        written
-            .iter()
-            .all(|(key, value)| self.get(key).unwrap_or_default() == value)
+        written.iter().all(|(key, value)| self.get(key).unwrap_or_default() == value)
     }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Metadata {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.into()))
-                .collect(),
-        )
+        Self(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
 
@@ -95,10 +88,7 @@ pub(crate) fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Metadata> {
     let offset = checkpoint.offset.as_ref().map_or("", Offset::as_str);
     let number = checkpoint.sequence_number.map(|number| number.to_string());
     check_header_value(offset, "offset: the blob store takes printable ASCII only")?;
-    Ok(Metadata::from_iter([
-        (OFFSET, offset),
-        (SEQUENCE_NUMBER, &number.unwrap_or_default()),
-    ]))
+    Ok(Metadata::from_iter([(OFFSET, offset), (SEQUENCE_NUMBER, &number.unwrap_or_default())]))
 }
 
 /// Metadata travels in headers and is signed; outer spaces and other characters break the signature.
@@ -129,21 +119,14 @@ mod tests {
 
     #[test]
     fn a_released_partition_has_no_owner_in_any_of_its_three_forms() {
-        for released in [
-            metadata([]),
-            metadata([("ownerid", "")]),
-            metadata([("OwnerId", "  ")]),
-        ] {
+        for released in [metadata([]), metadata([("ownerid", "")]), metadata([("OwnerId", "  ")])] {
             assert_eq!(owner(&released), None, "{released:?}");
         }
     }
 
     #[test]
     fn keys_are_found_in_any_case() {
-        assert_eq!(
-            owner(&metadata([("Ownerid", "a")])),
-            Some(OwnerId::new("a").unwrap())
-        );
+        assert_eq!(owner(&metadata([("Ownerid", "a")])), Some(OwnerId::new("a").unwrap()));
         let (offset, number) = position(&metadata([("Offset", "100"), ("SequenceNumber", "7")]));
         assert_eq!((offset, number), (Some("100".into()), Some(7.into())));
     }
@@ -159,10 +142,7 @@ mod tests {
     fn a_release_is_written_as_an_empty_value() {
         assert_eq!(from_owner(None).unwrap(), metadata([("ownerid", "")]));
         let id = OwnerId::new("Instance 1").unwrap();
-        assert_eq!(
-            from_owner(Some(&id)).unwrap(),
-            metadata([("ownerid", "Instance 1")])
-        );
+        assert_eq!(from_owner(Some(&id)).unwrap(), metadata([("ownerid", "Instance 1")]));
     }
 
     #[test]
@@ -198,10 +178,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_without_position_or_with_one_that_no_header_can_carry_is_refused() {
-        for (offset, number, field) in [
-            (None, None, "neither offset nor"),
-            (Some("é"), Some(1), "offset:"),
-        ] {
+        for (offset, number, field) in [(None, None, "neither offset nor"), (Some("é"), Some(1), "offset:")]
+        {
             let error = from_checkpoint(&checkpoint(offset, number)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             assert!(error.to_string().contains(field), "{error}");

@@ -82,9 +82,8 @@ mod tests {
     #[test]
     fn pauses_grow_and_end() {
         let error = Error::new(ErrorKind::Unavailable, "test");
-        let pauses: Vec<_> = (1..=4)
-            .map(|failed| pause(&error, failed, 1.0).map(|pause| pause.as_millis()))
-            .collect();
+        let pauses: Vec<_> =
+            (1..=4).map(|failed| pause(&error, failed, 1.0).map(|pause| pause.as_millis())).collect();
         assert_eq!(pauses, [Some(200), Some(400), Some(800), None]);
     }
 

@@ -85,10 +85,7 @@ impl BlobCheckpointStoreBuilder {
         names::check_container(&self.container)?;
         let connection = Connection::parse(self.connection_string.expose_secret())?;
         let backend = Arc::new(LegacyBackend::new(connection, &self.container)?);
-        Ok(BlobCheckpointStore {
-            backend,
-            call_timeout: self.call_timeout,
-        })
+        Ok(BlobCheckpointStore { backend, call_timeout: self.call_timeout })
     }
 }
 
@@ -125,12 +122,8 @@ impl BlobCheckpointStore {
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let late = |_| {
-            Error::new(
-                ErrorKind::Timeout,
-                format!("the call took longer than {:?}", self.call_timeout),
-            )
-        };
+        let late =
+            |_| Error::new(ErrorKind::Timeout, format!("the call took longer than {:?}", self.call_timeout));
         timeout(self.call_timeout, call).await.map_err(late)?
     }
 
@@ -182,16 +175,9 @@ impl BlobCheckpointStore {
     async fn claim(&self, scope: &ConsumerScope, claim: &Claim) -> Result<Option<Ownership>> {
         let metadata = records::from_owner(claim.owner.as_ref())?;
         let name = names::blob(scope, Kind::Ownership, &claim.partition);
-        let stamp = self
-            .in_time(self.write(&name, &metadata, &claim.expected))
-            .await?;
+        let stamp = self.in_time(self.write(&name, &metadata, &claim.expected)).await?;
         let won = |stamp: Stamp| {
-            Ownership::new(
-                claim.partition.clone(),
-                claim.owner.clone(),
-                stamp.version,
-                stamp.modified,
-            )
+            Ownership::new(claim.partition.clone(), claim.owner.clone(), stamp.version, stamp.modified)
         };
         Ok(stamp.map(won))
     }
@@ -248,13 +234,11 @@ fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
 impl CheckpointStore for BlobCheckpointStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
         let Listing { found, rejected, now } = self.in_time(self.list(scope, Kind::Ownership)).await?;
-        let records = found
-            .into_iter()
-            .map(|(partition, Blob { metadata, stamp, .. })| {
-                // A time that cannot be compared with the service's clock is worth nothing.
-                let modified = stamp.modified.filter(|_| now.is_some());
-                Ownership::new(partition, records::owner(&metadata), stamp.version, modified)
-            });
+        let records = found.into_iter().map(|(partition, Blob { metadata, stamp, .. })| {
+            // A time that cannot be compared with the service's clock is worth nothing.
+            let modified = stamp.modified.filter(|_| now.is_some());
+            Ownership::new(partition, records::owner(&metadata), stamp.version, modified)
+        });
         Ok(OwnershipList::new(records.collect(), now, rejected))
     }
 
@@ -271,10 +255,7 @@ impl CheckpointStore for BlobCheckpointStore {
         for RejectedRecord { name, reason, .. } in rejected {
             tracing::warn!(?name, reason, "a checkpoint was rejected");
         }
-        Ok(found
-            .into_iter()
-            .map(|(partition, blob)| checkpoint(partition, blob))
-            .collect())
+        Ok(found.into_iter().map(|(partition, blob)| checkpoint(partition, blob)).collect())
     }
 
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
@@ -292,9 +273,7 @@ impl CheckpointStore for BlobCheckpointStore {
         let metadata = records::from_checkpoint(checkpoint)?;
         let name = names::blob(scope, Kind::Checkpoint, &checkpoint.partition);
         let stamp = self.in_time(self.write(&name, &metadata, expected)).await?;
-        Ok(stamp.map_or(CheckpointOutcome::Conflict, |stamp| {
-            CheckpointOutcome::Written(stamp.version)
-        }))
+        Ok(stamp.map_or(CheckpointOutcome::Conflict, |stamp| CheckpointOutcome::Written(stamp.version)))
     }
 }
 

@@ -9,11 +9,7 @@ use crate::scene::{Scene, partition};
 const WRITERS: i64 = 16;
 
 fn at(id: &str, offset: &str, number: i64) -> Checkpoint {
-    Checkpoint::new(
-        partition(id),
-        Some(Offset::new(offset)),
-        Some(SequenceNumber::new(number)),
-    )
+    Checkpoint::new(partition(id), Some(Offset::new(offset)), Some(SequenceNumber::new(number)))
 }
 
 /// No checkpoint is `None`, not an error.
@@ -24,18 +20,10 @@ pub async fn a_missing_checkpoint_is_none(scene: Scene) {
 /// Offsets are opaque text, composite ones of replicated hubs included, and sequence numbers span all of `i64`.
 pub async fn a_checkpoint_comes_back_as_written(scene: Scene) {
     let mut expected = Expected::Absent;
-    for (offset, number) in [
-        ("-1", -1),
-        ("0", 0),
-        ("3:1234:5678", 9),
-        ("18446744073709551616", i64::MAX),
-    ] {
+    for (offset, number) in [("-1", -1), ("0", 0), ("3:1234:5678", 9), ("18446744073709551616", i64::MAX)] {
         let checkpoint = at("0", offset, number);
         let version = scene.write(&checkpoint, &expected).await;
-        assert_eq!(
-            scene.read("0").await,
-            Some(checkpoint.with_version(version.clone()))
-        );
+        assert_eq!(scene.read("0").await, Some(checkpoint.with_version(version.clone())));
         expected = Expected::Version(version);
     }
 }
@@ -47,10 +35,7 @@ pub async fn half_a_checkpoint_comes_back_as_written(scene: Scene) {
     for checkpoint in [without_offset, without_number] {
         let version = scene.write(&checkpoint, &Expected::Absent).await;
         let id = checkpoint.partition.clone();
-        assert_eq!(
-            scene.read(id.as_str()).await,
-            Some(checkpoint.with_version(version))
-        );
+        assert_eq!(scene.read(id.as_str()).await, Some(checkpoint.with_version(version)));
     }
 }
 
@@ -58,18 +43,14 @@ pub async fn half_a_checkpoint_comes_back_as_written(scene: Scene) {
 pub async fn an_absent_checkpoint_is_written_once(scene: Scene) {
     scene.write(&at("0", "10", 1), &Expected::Absent).await;
     let before = scene.read("0").await;
-    scene
-        .assert_write_conflicts(&at("0", "20", 2), &Expected::Absent)
-        .await;
+    scene.assert_write_conflicts(&at("0", "20", 2), &Expected::Absent).await;
     assert_eq!(scene.read("0").await, before);
 }
 
 /// `Expected::Version` never creates a checkpoint.
 pub async fn a_write_by_version_needs_a_checkpoint(scene: Scene) {
     let other = scene.write(&at("0", "10", 1), &Expected::Absent).await;
-    scene
-        .assert_write_conflicts(&at("1", "10", 1), &Expected::Version(other))
-        .await;
+    scene.assert_write_conflicts(&at("1", "10", 1), &Expected::Version(other)).await;
     assert_eq!(scene.read("1").await, None);
 }
 
@@ -77,14 +58,10 @@ pub async fn a_write_by_version_needs_a_checkpoint(scene: Scene) {
 /// one that writes the same position included.
 pub async fn a_write_by_an_old_version_is_a_conflict_and_changes_nothing(scene: Scene) {
     let first = scene.write(&at("0", "10", 1), &Expected::Absent).await;
-    let second = scene
-        .write(&at("0", "10", 1), &Expected::Version(first.clone()))
-        .await;
+    let second = scene.write(&at("0", "10", 1), &Expected::Version(first.clone())).await;
     assert_ne!(first, second);
     let before = scene.read("0").await;
-    scene
-        .assert_write_conflicts(&at("0", "99", 99), &Expected::Version(first))
-        .await;
+    scene.assert_write_conflicts(&at("0", "99", 99), &Expected::Version(first)).await;
     assert_eq!(scene.read("0").await, before);
 }
 
@@ -100,15 +77,9 @@ pub async fn of_many_that_write_over_one_version_one_wins(scene: Scene) {
         });
     }
     let outcomes = writers.join_all().await;
-    let written: Vec<_> = outcomes
-        .into_iter()
-        .filter_map(|(checkpoint, outcome)| won(checkpoint, outcome))
-        .collect();
-    assert_eq!(
-        written,
-        scene.checkpoints().await,
-        "one winner, and the listing shows it"
-    );
+    let written: Vec<_> =
+        outcomes.into_iter().filter_map(|(checkpoint, outcome)| won(checkpoint, outcome)).collect();
+    assert_eq!(written, scene.checkpoints().await, "one winner, and the listing shows it");
 }
 
 fn won(checkpoint: Checkpoint, outcome: CheckpointOutcome) -> Option<Checkpoint> {
@@ -122,17 +93,9 @@ fn won(checkpoint: Checkpoint, outcome: CheckpointOutcome) -> Option<Checkpoint>
 /// The two kinds of record of one partition know nothing of each other.
 pub async fn checkpoints_and_ownership_do_not_mix(scene: Scene) {
     let owned = scene.claim("0", Some("a"), Expected::Absent).await;
-    assert_eq!(
-        scene.read("0").await,
-        None,
-        "an owned partition has no checkpoint yet"
-    );
+    assert_eq!(scene.read("0").await, None, "an owned partition has no checkpoint yet");
     scene.write(&at("0", "10", 1), &Expected::Absent).await;
-    assert_eq!(
-        scene.only_record().await.version,
-        owned.version,
-        "a checkpoint does not touch the ownership"
-    );
+    assert_eq!(scene.only_record().await.version, owned.version, "a checkpoint does not touch the ownership");
     scene.write(&at("1", "10", 1), &Expected::Absent).await;
     assert_eq!(scene.records().await.len(), 1, "a checkpoint owns nothing");
 }
@@ -148,9 +111,7 @@ pub async fn two_hundred_checkpoints_are_listed(scene: Scene) {
     let mut listed = scene.checkpoints().await;
     listed.sort_by_key(|checkpoint| checkpoint.sequence_number);
     written.sort_by_key(|(id, _)| *id);
-    let expected = written
-        .into_iter()
-        .map(|(id, version)| numbered(id).with_version(version));
+    let expected = written.into_iter().map(|(id, version)| numbered(id).with_version(version));
     assert_eq!(listed, expected.collect::<Vec<_>>(), "all of them");
 }
 

@@ -36,16 +36,11 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs one property against the store that `store` gives, on a runtime with several threads.
 pub fn run<S: CheckpointStore>(store: impl Future<Output = S>, property: impl AsyncFnOnce(Scene)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build();
-    runtime
-        .expect("a runtime can be built in a test")
-        .block_on(async {
-            let limited = tokio::time::timeout(TIME_LIMIT, async { property(Scene::new(store.await)).await });
-            limited.await.expect("the property ends within the time limit");
-        });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    runtime.expect("a runtime can be built in a test").block_on(async {
+        let limited = tokio::time::timeout(TIME_LIMIT, async { property(Scene::new(store.await)).await });
+        limited.await.expect("the property ends within the time limit");
+    });
 }
 
 /// Expands to one `#[test]` for each property. The argument is an `async fn() -> impl CheckpointStore`, or an async
@@ -102,14 +97,9 @@ mod tests {
             ("checkpoint", include_str!("checkpoint.rs")),
             ("names", include_str!("names.rs")),
         ] {
-            let properties = source
-                .lines()
-                .filter_map(|line| line.strip_prefix("pub async fn "));
+            let properties = source.lines().filter_map(|line| line.strip_prefix("pub async fn "));
             for (property, _) in properties.filter_map(|line| line.split_once('(')) {
-                assert!(
-                    suite.contains(&format!("{module}::{property}\n")),
-                    "{module}::{property}"
-                );
+                assert!(suite.contains(&format!("{module}::{property}\n")), "{module}::{property}");
             }
         }
     }

@@ -7,9 +7,8 @@ use eventhubs_types::{OwnerId, SequenceNumber};
 use crate::scene::{Scene, owner, partition};
 
 /// Names that a careless store mixes up: by case of encoding, by prefix, or as a wildcard.
-const HOSTILE: [&str; 12] = [
-    "1", "10", "1 0", "1+0", "1%200", "1%2F0", "1?0", "1#0", "1&0=;", "1'0\"", "1%_*0", "1<0>",
-];
+const HOSTILE: [&str; 12] =
+    ["1", "10", "1 0", "1+0", "1%200", "1%2F0", "1?0", "1#0", "1&0=;", "1'0\"", "1%_*0", "1<0>"];
 
 /// Two groups, hubs or namespaces share nothing, also when one name begins with the other.
 pub async fn scopes_do_not_mix(scene: Scene) {
@@ -24,16 +23,11 @@ pub async fn scopes_do_not_mix(scene: Scene) {
             .with_scope(|scope| scope.namespace = "testkit2.example.net".parse().expect("a valid namespace")),
     ];
     for (number, scene) in (0..).zip(&scopes) {
-        scene
-            .claim("0", Some(&format!("owner-{number}")), Expected::Absent)
-            .await;
+        scene.claim("0", Some(&format!("owner-{number}")), Expected::Absent).await;
         scene.write(&numbered("0", number), &Expected::Absent).await;
     }
     for (number, scene) in (0..).zip(&scopes) {
-        assert_eq!(
-            scene.only_record().await.owner,
-            Some(owner(&format!("owner-{number}")))
-        );
+        assert_eq!(scene.only_record().await.owner, Some(owner(&format!("owner-{number}"))));
         let read = scene.read("0").await.expect("each scope has its checkpoint");
         assert_eq!(read.sequence_number, Some(SequenceNumber::new(number)));
     }
@@ -44,25 +38,17 @@ pub async fn partitions_do_not_mix(scene: Scene) {
     let longest = "9".repeat(128);
     let ids = || HOSTILE.into_iter().chain([longest.as_str()]);
     for (number, id) in (0..).zip(ids()) {
-        scene
-            .claim(id, Some(&format!("owner-{number}")), Expected::Absent)
-            .await;
+        scene.claim(id, Some(&format!("owner-{number}")), Expected::Absent).await;
         scene.write(&numbered(id, number), &Expected::Absent).await;
     }
     let records = scene.records().await;
     assert_eq!(records.len(), HOSTILE.len() + 1);
     for (number, id) in (0..).zip(ids()) {
         let record = records.iter().find(|record| record.partition.as_str() == id);
-        let name = record
-            .and_then(|record| record.owner.as_ref())
-            .map(OwnerId::as_str);
+        let name = record.and_then(|record| record.owner.as_ref()).map(OwnerId::as_str);
         assert_eq!(name, Some(format!("owner-{number}").as_str()), "partition {id:?}");
         let read = scene.read(id).await.expect("each partition has its checkpoint");
-        assert_eq!(
-            read.sequence_number,
-            Some(SequenceNumber::new(number)),
-            "partition {id:?}"
-        );
+        assert_eq!(read.sequence_number, Some(SequenceNumber::new(number)), "partition {id:?}");
     }
 }
 
@@ -74,11 +60,7 @@ pub async fn names_come_back_as_written(scene: Scene) {
             scene.with_scope(|scope| scope.consumer_group = name.parse().expect("a valid consumer group"));
         scene.claim("0", Some("a"), Expected::Absent).await;
         scene.write(&numbered("0", 1), &Expected::Absent).await;
-        assert_eq!(
-            scene.only_record().await.owner,
-            Some(owner("a")),
-            "group {name:?}"
-        );
+        assert_eq!(scene.only_record().await.owner, Some(owner("a")), "group {name:?}");
         assert!(scene.read("0").await.is_some(), "group {name:?}");
     }
 }
@@ -92,18 +74,8 @@ pub async fn a_name_outside_ascii_comes_back_or_is_refused(scene: Scene) {
 /// Owner ids may hold what a header or a metadata value would take for its own.
 pub async fn an_owner_id_comes_back_as_written(scene: Scene) {
     let longest = "o".repeat(256);
-    let ids = [
-        "Pod-1.West",
-        "a b",
-        "a=b;c,d",
-        "\"quoted\"",
-        "%41",
-        "<a>&amp;",
-        "0",
-        "None",
-        "null",
-        &longest,
-    ];
+    let ids =
+        ["Pod-1.West", "a b", "a=b;c,d", "\"quoted\"", "%41", "<a>&amp;", "0", "None", "null", &longest];
     for (number, id) in ids.into_iter().enumerate() {
         scene.claim(&number.to_string(), Some(id), Expected::Absent).await;
     }
@@ -122,10 +94,7 @@ async fn assert_kept_or_refused(scene: &Scene, id: &str, name: &str) {
     match scene.try_claim(id, Some(name), Expected::Absent).await {
         ClaimOutcome::Won(_) => {
             let record = scene.only_record().await;
-            assert_eq!(
-                (record.partition, record.owner),
-                (partition(id), Some(owner(name)))
-            );
+            assert_eq!((record.partition, record.owner), (partition(id), Some(owner(name))));
         }
         ClaimOutcome::Failed(error) => {
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");

@@ -30,9 +30,7 @@ pub async fn an_absent_record_is_claimed_once(scene: Scene) {
 /// `Expected::Version` never creates a record.
 pub async fn a_claim_by_version_needs_a_record(scene: Scene) {
     let other = scene.claim("0", Some("a"), Expected::Absent).await;
-    scene
-        .assert_claim_is_lost("1", Some("a"), version_of(&other))
-        .await;
+    scene.assert_claim_is_lost("1", Some("a"), version_of(&other)).await;
     assert_eq!(scene.only_record().await.partition, other.partition);
 }
 
@@ -41,9 +39,7 @@ pub async fn a_renewal_is_won_and_changes_the_version(scene: Scene) {
     let first = scene.claim("0", Some("a"), Expected::Absent).await;
     let second = scene.claim("0", Some("a"), version_of(&first)).await;
     assert_ne!(first.version, second.version, "a new version");
-    scene
-        .assert_claim_is_lost("0", Some("a"), version_of(&first))
-        .await;
+    scene.assert_claim_is_lost("0", Some("a"), version_of(&first)).await;
     assert_eq!(scene.only_record().await.version, second.version);
 }
 
@@ -54,11 +50,7 @@ pub async fn no_version_ever_comes_back(scene: Scene) {
     for turn in 0..12 {
         let next = [Some("a"), Some("b"), None][turn % 3];
         record = scene.claim("0", next, version_of(&record)).await;
-        assert!(
-            seen.insert(record.version.as_str().to_owned()),
-            "{:?} came back",
-            record.version
-        );
+        assert!(seen.insert(record.version.as_str().to_owned()), "{:?} came back", record.version);
     }
 }
 
@@ -76,9 +68,7 @@ pub async fn a_claim_by_an_old_version_is_lost_and_changes_nothing(scene: Scene)
 pub async fn a_steal_is_a_claim_by_version(scene: Scene) {
     let owned = scene.claim("0", Some("a"), Expected::Absent).await;
     scene.claim("0", Some("b"), version_of(&owned)).await;
-    scene
-        .assert_claim_is_lost("0", Some("a"), version_of(&owned))
-        .await;
+    scene.assert_claim_is_lost("0", Some("a"), version_of(&owned)).await;
     assert_eq!(scene.only_record().await.owner, Some(owner("b")));
 }
 
@@ -112,11 +102,7 @@ async fn race(scene: &Scene, expected: &Expected) {
     let mut racers = JoinSet::new();
     for racer in 0..RACERS {
         let (scene, expected) = (scene.clone(), expected.clone());
-        racers.spawn(async move {
-            scene
-                .try_claim("0", Some(&format!("racer-{racer}")), expected)
-                .await
-        });
+        racers.spawn(async move { scene.try_claim("0", Some(&format!("racer-{racer}")), expected).await });
     }
     let mut winners = Vec::new();
     for outcome in racers.join_all().await {
@@ -127,33 +113,18 @@ async fn race(scene: &Scene, expected: &Expected) {
         }
     }
     let listed = scene.only_record().await;
-    assert_eq!(
-        winners,
-        [(listed.owner, listed.version)],
-        "one winner, and the listing shows it"
-    );
+    assert_eq!(winners, [(listed.owner, listed.version)], "one winner, and the listing shows it");
 }
 
 /// A store gives both times or none, and no record is written later than it is listed (whole seconds allowed for).
 pub async fn the_store_has_one_clock_or_none(scene: Scene) {
     let first = scene.claim("0", Some("a"), Expected::Absent).await;
     let second = scene.claim("0", Some("a"), version_of(&first)).await;
-    let list = scene
-        .store
-        .list_ownership(&scene.scope)
-        .await
-        .expect("ownership can be listed");
+    let list = scene.store.list_ownership(&scene.scope).await.expect("ownership can be listed");
     for record in [&first, &second, &list.records[0]] {
-        assert_eq!(
-            record.modified.is_some(),
-            list.now.is_some(),
-            "a clock in all places or in none"
-        );
+        assert_eq!(record.modified.is_some(), list.now.is_some(), "a clock in all places or in none");
     }
-    assert!(
-        first.modified <= second.modified,
-        "the clock does not run backwards"
-    );
+    assert!(first.modified <= second.modified, "the clock does not run backwards");
     if let (Some(modified), Some(now)) = (second.modified, list.now) {
         let ahead = modified.duration_since(now).unwrap_or_default();
         assert!(ahead.as_secs() <= 1, "written {ahead:?} after it was listed");
@@ -182,14 +153,7 @@ pub async fn a_dropped_claim_is_applied_whole_or_not_at_all(scene: Scene) {
         drop_after(polls, scene.store.claim_ownership(&scene.scope, &claim)).await;
         let listed = scene.only_record().await;
         let was_applied = listed.version != record.version;
-        assert_eq!(
-            listed.owner,
-            if was_applied {
-                Some(owner("b"))
-            } else {
-                Some(owner("a"))
-            }
-        );
+        assert_eq!(listed.owner, if was_applied { Some(owner("b")) } else { Some(owner("a")) });
         record = renew_as(&scene, "a").await;
     }
 }
@@ -200,11 +164,7 @@ async fn drop_after(polls: usize, work: impl Future) {
     let mut left = polls;
     poll_fn(|context| {
         left -= 1;
-        if work.as_mut().poll(context).is_ready() || left == 0 {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if work.as_mut().poll(context).is_ready() || left == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }

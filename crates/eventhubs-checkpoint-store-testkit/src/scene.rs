@@ -23,10 +23,7 @@ impl Scene {
             event_hub: format!("hub-{unique:016x}").parse().expect("a valid event hub"),
             consumer_group: "group".parse().expect("a valid consumer group"),
         };
-        Self {
-            store: Arc::new(store),
-            scope,
-        }
+        Self { store: Arc::new(store), scope }
     }
 
     /// The same store, seen through another scope.
@@ -65,24 +62,13 @@ impl Scene {
         expected: Expected,
     ) {
         let outcome = self.try_claim(partition, owner, expected).await;
-        assert!(
-            matches!(outcome, ClaimOutcome::Lost),
-            "the claim of {partition:?} is lost, not {outcome:?}"
-        );
+        assert!(matches!(outcome, ClaimOutcome::Lost), "the claim of {partition:?} is lost, not {outcome:?}");
     }
 
     /// All ownership records, sorted by partition.
     pub(crate) async fn records(&self) -> Vec<Ownership> {
-        let list = self
-            .store
-            .list_ownership(&self.scope)
-            .await
-            .expect("ownership can be listed");
-        assert!(
-            list.rejected.is_empty(),
-            "a record the store wrote itself is readable: {:?}",
-            list.rejected
-        );
+        let list = self.store.list_ownership(&self.scope).await.expect("ownership can be listed");
+        assert!(list.rejected.is_empty(), "a record the store wrote itself is readable: {:?}", list.rejected);
         let mut records = list.records;
         records.sort_by(|a, b| a.partition.cmp(&b.partition));
         records
@@ -96,10 +82,7 @@ impl Scene {
     }
 
     pub(crate) async fn try_write(&self, checkpoint: &Checkpoint, expected: &Expected) -> CheckpointOutcome {
-        let written = self
-            .store
-            .update_checkpoint(&self.scope, checkpoint, expected)
-            .await;
+        let written = self.store.update_checkpoint(&self.scope, checkpoint, expected).await;
         written.expect("a checkpoint can be written")
     }
 
@@ -113,34 +96,20 @@ impl Scene {
 
     pub(crate) async fn assert_write_conflicts(&self, checkpoint: &Checkpoint, expected: &Expected) {
         let outcome = self.try_write(checkpoint, expected).await;
-        assert_eq!(
-            outcome,
-            CheckpointOutcome::Conflict,
-            "the write of {checkpoint:?}"
-        );
+        assert_eq!(outcome, CheckpointOutcome::Conflict, "the write of {checkpoint:?}");
     }
 
     /// The checkpoint of a partition, which both ways of reading must agree on.
     pub(crate) async fn read(&self, partition: &str) -> Option<Checkpoint> {
-        let one = self
-            .store
-            .checkpoint(&self.scope, &self::partition(partition))
-            .await;
+        let one = self.store.checkpoint(&self.scope, &self::partition(partition)).await;
         let one = one.expect("a checkpoint can be read");
-        let listed = self
-            .checkpoints()
-            .await
-            .into_iter()
-            .find(|other| other.partition.as_str() == partition);
+        let listed = self.checkpoints().await.into_iter().find(|other| other.partition.as_str() == partition);
         assert_eq!(one, listed, "reading one checkpoint and listing all agree");
         one
     }
 
     pub(crate) async fn checkpoints(&self) -> Vec<Checkpoint> {
-        self.store
-            .list_checkpoints(&self.scope)
-            .await
-            .expect("checkpoints can be listed")
+        self.store.list_checkpoints(&self.scope).await.expect("checkpoints can be listed")
     }
 }
 

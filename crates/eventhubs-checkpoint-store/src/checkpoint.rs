@@ -23,12 +23,7 @@ impl Checkpoint {
         offset: Option<Offset>,
         sequence_number: Option<SequenceNumber>,
     ) -> Self {
-        Self {
-            partition,
-            offset,
-            sequence_number,
-            version: None,
-        }
+        Self { partition, offset, sequence_number, version: None }
     }
 
     /// The same checkpoint with the version under which the store keeps it.
@@ -62,12 +57,7 @@ mod tests {
 
     fn resume(offset: Option<&str>, number: Option<i64>) -> Option<StartingPosition> {
         let partition = PartitionId::new("0").unwrap();
-        Checkpoint::new(
-            partition,
-            offset.map(Offset::new),
-            number.map(SequenceNumber::new),
-        )
-        .resume_position()
+        Checkpoint::new(partition, offset.map(Offset::new), number.map(SequenceNumber::new)).resume_position()
     }
 
     #[test]
@@ -75,10 +65,7 @@ mod tests {
         let behind_offset = Some(StartingPosition::after_offset("3:1234:5678"));
         assert_eq!(resume(Some("3:1234:5678"), Some(7)), behind_offset);
         assert_eq!(resume(Some("3:1234:5678"), None), behind_offset);
-        assert_eq!(
-            resume(None, Some(7)),
-            Some(StartingPosition::after_sequence_number(7))
-        );
+        assert_eq!(resume(None, Some(7)), Some(StartingPosition::after_sequence_number(7)));
         assert_eq!(resume(None, None), None);
     }
 }

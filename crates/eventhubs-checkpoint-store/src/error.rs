@@ -41,12 +41,7 @@ pub enum ErrorKind {
 impl Error {
     /// An error of this kind; `context` says what was tried, or which field is wrong, and holds no secret.
     pub fn new(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            context: context.into(),
-            retry_after: None,
-            source: None,
-        }
+        Self { kind, context: context.into(), retry_after: None, source: None }
     }
 
     /// Adds the cause; its own text must hold no secret.
@@ -75,10 +70,7 @@ impl Error {
 
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::Throttled | ErrorKind::Timeout | ErrorKind::Unavailable
-        )
+        matches!(self.kind, ErrorKind::Throttled | ErrorKind::Timeout | ErrorKind::Unavailable)
     }
 }
 
@@ -135,16 +127,10 @@ mod tests {
     fn only_what_may_pass_by_itself_is_transient() {
         let is_transient = |kind| Error::new(kind, "").is_transient();
         assert!(
-            [ErrorKind::Throttled, ErrorKind::Timeout, ErrorKind::Unavailable]
-                .into_iter()
-                .all(is_transient)
+            [ErrorKind::Throttled, ErrorKind::Timeout, ErrorKind::Unavailable].into_iter().all(is_transient)
         );
-        let lasting = [
-            ErrorKind::NotFound,
-            ErrorKind::Unauthorized,
-            ErrorKind::InvalidArgument,
-            ErrorKind::Protocol,
-        ];
+        let lasting =
+            [ErrorKind::NotFound, ErrorKind::Unauthorized, ErrorKind::InvalidArgument, ErrorKind::Protocol];
         assert!(!lasting.into_iter().any(is_transient));
     }
 }

@@ -70,10 +70,7 @@ impl CheckpointStore for MemoryCheckpointStore {
         let mut state = self.state();
         let version = state.next_version();
         let ownership = &mut state.records(scope).ownership;
-        if !is_as_expected(
-            ownership.get(&claim.partition).map(|record| &record.version),
-            &claim.expected,
-        ) {
+        if !is_as_expected(ownership.get(&claim.partition).map(|record| &record.version), &claim.expected) {
             return ClaimOutcome::Lost;
         }
         let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, None);
@@ -82,13 +79,7 @@ impl CheckpointStore for MemoryCheckpointStore {
     }
 
     async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        Ok(self
-            .state()
-            .records(scope)
-            .checkpoints
-            .values()
-            .cloned()
-            .collect())
+        Ok(self.state().records(scope).checkpoints.values().cloned().collect())
     }
 
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
@@ -104,9 +95,7 @@ impl CheckpointStore for MemoryCheckpointStore {
         let mut state = self.state();
         let version = state.next_version();
         let checkpoints = &mut state.records(scope).checkpoints;
-        let current = checkpoints
-            .get(&checkpoint.partition)
-            .and_then(|record| record.version.as_ref());
+        let current = checkpoints.get(&checkpoint.partition).and_then(|record| record.version.as_ref());
         if !is_as_expected(current, expected) {
             return Ok(CheckpointOutcome::Conflict);
         }

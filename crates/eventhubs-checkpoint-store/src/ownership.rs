@@ -60,12 +60,7 @@ impl Ownership {
         version: Version,
         modified: Option<SystemTime>,
     ) -> Self {
-        Self {
-            partition,
-            owner,
-            version,
-            modified,
-        }
+        Self { partition, owner, version, modified }
     }
 }
 
@@ -86,11 +81,7 @@ pub struct OwnershipList {
 impl OwnershipList {
     /// A listing as a store read it.
     pub fn new(records: Vec<Ownership>, now: Option<SystemTime>, rejected: Vec<RejectedRecord>) -> Self {
-        Self {
-            records,
-            now,
-            rejected,
-        }
+        Self { records, now, rejected }
     }
 }
 
@@ -107,10 +98,7 @@ pub struct RejectedRecord {
 impl RejectedRecord {
     /// A rejected record.
     pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            reason: reason.into(),
-        }
+        Self { name: name.into(), reason: reason.into() }
     }
 }
 
@@ -129,11 +117,7 @@ pub struct Claim {
 impl Claim {
     /// A claim for `owner`, or a release where that is `None`.
     pub fn new(partition: PartitionId, owner: Option<OwnerId>, expected: Expected) -> Self {
-        Self {
-            partition,
-            owner,
-            expected,
-        }
+        Self { partition, owner, expected }
     }
 }
 

@@ -30,18 +30,13 @@ impl Address {
             ["$cbs"] => Self::Cbs,
             ["$management"] | [_, "$management"] => Self::Management,
             [hub] if !hub.is_empty() => Self::Hub { hub: (*hub).into() },
-            [hub, partitions, id] if is(partitions, "Partitions") => Self::Partition {
-                hub: (*hub).into(),
-                partition: (*id).into(),
-            },
+            [hub, partitions, id] if is(partitions, "Partitions") => {
+                Self::Partition { hub: (*hub).into(), partition: (*id).into() }
+            }
             [hub, groups, group, partitions, id]
                 if is(groups, "ConsumerGroups") && is(partitions, "Partitions") =>
             {
-                Self::ConsumerGroup {
-                    hub: (*hub).into(),
-                    group: (*group).into(),
-                    partition: (*id).into(),
-                }
+                Self::ConsumerGroup { hub: (*hub).into(), group: (*group).into(), partition: (*id).into() }
             }
             _ => Self::Unknown,
         }
@@ -68,11 +63,8 @@ mod tests {
 
     #[test]
     fn a_consumer_address_has_three_forms_and_words_in_any_case() {
-        let expected = Address::ConsumerGroup {
-            hub: "Hub1".into(),
-            group: "$Default".into(),
-            partition: "0".into(),
-        };
+        let expected =
+            Address::ConsumerGroup { hub: "Hub1".into(), group: "$Default".into(), partition: "0".into() };
         for form in [
             "amqps://localhost:5672/Hub1/ConsumerGroups/$Default/Partitions/0",
             "sb://ns.servicebus.windows.net/Hub1/consumergroups/$Default/partitions/0/",
@@ -85,14 +77,8 @@ mod tests {
 
     #[test]
     fn a_producer_sends_to_a_hub_or_to_a_partition() {
-        assert_eq!(
-            Address::parse("amqps://ns:1/hub1"),
-            Address::Hub { hub: "hub1".into() }
-        );
-        let partition = Address::Partition {
-            hub: "hub1".into(),
-            partition: "7".into(),
-        };
+        assert_eq!(Address::parse("amqps://ns:1/hub1"), Address::Hub { hub: "hub1".into() });
+        let partition = Address::Partition { hub: "hub1".into(), partition: "7".into() };
         assert_eq!(Address::parse("hub1/Partitions/7"), partition);
     }
 
@@ -105,15 +91,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_unknown() {
-        for address in [
-            "",
-            "/",
-            "sb://host",
-            "a/b",
-            "a/b/c",
-            "a/ConsumerGroups/b",
-            "a/x/b/Partitions/0",
-        ] {
+        for address in ["", "/", "sb://host", "a/b", "a/b/c", "a/ConsumerGroups/b", "a/x/b/Partitions/0"] {
             assert_eq!(Address::parse(address), Address::Unknown, "{address}");
         }
     }

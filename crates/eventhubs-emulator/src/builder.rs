@@ -62,11 +62,7 @@ impl Builder {
             consumer_groups: Vec::new(),
             keys: Vec::new(),
             port: 0,
-            retention: Retention {
-                events: DEFAULT_MAX_EVENTS,
-                bytes: DEFAULT_MAX_BYTES,
-                age_ms: 0,
-            },
+            retention: Retention { events: DEFAULT_MAX_EVENTS, bytes: DEFAULT_MAX_BYTES, age_ms: 0 },
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
         }
         .retention_time(DEFAULT_MAX_AGE)
@@ -87,10 +83,7 @@ impl Builder {
     /// Adds a shared access key that opens everything. Without any, there is the one of Microsoft's emulator:
     /// `RootManageSharedAccessKey` with `SAS_KEY_VALUE`.
     pub fn shared_access_key(mut self, name: impl Into<String>, key: impl Into<SecretString>) -> Self {
-        self.keys.push(SharedAccessKey {
-            name: name.into(),
-            key: key.into(),
-        });
+        self.keys.push(SharedAccessKey { name: name.into(), key: key.into() });
         self
     }
 
@@ -103,11 +96,7 @@ impl Builder {
     /// Keeps at most this many events, and bytes of bodies, per event hub, in equal shares per partition; by default
     /// 500 000 events and 256 MiB. The oldest events go first.
     pub fn retention(mut self, events: usize, bytes: usize) -> Self {
-        self.retention = Retention {
-            events,
-            bytes,
-            ..self.retention
-        };
+        self.retention = Retention { events, bytes, ..self.retention };
         self
     }
 
@@ -176,13 +165,7 @@ impl Builder {
             return Err(Error::invalid(text));
         }
         let groups = self.groups(name)?;
-        Ok(Hub::new(
-            name.to_owned(),
-            partitions,
-            groups,
-            self.retention.share(partitions),
-            clock,
-        ))
+        Ok(Hub::new(name.to_owned(), partitions, groups, self.retention.share(partitions), clock))
     }
 
     /// All groups of a hub.
@@ -194,9 +177,7 @@ impl Builder {
                 None => groups.push(group.clone()),
                 Some(0) => {}
                 Some(_) => {
-                    return Err(Error::invalid(format!(
-                        "the consumer group {group:?} is given twice"
-                    )));
+                    return Err(Error::invalid(format!("the consumer group {group:?} is given twice")));
                 }
             }
         }
@@ -212,11 +193,8 @@ async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
         Ok((listener, address))
     };
     let failed = |error: io::Error| {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!("on port {port} of the loopback device"),
-        )
-        .with_source(error)
+        Error::new(ErrorKind::Unavailable, format!("on port {port} of the loopback device"))
+            .with_source(error)
     };
     bound.await.map_err(failed)
 }

@@ -32,10 +32,7 @@ impl Grants {
         if self.0.len() == MAX_GRANTS {
             self.0.remove(0);
         }
-        self.0.push(Grant {
-            audience: audience.into(),
-            expires_ms,
-        });
+        self.0.push(Grant { audience: audience.into(), expires_ms });
     }
 
     /// Lets all tokens expire now.
@@ -58,9 +55,7 @@ impl Grants {
 
     /// Whether there is an unexpired token for anything.
     pub(crate) fn open_any(&self, now_ms: i64) -> bool {
-        self.0
-            .iter()
-            .any(|grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms))
+        self.0.iter().any(|grant| grant.expires_ms.is_none_or(|expiry| expiry > now_ms))
     }
 }
 

@@ -24,8 +24,7 @@ impl Clock {
     /// Moves the clock ahead, and wakes who waits for a time that this passes.
     pub(crate) fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.ahead_ms
-            .send_modify(|ahead| *ahead = ahead.saturating_add(by));
+        self.ahead_ms.send_modify(|ahead| *ahead = ahead.saturating_add(by));
     }
 
     /// Returns as soon as it is this late.
@@ -53,9 +52,5 @@ pub(crate) fn to_ms(time: SystemTime) -> i64 {
 /// `None` when the platform cannot represent the time.
 pub(crate) fn from_ms(ms: i64) -> Option<SystemTime> {
     let distance = Duration::from_millis(ms.unsigned_abs());
-    if ms < 0 {
-        UNIX_EPOCH.checked_sub(distance)
-    } else {
-        UNIX_EPOCH.checked_add(distance)
-    }
+    if ms < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
 }

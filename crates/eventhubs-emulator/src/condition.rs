@@ -22,18 +22,12 @@ pub(crate) struct Condition {
 
 impl Condition {
     pub(crate) fn new(symbol: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
-        Self {
-            symbol: symbol.into(),
-            description: description.into(),
-        }
+        Self { symbol: symbol.into(), description: description.into() }
     }
 
     /// The text of the service for a hub, group or namespace that does not exist.
     pub(crate) fn entity_not_found(address: &str) -> Self {
-        Self::new(
-            NOT_FOUND,
-            format!("The messaging entity '{address}' could not be found."),
-        )
+        Self::new(NOT_FOUND, format!("The messaging entity '{address}' could not be found."))
     }
 }
 

@@ -57,12 +57,8 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
         () = shutdown.cancelled() => return,
     };
     let Some(mut handle) = accepted else { return };
-    let state = Connection {
-        broker,
-        replies: ReplyLinks::default(),
-        grants: handles.grants,
-        cut: handles.cut,
-    };
+    let state =
+        Connection { broker, replies: ReplyLinks::default(), grants: handles.grants, cut: handles.cut };
     // outlive the farewell: a session that is dropped earlier would send an end of its own
     let mut sessions = JoinSet::new();
     let reason = tokio::select! {
@@ -123,12 +119,7 @@ async fn begin(
     incoming: IncomingSession,
 ) -> Option<ListenerSessionHandle> {
     let acceptor = SessionAcceptor::builder().handle_max(MAX_HANDLE).build();
-    match timeout(
-        HANDSHAKE_TIMEOUT,
-        acceptor.accept_incoming_session(incoming, handle),
-    )
-    .await
-    {
+    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept_incoming_session(incoming, handle)).await {
         Ok(Ok(session)) => Some(session),
         failed => {
             debug!(?failed, "a session did not begin");
@@ -159,8 +150,5 @@ impl SaslAcceptor for Cbs {
 }
 
 fn outcome(code: SaslCode) -> SaslServerFrame {
-    SaslServerFrame::Outcome(SaslOutcome {
-        code,
-        additional_data: None,
-    })
+    SaslServerFrame::Outcome(SaslOutcome { code, additional_data: None })
 }

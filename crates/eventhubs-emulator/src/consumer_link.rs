@@ -56,9 +56,7 @@ impl ConsumerLink {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
         hub.trouble.attach()?;
-        let group = hub
-            .consumer_group(group)
-            .ok_or_else(|| Condition::entity_not_found(address))?;
+        let group = hub.consumer_group(group).ok_or_else(|| Condition::entity_not_found(address))?;
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
         let entry = broker.peers.enter_link(session.id, hub.name.clone());
@@ -123,18 +121,10 @@ impl ConsumerLink {
         let entries = [
             ("last_enqueued_sequence_number", Value::Long(head.sequence_number)),
             ("last_enqueued_offset", Value::String(head.offset.to_string())),
-            (
-                "last_enqueued_time_utc",
-                Value::Timestamp(Timestamp::from(head.enqueued_ms)),
-            ),
-            (
-                "runtime_info_retrieval_time_utc",
-                Value::Timestamp(Timestamp::from(self.clock.now_ms())),
-            ),
+            ("last_enqueued_time_utc", Value::Timestamp(Timestamp::from(head.enqueued_ms))),
+            ("runtime_info_retrieval_time_utc", Value::Timestamp(Timestamp::from(self.clock.now_ms()))),
         ];
-        let entries = entries
-            .into_iter()
-            .map(|(key, value)| (OwnedKey::from(key), value));
+        let entries = entries.into_iter().map(|(key, value)| (OwnedKey::from(key), value));
         DeliveryAnnotations(entries.collect::<OrderedMap<_, _>>())
     }
 }
@@ -149,22 +139,11 @@ impl Seat {
     ) -> Result<Self, Condition> {
         let owner_level = property(attach, OWNER_LEVEL).and_then(integer);
         let name = property(attach, RECEIVER_NAME).and_then(text);
-        let displaced = partition.admit(
-            group,
-            Reader {
-                id: entry.id,
-                name,
-                owner_level,
-            },
-        )?;
+        let displaced = partition.admit(group, Reader { id: entry.id, name, owner_level })?;
         for reader in displaced {
             peers.stop(reader.id, reader.reason);
         }
-        Ok(Self {
-            partition: Arc::clone(partition),
-            consumer_group: group.to_owned(),
-            entry,
-        })
+        Ok(Self { partition: Arc::clone(partition), consumer_group: group.to_owned(), entry })
     }
 }
 
@@ -186,10 +165,9 @@ fn starting_position(attach: &Attach) -> Result<StartingPosition, Condition> {
     };
     match expression {
         Value::String(expression) => filter::parse(expression),
-        _ => Err(Condition::new(
-            ARGUMENT_ERROR,
-            "The filter is not a valid amqp filter for EventHub entities",
-        )),
+        _ => {
+            Err(Condition::new(ARGUMENT_ERROR, "The filter is not a valid amqp filter for EventHub entities"))
+        }
     }
 }
 

@@ -79,12 +79,7 @@ impl Emulator {
         let broker = Arc::new(broker);
         let shutdown = CancellationToken::new();
         let listener = tokio::spawn(accept_clients(listener, Arc::clone(&broker), shutdown.clone()));
-        Self {
-            broker,
-            address,
-            shutdown,
-            listener,
-        }
+        Self { broker, address, shutdown, listener }
     }
 
     /// Where the emulator listens, on the loopback device.
@@ -174,11 +169,7 @@ impl Emulator {
     /// When the hub does not exist.
     pub fn receivers(&self, event_hub: &str) -> Result<Vec<AttachedReceiver>> {
         let hub = self.hub(event_hub)?;
-        Ok(hub
-            .partitions
-            .iter()
-            .flat_map(|partition| attached(partition))
-            .collect())
+        Ok(hub.partitions.iter().flat_map(|partition| attached(partition)).collect())
     }
 
     /// Moves the clock of the emulator ahead: events and tokens age by that much at once.
@@ -201,8 +192,7 @@ impl Emulator {
 
     pub(crate) fn hub(&self, name: &str) -> Result<&Hub> {
         let hub = self.broker.hub(name);
-        hub.map(|hub| &**hub)
-            .ok_or_else(|| Error::not_found(format!("event hub {name:?}")))
+        hub.map(|hub| &**hub).ok_or_else(|| Error::not_found(format!("event hub {name:?}")))
     }
 }
 
@@ -246,10 +236,7 @@ async fn accept_clients(listener: TcpListener, broker: Arc<Broker>, shutdown: Ca
 
 /// The next client for which there is a place; the others wait in the backlog of the listener.
 async fn next_client(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return (stream, place),
@@ -267,8 +254,6 @@ impl Drop for Emulator {
 
 impl fmt::Debug for Emulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emulator")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Emulator").field("address", &self.address).finish_non_exhaustive()
     }
 }

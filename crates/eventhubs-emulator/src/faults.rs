@@ -11,11 +11,7 @@ impl Emulator {
     /// Detaches all links of an event hub, of consumers and of producers, with a condition such as
     /// `amqp:link:detach-forced` (contract §5.4). Returns how many links were hit.
     pub fn detach_links(&self, event_hub: &str, condition: &str, description: &str) -> usize {
-        stop_all(
-            &self.peers().find(|peer| peer.is_link_of(event_hub)),
-            condition,
-            description,
-        )
+        stop_all(&self.peers().find(|peer| peer.is_link_of(event_hub)), condition, description)
     }
 
     /// Ends all sessions that carry a link of an event hub, with a condition. Returns how many sessions were hit.

@@ -27,10 +27,7 @@ fn position(expression: &str) -> Option<StartingPosition> {
     match (name.trim_end(), value.as_str()) {
         ("x-opt-offset", "-1") => Some(StartingPosition::Earliest),
         ("x-opt-offset", "@latest") => Some(StartingPosition::Latest),
-        ("x-opt-offset", offset) => Some(StartingPosition::Offset {
-            offset: offset.into(),
-            inclusive,
-        }),
+        ("x-opt-offset", offset) => Some(StartingPosition::Offset { offset: offset.into(), inclusive }),
         ("x-opt-sequence-number", number) => {
             let number = number.parse::<i64>().ok()?.into();
             Some(StartingPosition::SequenceNumber { number, inclusive })
@@ -60,17 +57,11 @@ mod tests {
     use super::*;
 
     fn offset(offset: &str, inclusive: bool) -> StartingPosition {
-        StartingPosition::Offset {
-            offset: offset.into(),
-            inclusive,
-        }
+        StartingPosition::Offset { offset: offset.into(), inclusive }
     }
 
     fn number(number: i64, inclusive: bool) -> StartingPosition {
-        StartingPosition::SequenceNumber {
-            number: number.into(),
-            inclusive,
-        }
+        StartingPosition::SequenceNumber { number: number.into(), inclusive }
     }
 
     #[test]
@@ -80,14 +71,8 @@ mod tests {
         for (expression, expected) in [
             ("amqp.annotation.x-opt-offset > '-1'", StartingPosition::Earliest),
             ("amqp.annotation.x-opt-offset >= '-1'", StartingPosition::Earliest),
-            (
-                "amqp.annotation.x-opt-offset > '@latest'",
-                StartingPosition::Latest,
-            ),
-            (
-                "amqp.annotation.x-opt-offset >= '@latest'",
-                StartingPosition::Latest,
-            ),
+            ("amqp.annotation.x-opt-offset > '@latest'", StartingPosition::Latest),
+            ("amqp.annotation.x-opt-offset >= '@latest'", StartingPosition::Latest),
             ("amqp.annotation.x-opt-offset > '12345'", offset("12345", false)),
             ("amqp.annotation.x-opt-offset >= '12345'", offset("12345", true)),
             ("amqp.annotation.x-opt-offset > '1:2:3'", offset("1:2:3", false)),
@@ -96,10 +81,7 @@ mod tests {
             ("amqp.annotation.x-opt-sequence-number > '-1'", number(-1, false)),
             (
                 "amqp.annotation.x-opt-enqueued-time > '1704164645678'",
-                StartingPosition::EnqueuedTime {
-                    time,
-                    inclusive: false,
-                },
+                StartingPosition::EnqueuedTime { time, inclusive: false },
             ),
             (
                 "amqp.annotation.x-opt-enqueued-time >= '-500'",

@@ -46,11 +46,7 @@ impl FrameCheck {
     /// are nested too deep.
     pub(crate) fn advance(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let wanted = if self.known < HEADER {
-                HEADER - self.known
-            } else {
-                self.rest
-            };
+            let wanted = if self.known < HEADER { HEADER - self.known } else { self.rest };
             let (taken, rest) = bytes.split_at(wanted.min(bytes.len()));
             bytes = rest;
             if self.known < HEADER {
@@ -97,11 +93,7 @@ impl FrameCheck {
 /// Takes the first whole frame or protocol header out of what the library wrote.
 pub(crate) fn split_frame(written: &mut BytesMut) -> Option<BytesMut> {
     let prefix = written.first_chunk::<4>()?;
-    let size = if prefix == PROTOCOL {
-        HEADER
-    } else {
-        u32::from_be_bytes(*prefix) as usize
-    };
+    let size = if prefix == PROTOCOL { HEADER } else { u32::from_be_bytes(*prefix) as usize };
     (written.len() >= size).then(|| written.split_to(size))
 }
 
@@ -152,11 +144,7 @@ impl List {
         let at = LIST_AT;
         let (header, content_size, fields) = match *frame.get(at)? {
             LIST0 => (1, 0, 0),
-            LIST8 => (
-                3,
-                usize::from(*frame.get(at + 1)?).checked_sub(1)?,
-                u32::from(*frame.get(at + 2)?),
-            ),
+            LIST8 => (3, usize::from(*frame.get(at + 1)?).checked_sub(1)?, u32::from(*frame.get(at + 2)?)),
             LIST32 => {
                 let word = |at: usize| Some(u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?));
                 (9, (word(at + 1)? as usize).checked_sub(4)?, word(at + 5)?)
@@ -164,11 +152,7 @@ impl List {
             _ => return None,
         };
         let content = at + header..at + header + content_size;
-        (content.end <= frame.len()).then_some(Self {
-            content,
-            fields,
-            growth: 9 - header,
-        })
+        (content.end <= frame.len()).then_some(Self { content, fields, growth: 9 - header })
     }
 
     /// Always the long form: one form less to get wrong.
@@ -187,10 +171,7 @@ fn missing_fields(frame: &[u8]) -> Option<(List, u8)> {
     let is_amqp = frame[4] == 2 && frame[5] == 0;
     let list = List::read(frame).filter(|_| is_amqp)?;
     let missing = field_count(descriptor).saturating_sub(list.fields as usize);
-    Some((
-        list,
-        u8::try_from(missing).expect("no performative has more than 14 fields"),
-    ))
+    Some((list, u8::try_from(missing).expect("no performative has more than 14 fields")))
 }
 
 #[cfg(test)]
@@ -274,10 +255,7 @@ mod tests {
     fn frames_are_split_off_when_they_are_whole() {
         let mut written =
             BytesMut::from(b"AMQP\x00\x01\x00\x00\x00\x00\x00\x08\x02\x00\x00\x00\x00\x00".as_slice());
-        assert_eq!(
-            split_frame(&mut written).unwrap(),
-            b"AMQP\x00\x01\x00\x00".as_slice()
-        );
+        assert_eq!(split_frame(&mut written).unwrap(), b"AMQP\x00\x01\x00\x00".as_slice());
         assert_eq!(split_frame(&mut written).unwrap().len(), 8);
         assert_eq!(split_frame(&mut written), None);
         assert_eq!(written.len(), 2);

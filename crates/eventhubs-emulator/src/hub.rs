@@ -81,10 +81,7 @@ impl Hub {
 
     /// The spelling of the hub for a group given in any case (contract §5.1).
     pub(crate) fn consumer_group(&self, name: &str) -> Option<&str> {
-        self.consumer_groups
-            .iter()
-            .map(String::as_str)
-            .find(|group| group.eq_ignore_ascii_case(name))
+        self.consumer_groups.iter().map(String::as_str).find(|group| group.eq_ignore_ascii_case(name))
     }
 
     /// The partition for a message that names none: by its partition key, else in turn.
@@ -100,13 +97,7 @@ impl Hub {
 impl Partition {
     fn new(id: String, retention: Retention, clock: Clock) -> Self {
         let log = Mutex::new(Log::new(retention));
-        Self {
-            id,
-            log,
-            clock,
-            appended: watch::Sender::new(-1),
-            readers: Mutex::default(),
-        }
+        Self { id, log, clock, appended: watch::Sender::new(-1), readers: Mutex::default() }
     }
 
     /// Keeps the messages, in order, and wakes the receivers that wait for them.
@@ -123,11 +114,7 @@ impl Partition {
     /// Returns as soon as the event with this sequence number is there.
     pub(crate) async fn reaches(&self, sequence_number: i64) {
         // the sender lives in self, so the wait cannot fail
-        let _ = self
-            .appended
-            .subscribe()
-            .wait_for(|head| *head >= sequence_number)
-            .await;
+        let _ = self.appended.subscribe().wait_for(|head| *head >= sequence_number).await;
     }
 
     /// The events that are not too old; never held across an await.
@@ -142,21 +129,14 @@ impl Partition {
     /// # Errors
     /// When the owner level rules refuse it (contract §5.3).
     pub(crate) fn admit(&self, group: &str, reader: Reader) -> Result<Vec<Displaced>, Condition> {
-        lock(&self.readers)
-            .entry(group.to_owned())
-            .or_default()
-            .admit(reader)
+        lock(&self.readers).entry(group.to_owned()).or_default().admit(reader)
     }
 
     /// Who reads, with the consumer group.
     pub(crate) fn seated(&self) -> Vec<(String, Reader)> {
         let readers = lock(&self.readers);
         let of_group = |(group, readers): (&String, &Readers)| {
-            readers
-                .all()
-                .iter()
-                .map(|reader| (group.clone(), reader.clone()))
-                .collect::<Vec<_>>()
+            readers.all().iter().map(|reader| (group.clone(), reader.clone())).collect::<Vec<_>>()
         };
         readers.iter().flat_map(of_group).collect()
     }

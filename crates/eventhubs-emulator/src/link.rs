@@ -45,17 +45,10 @@ pub(crate) async fn accept(
     let service = admit(session, &attach);
     let address = address(&attach);
     normalise(&mut attach, service.is_err());
-    let capabilities = attach
-        .desired_capabilities
-        .clone()
-        .map(Vec::from)
-        .unwrap_or_default();
+    let capabilities = attach.desired_capabilities.clone().map(Vec::from).unwrap_or_default();
     let acceptor = LinkAcceptor::builder().max_message_size(session.connection.broker.max_message_size);
-    let acceptor = if capabilities.is_empty() {
-        acceptor
-    } else {
-        acceptor.set_offered_capabilities(capabilities)
-    };
+    let acceptor =
+        if capabilities.is_empty() { acceptor } else { acceptor.set_offered_capabilities(capabilities) };
     let endpoint = match acceptor.build().accept_incoming_attach(attach, handle).await {
         Ok(endpoint) => endpoint,
         Err(error) => {
@@ -72,14 +65,8 @@ pub(crate) async fn accept(
 /// Answers what clients cannot agree on otherwise: to consumers everything goes settled, of producers everything is
 /// settled first, whatever they ask for.
 fn normalise(attach: &mut Attach, refused: bool) {
-    let source = attach
-        .source
-        .take()
-        .unwrap_or_else(|| Box::new(Source::default()));
-    let target = attach
-        .target
-        .take()
-        .unwrap_or_else(|| Box::new(TargetArchetype::Target(Target::default())));
+    let source = attach.source.take().unwrap_or_else(|| Box::new(Source::default()));
+    let target = attach.target.take().unwrap_or_else(|| Box::new(TargetArchetype::Target(Target::default())));
     let reads = attach.role == Role::Receiver;
     if reads {
         attach.snd_settle_mode = SenderSettleMode::Settled;
@@ -119,14 +106,7 @@ fn admit_to_entity(
     entity: &Address,
 ) -> Result<Service, Condition> {
     match (entity, &attach.role) {
-        (
-            Address::ConsumerGroup {
-                hub,
-                group,
-                partition,
-            },
-            Role::Receiver,
-        ) => {
+        (Address::ConsumerGroup { hub, group, partition }, Role::Receiver) => {
             let names = [hub.as_str(), group, partition];
             ConsumerLink::admit(session, attach, address, names).map(Service::Consumer)
         }
@@ -195,10 +175,7 @@ async fn while_open(
 ) {
     let expiry = async {
         cbs::expired(&connection.grants, &connection.broker.clock, &address).await;
-        stop.stop(Condition::new(
-            UNAUTHORIZED,
-            "ExpiredToken: The token is expired.",
-        ));
+        stop.stop(Condition::new(UNAUTHORIZED, "ExpiredToken: The token is expired."));
         future::pending::<()>().await;
     };
     tokio::select! {
@@ -227,8 +204,5 @@ pub(crate) async fn close_receiver(receiver: Receiver, reason: Condition) {
 /// The capability with which a consumer asks for the properties of the partition with each event (contract §5.1).
 pub(crate) fn desires(attach: &Attach, capability: &str) -> bool {
     let wanted = |symbol: &Symbol| symbol.as_str() == capability;
-    attach
-        .desired_capabilities
-        .as_ref()
-        .is_some_and(|desired| desired.iter().any(wanted))
+    attach.desired_capabilities.as_ref().is_some_and(|desired| desired.iter().any(wanted))
 }

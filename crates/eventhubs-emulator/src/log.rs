@@ -29,11 +29,7 @@ pub(crate) struct Retention {
 impl Retention {
     /// What one of so many partitions keeps.
     pub(crate) fn share(self, partitions: usize) -> Self {
-        Self {
-            events: (self.events / partitions).max(1),
-            bytes: (self.bytes / partitions).max(1),
-            ..self
-        }
+        Self { events: (self.events / partitions).max(1), bytes: (self.bytes / partitions).max(1), ..self }
     }
 }
 
@@ -66,18 +62,8 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(retention: Retention) -> Self {
-        let head = Head {
-            sequence_number: -1,
-            offset: -1,
-            enqueued_ms: NEVER_MS,
-        };
-        Self {
-            events: VecDeque::new(),
-            bytes: 0,
-            next_offset: 0,
-            head,
-            retention,
-        }
+        let head = Head { sequence_number: -1, offset: -1, enqueued_ms: NEVER_MS };
+        Self { events: VecDeque::new(), bytes: 0, next_offset: 0, head, retention }
     }
 
     /// Numbers, stamps and keeps a message; drops the oldest ones beyond the retention.
@@ -89,26 +75,12 @@ impl Log {
             enqueued_ms: now_ms.max(self.head.enqueued_ms),
         };
         self.next_offset += i64::try_from(size + EVENT_OVERHEAD).unwrap_or(i64::MAX);
-        let Head {
-            sequence_number,
-            offset,
-            enqueued_ms,
-        } = self.head;
+        let Head { sequence_number, offset, enqueued_ms } = self.head;
         message::annotate(&mut message, message::SEQUENCE_NUMBER, sequence_number);
         message::annotate(&mut message, message::OFFSET, offset.to_string());
         message::annotate(&mut message, message::ENQUEUED_TIME, Timestamp::from(enqueued_ms));
-        let sendable = Sendable {
-            message,
-            message_format: 0,
-            settled: Some(true),
-        };
-        self.events.push_back(Arc::new(StoredEvent {
-            sequence_number,
-            sendable,
-            offset,
-            enqueued_ms,
-            size,
-        }));
+        let sendable = Sendable { message, message_format: 0, settled: Some(true) };
+        self.events.push_back(Arc::new(StoredEvent { sequence_number, sendable, offset, enqueued_ms, size }));
         self.bytes += size;
         self.drop_oldest();
     }
@@ -122,11 +94,7 @@ impl Log {
     /// Drops the events that are older than the retention allows.
     pub(crate) fn drop_expired(&mut self, now_ms: i64) {
         let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
-        while self
-            .events
-            .front()
-            .is_some_and(|event| event.enqueued_ms < oldest_kept)
-        {
+        while self.events.front().is_some_and(|event| event.enqueued_ms < oldest_kept) {
             self.drop_first();
         }
     }
@@ -181,16 +149,12 @@ impl Log {
     /// The sequence number of the first kept event with a property that stays true once it is; the next one's if none.
     fn first_where(&self, property: impl Fn(&StoredEvent) -> bool) -> i64 {
         let index = self.events.partition_point(|event| !property(event));
-        self.events
-            .get(index)
-            .map_or(self.head.sequence_number + 1, |event| event.sequence_number)
+        self.events.get(index).map_or(self.head.sequence_number + 1, |event| event.sequence_number)
     }
 
     /// The sequence number of the oldest event kept; that of the next event when none is.
     pub(crate) fn first_sequence_number(&self) -> i64 {
-        self.events
-            .front()
-            .map_or(self.head.sequence_number + 1, |event| event.sequence_number)
+        self.events.front().map_or(self.head.sequence_number + 1, |event| event.sequence_number)
     }
 
     pub(crate) fn head(&self) -> Head {
@@ -217,29 +181,19 @@ mod tests {
 
     use super::*;
 
-    const RETENTION: Retention = Retention {
-        events: 100,
-        bytes: 1 << 20,
-        age_ms: 60_000,
-    };
+    const RETENTION: Retention = Retention { events: 100, bytes: 1 << 20, age_ms: 60_000 };
 
     /// Five events of 10 bytes, enqueued at 1000, 1010, ... ms.
     fn log(retention: Retention) -> Log {
         let mut log = Log::new(retention);
         for time in 0..5 {
-            log.append(
-                message::from_event(EventData::new("0123456789")).unwrap(),
-                1000 + 10 * time,
-            );
+            log.append(message::from_event(EventData::new("0123456789")).unwrap(), 1000 + 10 * time);
         }
         log
     }
 
     fn numbers(log: &Log, from: i64) -> Vec<i64> {
-        log.read(from, 100)
-            .iter()
-            .map(|event| event.sequence_number)
-            .collect()
+        log.read(from, 100).iter().map(|event| event.sequence_number).collect()
     }
 
     fn at(ms: u64) -> std::time::SystemTime {
@@ -300,23 +254,14 @@ mod tests {
         assert_eq!(log.resolve(&StartingPosition::Latest), Ok(0));
         assert!(log.resolve(&StartingPosition::after_offset("0")).is_err());
         let head = log.head();
-        assert_eq!(
-            (head.sequence_number, head.offset, head.enqueued_ms),
-            (-1, -1, NEVER_MS)
-        );
+        assert_eq!((head.sequence_number, head.offset, head.enqueued_ms), (-1, -1, NEVER_MS));
     }
 
     #[test]
     fn the_oldest_events_go_first() {
-        let by_count = log(Retention {
-            events: 2,
-            ..RETENTION
-        });
+        let by_count = log(Retention { events: 2, ..RETENTION });
         assert_eq!(numbers(&by_count, 0), [3, 4]);
-        let by_bytes = log(Retention {
-            bytes: 3 * 10,
-            ..RETENTION
-        });
+        let by_bytes = log(Retention { bytes: 3 * 10, ..RETENTION });
         assert_eq!(numbers(&by_bytes, 0), [2, 3, 4]);
         assert_eq!(by_bytes.resolve(&StartingPosition::after_offset("0")), Ok(2));
     }
@@ -328,10 +273,7 @@ mod tests {
         assert_eq!(numbers(&log, 0), [2, 3, 4]);
         assert_eq!(log.first_sequence_number(), 2);
         log.drop_expired(2000 + 60_000);
-        assert_eq!(
-            (log.len(), log.first_sequence_number(), log.head().sequence_number),
-            (0, 5, 4)
-        );
+        assert_eq!((log.len(), log.first_sequence_number(), log.head().sequence_number), (0, 5, 4));
         assert_eq!(log.resolve(&StartingPosition::after_offset("74")), Ok(5));
     }
 

@@ -41,27 +41,16 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
 }
 
 fn not_found(entity: &str) -> Response {
-    Response::status(
-        404,
-        format!("The messaging entity '{entity}' could not be found."),
-    )
-    .condition(NOT_FOUND)
+    Response::status(404, format!("The messaging entity '{entity}' could not be found.")).condition(NOT_FOUND)
 }
 
 fn hub_properties(hub: &Hub) -> Value {
-    let ids = hub
-        .partitions
-        .iter()
-        .map(|partition| Value::from(partition.id.as_str()))
-        .collect();
+    let ids = hub.partitions.iter().map(|partition| Value::from(partition.id.as_str())).collect();
     map([
         ("name", Value::from(hub.name.as_str())),
         ("type", Value::from(HUB_TYPE)),
         ("created_at", Value::Timestamp(Timestamp::from(hub.created_ms))),
-        (
-            "partition_count",
-            Value::Int(i32::try_from(hub.partitions.len()).unwrap_or(i32::MAX)),
-        ),
+        ("partition_count", Value::Int(i32::try_from(hub.partitions.len()).unwrap_or(i32::MAX))),
         ("partition_ids", Value::Array(Array(ids))),
         ("georeplication_factor", Value::Int(1)),
     ])
@@ -77,10 +66,7 @@ fn partition_properties(hub: &Hub, partition: &Partition) -> Value {
         ("begin_sequence_number", Value::Long(log.first_sequence_number())),
         ("last_enqueued_sequence_number", Value::Long(head.sequence_number)),
         ("last_enqueued_offset", Value::String(head.offset.to_string())),
-        (
-            "last_enqueued_time_utc",
-            Value::Timestamp(Timestamp::from(head.enqueued_ms)),
-        ),
+        ("last_enqueued_time_utc", Value::Timestamp(Timestamp::from(head.enqueued_ms))),
         ("is_partition_empty", Value::Bool(log.len() == 0)),
         ("begin_sequence_number_epoch", Value::Int(-1)),
         ("last_enqueued_sequence_number_epoch", Value::Int(-1)),
@@ -89,9 +75,6 @@ fn partition_properties(hub: &Hub, partition: &Partition) -> Value {
 
 fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Map(
-        entries
-            .into_iter()
-            .map(|(key, value)| (Value::from(key), value))
-            .collect::<OrderedMap<_, _>>(),
+        entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect::<OrderedMap<_, _>>(),
     )
 }

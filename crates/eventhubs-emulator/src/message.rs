@@ -55,14 +55,9 @@ fn application_properties(
     }
     let entry = |(name, value)| match value::to_simple(value) {
         Some(value) => Ok((name, value)),
-        None => Err(Error::invalid(format!(
-            "property {name:?} holds a list, map or array"
-        ))),
+        None => Err(Error::invalid(format!("property {name:?} holds a list, map or array"))),
     };
-    let entries = properties
-        .into_iter()
-        .map(entry)
-        .collect::<Result<OrderedMap<_, _>>>()?;
+    let entries = properties.into_iter().map(entry).collect::<Result<OrderedMap<_, _>>>()?;
     Ok(Some(ApplicationProperties(entries)))
 }
 
@@ -85,10 +80,8 @@ fn body(body: EventBody) -> Body<Value> {
     let wire_list = |values: Vec<_>| AmqpSequence(values.into_iter().map(value::to_wire).collect());
     match body {
         EventBody::Data(sections) => {
-            let sections: Vec<Data> = sections
-                .into_iter()
-                .map(|bytes| Data(Binary::from(bytes.to_vec())))
-                .collect();
+            let sections: Vec<Data> =
+                sections.into_iter().map(|bytes| Data(Binary::from(bytes.to_vec()))).collect();
             Body::Data(Batch::new(sections))
         }
         EventBody::Value(value) => Body::Value(AmqpValue(value::to_wire(value))),
@@ -104,13 +97,8 @@ fn body(body: EventBody) -> Body<Value> {
 /// # Errors
 /// When a section is no encoded message, or the body has no data sections.
 pub(crate) fn unpack_batch(batch: &AnyMessage) -> std::result::Result<Vec<AnyMessage>, serde_amqp::Error> {
-    let sections = batch
-        .body
-        .try_as_data()
-        .map_err(|_| serde_amqp::Error::InvalidFormatCode)?;
-    sections
-        .map(|bytes| Body::<Value>::decode_message_from_reader(SliceReader::new(bytes)))
-        .collect()
+    let sections = batch.body.try_as_data().map_err(|_| serde_amqp::Error::InvalidFormatCode)?;
+    sections.map(|bytes| Body::<Value>::decode_message_from_reader(SliceReader::new(bytes))).collect()
 }
 
 /// Sets one message annotation.
@@ -134,10 +122,9 @@ pub(crate) fn body_size(message: &AnyMessage) -> usize {
     match &message.body {
         Body::Data(sections) => sections.iter().map(|data| data.0.len()).sum(),
         Body::Value(value) => serde_amqp::serialized_size(value).unwrap_or(0),
-        Body::Sequence(lists) => lists
-            .iter()
-            .map(|list| serde_amqp::serialized_size(list).unwrap_or(0))
-            .sum(),
+        Body::Sequence(lists) => {
+            lists.iter().map(|list| serde_amqp::serialized_size(list).unwrap_or(0)).sum()
+        }
         Body::Empty => 0,
     }
 }

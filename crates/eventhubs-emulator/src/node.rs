@@ -54,12 +54,7 @@ impl ReplyLinks {
             return Err(Condition::new(NOT_ALLOWED, "$cbs node has already been opened."));
         }
         let (responses, receiver) = mpsc::channel(MAX_WAITING_RESPONSES);
-        links.push(ReplyLink {
-            node,
-            session,
-            names,
-            responses,
-        });
+        links.push(ReplyLink { node, session, names, responses });
         Ok(receiver)
     }
 
@@ -69,9 +64,7 @@ impl ReplyLinks {
         let all = || links.iter().filter(|link| link.node == node);
         let named =
             reply_to.and_then(|reply_to| all().find(|link| link.names.iter().any(|name| name == reply_to)));
-        let link = named
-            .or_else(|| all().find(|link| link.session == session))
-            .or_else(|| all().next())?;
+        let link = named.or_else(|| all().find(|link| link.session == session)).or_else(|| all().next())?;
         Some(link.responses.clone())
     }
 }
@@ -116,10 +109,7 @@ pub(crate) async fn serve_requests(
 }
 
 fn answer(node: Node, session: u64, connection: &Connection, request: &AnyMessage) {
-    let reply_to = request
-        .properties
-        .as_ref()
-        .and_then(|properties| properties.reply_to.as_deref());
+    let reply_to = request.properties.as_ref().and_then(|properties| properties.reply_to.as_deref());
     let Some(link) = connection.replies.find(node, session, reply_to) else {
         return;
     };

@@ -37,29 +37,18 @@ fn add(state: &mut [u32; 3], bytes: &[u8]) {
 }
 
 fn mix(state: &mut [u32; 3]) {
-    for (x, y, z, rotation) in [
-        (0, 2, 1, 4),
-        (1, 0, 2, 6),
-        (2, 1, 0, 8),
-        (0, 2, 1, 16),
-        (1, 0, 2, 19),
-        (2, 1, 0, 4),
-    ] {
+    for (x, y, z, rotation) in
+        [(0, 2, 1, 4), (1, 0, 2, 6), (2, 1, 0, 8), (0, 2, 1, 16), (1, 0, 2, 19), (2, 1, 0, 4)]
+    {
         state[x] = state[x].wrapping_sub(state[y]) ^ state[y].rotate_left(rotation);
         state[y] = state[y].wrapping_add(state[z]);
     }
 }
 
 fn finish(state: &mut [u32; 3]) {
-    for (x, y, rotation) in [
-        (2, 1, 14),
-        (0, 2, 11),
-        (1, 0, 25),
-        (2, 1, 16),
-        (0, 2, 4),
-        (1, 0, 14),
-        (2, 1, 24),
-    ] {
+    for (x, y, rotation) in
+        [(2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14), (2, 1, 24)]
+    {
         state[x] = (state[x] ^ state[y]).wrapping_sub(state[y].rotate_left(rotation));
     }
 }

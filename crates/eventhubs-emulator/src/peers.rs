@@ -56,38 +56,22 @@ pub(crate) struct Entry {
 
 impl Peers {
     pub(crate) fn enter_connection(self: &Arc<Self>, handles: Handles) -> Entry {
-        self.enter(|_, stop| Peer {
-            kind: Kind::Connection(handles),
-            session: None,
-            stop,
-        })
+        self.enter(|_, stop| Peer { kind: Kind::Connection(handles), session: None, stop })
     }
 
     pub(crate) fn enter_session(self: &Arc<Self>) -> Entry {
-        self.enter(|id, stop| Peer {
-            kind: Kind::Session,
-            session: Some(id),
-            stop,
-        })
+        self.enter(|id, stop| Peer { kind: Kind::Session, session: Some(id), stop })
     }
 
     pub(crate) fn enter_link(self: &Arc<Self>, session: u64, hub: String) -> Entry {
-        self.enter(|_, stop| Peer {
-            kind: Kind::Link { hub },
-            session: Some(session),
-            stop,
-        })
+        self.enter(|_, stop| Peer { kind: Kind::Link { hub }, session: Some(session), stop })
     }
 
     fn enter(self: &Arc<Self>, peer: impl FnOnce(u64, Stop) -> Peer) -> Entry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let stop = Stop::default();
         lock(&self.live).insert(id, peer(id, stop.clone()));
-        Entry {
-            id,
-            stop,
-            peers: Arc::clone(self),
-        }
+        Entry { id, stop, peers: Arc::clone(self) }
     }
 
     /// Asks one link to end; it may be gone.
@@ -108,11 +92,7 @@ impl Peers {
 
     /// All peers of the kind that `wanted` picks.
     pub(crate) fn find(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<Peer> {
-        lock(&self.live)
-            .values()
-            .filter(|peer| wanted(peer))
-            .cloned()
-            .collect()
+        lock(&self.live).values().filter(|peer| wanted(peer)).cloned().collect()
     }
 
     /// The sessions that carry links of this hub.

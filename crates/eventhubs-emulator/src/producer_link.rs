@@ -36,11 +36,7 @@ impl ProducerLink {
         hub.trouble.attach()?;
         let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
         let entry = broker.peers.enter_link(session.id, hub.name.clone());
-        Ok(Self {
-            hub: Arc::clone(hub),
-            partition,
-            entry,
-        })
+        Ok(Self { hub: Arc::clone(hub), partition, entry })
     }
 
     /// Ends the link from outside.
@@ -85,11 +81,7 @@ impl ProducerLink {
             Some(partition) => partition,
             None => self.hub.choose(&envelope),
         };
-        let messages = if is_batch {
-            message::unpack_batch(&envelope)
-        } else {
-            Ok(vec![envelope])
-        };
+        let messages = if is_batch { message::unpack_batch(&envelope) } else { Ok(vec![envelope]) };
         let stored = messages.map(|messages| partition.append(messages));
         (info, stored.map_err(|error| undecodable(&error)))
     }

@@ -31,11 +31,8 @@ impl Readers {
     /// # Errors
     /// When the newcomer is refused: what the service says then.
     pub(crate) fn admit(&mut self, newcomer: Reader) -> Result<Vec<Displaced>, Condition> {
-        let highest = self
-            .0
-            .iter()
-            .filter(|reader| reader.owner_level.is_some())
-            .max_by_key(|r| r.owner_level);
+        let highest =
+            self.0.iter().filter(|reader| reader.owner_level.is_some()).max_by_key(|r| r.owner_level);
         match (newcomer.owner_level, highest) {
             (None, Some(levelled)) => Err(needs_a_level(levelled)),
             (None, None) if self.0.len() >= MAX_READERS => Err(self.too_many()),
@@ -48,14 +45,7 @@ impl Readers {
             }
             (Some(level), _) => {
                 let reason = |old: &Reader| displaced_by(&newcomer, level, old);
-                let gone = self
-                    .0
-                    .iter()
-                    .map(|old| Displaced {
-                        id: old.id,
-                        reason: reason(old),
-                    })
-                    .collect();
+                let gone = self.0.iter().map(|old| Displaced { id: old.id, reason: reason(old) }).collect();
                 self.0 = vec![newcomer];
                 Ok(gone)
             }
@@ -129,11 +119,7 @@ mod tests {
     use super::*;
 
     fn reader(id: u64, owner_level: Option<i64>) -> Reader {
-        Reader {
-            id,
-            name: Some(format!("r{id}")),
-            owner_level,
-        }
+        Reader { id, name: Some(format!("r{id}")), owner_level }
     }
 
     fn ids(readers: &Readers) -> Vec<u64> {
@@ -152,11 +138,7 @@ mod tests {
             (&[], Some(0), Ok(vec![])),
             (&[Some(0)], Some(0), Ok(vec![0])),
             (&[Some(1)], Some(5), Ok(vec![0])),
-            (
-                &[Some(5)],
-                Some(1),
-                refused("Receiver 'r0' with a higher epoch '5' already exists"),
-            ),
+            (&[Some(5)], Some(1), refused("Receiver 'r0' with a higher epoch '5' already exists")),
             (
                 &[Some(0)],
                 None,
@@ -177,11 +159,7 @@ mod tests {
                     assert!(ids(&readers).contains(&99), "{case}");
                 }
                 (Err(refusal), Err(text)) => {
-                    assert!(
-                        refusal.description.contains(&text),
-                        "{case}: {}",
-                        refusal.description
-                    );
+                    assert!(refusal.description.contains(&text), "{case}: {}", refusal.description);
                     assert!(!ids(&readers).contains(&99), "{case}");
                     assert_eq!(ids(&readers).len(), present.len(), "{case}");
                 }
@@ -193,22 +171,12 @@ mod tests {
     #[test]
     fn the_displaced_reader_learns_both_names_and_levels() {
         let mut readers = Readers::default();
-        readers
-            .admit(Reader {
-                id: 1,
-                name: None,
-                owner_level: Some(1),
-            })
-            .unwrap();
+        readers.admit(Reader { id: 1, name: None, owner_level: Some(1) }).unwrap();
         let gone = readers.admit(reader(2, Some(5))).unwrap();
         assert_eq!(gone[0].reason.symbol, "amqp:link:stolen");
         let text = "New receiver 'r2' with higher epoch of '5' is created hence current receiver 'nil' with epoch '1' is \
                     getting disconnected";
-        assert!(
-            gone[0].reason.description.starts_with(text),
-            "{}",
-            gone[0].reason.description
-        );
+        assert!(gone[0].reason.description.starts_with(text), "{}", gone[0].reason.description);
     }
 
     #[test]
@@ -219,11 +187,7 @@ mod tests {
         }
         let refusal = readers.admit(reader(5, None)).unwrap_err();
         assert_eq!(refusal.symbol, "amqp:resource-limit-exceeded");
-        assert!(
-            refusal.description.contains("r0, r1, r2, r3, r4"),
-            "{}",
-            refusal.description
-        );
+        assert!(refusal.description.contains("r0, r1, r2, r3, r4"), "{}", refusal.description);
     }
 
     #[test]

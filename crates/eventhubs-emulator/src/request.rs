@@ -16,19 +16,11 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn status(code: i32, description: impl Into<String>) -> Self {
-        Self {
-            code,
-            description: description.into(),
-            condition: None,
-            body: Value::Null,
-        }
+        Self { code, description: description.into(), condition: None, body: Value::Null }
     }
 
     pub(crate) fn value(body: Value) -> Self {
-        Self {
-            body,
-            ..Self::status(200, "OK")
-        }
+        Self { body, ..Self::status(200, "OK") }
     }
 
     pub(crate) fn condition(mut self, condition: &'static str) -> Self {
@@ -45,15 +37,9 @@ impl Response {
         }
         let mut application = OrderedMap::new();
         application.insert("status-code".to_owned(), SimpleValue::Int(self.code));
-        application.insert(
-            "status-description".to_owned(),
-            SimpleValue::String(self.description),
-        );
+        application.insert("status-description".to_owned(), SimpleValue::String(self.description));
         if let Some(condition) = self.condition {
-            application.insert(
-                "error-condition".to_owned(),
-                SimpleValue::Symbol(Symbol::from(condition)),
-            );
+            application.insert("error-condition".to_owned(), SimpleValue::Symbol(Symbol::from(condition)));
         }
         Message {
             header: None,

@@ -35,11 +35,7 @@ pub(crate) fn verify(
     now_ms: i64,
 ) -> Result<i64, &'static str> {
     let token = parse(token).ok_or("MalformedToken: The token is malformed.")?;
-    let expiry_ms = token
-        .expiry
-        .parse::<i64>()
-        .ok()
-        .and_then(|seconds| seconds.checked_mul(1000));
+    let expiry_ms = token.expiry.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1000));
     let expiry_ms = expiry_ms.ok_or("MalformedToken: The token has no valid expiry.")?;
     let key = keys.iter().find(|key| names(token.key_name, &key.name));
     if !key.is_some_and(|key| is_signed(&token, key)) {
@@ -90,11 +86,7 @@ fn names(encoded: &str, name: &str) -> bool {
 }
 
 fn decode(text: &str, plus_is_space: bool) -> String {
-    let text = if plus_is_space {
-        text.replace('+', " ")
-    } else {
-        text.to_owned()
-    };
+    let text = if plus_is_space { text.replace('+', " ") } else { text.to_owned() };
     percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
@@ -117,10 +109,7 @@ mod tests {
     const BEFORE: i64 = 1_700_003_599_000;
 
     fn key(name: &str, key: &str) -> [SharedAccessKey; 1] {
-        [SharedAccessKey {
-            name: name.into(),
-            key: key.into(),
-        }]
+        [SharedAccessKey { name: name.into(), key: key.into() }]
     }
 
     /// Audience, policy, key, token: contract §13.2.
@@ -194,10 +183,7 @@ mod tests {
     #[test]
     fn a_token_whose_expiry_was_changed_is_refused() {
         let (audience, policy, secret, fields) = vectors()[1];
-        let token = format!(
-            "SharedAccessSignature {}",
-            fields.replace("1700003600", "1800003600")
-        );
+        let token = format!("SharedAccessSignature {}", fields.replace("1700003600", "1800003600"));
         assert!(
             verify(&token, audience, &key(policy, secret), BEFORE)
                 .unwrap_err()
@@ -216,11 +202,7 @@ mod tests {
     #[test]
     fn a_token_opens_its_entity_and_what_lies_below() {
         let hub = "SB://other.host/HUB1/";
-        for entity in [
-            "sb://ns/hub1",
-            "hub1/ConsumerGroups/$Default/Partitions/0",
-            "/hub1/$management",
-        ] {
+        for entity in ["sb://ns/hub1", "hub1/ConsumerGroups/$Default/Partitions/0", "/hub1/$management"] {
             assert!(covers(hub, entity), "{entity}");
         }
         for entity in ["hub10", "hub", "sb://ns/hub2/consumergroups/$Default", ""] {

@@ -20,20 +20,14 @@ pub(crate) struct Session {
 pub(crate) async fn serve(mut handle: ListenerSessionHandle, connection: Arc<Connection>) {
     let entry = connection.broker.peers.enter_session();
     let cut = connection.cut.clone();
-    let state = Session {
-        id: entry.id,
-        connection,
-    };
+    let state = Session { id: entry.id, connection };
     // outlives the farewell: a link that is dropped earlier would send a detach of its own
     let mut links = JoinSet::new();
     let reason = tokio::select! {
         () = serve_links(&mut handle, &mut links, &state) => return,
         reason = entry.stop.stopped() => reason,
     };
-    if timeout(FAREWELL_TIMEOUT, handle.end_with_error(reason))
-        .await
-        .is_err()
-    {
+    if timeout(FAREWELL_TIMEOUT, handle.end_with_error(reason)).await.is_err() {
         // the library spins while it waits for an end that does not come
         cut.cancel();
     }

@@ -20,9 +20,6 @@ impl Stop {
     /// Waits until the task is asked to end.
     pub(crate) async fn stopped(&self) -> Condition {
         self.asked.cancelled().await;
-        self.reason
-            .get()
-            .expect("the reason is set before the token is cancelled")
-            .clone()
+        self.reason.get().expect("the reason is set before the token is cancelled").clone()
     }
 }

@@ -55,10 +55,7 @@ fn generate() -> std::result::Result<Tls, Source> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)?;
-    Ok(Tls {
-        acceptor: TlsAcceptor::from(Arc::new(config)),
-        certificate_pem: cert.pem(),
-    })
+    Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate_pem: cert.pem() })
 }
 
 impl fmt::Debug for Tls {

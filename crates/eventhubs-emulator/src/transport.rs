@@ -18,10 +18,7 @@ pub(crate) type AnyStream = Box<dyn Stream>;
 ///
 /// # Errors
 /// When the client ends or breaks the handshake of TLS or of the WebSocket.
-#[cfg_attr(
-    not(feature = "tls"),
-    expect(unused_variables, reason = "the certificate is there")
-)]
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "the certificate is there"))]
 #[cfg_attr(
     not(any(feature = "tls", feature = "websocket")),
     expect(clippy::unused_async, reason = "without features AMQP is bare")

@@ -33,11 +33,9 @@ pub(crate) fn to_wire(value: Value) -> Wire {
         Value::String(v) => Wire::String(v),
         Value::Symbol(v) => Wire::Symbol(Symbol::from(v)),
         Value::List(v) => Wire::List(v.into_iter().map(to_wire).collect()),
-        Value::Map(v) => Wire::Map(
-            v.into_iter()
-                .map(|(k, v)| (to_wire(k), to_wire(v)))
-                .collect::<OrderedMap<_, _>>(),
-        ),
+        Value::Map(v) => {
+            Wire::Map(v.into_iter().map(|(k, v)| (to_wire(k), to_wire(v))).collect::<OrderedMap<_, _>>())
+        }
         Value::Array(v) => Wire::Array(Array(v.into_iter().map(to_wire).collect())),
         Value::Described { descriptor, value } => described(*descriptor, *value),
         _ => Wire::Null,
@@ -49,10 +47,7 @@ fn described(descriptor: Value, value: Value) -> Wire {
         Value::U64(code) => Descriptor::Code(code),
         other => Descriptor::Name(Symbol::from(other.as_str().unwrap_or_default())),
     };
-    Wire::Described(Box::new(Described {
-        descriptor,
-        value: to_wire(value),
-    }))
+    Wire::Described(Box::new(Described { descriptor, value: to_wire(value) }))
 }
 
 /// An application property: AMQP allows no list, map or array there.

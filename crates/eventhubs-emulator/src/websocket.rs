@@ -39,13 +39,8 @@ pub(crate) async fn accept(stream: AnyStream) -> io::Result<AnyStream> {
     let socket = accept_hdr_async_with_config(stream, check, Some(config)).await;
     let (sink, messages) = socket.map_err(io::Error::other)?.split();
     let sink = sink.with(|bytes: Bytes| ready(Ok::<_, Broken>(Message::Binary(bytes))));
-    let messages = messages
-        .map_err(io::Error::other)
-        .try_filter_map(|message| ready(payload(message)));
-    Ok(Box::new(join(
-        StreamReader::new(messages),
-        SinkWriter::new(CopyToBytes::new(sink)),
-    )))
+    let messages = messages.map_err(io::Error::other).try_filter_map(|message| ready(payload(message)));
+    Ok(Box::new(join(StreamReader::new(messages), SinkWriter::new(CopyToBytes::new(sink)))))
 }
 
 /// An error of the socket on its way to becoming one of I/O. The adapter of `futures` for that panics at the second one.
@@ -75,19 +70,13 @@ fn payload(message: Message) -> io::Result<Option<Bytes>> {
 fn check(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let path = request.uri().path().trim_end_matches('/');
     if !path.eq_ignore_ascii_case(PATH) {
-        return Err(refusal(
-            StatusCode::NOT_FOUND,
-            "AMQP is at /$servicebus/websocket",
-        ));
+        return Err(refusal(StatusCode::NOT_FOUND, "AMQP is at /$servicebus/websocket"));
     }
     let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let offered = offered.filter_map(|value| value.to_str().ok());
     let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim);
     let Some(protocol) = offered.find_map(|name| PROTOCOLS.into_iter().find(|known| *known == name)) else {
-        return Err(refusal(
-            StatusCode::BAD_REQUEST,
-            "the sub-protocol is not AMQPWSB10",
-        ));
+        return Err(refusal(StatusCode::BAD_REQUEST, "the sub-protocol is not AMQPWSB10"));
     };
     let headers = response.headers_mut();
     headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));

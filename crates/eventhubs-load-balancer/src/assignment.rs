@@ -34,11 +34,7 @@ impl Assignment {
     pub(crate) fn of(&self, partitions: &[PartitionId]) -> Vec<PartitionId> {
         match self {
             Self::Balanced => partitions.to_vec(),
-            Self::Static(ids) => partitions
-                .iter()
-                .filter(|id| ids.contains(*id))
-                .cloned()
-                .collect(),
+            Self::Static(ids) => partitions.iter().filter(|id| ids.contains(*id)).cloned().collect(),
             Self::ByOrdinal { ordinal, instances } => {
                 let mut partitions = partitions.to_vec();
                 // Ids are numbers without leading zeros: the shorter is the smaller.
@@ -58,9 +54,7 @@ mod tests {
     use super::*;
 
     fn hub() -> Vec<PartitionId> {
-        ["0", "10", "11", "2", "1", "3"]
-            .map(|id| id.parse().unwrap())
-            .into()
+        ["0", "10", "11", "2", "1", "3"].map(|id| id.parse().unwrap()).into()
     }
 
     fn of(assignment: &Assignment) -> Vec<String> {
@@ -75,12 +69,7 @@ mod tests {
 
     #[test]
     fn ordinals_share_out_all_partitions_by_their_numbers() {
-        let share = |ordinal| {
-            of(&Assignment::ByOrdinal {
-                ordinal,
-                instances: 4,
-            })
-        };
+        let share = |ordinal| of(&Assignment::ByOrdinal { ordinal, instances: 4 });
         assert_eq!(
             [share(0), share(1), share(2), share(3)],
             [vec!["0", "10"], vec!["1", "11"], vec!["2"], vec!["3"]]

@@ -163,8 +163,7 @@ impl Balancer {
         match self.calls.list(deadline).await {
             Ok(listing) => {
                 let releases = self.releases(partitions, &listing.list.records);
-                self.attempt_all(releases, deadline, &mut round, &mut Findings::default())
-                    .await;
+                self.attempt_all(releases, deadline, &mut round, &mut Findings::default()).await;
             }
             Err(error) => round.fail(Operation::ListOwnership, error),
         }
@@ -174,9 +173,7 @@ impl Balancer {
     /// How long to wait before the first round: at random up to half the interval, or a tenth of it where the strategy
     /// is not adaptive, so that instances that start together do not meet.
     pub fn first_delay(&mut self) -> Duration {
-        self.settings
-            .start_spread()
-            .mul_f64(self.rng.random_range(0.0..1.0))
+        self.settings.start_spread().mul_f64(self.rng.random_range(0.0..1.0))
     }
 
     /// How long to wait before the next round, times a random factor of 0.8 to 1.2.
@@ -187,21 +184,14 @@ impl Balancer {
     /// asked for. And never beyond the moment at which an own lease runs out.
     pub fn next_delay(&mut self) -> Duration {
         let now = Instant::now();
-        let delay = self
-            .tempo
-            .delay(&self.settings)
-            .mul_f64(self.rng.random_range(JITTER));
+        let delay = self.tempo.delay(&self.settings).mul_f64(self.rng.random_range(JITTER));
         let Some(lapse) = self.holdings.next_lapse() else {
             return delay;
         };
         let until_lapse = lapse.saturating_duration_since(now);
         let until_due = until_lapse.saturating_sub(self.settings.lease_left_when_due());
         let calmest = until_due.max(self.settings.interval().mul_f64(JITTER.start));
-        let delay = if self.tempo.is_calm() {
-            delay.min(calmest)
-        } else {
-            delay
-        };
+        let delay = if self.tempo.is_calm() { delay.min(calmest) } else { delay };
         delay.min(until_lapse)
     }
 }

@@ -52,11 +52,7 @@ impl Calls {
         let limit = deadline.min(asked + self.list_limit);
         let list = timeout_at(limit, self.store.list_ownership(&self.scope)).await;
         let list = list.unwrap_or_else(|_| Err(timeout(limit - asked)))?;
-        Ok(Listing {
-            list,
-            asked,
-            answered: Instant::now(),
-        })
+        Ok(Listing { list, asked, answered: Instant::now() })
     }
 
     /// Sends the claims in their order, a few at a time, and gives each outcome as it comes.
@@ -74,20 +70,12 @@ impl Calls {
         let begun = Instant::now();
         // A call is polled once before its limit counts, so it would reach the store.
         if begun >= deadline {
-            return Attempted {
-                attempt,
-                begun,
-                outcome: None,
-            };
+            return Attempted { attempt, begun, outcome: None };
         }
         let limit = deadline.min(begun + self.claim_limit);
         let outcome = timeout_at(limit, self.store.claim_ownership(&self.scope, &attempt.claim)).await;
         let outcome = outcome.unwrap_or_else(|_| ClaimOutcome::Failed(timeout(limit - begun)));
-        Attempted {
-            attempt,
-            begun,
-            outcome: Some(outcome),
-        }
+        Attempted { attempt, begun, outcome: Some(outcome) }
     }
 }
 

@@ -42,9 +42,7 @@ pub(crate) struct Fence {
 
 impl Fence {
     pub(crate) fn new(end: Instant) -> Self {
-        Self {
-            end: watch::Sender::new(end),
-        }
+        Self { end: watch::Sender::new(end) }
     }
 
     pub(crate) fn end(&self) -> Instant {
@@ -56,9 +54,7 @@ impl Fence {
     }
 
     pub(crate) fn lease(&self) -> Lease {
-        Lease {
-            end: self.end.subscribe(),
-        }
+        Lease { end: self.end.subscribe() }
     }
 }
 

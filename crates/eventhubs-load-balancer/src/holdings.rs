@@ -28,11 +28,7 @@ struct Holding {
 
 impl Holdings {
     pub(crate) fn new(lease: Duration) -> Self {
-        Self {
-            lease,
-            held: BTreeMap::new(),
-            untold_losses: Vec::new(),
-        }
+        Self { lease, held: BTreeMap::new(), untold_losses: Vec::new() }
     }
 
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionId> {
@@ -153,10 +149,7 @@ mod tests {
         told(&mut holdings);
         holdings.lose(&zero(), LossReason::Expired);
         holdings.win(zero(), Instant::now());
-        assert_eq!(
-            told(&mut holdings),
-            (vec![(zero(), LossReason::Expired)], vec![zero()])
-        );
+        assert_eq!(told(&mut holdings), (vec![(zero(), LossReason::Expired)], vec![zero()]));
     }
 
     #[test]

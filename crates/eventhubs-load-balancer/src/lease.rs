@@ -29,10 +29,7 @@ struct Sighting {
 impl LeaseObserver {
     /// An observer that has seen nothing yet.
     pub fn new(expiry: Duration) -> Self {
-        Self {
-            expiry,
-            sightings: Vec::new(),
-        }
+        Self { expiry, sightings: Vec::new() }
     }
 
     /// Takes note of a listing that was asked for and answered at these times, and says which records have expired.
@@ -66,11 +63,7 @@ impl LeaseObserver {
 
 impl Sighting {
     fn of(record: &Ownership, since: Instant) -> Self {
-        Self {
-            partition: record.partition.clone(),
-            version: record.version.clone(),
-            since,
-        }
+        Self { partition: record.partition.clone(), version: record.version.clone(), since }
     }
 }
 
@@ -126,11 +119,7 @@ mod tests {
 
     #[test]
     fn a_record_that_was_gone_is_observed_from_its_return() {
-        let seen = judgements(&[
-            (0, list("1", None)),
-            (30, OwnershipList::default()),
-            (60, list("1", None)),
-        ]);
+        let seen = judgements(&[(0, list("1", None)), (30, OwnershipList::default()), (60, list("1", None))]);
         assert_eq!(seen, [false, false, false]);
     }
 
@@ -142,10 +131,7 @@ mod tests {
 
     #[test]
     fn the_clock_of_the_store_beats_the_observation() {
-        let seen = judgements(&[
-            (0, list("1", Some((100, 101)))),
-            (1000, list("1", Some((100, 110)))),
-        ]);
+        let seen = judgements(&[(0, list("1", Some((100, 101)))), (1000, list("1", Some((100, 110))))]);
         assert_eq!(seen, [false, false]);
     }
 
@@ -160,11 +146,7 @@ mod tests {
         let mut observer = LeaseObserver::new(60 * SECOND);
         observer.judge(&list("1", None), start, start + 20 * SECOND);
         let second = start + 79 * SECOND;
-        assert!(
-            observer
-                .judge(&list("1", None), second, second + 20 * SECOND)
-                .is_empty()
-        );
+        assert!(observer.judge(&list("1", None), second, second + 20 * SECOND).is_empty());
         let third = start + 80 * SECOND;
         assert!(!observer.judge(&list("1", None), third, third).is_empty());
     }

@@ -43,16 +43,10 @@ impl Plan {
 /// assignment is fixed, there is no share to find: the instance takes all that is free of what the view shows to it.
 pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
     if settings.assignment().is_fixed() {
-        return Plan {
-            renew: view.mine.clone(),
-            claim: view.free.clone(),
-            ..Plan::default()
-        };
+        return Plan { renew: view.mine.clone(), claim: view.free.clone(), ..Plan::default() };
     }
     let share = Share::of(view);
-    let needed = share
-        .needed
-        .min(settings.max_partitions().saturating_sub(share.own));
+    let needed = share.needed.min(settings.max_partitions().saturating_sub(share.own));
     let (bound, passes) = match settings.strategy() {
         Strategy::Balanced => (1, 1),
         Strategy::Greedy => (needed, 1),
@@ -68,12 +62,7 @@ pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
         }
         steal.extend(chosen);
     }
-    Plan {
-        renew: view.mine.clone(),
-        claim,
-        steal,
-        could_grow: needed > wanted,
-    }
+    Plan { renew: view.mine.clone(), claim, steal, could_grow: needed > wanted }
 }
 
 /// What would be fair, and what this instance misses.
@@ -95,12 +84,7 @@ impl Share {
             Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
             missing => missing.unwrap_or(0),
         };
-        Self {
-            own,
-            floor,
-            ceiling: partitions.div_ceil(owners),
-            needed,
-        }
+        Self { own, floor, ceiling: partitions.div_ceil(owners), needed }
     }
 
     /// At most one partition of each owner that can spare it after what it lost in the passes before; owners above the
@@ -131,9 +115,6 @@ impl Share {
         pool.sort_by_key(|(_, load, _)| *load <= self.ceiling);
         let mut robbed = BTreeSet::new();
         pool.retain(|(owner, ..)| robbed.insert(*owner));
-        pool.into_iter()
-            .take(wanted)
-            .map(|(_, _, partition)| partition.clone())
-            .collect()
+        pool.into_iter().take(wanted).map(|(_, _, partition)| partition.clone()).collect()
     }
 }

@@ -27,20 +27,13 @@ fn retry_after(failures: &[Failure]) -> Duration {
 impl Balancer {
     pub(crate) fn deadline(&self, now: Instant) -> Instant {
         let deadline = now + self.settings.round_limit();
-        self.holdings
-            .next_lapse()
-            .map_or(deadline, |lapse| deadline.min(lapse))
+        self.holdings.next_lapse().map_or(deadline, |lapse| deadline.min(lapse))
     }
 
     /// Makes and follows the plan for what was listed.
     pub(crate) async fn act(&mut self, listing: Listing, deadline: Instant, round: &mut Round) {
-        let Listing {
-            mut list,
-            asked,
-            answered,
-        } = listing;
-        list.records
-            .sort_by(|one, other| one.partition.cmp(&other.partition));
+        let Listing { mut list, asked, answered } = listing;
+        list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
         let expired = self.observer.judge(&list, asked, answered);
         self.lose_what_is_not_ours(&list.records);
         if self.twins.has_to_give_way(&list.records, &self.owner, answered) {
@@ -85,9 +78,7 @@ impl Balancer {
     fn is_on_time(&self, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> bool {
         let Some(now) = list.now else { return false };
         let is_late = |record: &Ownership| {
-            let age = record
-                .modified
-                .and_then(|modified| now.duration_since(modified).ok());
+            let age = record.modified.and_then(|modified| now.duration_since(modified).ok());
             age.is_some_and(|age| age > self.settings.late_after())
                 && record.owner.as_ref().is_some_and(|owner| *owner != self.owner)
                 && !expired.contains(&record.partition)
@@ -126,18 +117,11 @@ impl Balancer {
             let version = record_of(&partition, records).map(|record| record.version.clone());
             let expected = version.map_or(Expected::Absent, Expected::Version);
             let claim = Claim::new(partition.clone(), Some(self.owner.clone()), expected);
-            Attempt {
-                operation: operation(partition),
-                claim,
-            }
+            Attempt { operation: operation(partition), claim }
         };
-        let renewals = renew
-            .into_iter()
-            .map(|partition| attempt(Operation::Renew, partition));
+        let renewals = renew.into_iter().map(|partition| attempt(Operation::Renew, partition));
         let claims = plan.claim.into_iter().chain(plan.steal);
-        renewals
-            .chain(claims.map(|partition| attempt(Operation::Claim, partition)))
-            .collect()
+        renewals.chain(claims.map(|partition| attempt(Operation::Claim, partition))).collect()
     }
 
     pub(crate) fn releases(&self, partitions: &[PartitionId], records: &[Ownership]) -> Vec<Attempt> {
@@ -147,11 +131,7 @@ impl Balancer {
         };
         let release = |record: &Ownership| Attempt {
             operation: Operation::Release(record.partition.clone()),
-            claim: Claim::new(
-                record.partition.clone(),
-                None,
-                Expected::Version(record.version.clone()),
-            ),
+            claim: Claim::new(record.partition.clone(), None, Expected::Version(record.version.clone())),
         };
         records.iter().filter(is_ours).map(release).collect()
     }
@@ -163,20 +143,10 @@ impl Balancer {
         round: &mut Round,
         findings: &mut Findings,
     ) {
-        let Self {
-            calls,
-            holdings,
-            twins,
-            ..
-        } = self;
+        let Self { calls, holdings, twins, .. } = self;
         let mut unsent = 0_usize;
         let mut attempted = pin!(calls.attempt_all(attempts, deadline));
-        while let Some(Attempted {
-            attempt,
-            begun,
-            outcome,
-        }) = attempted.next().await
-        {
+        while let Some(Attempted { attempt, begun, outcome }) = attempted.next().await {
             let Attempt { operation, claim } = attempt;
             match &outcome {
                 Some(ClaimOutcome::Won(record)) => twins.wrote(record),

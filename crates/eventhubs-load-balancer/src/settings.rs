@@ -129,11 +129,7 @@ impl Settings {
         if expiry > MAX_EXPIRY {
             return Err(InvalidSettings::ExpiryTooLong { expiry });
         }
-        Ok(Self {
-            interval,
-            expiry,
-            ..Self::default()
-        })
+        Ok(Self { interval, expiry, ..Self::default() })
     }
 
     /// Sets the strategy.
@@ -207,8 +203,7 @@ impl Settings {
 
     /// A listing leaves time for one claim.
     pub(crate) fn list_limit(&self) -> Duration {
-        self.interval
-            .min(self.round_limit().saturating_sub(self.claim_limit()))
+        self.interval.min(self.round_limit().saturating_sub(self.claim_limit()))
     }
 
     /// A lease younger than this is not renewed again: rounds that follow fast shall not multiply the renewals, and where
@@ -253,34 +248,17 @@ mod tests {
     #[test]
     fn an_expiry_below_three_intervals_is_refused_by_name() {
         let error = Settings::new(10 * SECOND, 29 * SECOND).unwrap_err();
-        assert_eq!(
-            error,
-            InvalidSettings::ExpiryTooShort {
-                interval: 10 * SECOND,
-                expiry: 29 * SECOND
-            }
-        );
+        assert_eq!(error, InvalidSettings::ExpiryTooShort { interval: 10 * SECOND, expiry: 29 * SECOND });
         let text = error.to_string();
-        assert!(
-            text.contains("expiry of 29s") && text.contains("intervals of 10s"),
-            "{text}"
-        );
+        assert!(text.contains("expiry of 29s") && text.contains("intervals of 10s"), "{text}");
         assert!(Settings::new(10 * SECOND, 30 * SECOND).is_ok());
     }
 
     #[test]
     fn an_interval_of_zero_and_endless_times_are_refused() {
-        assert_eq!(
-            Settings::new(Duration::ZERO, SECOND),
-            Err(InvalidSettings::ZeroInterval)
-        );
+        assert_eq!(Settings::new(Duration::ZERO, SECOND), Err(InvalidSettings::ZeroInterval));
         let endless = Settings::new(Duration::MAX, Duration::MAX);
-        assert_eq!(
-            endless,
-            Err(InvalidSettings::ExpiryTooLong {
-                expiry: Duration::MAX
-            })
-        );
+        assert_eq!(endless, Err(InvalidSettings::ExpiryTooLong { expiry: Duration::MAX }));
     }
 
     #[test]
@@ -296,10 +274,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid_and_as_documented() {
-        assert_eq!(
-            Settings::new(DEFAULT_INTERVAL, DEFAULT_EXPIRY),
-            Ok(Settings::default())
-        );
+        assert_eq!(Settings::new(DEFAULT_INTERVAL, DEFAULT_EXPIRY), Ok(Settings::default()));
         let settings = Settings::default();
         assert_eq!(settings.claim_limit(), 5 * SECOND);
         assert_eq!(settings.list_limit(), 10 * SECOND);

@@ -54,9 +54,7 @@ mod tests {
     fn a_walk_beside_another_finds_each_item_and_passes_the_rest_by() {
         let mut items = ids(["1", "3", "5"]).into_iter().peekable();
         let sought = ids(["0", "1", "2", "5", "6"]);
-        let found = sought
-            .iter()
-            .filter_map(|id| take_at(&mut items, id, |item| item));
+        let found = sought.iter().filter_map(|id| take_at(&mut items, id, |item| item));
         assert_eq!(found.collect::<Vec<_>>(), ids(["1", "5"]));
     }
 

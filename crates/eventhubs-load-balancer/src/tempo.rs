@@ -74,11 +74,7 @@ impl Tempo {
 
     pub(crate) fn found(&mut self, strategy: Strategy, findings: Findings) {
         let is_fleet_stable = findings.owners == 1 || findings.owners == self.owners;
-        self.lost_races = if findings.has_lost_a_race {
-            self.lost_races.saturating_add(1)
-        } else {
-            0
-        };
+        self.lost_races = if findings.has_lost_a_race { self.lost_races.saturating_add(1) } else { 0 };
         self.pace = match strategy {
             Strategy::Greedy if findings.has_won => Pace::Soon,
             Strategy::Adaptive if (1..=MAX_LOST_RACES).contains(&self.lost_races) => Pace::Soon,
@@ -88,11 +84,7 @@ impl Tempo {
             _ => Pace::Interval,
         };
         let is_quiet = findings.outlook == Outlook::Quiet && is_fleet_stable;
-        self.quiet_rounds = if is_quiet {
-            self.quiet_rounds.saturating_add(1)
-        } else {
-            0
-        };
+        self.quiet_rounds = if is_quiet { self.quiet_rounds.saturating_add(1) } else { 0 };
         self.owners = findings.owners;
         self.retry_after = Duration::ZERO;
     }
@@ -117,10 +109,7 @@ impl Tempo {
         let instances = self.owners.saturating_mul(growth).min(RAMP_FLEET);
         let share = f64::from(instances) / f64::from(RAMP_FLEET);
         let longest = settings.interval().mul_f64(0.7);
-        settings
-            .interval()
-            .mul_f64(share)
-            .clamp(settings.short_delay(), longest)
+        settings.interval().mul_f64(share).clamp(settings.short_delay(), longest)
     }
 
     /// Whether the pause is longer than the interval for no other reason than that nothing happens.
@@ -152,29 +141,16 @@ mod tests {
     }
 
     fn quiet(owners: u32) -> Findings {
-        Findings {
-            owners,
-            outlook: Outlook::Quiet,
-            ..Findings::default()
-        }
+        Findings { owners, outlook: Outlook::Quiet, ..Findings::default() }
     }
 
     fn growing(owners: u32) -> Findings {
-        Findings {
-            owners,
-            has_won: true,
-            outlook: Outlook::Growth,
-            ..Findings::default()
-        }
+        Findings { owners, has_won: true, outlook: Outlook::Growth, ..Findings::default() }
     }
 
     #[test]
     fn rounds_come_less_often_when_several_were_quiet_and_others_look_too() {
-        assert_eq!(
-            after(&[quiet(10); 3]),
-            10 * SECOND,
-            "the first sees the fleet change"
-        );
+        assert_eq!(after(&[quiet(10); 3]), 10 * SECOND, "the first sees the fleet change");
         assert_eq!(after(&[quiet(10); 4]), 30 * SECOND);
         assert_eq!(after(&[quiet(3); 4]), 20 * SECOND);
         assert_eq!(after(&[quiet(2); 9]), 10 * SECOND);
@@ -184,18 +160,8 @@ mod tests {
     #[test]
     fn any_change_ends_the_calm() {
         let calm = [quiet(10); 5];
-        for change in [
-            quiet(11),
-            growing(10),
-            Findings {
-                owners: 10,
-                ..Findings::default()
-            },
-        ] {
-            assert!(
-                after(&[&calm[..], &[change]].concat()) <= 10 * SECOND,
-                "{change:?}"
-            );
+        for change in [quiet(11), growing(10), Findings { owners: 10, ..Findings::default() }] {
+            assert!(after(&[&calm[..], &[change]].concat()) <= 10 * SECOND, "{change:?}");
         }
         let mut tempo = Tempo::default();
         for findings in calm {

@@ -24,18 +24,12 @@ pub(crate) struct TwinWatch {
 
 impl TwinWatch {
     pub(crate) fn new(expiry: Duration) -> Self {
-        Self {
-            window: expiry.saturating_mul(2),
-            known: BTreeMap::new(),
-            later_until: None,
-            stranger: None,
-        }
+        Self { window: expiry.saturating_mul(2), known: BTreeMap::new(), later_until: None, stranger: None }
     }
 
     /// This instance wrote the record.
     pub(crate) fn wrote(&mut self, record: &Ownership) {
-        self.known
-            .insert(record.partition.clone(), record.version.clone());
+        self.known.insert(record.partition.clone(), record.version.clone());
     }
 
     /// This instance may have written the record.
@@ -45,15 +39,8 @@ impl TwinWatch {
 
     /// Says whether there is another process with this id, and this one is the later.
     pub(crate) fn has_to_give_way(&mut self, records: &[Ownership], me: &OwnerId, now: Instant) -> bool {
-        let mut mine = records
-            .iter()
-            .filter(|record| record.owner.as_ref() == Some(me))
-            .peekable();
-        let grace = if mine.peek().is_some() {
-            self.window
-        } else {
-            Duration::ZERO
-        };
+        let mut mine = records.iter().filter(|record| record.owner.as_ref() == Some(me)).peekable();
+        let grace = if mine.peek().is_some() { self.window } else { Duration::ZERO };
         let later_until = *self.later_until.get_or_insert(now + grace);
         let mut has_stranger = false;
         for record in mine {
@@ -83,12 +70,7 @@ mod tests {
     const EXPIRY: Duration = Duration::from_secs(60);
 
     fn record(version: &str) -> [Ownership; 1] {
-        [Ownership::new(
-            "0".parse().unwrap(),
-            "me".parse().ok(),
-            Version::new(version),
-            None,
-        )]
+        [Ownership::new("0".parse().unwrap(), "me".parse().ok(), Version::new(version), None)]
     }
 
     /// What is said of listings with these versions, ten seconds apart, by an instance that wrote version 1 after the
@@ -107,10 +89,7 @@ mod tests {
 
     #[test]
     fn the_later_gives_way_at_the_second_strange_version() {
-        assert_eq!(
-            verdicts(&record("0"), &["1", "2", "2", "3"]),
-            [false, false, false, true]
-        );
+        assert_eq!(verdicts(&record("0"), &["1", "2", "2", "3"]), [false, false, false, true]);
     }
 
     #[test]

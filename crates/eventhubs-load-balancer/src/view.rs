@@ -132,22 +132,12 @@ mod tests {
     fn a_missing_a_released_and_an_expired_record_are_free() {
         let records = [record("1", None), record("2", Some("b"))];
         let view = view(&records, &ids([]), &ids(["2"]));
-        assert_eq!(
-            view,
-            View {
-                free: list(["0", "1", "2"]),
-                ..View::default()
-            }
-        );
+        assert_eq!(view, View { free: list(["0", "1", "2"]), ..View::default() });
     }
 
     #[test]
     fn a_live_record_belongs_to_its_owner() {
-        let records = [
-            record("0", Some("me")),
-            record("1", Some("b")),
-            record("2", Some("b")),
-        ];
+        let records = [record("0", Some("me")), record("1", Some("b")), record("2", Some("b"))];
         let view = view(&records, &ids([]), &ids([]));
         assert_eq!(view.mine, list(["0"]));
         assert_eq!(view.others, [peer("b", ["1", "2"])]);
@@ -158,13 +148,7 @@ mod tests {
     fn the_record_of_a_partition_that_the_hub_does_not_have_is_ignored() {
         let records = [record("7", Some("b")), record("8", Some("me")), record("9", None)];
         let view = view(&records, &ids(["8"]), &ids([]));
-        assert_eq!(
-            view,
-            View {
-                free: list(["0", "1", "2"]),
-                ..View::default()
-            }
-        );
+        assert_eq!(view, View { free: list(["0", "1", "2"]), ..View::default() });
     }
 
     #[test]
@@ -176,11 +160,7 @@ mod tests {
 
     #[test]
     fn what_another_owner_took_is_not_mine_though_it_is_held() {
-        let view = view(
-            &[record("0", Some("b")), record("1", Some("b"))],
-            &ids(["0", "1"]),
-            &ids(["1"]),
-        );
+        let view = view(&[record("0", Some("b")), record("1", Some("b"))], &ids(["0", "1"]), &ids(["1"]));
         assert_eq!(view.mine, list([]));
         assert_eq!(view.others, [peer("b", ["0"])]);
         assert_eq!(view.free, list(["1", "2"]));

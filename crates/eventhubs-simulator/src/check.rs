@@ -28,10 +28,7 @@ pub(crate) fn violations(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violatio
         checks.extend([p7_fair(facts), p11_calm(scenario, facts)]);
     }
     if scenario.fleet.iter().all(|kind| *kind == Kind::Ours) {
-        checks.extend([
-            p8_converges_in_time(scenario, facts),
-            p9_request_budget(scenario, facts),
-        ]);
+        checks.extend([p8_converges_in_time(scenario, facts), p9_request_budget(scenario, facts)]);
         exceeded = limits(scenario, facts);
     }
     checks.into_iter().flatten().chain(exceeded).collect()
@@ -51,10 +48,7 @@ fn p7_fair(facts: &Facts<'_>) -> Option<Violation> {
 }
 
 fn p8_converges_in_time(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation> {
-    let limit = scenario
-        .expect
-        .converge_s
-        .unwrap_or_else(|| time_to_converge(scenario));
+    let limit = scenario.expect.converge_s.unwrap_or_else(|| time_to_converge(scenario));
     at_most("P8 convergence", "s", facts.numbers.converge_s?, limit)
 }
 
@@ -64,16 +58,8 @@ fn time_to_converge(scenario: &Scenario) -> f64 {
     let share = scenario.partitions as f64 / scenario.instances as f64;
     let waits_for_expiry = |action: &Action| matches!(action, Action::Crash { .. } | Action::Store { .. });
     let growth = ((share + 1.0).log2().ceil() + 6.0) * scenario.interval_s;
-    let has_to_wait = scenario
-        .events
-        .iter()
-        .any(|event| waits_for_expiry(&event.action));
-    growth
-        + if has_to_wait {
-            scenario.expiry_s + 2.0 * scenario.interval_s
-        } else {
-            0.0
-        }
+    let has_to_wait = scenario.events.iter().any(|event| waits_for_expiry(&event.action));
+    growth + if has_to_wait { scenario.expiry_s + 2.0 * scenario.interval_s } else { 0.0 }
 }
 
 fn p9_request_budget(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation> {
@@ -91,10 +77,7 @@ fn steady_budget(scenario: &Scenario, instances: usize) -> f64 {
 fn p11_calm(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation> {
     let is_disturbed = scenario.store.errors + scenario.store.hangs > 0.0;
     let fact = facts.moved_when_fair && !is_disturbed;
-    violation(
-        "P11 calm",
-        fact.then(|| "a partition changed its owner though all was fair".to_owned()),
-    )
+    violation("P11 calm", fact.then(|| "a partition changed its owner though all was fair".to_owned()))
 }
 
 /// What the scenario itself expects.
@@ -109,33 +92,19 @@ fn limits(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violation> {
     let changes = expect.ownership_changes.map(f64::from);
     let limits = [
         ("conflicts", "claims", numbers.conflicts.into(), conflicts),
-        (
-            "needless steals",
-            "steals",
-            numbers.needless_steals.into(),
-            needless,
-        ),
-        (
-            "ownership changes",
-            "changes",
-            numbers.ownership_changes.into(),
-            changes,
-        ),
+        ("needless steals", "steals", numbers.needless_steals.into(), needless),
+        ("ownership changes", "changes", numbers.ownership_changes.into(), changes),
         ("P10 peak", "requests/s", numbers.peak_rps.into(), peak),
         ("steady rate", "requests/s", numbers.steady_rps, expect.steady_rps),
         ("longest unread", "s", numbers.longest_unread_s, expect.unread_s),
     ];
-    let exceeded = limits
-        .into_iter()
-        .filter_map(|(name, unit, value, limit)| at_most(name, unit, value, limit?));
+    let exceeded =
+        limits.into_iter().filter_map(|(name, unit, value, limit)| at_most(name, unit, value, limit?));
     exceeded.collect()
 }
 
 fn at_most(property: &'static str, unit: &str, value: f64, limit: f64) -> Option<Violation> {
-    violation(
-        property,
-        (value > limit).then(|| format!("{value:.1} {unit}, at most {limit:.1} are allowed")),
-    )
+    violation(property, (value > limit).then(|| format!("{value:.1} {unit}, at most {limit:.1} are allowed")))
 }
 
 fn violation(property: &'static str, fact: Option<String>) -> Option<Violation> {
@@ -166,20 +135,12 @@ mod tests {
         Scenario::parse(&text).unwrap()
     }
 
-    const WELL: Facts<'_> = Facts {
-        numbers: &GOOD,
-        was_fair: true,
-        moved_when_fair: false,
-        live: 100,
-        breach: None,
-    };
+    const WELL: Facts<'_> =
+        Facts { numbers: &GOOD, was_fair: true, moved_when_fair: false, live: 100, breach: None };
 
     fn broken(facts: &Facts<'_>, fleet: &str) -> Vec<&'static str> {
         let violations = violations(&scenario(fleet), facts);
-        violations
-            .into_iter()
-            .map(|violation| violation.property)
-            .collect()
+        violations.into_iter().map(|violation| violation.property).collect()
     }
 
     fn broken_by(numbers: &Numbers) -> Vec<&'static str> {
@@ -193,10 +154,7 @@ mod tests {
 
     #[test]
     fn two_winners_break_p4_whoever_plays() {
-        let facts = Facts {
-            breach: Some("two winners"),
-            ..WELL
-        };
+        let facts = Facts { breach: Some("two winners"), ..WELL };
         for fleet in ["ours", "go"] {
             assert_eq!(broken(&facts, fleet), ["P4 one winner per version"]);
         }
@@ -204,35 +162,18 @@ mod tests {
 
     #[test]
     fn unfair_shares_break_p7_at_the_beginning_and_at_the_end() {
-        let was_unfair = Facts {
-            was_fair: false,
-            ..WELL
-        };
+        let was_unfair = Facts { was_fair: false, ..WELL };
         assert_eq!(broken(&was_unfair, "ours"), ["P7 fairness"]);
-        let never = Numbers {
-            converge_s: None,
-            ..GOOD
-        };
+        let never = Numbers { converge_s: None, ..GOOD };
         assert_eq!(broken_by(&never), ["P7 fairness"]);
-        let of_others = Facts {
-            numbers: &never,
-            ..WELL
-        };
-        assert!(
-            broken(&of_others, "go").is_empty(),
-            "what others reach is no promise of ours"
-        );
+        let of_others = Facts { numbers: &never, ..WELL };
+        assert!(broken(&of_others, "go").is_empty(), "what others reach is no promise of ours");
     }
 
     #[test]
     fn a_long_way_to_fairness_breaks_p8() {
         // Two partitions each: ⌈log₂ 3⌉ + 6 rounds of 10 s.
-        let at = |converge_s| {
-            broken_by(&Numbers {
-                converge_s: Some(converge_s),
-                ..GOOD
-            })
-        };
+        let at = |converge_s| broken_by(&Numbers { converge_s: Some(converge_s), ..GOOD });
         assert!(at(80.0).is_empty());
         assert_eq!(at(80.1), ["P8 convergence"]);
     }
@@ -255,36 +196,15 @@ mod tests {
 
     #[test]
     fn a_move_when_all_is_fair_breaks_p11() {
-        let facts = Facts {
-            moved_when_fair: true,
-            ..WELL
-        };
+        let facts = Facts { moved_when_fair: true, ..WELL };
         assert_eq!(broken(&facts, "ours"), ["P11 calm"]);
     }
 
     #[test]
     fn what_a_scenario_expects_is_checked() {
         assert_eq!(broken_by(&Numbers { conflicts: 3, ..GOOD }), ["conflicts"]);
-        assert_eq!(
-            broken_by(&Numbers {
-                needless_steals: 3,
-                ..GOOD
-            }),
-            ["needless steals"]
-        );
-        assert_eq!(
-            broken_by(&Numbers {
-                ownership_changes: 21,
-                ..GOOD
-            }),
-            ["ownership changes"]
-        );
-        assert_eq!(
-            broken_by(&Numbers {
-                longest_unread_s: 1.1,
-                ..GOOD
-            }),
-            ["longest unread"]
-        );
+        assert_eq!(broken_by(&Numbers { needless_steals: 3, ..GOOD }), ["needless steals"]);
+        assert_eq!(broken_by(&Numbers { ownership_changes: 21, ..GOOD }), ["ownership changes"]);
+        assert_eq!(broken_by(&Numbers { longest_unread_s: 1.1, ..GOOD }), ["longest unread"]);
     }
 }

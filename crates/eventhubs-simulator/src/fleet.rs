@@ -54,10 +54,7 @@ impl Fleet {
             self.started += 1;
             let (stop, stopped) = oneshot::channel();
             let player = Player {
-                store: Handle {
-                    world: Arc::clone(&self.world),
-                    instance: number,
-                },
+                store: Handle { world: Arc::clone(&self.world), instance: number },
                 partitions: Arc::clone(&self.partitions),
                 settings: self.settings.clone(),
                 seed: self.rng.random(),
@@ -81,11 +78,9 @@ impl Fleet {
             }
             Action::Crash { fraction } => self.crash(self.count(fraction)),
             Action::Leave { fraction, over_s } => self.leave(self.count(fraction), seconds(over_s)).await,
-            Action::Deploy {
-                fraction,
-                every_s,
-                overlap_s,
-            } => self.deploy(fraction, seconds(every_s), seconds(overlap_s)).await,
+            Action::Deploy { fraction, every_s, overlap_s } => {
+                self.deploy(fraction, seconds(every_s), seconds(overlap_s)).await
+            }
             Action::Store { for_s, model } => {
                 self.world.set_model(model);
                 sleep(seconds(for_s)).await;
@@ -114,10 +109,7 @@ impl Fleet {
 
     fn crash(&mut self, count: usize) {
         for number in self.choose(count) {
-            let running = self
-                .running
-                .remove(&number)
-                .expect("it was chosen of the running ones");
+            let running = self.running.remove(&number).expect("it was chosen of the running ones");
             running.task.abort();
             self.world.ledger(|ledger, now| ledger.end(number, now));
         }
@@ -140,10 +132,7 @@ impl Fleet {
     }
 
     fn stop(&mut self, number: InstanceId) {
-        let running = self
-            .running
-            .remove(&number)
-            .expect("it was chosen of the running ones");
+        let running = self.running.remove(&number).expect("it was chosen of the running ones");
         self.world.ledger(|ledger, now| ledger.depart(number, now));
         // It goes on in its task until it has released all; one that ended already has nothing to stop.
         let _ = running.stop.send(());
@@ -174,11 +163,7 @@ fn skew(clocks: Clocks, number: InstanceId) -> Skew {
     let skewed = |count: usize| (count as f64 * clocks.fraction).floor();
     let is_skewed = skewed(number + 1) > skewed(number);
     Skew {
-        by: if is_skewed {
-            seconds(clocks.skew_s)
-        } else {
-            Duration::ZERO
-        },
+        by: if is_skewed { seconds(clocks.skew_s) } else { Duration::ZERO },
         is_ahead: skewed(number) % 2.0 == 0.0,
     }
 }
@@ -189,10 +174,7 @@ mod tests {
 
     #[test]
     fn skewed_clocks_are_as_many_as_asked_for_and_in_turn_ahead_and_behind() {
-        let clocks = Clocks {
-            skew_s: 90.0,
-            fraction: 0.1,
-        };
+        let clocks = Clocks { skew_s: 90.0, fraction: 0.1 };
         let skews = (0..1000).map(|number| skew(clocks, number));
         let skewed: Vec<_> = skews.filter(|skew| !skew.by.is_zero()).collect();
         let ahead = skewed.iter().filter(|skew| skew.is_ahead).count();

@@ -12,18 +12,13 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn new(partitions: usize) -> Self {
-        Self {
-            versions: vec![None; partitions],
-            latest: 0,
-            breach: None,
-        }
+        Self { versions: vec![None; partitions], latest: 0, breach: None }
     }
 
     pub(crate) fn write(&mut self, write: Write) {
         let current = self.versions[write.partition].replace(write.version);
         if write.expected != current || write.version <= self.latest {
-            self.breach
-                .get_or_insert_with(|| tell(write.partition, current, write));
+            self.breach.get_or_insert_with(|| tell(write.partition, current, write));
         }
         self.latest = self.latest.max(write.version);
     }
@@ -43,12 +38,7 @@ mod tests {
     use super::*;
 
     fn write(expected: Option<u64>, version: u64) -> Write {
-        Write {
-            partition: 0,
-            expected,
-            version,
-            owner: Some(0),
-        }
+        Write { partition: 0, expected, version, owner: Some(0) }
     }
 
     fn breach(writes: &[Write]) -> Option<String> {
@@ -61,10 +51,7 @@ mod tests {
 
     #[test]
     fn a_chain_of_versions_is_no_breach() {
-        assert_eq!(
-            breach(&[write(None, 1), write(Some(1), 3), write(Some(3), 4)]),
-            None
-        );
+        assert_eq!(breach(&[write(None, 1), write(Some(1), 3), write(Some(3), 4)]), None);
     }
 
     #[test]

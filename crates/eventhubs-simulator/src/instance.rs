@@ -39,9 +39,7 @@ pub(crate) async fn play(mut player: Player) {
 /// The group is the same in all runs: nothing depends on its name.
 pub(crate) fn scope() -> ConsumerScope {
     ConsumerScope {
-        namespace: "contoso.servicebus.windows.net"
-            .parse()
-            .expect("a valid namespace"),
+        namespace: "contoso.servicebus.windows.net".parse().expect("a valid namespace"),
         event_hub: "orders".parse().expect("a valid event hub"),
         consumer_group: "$Default".parse().expect("a valid consumer group"),
     }
@@ -59,23 +57,17 @@ impl Player {
     }
 
     pub(crate) fn join(&self) {
-        self.store
-            .world
-            .ledger(|ledger, now| ledger.join(self.store.instance, now));
+        self.store.world.ledger(|ledger, now| ledger.join(self.store.instance, now));
     }
 
     pub(crate) fn attach(&self, id: &PartitionId) {
         let instance = self.store.instance;
-        self.store
-            .world
-            .ledger(|ledger, now| ledger.attach(instance, index(id), now));
+        self.store.world.ledger(|ledger, now| ledger.attach(instance, index(id), now));
     }
 
     pub(crate) fn detach(&self, id: &PartitionId) {
         let instance = self.store.instance;
-        self.store
-            .world
-            .ledger(|ledger, now| ledger.detach(instance, index(id), now));
+        self.store.world.ledger(|ledger, now| ledger.detach(instance, index(id), now));
     }
 
     pub(crate) fn take_stolen(&self) -> Vec<PartitionId> {

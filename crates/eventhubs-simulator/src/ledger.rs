@@ -74,12 +74,7 @@ struct Instance {
 
 impl Ledger {
     pub(crate) fn new(partitions: usize, now: Instant) -> Self {
-        let partition = Partition {
-            owner: None,
-            last_owner: None,
-            reader: None,
-            unread_since: now,
-        };
+        let partition = Partition { owner: None, last_owner: None, reader: None, unread_since: now };
         Self {
             history: History::new(partitions),
             trace: Trace::default(),
@@ -270,10 +265,8 @@ impl Ledger {
 
     /// The moves that the way since the last disturbance took at least: nobody can get more with less.
     fn gained(&self) -> u32 {
-        let gained = self
-            .instances
-            .iter()
-            .map(|instance| instance.owned.saturating_sub(instance.owned_before));
+        let gained =
+            self.instances.iter().map(|instance| instance.owned.saturating_sub(instance.owned_before));
         u32::try_from(gained.sum::<usize>()).expect("a hub has few partitions")
     }
 
@@ -286,13 +279,7 @@ impl Ledger {
 
 impl Measured {
     fn since(now: Instant) -> Self {
-        Self {
-            since: now,
-            conflicts: 0,
-            moves: 0,
-            needed: 0,
-            longest_unread: Duration::ZERO,
-        }
+        Self { since: now, conflicts: 0, moves: 0, needed: 0, longest_unread: Duration::ZERO }
     }
 
     /// The moves that were not needed: each is a steal too many.
@@ -316,10 +303,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let now = Instant::now();
-            Self {
-                ledger: Ledger::new(4, now),
-                now,
-            }
+            Self { ledger: Ledger::new(4, now), now }
         }
 
         fn wait(&mut self, seconds: u32) -> &mut Self {
@@ -335,12 +319,7 @@ mod tests {
         fn owns(&mut self, owner: impl Into<Option<InstanceId>>, partitions: &[PartitionIndex]) -> &mut Self {
             let owner = owner.into();
             for &partition in partitions {
-                let write = Write {
-                    partition,
-                    expected: None,
-                    version: 1,
-                    owner,
-                };
+                let write = Write { partition, expected: None, version: 1, owner };
                 self.ledger.write(write, self.now);
             }
             self
@@ -375,31 +354,15 @@ mod tests {
         scene.wait(3).owns(1, &[0, 1]).wait(7);
         assert_eq!(scene.ledger.time_to_fairness(), Some(SECOND * 3));
         assert!(!scene.ledger.moved_when_fair(Duration::ZERO));
-        scene
-            .owns(1, &[2])
-            .owns(0, &[0])
-            .wait(1)
-            .owns(0, &[1])
-            .owns(1, &[3]);
+        scene.owns(1, &[2]).owns(0, &[0]).wait(1).owns(0, &[1]).owns(1, &[3]);
         assert!(scene.ledger.is_fair());
-        assert_eq!(
-            scene.ledger.time_to_fairness(),
-            Some(SECOND * 11),
-            "what was fair before did not last"
-        );
+        assert_eq!(scene.ledger.time_to_fairness(), Some(SECOND * 11), "what was fair before did not last");
     }
 
     #[test]
     fn a_swap_among_fair_shares_is_no_calm() {
         let mut scene = Scene::new();
-        scene
-            .join(0)
-            .join(1)
-            .join(2)
-            .owns(0, &[0, 1])
-            .owns(1, &[2])
-            .owns(2, &[3])
-            .wait(1);
+        scene.join(0).join(1).join(2).owns(0, &[0, 1]).owns(1, &[2]).owns(2, &[3]).wait(1);
         assert!(!scene.ledger.moved_when_fair(Duration::ZERO));
         scene.owns(1, &[1]);
         assert!(scene.ledger.is_fair());
@@ -477,11 +440,7 @@ mod tests {
             }
         }
         assert_eq!(scene.ledger.requests_in_this_second(scene.now), 2);
-        assert_eq!(
-            scene.ledger.peak_rps(),
-            3,
-            "what was before the measurement does not count"
-        );
+        assert_eq!(scene.ledger.peak_rps(), 3, "what was before the measurement does not count");
         let mean = scene.ledger.mean_rps(SECOND * 4, scene.now + SECOND);
         assert!((mean - 1.5).abs() < 1e-9, "{mean}");
     }

@@ -89,13 +89,7 @@ impl Outcome {
 
     /// The command that repeats this run.
     pub fn replay(&self) -> String {
-        let Self {
-            scenario,
-            instances,
-            partitions,
-            seed,
-            ..
-        } = self;
+        let Self { scenario, instances, partitions, seed, .. } = self;
         format!(
             "cargo xtask simulate --scenario {scenario} --seed {seed} --instances {instances} --partitions {partitions}"
         )

@@ -37,15 +37,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, ours first.
-    pub const ALL: [Self; 7] = [
-        Self::Ours,
-        Self::Python,
-        Self::JavaScript,
-        Self::DotNet,
-        Self::Java,
-        Self::Go,
-        Self::Rust,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Ours, Self::Python, Self::JavaScript, Self::DotNet, Self::Java, Self::Go, Self::Rust];
 
     /// The name in a scenario file and on the command line.
     pub fn name(self) -> &'static str {

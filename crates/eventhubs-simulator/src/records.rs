@@ -19,11 +19,7 @@ impl Records {
     pub(crate) fn new(partitions: usize) -> Self {
         let mut order: Vec<_> = (0..partitions).collect();
         order.sort_by_cached_key(PartitionIndex::to_string);
-        Self {
-            last_version: 0,
-            order,
-            pasts: vec![VecDeque::new(); partitions],
-        }
+        Self { last_version: 0, order, pasts: vec![VecDeque::new(); partitions] }
     }
 
     /// All records as they were at that time.
@@ -63,12 +59,7 @@ impl Records {
         }
         self.last_version += 1;
         let version = Version::new(self.last_version.to_string());
-        let record = Ownership::new(
-            claim.partition.clone(),
-            claim.owner.clone(),
-            version,
-            Some(modified),
-        );
+        let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, Some(modified));
         past.push_back((now, record.clone()));
         Some(record)
     }

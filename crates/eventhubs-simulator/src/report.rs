@@ -42,21 +42,14 @@ pub struct Report<'r> {
 impl<'r> Report<'r> {
     /// A report on the outcomes of these scenarios, and on those of fleets of one kind each.
     pub fn new(scenarios: &'r [Scenario], ours: &'r [Outcome], peers: &'r [(Kind, Outcome)]) -> Self {
-        Self {
-            scenarios,
-            ours,
-            peers,
-        }
+        Self { scenarios, ours, peers }
     }
 
     fn of<'o>(&self, scenario: &Scenario) -> Vec<&'o Outcome>
     where
         'r: 'o,
     {
-        let of_scenario = self
-            .ours
-            .iter()
-            .filter(|outcome| outcome.scenario == scenario.name);
+        let of_scenario = self.ours.iter().filter(|outcome| outcome.scenario == scenario.name);
         of_scenario.collect()
     }
 
@@ -69,10 +62,7 @@ impl<'r> Report<'r> {
         writeln!(f, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|")?;
         for scenario in self.scenarios {
             let outcomes = self.of(scenario);
-            let held = outcomes
-                .iter()
-                .filter(|outcome| outcome.violations.is_empty())
-                .count();
+            let held = outcomes.iter().filter(|outcome| outcome.violations.is_empty()).count();
             let numbers = Summary::of(outcomes.iter().map(|outcome| &outcome.numbers));
             writeln!(
                 f,
@@ -115,11 +105,7 @@ impl<'r> Report<'r> {
         let Some((_, any)) = self.peers.first() else {
             return Ok(());
         };
-        writeln!(
-            f,
-            "{PEERS}\nAll with {} instances and {} partitions.\n",
-            any.instances, any.partitions
-        )?;
+        writeln!(f, "{PEERS}\nAll with {} instances and {} partitions.\n", any.instances, any.partitions)?;
         writeln!(
             f,
             "| scenario | balancer | converge s | conflicts | needless | changes | peak /s | steady /s | unread s |"

@@ -30,9 +30,7 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Outcome {
 }
 
 async fn play(scenario: &Scenario, seed: u64) -> Outcome {
-    let settings = scenario
-        .settings()
-        .expect("a scenario is checked when it is made");
+    let settings = scenario.settings().expect("a scenario is checked when it is made");
     let world = World::new(scenario.partitions, scenario.store, seed);
     let mut fleet = Fleet::new(scenario, settings, &world, !seed);
     fleet.start(scenario.instances, seconds(scenario.start_over_s));
@@ -57,9 +55,7 @@ fn outcome(scenario: &Scenario, seed: u64, was_fair: bool, world: &Arc<World>) -
         let measured = ledger.close(now);
         let converged = ledger.time_to_fairness();
         let window = converged.map_or(STEADY_WINDOW, |_| STEADY_WINDOW.min(ledger.calm_time(now) / 2));
-        let window = window
-            .max(Duration::from_secs(1))
-            .min(seconds(scenario.duration_s));
+        let window = window.max(Duration::from_secs(1)).min(seconds(scenario.duration_s));
         let numbers = Numbers {
             converge_s: converged.map(|time| time.as_secs_f64()),
             conflicts: measured.conflicts,

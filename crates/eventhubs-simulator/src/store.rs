@@ -86,9 +86,7 @@ impl World {
 
     fn begin(&self, is_claim: bool) -> Fate {
         let now = Instant::now();
-        let State {
-            model, rng, ledger, ..
-        } = &mut *self.state();
+        let State { model, rng, ledger, .. } = &mut *self.state();
         let is_throttled =
             model.throttle_rps > 0 && ledger.requests_in_this_second(now) >= model.throttle_rps;
         ledger.request(now);
@@ -107,10 +105,7 @@ impl World {
         } else {
             None
         };
-        Fate {
-            latency: millis(latency),
-            fault,
-        }
+        Fate { latency: millis(latency), fault }
     }
 
     fn list(&self) -> OwnershipList {
@@ -123,12 +118,7 @@ impl World {
     fn claim(&self, by: InstanceId, claim: &Claim) -> ClaimOutcome {
         let now = Instant::now();
         let modified = whole_seconds(self.clock());
-        let State {
-            records,
-            ledger,
-            model,
-            ..
-        } = &mut *self.state();
+        let State { records, ledger, model, .. } = &mut *self.state();
         let partition = index(&claim.partition);
         let expected = match &claim.expected {
             Expected::Absent => None,
@@ -144,12 +134,7 @@ impl World {
             ledger.conflict();
             return ClaimOutcome::Lost;
         };
-        let write = Write {
-            partition,
-            expected,
-            version,
-            owner,
-        };
+        let write = Write { partition, expected, version, owner };
         ledger.write(write, now);
         ClaimOutcome::Won(record)
     }
@@ -161,9 +146,7 @@ fn millis(millis: f64) -> Duration {
 
 /// Blob storage says times in whole seconds (contract §9.3).
 fn whole_seconds(time: SystemTime) -> SystemTime {
-    let since = time
-        .duration_since(epoch())
-        .expect("the clock of the store begins there");
+    let since = time.duration_since(epoch()).expect("the clock of the store begins there");
     epoch() + Duration::from_secs(since.as_secs())
 }
 
@@ -173,10 +156,7 @@ fn number(version: &Version) -> u64 {
 
 /// The number of a partition by its id.
 pub(crate) fn index(partition: &PartitionId) -> PartitionIndex {
-    partition
-        .as_str()
-        .parse()
-        .expect("the ids of all partitions are numbers")
+    partition.as_str().parse().expect("the ids of all partitions are numbers")
 }
 
 /// The id of a partition by its number.
@@ -186,16 +166,12 @@ pub(crate) fn partition(index: PartitionIndex) -> PartitionId {
 
 /// The owner id of an instance.
 pub(crate) fn owner(instance: InstanceId) -> OwnerId {
-    format!("instance-{instance}")
-        .parse()
-        .expect("letters and digits are an id")
+    format!("instance-{instance}").parse().expect("letters and digits are an id")
 }
 
 fn instance(owner: &OwnerId) -> InstanceId {
     let number = owner.as_str().strip_prefix("instance-");
-    number
-        .and_then(|number| number.parse().ok())
-        .expect("all owner ids are made here")
+    number.and_then(|number| number.parse().ok()).expect("all owner ids are made here")
 }
 
 /// The store as one instance calls it.
@@ -207,9 +183,7 @@ pub(crate) struct Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("instance", &self.instance)
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("instance", &self.instance).finish_non_exhaustive()
     }
 }
 
@@ -285,10 +259,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn store(model: StoreModel) -> Handle {
-        Handle {
-            world: World::new(2, model, 7),
-            instance: 0,
-        }
+        Handle { world: World::new(2, model, 7), instance: 0 }
     }
 
     async fn claim(store: &Handle, expected: Expected) -> ClaimOutcome {
@@ -299,10 +270,7 @@ mod tests {
 
     async fn versions(store: &Handle) -> Vec<String> {
         let list = store.list_ownership(&scope()).await.unwrap();
-        let versions = list
-            .records
-            .iter()
-            .map(|record| record.version.as_str().to_owned());
+        let versions = list.records.iter().map(|record| record.version.as_str().to_owned());
         versions.collect()
     }
 
@@ -319,10 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn of_two_that_expect_the_same_one_wins() {
         let store = store(StoreModel::default());
-        let other = Handle {
-            instance: 1,
-            ..store.clone()
-        };
+        let other = Handle { instance: 1, ..store.clone() };
         let outcomes = tokio::join!(claim(&store, Expected::Absent), claim(&other, Expected::Absent));
         let won = |outcome: &ClaimOutcome| usize::from(matches!(outcome, ClaimOutcome::Won(_)));
         assert_eq!(won(&outcomes.0) + won(&outcomes.1), 1);
@@ -331,34 +296,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_error_comes_before_the_effect_or_after_it() {
-        let before = StoreModel {
-            errors: 1.0,
-            ..StoreModel::default()
-        };
+        let before = StoreModel { errors: 1.0, ..StoreModel::default() };
         assert_eq!(failing_claim(before).await, (ErrorKind::Unavailable, 0));
-        let after = StoreModel {
-            errors_after_effect: 1.0,
-            ..StoreModel::default()
-        };
+        let after = StoreModel { errors_after_effect: 1.0, ..StoreModel::default() };
         assert_eq!(failing_claim(after).await, (ErrorKind::Unavailable, 1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_is_never_answered() {
-        let store = store(StoreModel {
-            hangs: 1.0,
-            ..StoreModel::default()
-        });
+        let store = store(StoreModel { hangs: 1.0, ..StoreModel::default() });
         assert!(timeout(60 * MINUTE, versions(&store)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_too_many_in_a_second_is_refused_and_one_in_the_next_is_not() {
-        let store = store(StoreModel {
-            throttle_rps: 1,
-            latency_ms: [1.0, 1.0],
-            ..StoreModel::default()
-        });
+        let store = store(StoreModel { throttle_rps: 1, latency_ms: [1.0, 1.0], ..StoreModel::default() });
         assert_eq!(versions(&store).await.len(), 0);
         let error = store.list_ownership(&scope()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Throttled);
@@ -368,10 +320,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stale_listing_shows_what_was_there_before() {
-        let store = store(StoreModel {
-            stale_ms: 2000.0,
-            ..StoreModel::default()
-        });
+        let store = store(StoreModel { stale_ms: 2000.0, ..StoreModel::default() });
         sleep(MINUTE).await;
         claim(&store, Expected::Absent).await;
         assert_eq!(versions(&store).await, [""; 0]);
@@ -385,19 +334,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_takes_a_time_between_the_least_and_the_most() {
-        let store = store(StoreModel {
-            latency_ms: [100.0, 400.0],
-            ..StoreModel::default()
-        });
+        let store = store(StoreModel { latency_ms: [100.0, 400.0], ..StoreModel::default() });
         for _ in 0..50 {
             let begun = Instant::now();
             versions(&store).await;
             // Tokio's timer rounds each of the two halves up to a millisecond.
-            assert!(
-                (100..=402).contains(&begun.elapsed().as_millis()),
-                "{:?}",
-                begun.elapsed()
-            );
+            assert!((100..=402).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
         }
     }
 }

@@ -8,14 +8,7 @@ pub const HEADER: &str = "scenario                  instances partitions   seed 
 
 /// One run.
 pub fn line(outcome: &Outcome) -> String {
-    let Outcome {
-        scenario,
-        instances,
-        partitions,
-        seed,
-        numbers,
-        ..
-    } = outcome;
+    let Outcome { scenario, instances, partitions, seed, numbers, .. } = outcome;
     format!(
         "{scenario:<25} {instances:>9} {partitions:>10} {seed:>6} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7.1} {:>7.1}",
         time_or_never(numbers.converge_s),

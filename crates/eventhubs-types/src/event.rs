@@ -71,10 +71,7 @@ impl EventData {
 
     /// An event with a body of any kind.
     pub fn with_body(body: EventBody) -> Self {
-        Self {
-            body,
-            ..Self::default()
-        }
+        Self { body, ..Self::default() }
     }
 
     /// Sets one application property.

@@ -145,10 +145,7 @@ mod tests {
     fn a_name_is_kept_as_given() {
         let group = ConsumerGroup::new("My Group-1.$x").unwrap();
         assert_eq!(group.as_str(), "My Group-1.$x");
-        assert_eq!(
-            format!("{group:>15}|{group:?}"),
-            "  My Group-1.$x|\"My Group-1.$x\""
-        );
+        assert_eq!(format!("{group:>15}|{group:?}"), "  My Group-1.$x|\"My Group-1.$x\"");
     }
 
     #[test]

@@ -108,49 +108,31 @@ pub enum StartingPosition {
 impl StartingPosition {
     /// Behind the event at `offset`.
     pub fn after_offset(offset: impl Into<Offset>) -> Self {
-        Self::Offset {
-            offset: offset.into(),
-            inclusive: false,
-        }
+        Self::Offset { offset: offset.into(), inclusive: false }
     }
 
     /// At the event at `offset`.
     pub fn from_offset(offset: impl Into<Offset>) -> Self {
-        Self::Offset {
-            offset: offset.into(),
-            inclusive: true,
-        }
+        Self::Offset { offset: offset.into(), inclusive: true }
     }
 
     /// Behind the event with this sequence number.
     pub fn after_sequence_number(number: impl Into<SequenceNumber>) -> Self {
-        Self::SequenceNumber {
-            number: number.into(),
-            inclusive: false,
-        }
+        Self::SequenceNumber { number: number.into(), inclusive: false }
     }
 
     /// At the event with this sequence number.
     pub fn from_sequence_number(number: impl Into<SequenceNumber>) -> Self {
-        Self::SequenceNumber {
-            number: number.into(),
-            inclusive: true,
-        }
+        Self::SequenceNumber { number: number.into(), inclusive: true }
     }
 
     /// At the first event enqueued later than `time`.
     pub fn after_enqueued_time(time: SystemTime) -> Self {
-        Self::EnqueuedTime {
-            time,
-            inclusive: false,
-        }
+        Self::EnqueuedTime { time, inclusive: false }
     }
 
     /// At the first event enqueued at `time` or later.
     pub fn from_enqueued_time(time: SystemTime) -> Self {
-        Self::EnqueuedTime {
-            time,
-            inclusive: true,
-        }
+        Self::EnqueuedTime { time, inclusive: true }
     }
 }

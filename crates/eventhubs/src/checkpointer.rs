@@ -93,8 +93,7 @@ impl Checkpointer {
 
     /// Remembers that this event was handed to the callback.
     pub(crate) fn delivered(&self, event: &ReceivedEvent) {
-        self.delivered
-            .fetch_max(event.sequence_number().value(), Ordering::Release);
+        self.delivered.fetch_max(event.sequence_number().value(), Ordering::Release);
     }
 
     /// Reads where an earlier owner, or an earlier attempt of ours, got to.
@@ -117,19 +116,13 @@ impl Checkpointer {
             }
             match self.write(&checkpoint, &known.expected).await? {
                 CheckpointOutcome::Written(version) => {
-                    *known = Known {
-                        expected: Expected::Version(version),
-                        sequence_number: Some(number),
-                    };
+                    *known = Known { expected: Expected::Version(version), sequence_number: Some(number) };
                     return Ok(());
                 }
                 _ => *known = Known::read(self.read().await?.as_ref()),
             }
         }
-        Err(self.error(Error::new(
-            ErrorKind::Store,
-            "others keep writing the same checkpoint",
-        )))
+        Err(self.error(Error::new(ErrorKind::Store, "others keep writing the same checkpoint")))
     }
 
     fn check_owned(&self) -> Result<()> {
@@ -154,10 +147,7 @@ impl Checkpointer {
     }
 
     async fn write(&self, checkpoint: &Checkpoint, expected: &Expected) -> Result<CheckpointOutcome> {
-        let written = self
-            .store
-            .update_checkpoint(&self.scope, checkpoint, expected)
-            .await;
+        let written = self.store.update_checkpoint(&self.scope, checkpoint, expected).await;
         written.map_err(|source| self.error(Error::store("the checkpoint could not be written", source)))
     }
 

@@ -145,14 +145,9 @@ impl ConsumerClient {
     /// Marks that this client reads the partition, or all of them, until the guard is dropped.
     pub(crate) fn begin(&self, partition: Option<PartitionId>) -> Result<Reading> {
         if !self.inner.reading().insert(partition.clone()) {
-            return Err(Error::invalid(
-                "receive: this client is already receiving the same partitions",
-            ));
+            return Err(Error::invalid("receive: this client is already receiving the same partitions"));
         }
-        Ok(Reading {
-            client: self.clone(),
-            partition,
-        })
+        Ok(Reading { client: self.clone(), partition })
     }
 }
 
@@ -176,10 +171,7 @@ impl Drop for Reading {
 }
 
 /// A fresh source of random numbers, for ids and jitter.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that seeds the facade's randomness"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that seeds the facade's randomness")]
 pub(crate) fn entropy() -> StdRng {
     StdRng::from_rng(&mut rand::rng())
 }
@@ -315,28 +307,20 @@ impl ConsumerClientBuilder {
         let inner = Inner {
             hub,
             scope,
-            store: self
-                .store
-                .unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new())),
+            store: self.store.unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new())),
             owner,
             balancing,
             retry: self.retry,
             reading: Mutex::default(),
         };
-        Ok(ConsumerClient {
-            inner: Arc::new(inner),
-        })
+        Ok(ConsumerClient { inner: Arc::new(inner) })
     }
 }
 
 impl ConsumerClientBuilder {
     fn balancing(&self) -> Result<Settings> {
         // Nobody else sees a store in the memory of this client, so there is nobody to wait for.
-        let by_default = if self.store.is_some() {
-            Strategy::default()
-        } else {
-            Strategy::Greedy
-        };
+        let by_default = if self.store.is_some() { Strategy::default() } else { Strategy::Greedy };
         let settings = Settings::new(self.interval, self.expiry)
             .and_then(|settings| settings.with_assignment(self.assignment.clone()))
             .map_err(|error| Error::invalid(format!("load balancing: {error}")))?

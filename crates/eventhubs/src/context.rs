@@ -36,11 +36,7 @@ impl PartitionContext {
     }
 
     pub(crate) fn set_last_enqueued(&self, properties: LastEnqueuedEventProperties) {
-        *self
-            .inner
-            .last_enqueued
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(properties);
+        *self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner) = Some(properties);
     }
 
     /// The host name of the namespace.
@@ -67,11 +63,7 @@ impl PartitionContext {
     /// [`track_last_enqueued_event_properties`](crate::Receive::track_last_enqueued_event_properties) is on and an
     /// event has arrived.
     pub fn last_enqueued_event_properties(&self) -> Option<LastEnqueuedEventProperties> {
-        self.inner
-            .last_enqueued
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Calls back with no more events of this partition until [`resume`](Self::resume). A call that is running goes on.

@@ -64,13 +64,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            partition: None,
-            context: context.into(),
-            transient: false,
-            source: None,
-        }
+        Self { kind, partition: None, context: context.into(), transient: false, source: None }
     }
 
     pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> Self {
@@ -79,10 +73,7 @@ impl Error {
 
     pub(crate) fn amqp(context: impl Into<Cow<'static, str>>, source: eventhubs_amqp::Error) -> Self {
         let transient = source.is_transient();
-        Self {
-            transient,
-            ..Self::new(kind_of(source.kind()), context).caused_by(source)
-        }
+        Self { transient, ..Self::new(kind_of(source.kind()), context).caused_by(source) }
     }
 
     pub(crate) fn store(
@@ -90,17 +81,11 @@ impl Error {
         source: eventhubs_checkpoint_store::Error,
     ) -> Self {
         let transient = source.is_transient();
-        Self {
-            transient,
-            ..Self::new(ErrorKind::Store, context).caused_by(source)
-        }
+        Self { transient, ..Self::new(ErrorKind::Store, context).caused_by(source) }
     }
 
     pub(crate) fn handler(context: &'static str, source: HandlerError) -> Self {
-        Self {
-            transient: true,
-            ..Self::new(ErrorKind::Handler, context).caused_by(source)
-        }
+        Self { transient: true, ..Self::new(ErrorKind::Handler, context).caused_by(source) }
     }
 
     pub(crate) fn on_partition(mut self, partition: &PartitionId) -> Self {

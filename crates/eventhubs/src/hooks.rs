@@ -27,10 +27,7 @@ pub(crate) type Callback2<A, B, R> = Box<dyn Fn(A, B) -> BoxFuture<'static, R> +
 
 /// What is called with events.
 pub(crate) enum OnEvents {
-    Each {
-        event: Callback2<PartitionContext, ReceivedEvent, HandlerResult>,
-        idle: Option<OnIdle>,
-    },
+    Each { event: Callback2<PartitionContext, ReceivedEvent, HandlerResult>, idle: Option<OnIdle> },
     Batch(Callback2<PartitionContext, Vec<ReceivedEvent>, HandlerResult>),
 }
 
@@ -63,14 +60,11 @@ where
 /// Runs a callback so that its panic is its own error and nobody else's. `call` makes the future, since a closure may
 /// panic before it returns one.
 pub(crate) async fn guarded<T>(call: impl FnOnce() -> BoxFuture<'static, T>) -> Result<T, HandlerError> {
-    AssertUnwindSafe(async { call().await })
-        .catch_unwind()
-        .await
-        .map_err(|panic| {
-            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            HandlerError::from(format!("the callback panicked: {}", text.unwrap_or_default()))
-        })
+    AssertUnwindSafe(async { call().await }).catch_unwind().await.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        HandlerError::from(format!("the callback panicked: {}", text.unwrap_or_default()))
+    })
 }
 
 impl fmt::Debug for OnEvents {

@@ -13,11 +13,7 @@ pub(crate) struct Pacing {
 
 impl Pacing {
     pub(crate) fn new(policy: RetryPolicy, rng: StdRng) -> Self {
-        Self {
-            policy,
-            failures: 0,
-            rng,
-        }
+        Self { policy, failures: 0, rng }
     }
 
     pub(crate) fn succeeded(&mut self) {

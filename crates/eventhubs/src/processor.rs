@@ -175,11 +175,7 @@ impl Processor {
         };
         let has_to_give_way = round.is_owner_taken;
         self.follow(round);
-        if has_to_give_way {
-            Flow::GiveWay
-        } else {
-            Flow::Continue
-        }
+        if has_to_give_way { Flow::GiveWay } else { Flow::Continue }
     }
 
     fn follow(&mut self, round: Round) {
@@ -213,22 +209,10 @@ impl Processor {
         }
         let context = self.run.context(&partition, self.balancer.lease(&partition));
         let (orders, received) = watch::channel(Order::Run);
-        let pump = Pump::new(
-            Arc::clone(&self.run),
-            context.clone(),
-            received,
-            self.run.client.pacing(),
-        );
+        let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, self.run.client.pacing());
         let name = partition.clone();
         let task = self.tasks.spawn(async move { (name, pump.run().await) });
-        self.pumps.insert(
-            partition,
-            Running {
-                context,
-                orders,
-                task,
-            },
-        );
+        self.pumps.insert(partition, Running { context, orders, task });
     }
 
     /// # Errors
@@ -248,11 +232,7 @@ impl Processor {
             Ended::Refused(error) => return Err(error),
         }
         // A lease that has just ended is for the next round to judge.
-        if self
-            .balancer
-            .lease(&partition)
-            .is_some_and(|lease| lease.is_valid())
-        {
+        if self.balancer.lease(&partition).is_some_and(|lease| lease.is_valid()) {
             self.start(partition);
         }
         Ok(())
@@ -261,13 +241,8 @@ impl Processor {
     /// The pump whose task panicked.
     fn find(&self, error: &JoinError) -> PartitionId {
         tracing::error!(%error, "a pump ended unexpectedly");
-        let found = self
-            .pumps
-            .iter()
-            .find(|(_, running)| running.task.id() == error.id());
-        found
-            .map(|(partition, _)| partition.clone())
-            .expect("every task belongs to a running pump")
+        let found = self.pumps.iter().find(|(_, running)| running.task.id() == error.id());
+        found.map(|(partition, _)| partition.clone()).expect("every task belongs to a running pump")
     }
 
     /// Calls the error hook aside, so that a slow hook does not hold up the balancing.
@@ -305,19 +280,13 @@ impl Processor {
             while let Some(more) = self.tasks.try_join_next() {
                 ended.push(more);
             }
-            let ended: Vec<_> = ended
-                .into_iter()
-                .filter_map(|ended| Some(ended.ok()?.0))
-                .collect();
+            let ended: Vec<_> = ended.into_iter().filter_map(|ended| Some(ended.ok()?.0)).collect();
             self.release(&ended).await;
         }
         self.tasks.shutdown().await;
         let rest: Vec<_> = self.balancer.owned().cloned().collect();
         self.release(&rest).await;
-        let _ = timeout_at(deadline, async {
-            while self.reports.join_next().await.is_some() {}
-        })
-        .await;
+        let _ = timeout_at(deadline, async { while self.reports.join_next().await.is_some() {} }).await;
     }
 
     async fn release(&mut self, partitions: &[PartitionId]) {

@@ -74,13 +74,7 @@ impl Pump {
         orders: watch::Receiver<Order>,
         pacing: Pacing,
     ) -> Self {
-        Self {
-            run,
-            context,
-            orders,
-            pacing,
-            began: None,
-        }
+        Self { run, context, orders, pacing, began: None }
     }
 
     /// Reads until the partition is not ours any more; then no checkpoint is written either.
@@ -337,21 +331,14 @@ async fn starting_position(
 
 async fn behind_the_newest_event(run: &Run, context: &PartitionContext) -> Result<StartingPosition> {
     let partition = context.partition_id();
-    let properties = run
-        .client
-        .hub()
-        .partition_properties(partition)
-        .await
-        .map_err(|source| {
-            Error::amqp("the newest event could not be looked up", source).on_partition(partition)
-        })?;
-    Ok(
-        if properties.is_empty && properties.last_enqueued_sequence_number.value() < 0 {
-            StartingPosition::Earliest
-        } else {
-            StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number)
-        },
-    )
+    let properties = run.client.hub().partition_properties(partition).await.map_err(|source| {
+        Error::amqp("the newest event could not be looked up", source).on_partition(partition)
+    })?;
+    Ok(if properties.is_empty && properties.last_enqueued_sequence_number.value() < 0 {
+        StartingPosition::Earliest
+    } else {
+        StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number)
+    })
 }
 
 async fn open_receiver(

@@ -64,14 +64,7 @@ impl<M> Receive<M> {
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
         };
         let stop = futures::future::pending().boxed();
-        Self {
-            client,
-            on_events,
-            hooks: Hooks::default(),
-            options,
-            stop,
-            mode: PhantomData,
-        }
+        Self { client, on_events, hooks: Hooks::default(), options, stop, mode: PhantomData }
     }
 
     /// Where a partition without a checkpoint is read from; [`StartingPosition::Latest`] unless set.
@@ -165,13 +158,8 @@ impl<M> Receive<M> {
     fn validate(&self) -> Result<()> {
         let zero = match &self.options {
             Options { prefetch: 0, .. } => "prefetch",
-            Options {
-                max_batch_size: 0, ..
-            } => "max_batch_size",
-            Options {
-                max_wait_time: Some(Duration::ZERO),
-                ..
-            } => "max_wait_time",
+            Options { max_batch_size: 0, .. } => "max_batch_size",
+            Options { max_wait_time: Some(Duration::ZERO), .. } => "max_wait_time",
             _ => return Ok(()),
         };
         Err(Error::invalid(format!("{zero} must be more than zero")))
@@ -184,13 +172,7 @@ impl Receive<Events> {
         F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Self::new(
-            client,
-            OnEvents::Each {
-                event: boxed2(on_event),
-                idle: None,
-            },
-        )
+        Self::new(client, OnEvents::Each { event: boxed2(on_event), idle: None })
     }
 
     /// Calls `on_idle` whenever a partition had no event for `limit`.

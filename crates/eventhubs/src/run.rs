@@ -36,9 +36,7 @@ pub(crate) struct Options {
 impl Options {
     /// A partition without a position of its own takes the common one (contract §7.7).
     pub(crate) fn starting_position(&self, partition: &PartitionId) -> &StartingPosition {
-        self.starting_positions
-            .get(partition)
-            .unwrap_or(&self.starting_position)
+        self.starting_positions.get(partition).unwrap_or(&self.starting_position)
     }
 
     /// A fleet always reads exclusively; a single reader only if it asks to (contract §12, traps 8 and 9).
@@ -49,13 +47,7 @@ impl Options {
 
 impl Run {
     pub(crate) fn new(client: ConsumerClient, on_events: OnEvents, hooks: Hooks, options: Options) -> Self {
-        Self {
-            client,
-            on_events,
-            hooks,
-            options,
-            opened: AtomicBool::new(false),
-        }
+        Self { client, on_events, hooks, options, opened: AtomicBool::new(false) }
     }
 
     /// What a pump and its callbacks share; `lease` says how long, where the partition is owned.
@@ -92,9 +84,7 @@ impl Run {
 }
 
 fn log(error: &Error) {
-    let cause = std::error::Error::source(error)
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let partition = error.partition().map(tracing::field::display);
     tracing::warn!(partition, kind = ?error.kind(), cause, "{error}");
 }

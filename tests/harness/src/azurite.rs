@@ -49,14 +49,8 @@ impl AzuriteBuilder {
     /// # Cancel safety
     /// If dropped, Azurite ends.
     pub async fn start(self) -> Azurite {
-        let data = self
-            .persistent
-            .then(|| TempDir::new().expect("a temporary folder"));
-        let mut azurite = Azurite {
-            process: None,
-            port: 0,
-            data,
-        };
+        let data = self.persistent.then(|| TempDir::new().expect("a temporary folder"));
+        let mut azurite = Azurite { process: None, port: 0, data };
         azurite.restart_on_same_port().await;
         azurite
     }
@@ -128,12 +122,8 @@ impl Azurite {
         };
         drop(process.stdin.take());
         let ended = tokio::task::spawn_blocking(move || process.wait());
-        let ended = timeout(STOP_LIMIT, ended)
-            .await
-            .expect("Azurite ends within its limit");
-        ended
-            .expect("the wait does not panic")
-            .expect("Azurite can be waited for");
+        let ended = timeout(STOP_LIMIT, ended).await.expect("Azurite ends within its limit");
+        ended.expect("the wait does not panic").expect("Azurite can be waited for");
     }
 
     /// Starts the stopped service again where it was.
@@ -148,9 +138,7 @@ impl Azurite {
         let output = process.stdout.take().expect("the output is a pipe");
         let (sender, port) = oneshot::channel();
         std::thread::spawn(move || watch(output, sender));
-        let port = timeout(START_LIMIT, port)
-            .await
-            .expect("Azurite starts within its limit");
+        let port = timeout(START_LIMIT, port).await.expect("Azurite starts within its limit");
         self.port = port.expect("Azurite ends with its reason on standard error");
     }
 
@@ -203,9 +191,7 @@ fn home() -> PathBuf {
     }
     let program = env::current_exe().expect("the path of this program");
     let mut places = program.ancestors().map(|folder| folder.join("azurite"));
-    places
-        .find(|place| place.join("node_modules/azurite").is_dir())
-        .expect(MISSING)
+    places.find(|place| place.join("node_modules/azurite").is_dir()).expect(MISSING)
 }
 
 #[cfg(test)]

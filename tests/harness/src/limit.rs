@@ -14,9 +14,7 @@ use tokio::time::timeout;
 pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
     let place = Location::caller();
     async move {
-        timeout(limit, future)
-            .await
-            .unwrap_or_else(|_| panic!("{place}: still waiting after {limit:?}"))
+        timeout(limit, future).await.unwrap_or_else(|_| panic!("{place}: still waiting after {limit:?}"))
     }
 }
 

@@ -28,19 +28,10 @@ pub async fn run_python(script: &str, arguments: &[&str], limit: Duration) -> St
 }
 
 async fn run(script: &str, arguments: &[&str], limit: Duration, printed: &File) -> Result<(), String> {
-    let output = || {
-        printed
-            .try_clone()
-            .map(Stdio::from)
-            .expect("a second handle of an open file")
-    };
+    let output = || printed.try_clone().map(Stdio::from).expect("a second handle of an open file");
     let mut child = Command::new(interpreter())
         .arg("-u")
-        .arg(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../python")
-                .join(script),
-        )
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../python").join(script))
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(output())
@@ -70,10 +61,7 @@ fn contents(file: &mut File) -> io::Result<String> {
 pub fn interpreter() -> PathBuf {
     let program = env::current_exe().expect("the path of this program");
     let places = program.ancestors().map(|folder| folder.join("python/bin/python"));
-    places
-        .into_iter()
-        .find(|place| place.exists())
-        .expect("the Python SDK; `cargo xtask test` installs it")
+    places.into_iter().find(|place| place.exists()).expect("the Python SDK; `cargo xtask test` installs it")
 }
 
 #[cfg(test)]

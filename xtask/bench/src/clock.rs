@@ -14,10 +14,7 @@ pub fn nanos() -> u64 {
 }
 
 /// Blocks this thread; the replayer and the stop-watch have threads of their own.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no runtime runs on the threads that call this"
-)]
+#[expect(clippy::disallowed_methods, reason = "no runtime runs on the threads that call this")]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -81,12 +81,7 @@ pub fn hold(rules: &Rules, mut done: impl FnMut(&Scene, &[Row])) -> Result<()> {
 
 /// Repeats are interleaved, so that a noisy minute hits all readers.
 fn play(rules: &Rules, scene: &Scene) -> Result<Vec<Row>> {
-    let who: Vec<Contestant> = rules
-        .only
-        .iter()
-        .copied()
-        .filter(|who| who.takes_part(scene))
-        .collect();
+    let who: Vec<Contestant> = rules.only.iter().copied().filter(|who| who.takes_part(scene)).collect();
     let mut takes = vec![Vec::new(); who.len()];
     for _ in 0..rules.repeats {
         for (who, takes) in who.iter().zip(&mut takes) {
@@ -131,10 +126,7 @@ pub struct Take {
 fn once(rules: &Rules, scene: &Scene, who: Contestant, task: Task) -> Result<Take> {
     let certificate = scene.tls.then(Certificate::generate).transpose()?;
     let replayer = Replayer::start(Settings {
-        shape: Shape {
-            body: scene.body,
-            properties: scene.properties,
-        },
+        shape: Shape { body: scene.body, properties: scene.properties },
         partitions: scene.partitions,
         rate: match task {
             Task::Latency(rate) => Some(rate),

@@ -12,9 +12,7 @@ pub(crate) struct Histogram {
 impl Default for Histogram {
     fn default() -> Self {
         let buckets = (0..=bucket(u64::MAX)).map(|_| AtomicU64::new(0));
-        Self {
-            buckets: buckets.collect(),
-        }
+        Self { buckets: buckets.collect() }
     }
 }
 
@@ -31,11 +29,7 @@ impl Histogram {
 
     /// The value that this part of all values does not exceed, rounded up; 0 if there are none.
     pub(crate) fn quantile(&self, part: f64) -> u64 {
-        let counts: Vec<u64> = self
-            .buckets
-            .iter()
-            .map(|bucket| bucket.load(Ordering::Relaxed))
-            .collect();
+        let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
         let wanted = (counts.iter().sum::<u64>() as f64 * part).ceil() as u64;
         let mut seen = 0;
         let reached = counts.iter().position(|count| {
@@ -76,15 +70,9 @@ mod tests {
 
     #[test]
     fn every_value_has_a_bucket_that_holds_it() {
-        for value in (0..64)
-            .map(|bit| 1_u64 << bit)
-            .flat_map(|value| [value - 1, value, value | 1])
-        {
+        for value in (0..64).map(|bit| 1_u64 << bit).flat_map(|value| [value - 1, value, value | 1]) {
             let bucket = bucket(value);
-            assert!(
-                largest(bucket) >= value && (bucket == 0 || largest(bucket - 1) < value),
-                "{value}"
-            );
+            assert!(largest(bucket) >= value && (bucket == 0 || largest(bucket - 1) < value), "{value}");
         }
     }
 

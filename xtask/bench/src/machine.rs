@@ -7,16 +7,11 @@ use std::thread::available_parallelism;
 pub fn line() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
-    let model = processors
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown processor", |(_, name)| name);
     let cores = available_parallelism().map_or(1, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
     let load = read("/proc/loadavg");
     let load = load.split_whitespace().next().unwrap_or("unknown");
-    format!(
-        "{model}, {cores} cores, Linux {}, load {load} at the start; loopback.",
-        kernel.trim()
-    )
+    format!("{model}, {cores} cores, Linux {}, load {load} at the start; loopback.", kernel.trim())
 }

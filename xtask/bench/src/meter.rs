@@ -46,10 +46,7 @@ pub struct Meter {
 impl Meter {
     /// Counts events, and how old they are if asked.
     pub fn new(latency: bool) -> Arc<Self> {
-        Arc::new(Self {
-            events: AtomicU64::new(0),
-            latency: latency.then(Histogram::default),
-        })
+        Arc::new(Self { events: AtomicU64::new(0), latency: latency.then(Histogram::default) })
     }
 
     /// These many events were handed over.
@@ -77,19 +74,12 @@ impl Meter {
         }
         clock::pause(time);
         let ended = self.snapshot(allocations);
-        let micros = |part| {
-            self.latency
-                .as_ref()
-                .map(|latency| latency.quantile(part) as f64 / 1e3)
-        };
+        let micros = |part| self.latency.as_ref().map(|latency| latency.quantile(part) as f64 / 1e3);
         Ok(Measured {
             events: ended.events - began.events,
             nanos: ended.nanos - began.nanos,
             cpu_nanos: ended.cpu_nanos - began.cpu_nanos,
-            allocations: ended
-                .allocations
-                .zip(began.allocations)
-                .map(|(end, begin)| end - begin),
+            allocations: ended.allocations.zip(began.allocations).map(|(end, begin)| end - begin),
             max_rss_kib: ended.max_rss_kib,
             p50_micros: micros(0.5),
             p99_micros: micros(0.99),

@@ -122,10 +122,7 @@ fn finish(measured: Result<crate::meter::Measured, String>) {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "a command line tells on the terminal what goes wrong"
-)]
+#[expect(clippy::print_stderr, reason = "a command line tells on the terminal what goes wrong")]
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("reader: {error}");
     ExitCode::FAILURE

@@ -68,12 +68,7 @@ impl Replayer {
         let stopped = Arc::<AtomicBool>::default();
         let (counting, stopping) = (Arc::clone(&counters), Arc::clone(&stopped));
         let accepting = std::thread::spawn(move || accept(&listener, &settings, &counting, &stopping));
-        Ok(Self {
-            address,
-            counters,
-            stopped,
-            accepting: Some(accepting),
-        })
+        Ok(Self { address, counters, stopped, accepting: Some(accepting) })
     }
 
     /// Where it listens.
@@ -125,16 +120,9 @@ fn accept(listener: &TcpListener, settings: &Settings, counters: &Arc<Counters>,
 }
 
 /// Readers stop by ending their process; anything else is worth a line.
-#[expect(
-    clippy::print_stderr,
-    reason = "a command line tells on the terminal what goes wrong"
-)]
+#[expect(clippy::print_stderr, reason = "a command line tells on the terminal what goes wrong")]
 fn report(error: &io::Error) {
-    let expected = [
-        io::ErrorKind::BrokenPipe,
-        io::ErrorKind::ConnectionReset,
-        io::ErrorKind::UnexpectedEof,
-    ];
+    let expected = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
     if !expected.contains(&error.kind()) {
         eprintln!("replayer: {error}");
     }

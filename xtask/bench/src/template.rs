@@ -44,11 +44,7 @@ impl Batch {
     /// `count` copies of the event, for one link.
     pub fn new(shape: Shape, channel: u16, handle: u32, count: usize) -> Self {
         let (event, places) = event(shape, channel, handle);
-        Self {
-            len: event.len(),
-            bytes: event.repeat(count),
-            places,
-        }
+        Self { len: event.len(), bytes: event.repeat(count), places }
     }
 
     /// How many events are written at once at most.
@@ -60,10 +56,8 @@ impl Batch {
     pub fn fill(&mut self, count: usize, delivery: u32, sequence: u64) -> &[u8] {
         let now = clock::nanos().to_be_bytes();
         let bytes = &mut self.bytes[..count * self.len];
-        for ((event, delivery), sequence) in bytes
-            .chunks_exact_mut(self.len)
-            .zip((0..).map(|n| delivery.wrapping_add(n)))
-            .zip(sequence..)
+        for ((event, delivery), sequence) in
+            bytes.chunks_exact_mut(self.len).zip((0..).map(|n| delivery.wrapping_add(n))).zip(sequence..)
         {
             self.places.patch(event, delivery, sequence, now);
         }
@@ -108,11 +102,7 @@ fn event(shape: Shape, channel: u16, handle: u32) -> (Vec<u8>, Places) {
     let message = [
         described(code::TRANSFER, &transfer.list()),
         described(code::ANNOTATIONS, &annotations()),
-        if shape.properties {
-            properties()
-        } else {
-            Vec::new()
-        },
+        if shape.properties { properties() } else { Vec::new() },
         described(code::DATA, &data(&body)),
     ];
     let event = frame(AMQP_FRAME, channel, &message.concat());

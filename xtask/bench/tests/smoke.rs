@@ -11,30 +11,18 @@ fn rows(arguments: &[&str]) -> Vec<Value> {
         .args(arguments)
         .output()
         .expect("the benchmark starts");
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}{stderr}");
-    stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("one object a row"))
-        .collect()
+    stdout.lines().map(|line| serde_json::from_str(line).expect("one object a row")).collect()
 }
 
 #[track_caller]
 fn all_read(rows: &[Value]) {
     let readers: Vec<&str> = rows.iter().filter_map(|row| row["reader"].as_str()).collect();
-    assert_eq!(
-        readers,
-        ["limit", "fe2o3", "partition-receiver", "receive", "receive-batch"]
-    );
+    assert_eq!(readers, ["limit", "fe2o3", "partition-receiver", "receive", "receive-batch"]);
     for row in rows {
         for number in ["events_per_s", "cpu_ns_per_event", "p99_us"] {
-            assert!(
-                row[number].as_f64().is_some_and(|number| number > 0.0),
-                "{number} of {row}"
-            );
+            assert!(row[number].as_f64().is_some_and(|number| number > 0.0), "{number} of {row}");
         }
         assert!(row["allocs_per_event"].is_number(), "{row}");
     }
@@ -47,14 +35,7 @@ fn every_reader_of_ours_reads_one_partition() {
 
 #[test]
 fn every_reader_of_ours_reads_several_partitions_with_properties_over_tls() {
-    all_read(&rows(&[
-        "--partitions",
-        "3",
-        "--tls",
-        "--properties",
-        "--body",
-        "100",
-    ]));
+    all_read(&rows(&["--partitions", "3", "--tls", "--properties", "--body", "100"]));
 }
 
 #[test]

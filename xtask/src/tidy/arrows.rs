@@ -6,32 +6,14 @@ use super::workspace::Workspace;
 const ARROWS: &[(&str, &[&str])] = &[
     ("eventhubs-types", &[]),
     ("eventhubs-checkpoint-store", &["eventhubs-types"]),
-    (
-        "eventhubs-checkpoint-store-*",
-        &["eventhubs-checkpoint-store", "eventhubs-types"],
-    ),
-    (
-        "eventhubs-load-balancer",
-        &["eventhubs-checkpoint-store", "eventhubs-types"],
-    ),
-    (
-        "eventhubs-simulator",
-        &[
-            "eventhubs-checkpoint-store",
-            "eventhubs-load-balancer",
-            "eventhubs-types",
-        ],
-    ),
+    ("eventhubs-checkpoint-store-*", &["eventhubs-checkpoint-store", "eventhubs-types"]),
+    ("eventhubs-load-balancer", &["eventhubs-checkpoint-store", "eventhubs-types"]),
+    ("eventhubs-simulator", &["eventhubs-checkpoint-store", "eventhubs-load-balancer", "eventhubs-types"]),
     ("eventhubs-amqp", &["eventhubs-types"]),
     ("eventhubs-emulator", &["eventhubs-types"]),
     (
         "eventhubs",
-        &[
-            "eventhubs-amqp",
-            "eventhubs-checkpoint-store",
-            "eventhubs-load-balancer",
-            "eventhubs-types",
-        ],
+        &["eventhubs-amqp", "eventhubs-checkpoint-store", "eventhubs-load-balancer", "eventhubs-types"],
     ),
     ("eventhubs-cli", &["eventhubs*"]),
 ];
@@ -50,46 +32,27 @@ struct Wall {
 
 const WALLS: &[Wall] = &[
     Wall {
-        before: &[
-            "eventhubs-types",
-            "eventhubs-checkpoint-store",
-            "eventhubs-load-balancer",
-        ],
+        before: &["eventhubs-types", "eventhubs-checkpoint-store", "eventhubs-load-balancer"],
         never: &[AMQP, HTTP, TLS, OPENSSL],
         why: "the core can be tested without a network",
     },
-    Wall {
-        before: &["eventhubs-checkpoint-store-*"],
-        never: &[AMQP],
-        why: "stores know nothing of AMQP",
-    },
+    Wall { before: &["eventhubs-checkpoint-store-*"], never: &[AMQP], why: "stores know nothing of AMQP" },
     Wall {
         before: &["eventhubs", "eventhubs-amqp", "eventhubs-emulator"],
         never: &[HTTP],
         why: "only the blob store speaks HTTP",
     },
-    Wall {
-        before: &["*"],
-        never: &[OPENSSL],
-        why: "TLS is rustls; a default feature brings OpenSSL back",
-    },
+    Wall { before: &["*"], never: &[OPENSSL], why: "TLS is rustls; a default feature brings OpenSSL back" },
 ];
 
 pub(crate) fn between_our_crates(workspace: &Workspace) -> Vec<String> {
     let mut breaches = Vec::new();
     for (_, package, _) in workspace.products() {
         let Some((_, may_use)) = ARROWS.iter().find(|(name, _)| matches(name, &package.name)) else {
-            breaches.push(format!(
-                "{}: say in the table of arrows.rs what it may use",
-                package.name
-            ));
+            breaches.push(format!("{}: say in the table of arrows.rs what it may use", package.name));
             continue;
         };
-        let used = package
-            .uses
-            .iter()
-            .map(|id| &workspace.packages[id])
-            .filter(|used| used.ours.is_some());
+        let used = package.uses.iter().map(|id| &workspace.packages[id]).filter(|used| used.ours.is_some());
         let unwanted = used.filter(|used| !any_matches(may_use, &used.name));
         breaches.extend(unwanted.map(|used| format!("{} must not use {}", package.name, used.name)));
     }
@@ -99,9 +62,7 @@ pub(crate) fn between_our_crates(workspace: &Workspace) -> Vec<String> {
 pub(crate) fn to_foreign_crates(workspace: &Workspace) -> Vec<String> {
     let mut breaches = Vec::new();
     for (id, package, _) in workspace.products() {
-        let walls = WALLS
-            .iter()
-            .filter(|wall| any_matches(wall.before, &package.name));
+        let walls = WALLS.iter().filter(|wall| any_matches(wall.before, &package.name));
         for Wall { never, why, .. } in walls {
             let reached = workspace.reach(id).into_iter();
             let unwanted = reached.filter(|(to, _)| never.iter().any(|family| any_matches(family, &to.name)));
@@ -116,9 +77,7 @@ fn any_matches(patterns: &[&str], name: &str) -> bool {
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
-    pattern
-        .strip_suffix('*')
-        .map_or(pattern == name, |start| name.starts_with(start))
+    pattern.strip_suffix('*').map_or(pattern == name, |start| name.starts_with(start))
 }
 
 #[cfg(test)]
@@ -129,10 +88,7 @@ mod tests {
     #[test]
     fn a_store_may_use_the_store_trait() {
         let workspace = workspace(&[
-            (
-                "eventhubs-checkpoint-store-blob",
-                &["eventhubs-checkpoint-store", "reqwest"],
-            ),
+            ("eventhubs-checkpoint-store-blob", &["eventhubs-checkpoint-store", "reqwest"]),
             ("eventhubs-checkpoint-store", &[]),
             ("reqwest", &["rustls"]),
             ("rustls", &[]),
@@ -160,23 +116,14 @@ mod tests {
 
     #[test]
     fn an_emulator_in_the_product_is_a_breach() {
-        let workspace = workspace(&[
-            ("eventhubs", &["eventhubs-emulator"]),
-            ("eventhubs-emulator", &[]),
-        ]);
-        assert_eq!(
-            between_our_crates(&workspace),
-            ["eventhubs must not use eventhubs-emulator"]
-        );
+        let workspace = workspace(&[("eventhubs", &["eventhubs-emulator"]), ("eventhubs-emulator", &[])]);
+        assert_eq!(between_our_crates(&workspace), ["eventhubs must not use eventhubs-emulator"]);
     }
 
     #[test]
     fn a_crate_without_a_row_is_a_breach() {
         let breaches = between_our_crates(&workspace(&[("eventhubs-surprise", &[])]));
-        assert_eq!(
-            breaches,
-            ["eventhubs-surprise: say in the table of arrows.rs what it may use"]
-        );
+        assert_eq!(breaches, ["eventhubs-surprise: say in the table of arrows.rs what it may use"]);
     }
 
     #[test]
@@ -195,10 +142,8 @@ mod tests {
 
     #[test]
     fn openssl_is_a_breach_in_every_crate() {
-        let workspace = workspace(&[
-            ("eventhubs-checkpoint-store-blob", &["openssl-sys"]),
-            ("openssl-sys", &[]),
-        ]);
+        let workspace =
+            workspace(&[("eventhubs-checkpoint-store-blob", &["openssl-sys"]), ("openssl-sys", &[])]);
         assert_eq!(to_foreign_crates(&workspace).len(), 1);
     }
 }

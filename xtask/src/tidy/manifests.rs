@@ -14,10 +14,7 @@ pub(crate) fn inherit(workspace: &Workspace) -> Vec<String> {
         let lines: Vec<&str> = ours.manifest.lines().map(str::trim).collect();
         let missing = INHERITED.iter().filter(|wanted| !lines.contains(wanted));
         breaches.extend(missing.map(|wanted| format!("{}: `{wanted}` is missing", package.name)));
-        if !lines
-            .windows(2)
-            .any(|pair| pair == ["[lints]", "workspace = true"])
-        {
+        if !lines.windows(2).any(|pair| pair == ["[lints]", "workspace = true"]) {
             breaches.push(format!("{}: `[lints] workspace = true` is missing", package.name));
         }
     }
@@ -29,15 +26,8 @@ pub(crate) fn circles(workspace: &Workspace) -> Vec<String> {
     let mut breaches = Vec::new();
     for (_, package, ours) in workspace.products() {
         let is_versioned = |name| ours.versioned_dev.contains(name);
-        let uses_us = |id| {
-            workspace
-                .reach(id)
-                .iter()
-                .any(|(used, _)| used.name == package.name)
-        };
-        let closing = workspace
-            .products()
-            .filter(|(id, dev, _)| is_versioned(&dev.name) && uses_us(id));
+        let uses_us = |id| workspace.reach(id).iter().any(|(used, _)| used.name == package.name);
+        let closing = workspace.products().filter(|(id, dev, _)| is_versioned(&dev.name) && uses_us(id));
         let says = |dev: &str| format!("{}: dev-dependency {dev} must be by path only", package.name);
         breaches.extend(closing.map(|(_, dev, _)| says(&dev.name)));
     }
@@ -57,19 +47,13 @@ mod tests {
 
     #[test]
     fn a_manifest_that_inherits_all_is_fine() {
-        let manifest = format!(
-            "[package]\n{}\n\n[lints]\nworkspace = true\n",
-            INHERITED.join("\n")
-        );
+        let manifest = format!("[package]\n{}\n\n[lints]\nworkspace = true\n", INHERITED.join("\n"));
         assert!(inherit(&with_manifest(&manifest)).is_empty());
     }
 
     #[test]
     fn an_own_edition_or_own_lints_are_breaches() {
-        let manifest = format!(
-            "[package]\n{}\n[lints.rust]\nworkspace = true\n",
-            INHERITED.join("\n")
-        );
+        let manifest = format!("[package]\n{}\n[lints.rust]\nworkspace = true\n", INHERITED.join("\n"));
         let manifest = manifest.replace("edition.workspace = true", "edition = \"2021\"");
         assert_eq!(
             inherit(&with_manifest(&manifest)),
@@ -85,10 +69,7 @@ mod tests {
         let mut workspace = workspace(&[("eventhubs", &[]), ("eventhubs-cli", &["eventhubs"])]);
         assert!(circles(&workspace).is_empty());
         ours(&mut workspace, "eventhubs").versioned_dev = vec!["eventhubs-cli".to_owned()];
-        assert_eq!(
-            circles(&workspace),
-            ["eventhubs: dev-dependency eventhubs-cli must be by path only"]
-        );
+        assert_eq!(circles(&workspace), ["eventhubs: dev-dependency eventhubs-cli must be by path only"]);
     }
 
     #[test]

@@ -12,10 +12,7 @@ pub(crate) fn of_dependencies(workspace: &Workspace) -> Vec<String> {
         };
         for (used, _) in workspace.reach(id) {
             if let Some(needed) = used.rust_version.as_ref().filter(|needed| *needed > promised) {
-                breaches.insert(format!(
-                    "{} needs Rust {needed}, we promise {promised}",
-                    used.name
-                ));
+                breaches.insert(format!("{} needs Rust {needed}, we promise {promised}", used.name));
             }
         }
     }
@@ -31,20 +28,13 @@ mod tests {
 
     #[test]
     fn a_dependency_may_state_our_version_and_not_a_newer_one() {
-        let mut workspace = workspace(&[
-            ("eventhubs", &["same", "newer"]),
-            ("same", &[]),
-            ("newer", &[]),
-            ("unused", &[]),
-        ]);
+        let mut workspace =
+            workspace(&[("eventhubs", &["same", "newer"]), ("same", &[]), ("newer", &[]), ("unused", &[])]);
         for (name, minor) in [("eventhubs", 88), ("same", 88), ("newer", 89), ("unused", 99)] {
             let package = workspace.packages.get_mut(name).expect("listed above");
             package.rust_version = Some(Version::new(1, minor, 0));
         }
-        assert_eq!(
-            of_dependencies(&workspace),
-            ["newer needs Rust 1.89.0, we promise 1.88.0"]
-        );
+        assert_eq!(of_dependencies(&workspace), ["newer needs Rust 1.89.0, we promise 1.88.0"]);
     }
 
     #[test]

@@ -18,10 +18,7 @@ const IMPURE: &[&[&str]] = &[
 ];
 
 const SOCKETS: &[&[&str]] = &[&["TcpStream", "connect"], &["TcpSocket"], &["UdpSocket"]];
-const MAY_OPEN_SOCKETS: &[&str] = &[
-    "crates/eventhubs-amqp/src/transport",
-    "crates/eventhubs-emulator/src/",
-];
+const MAY_OPEN_SOCKETS: &[&str] = &["crates/eventhubs-amqp/src/transport", "crates/eventhubs-emulator/src/"];
 
 /// Time and randomness are arguments, so that a test can replay each plan.
 pub(crate) fn planning_is_pure(workspace: &Workspace) -> Vec<String> {
@@ -29,9 +26,7 @@ pub(crate) fn planning_is_pure(workspace: &Workspace) -> Vec<String> {
     for path in PLANNING {
         match product_sources(workspace).find(|source| source.path == *path) {
             Some(source) => breaches.extend(find(source, IMPURE)),
-            None => breaches.push(format!(
-                "{path} is gone: say in sources.rs where planning lives now"
-            )),
+            None => breaches.push(format!("{path} is gone: say in sources.rs where planning lives now")),
         }
     }
     breaches
@@ -39,11 +34,8 @@ pub(crate) fn planning_is_pure(workspace: &Workspace) -> Vec<String> {
 
 /// Whoever wants to know what goes over the wire reads one file.
 pub(crate) fn sockets(workspace: &Workspace) -> Vec<String> {
-    let other = product_sources(workspace).filter(|source| {
-        !MAY_OPEN_SOCKETS
-            .iter()
-            .any(|start| source.path.starts_with(start))
-    });
+    let other = product_sources(workspace)
+        .filter(|source| !MAY_OPEN_SOCKETS.iter().any(|start| source.path.starts_with(start)));
     other.flat_map(|source| find(source, SOCKETS)).collect()
 }
 
@@ -61,11 +53,8 @@ pub(crate) fn no_test_is_ignored(workspace: &Workspace) -> Vec<String> {
 
 fn is_ignored_doctest(line: &str) -> bool {
     let doc = line.trim_start().trim_start_matches(['/', '!']).trim_start();
-    doc.strip_prefix("```").is_some_and(|attributes| {
-        attributes
-            .split(',')
-            .any(|attribute| attribute.trim() == "ignore")
-    })
+    doc.strip_prefix("```")
+        .is_some_and(|attributes| attributes.split(',').any(|attribute| attribute.trim() == "ignore"))
 }
 
 fn product_sources(workspace: &Workspace) -> impl Iterator<Item = &Source> {
@@ -78,15 +67,9 @@ fn find(source: &Source, unwanted: &[&[&str]]) -> Vec<String> {
     let words = words(&source.text);
     let found = |at: usize| {
         let rest = || words[at..].iter().map(|(_, word)| *word);
-        let sequence = unwanted
-            .iter()
-            .find(|sequence| rest().take(sequence.len()).eq(sequence.iter().copied()))?;
-        Some(format!(
-            "{}:{}: `{}`",
-            source.path,
-            words[at].0,
-            sequence.join("::")
-        ))
+        let sequence =
+            unwanted.iter().find(|sequence| rest().take(sequence.len()).eq(sequence.iter().copied()))?;
+        Some(format!("{}:{}: `{}`", source.path, words[at].0, sequence.join("::")))
     };
     (0..words.len()).filter_map(found).collect()
 }
@@ -94,10 +77,8 @@ fn find(source: &Source, unwanted: &[&[&str]]) -> Vec<String> {
 /// The identifiers and keywords of the code, with their line numbers.
 fn words(text: &str) -> Vec<(usize, &str)> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = code
-        .lines()
-        .zip(1..)
-        .map(|(line, number)| (number, line.split("//").next().unwrap_or_default()));
+    let lines =
+        code.lines().zip(1..).map(|(line, number)| (number, line.split("//").next().unwrap_or_default()));
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let words =
         lines.flat_map(|(number, line)| line.split(move |c| !is_part(c)).map(move |word| (number, word)));
@@ -145,19 +126,10 @@ mod tests {
 
     #[test]
     fn an_ignored_test_is_a_breach_and_so_is_an_ignored_doctest() {
-        let test = source(
-            "crates/eventhubs/tests/it/main.rs",
-            "#[test]\n#[ignore = \"slow\"]\nfn f() {}",
-        );
+        let test = source("crates/eventhubs/tests/it/main.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}");
         assert_eq!(no_test_is_ignored(&test).len(), 1);
-        let doctest = source(
-            "crates/eventhubs/src/lib.rs",
-            "//! ```rust,ignore\n//! f();\n//! ```\n",
-        );
-        assert_eq!(
-            no_test_is_ignored(&doctest),
-            ["crates/eventhubs/src/lib.rs:1: //! ```rust,ignore"]
-        );
+        let doctest = source("crates/eventhubs/src/lib.rs", "//! ```rust,ignore\n//! f();\n//! ```\n");
+        assert_eq!(no_test_is_ignored(&doctest), ["crates/eventhubs/src/lib.rs:1: //! ```rust,ignore"]);
         assert!(no_test_is_ignored(&source("crates/eventhubs/src/lib.rs", "/// ```no_run\n")).is_empty());
     }
 
@@ -165,10 +137,7 @@ mod tests {
     fn a_socket_outside_the_transport_is_a_breach() {
         let text = "let stream = TcpStream::connect(address).await?;";
         let elsewhere = source("crates/eventhubs-amqp/src/receiver.rs", text);
-        assert_eq!(
-            sockets(&elsewhere),
-            ["crates/eventhubs-amqp/src/receiver.rs:1: `TcpStream::connect`"]
-        );
+        assert_eq!(sockets(&elsewhere), ["crates/eventhubs-amqp/src/receiver.rs:1: `TcpStream::connect`"]);
         assert!(sockets(&source("crates/eventhubs-amqp/src/transport.rs", text)).is_empty());
         assert!(sockets(&source("crates/eventhubs-emulator/src/server.rs", text)).is_empty());
     }

@@ -6,10 +6,7 @@ use super::workspace::Workspace;
 use crate::shell::{Result, cargo, output};
 
 /// Our crate, and how many foreign packages its users may have to compile for it, procedural macros included.
-const LIMITS: &[(&str, usize)] = &[
-    ("eventhubs-checkpoint-store", 10),
-    ("eventhubs-load-balancer", 25),
-];
+const LIMITS: &[(&str, usize)] = &[("eventhubs-checkpoint-store", 10), ("eventhubs-load-balancer", 25)];
 
 #[derive(Debug)]
 pub(crate) struct Lean {
@@ -21,29 +18,14 @@ pub(crate) struct Lean {
 /// Asks `cargo tree`, which counts with the crate's own features only; `cargo metadata` unites those of the workspace.
 pub(crate) fn load() -> Result<Vec<Lean>> {
     let load = |(name, limit): &(&'static str, usize)| {
-        let tree = output(&mut cargo([
-            "tree",
-            "--package",
-            name,
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-        ]))?;
-        Ok(Lean {
-            name,
-            limit: *limit,
-            packages: packages(&tree),
-        })
+        let tree = output(&mut cargo(["tree", "--package", name, "--edges", "normal", "--prefix", "none"]))?;
+        Ok(Lean { name, limit: *limit, packages: packages(&tree) })
     };
     LIMITS.iter().map(load).collect()
 }
 
 pub(crate) fn of_the_lean_crates(workspace: &Workspace) -> Vec<String> {
-    let heavy = workspace
-        .lean
-        .iter()
-        .filter(|lean| lean.packages.len() > lean.limit);
+    let heavy = workspace.lean.iter().filter(|lean| lean.packages.len() > lean.limit);
     heavy
         .map(|lean| {
             let packages: Vec<_> = lean.packages.iter().map(String::as_str).collect();
@@ -61,9 +43,7 @@ pub(crate) fn of_the_lean_crates(workspace: &Workspace) -> Vec<String> {
 /// Name and version of each line, but not of ours; a package that stands in the tree twice counts once.
 fn packages(tree: &str) -> BTreeSet<String> {
     let name_and_version = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
-    let foreign = tree
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with("eventhubs"));
+    let foreign = tree.lines().filter(|line| !line.is_empty() && !line.starts_with("eventhubs"));
     foreign.map(name_and_version).collect()
 }
 
@@ -75,14 +55,7 @@ mod tests {
         let packages = packages(
             "eventhubs-x v0.1.0 (/a)\nsyn v2.0.1\nsyn v3.0.1\n\nsyn v2.0.1 (*)\nmacro v1.0.0 (proc-macro)\n",
         );
-        Workspace {
-            lean: vec![Lean {
-                name: "lean",
-                limit,
-                packages,
-            }],
-            ..Workspace::default()
-        }
+        Workspace { lean: vec![Lean { name: "lean", limit, packages }], ..Workspace::default() }
     }
 
     #[test]

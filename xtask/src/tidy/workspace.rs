@@ -52,23 +52,17 @@ impl Workspace {
         for package in &metadata.packages {
             packages.insert(package.id.repr.clone(), convert(package, &metadata)?);
         }
-        Ok(Self {
-            packages,
-            lean: weight::load()?,
-        })
+        Ok(Self { packages, lean: weight::load()? })
     }
 
     /// Our packages below `crates/`: the ones that users depend on.
     pub(crate) fn products(&self) -> impl Iterator<Item = (&str, &Package, &Ours)> {
-        self.ours()
-            .filter(|(_, _, ours)| ours.folder.starts_with("crates/"))
+        self.ours().filter(|(_, _, ours)| ours.folder.starts_with("crates/"))
     }
 
     /// Our packages, with their ids.
     pub(crate) fn ours(&self) -> impl Iterator<Item = (&str, &Package, &Ours)> {
-        self.packages
-            .iter()
-            .filter_map(|(id, package)| Some((&**id, package, package.ours.as_ref()?)))
+        self.packages.iter().filter_map(|(id, package)| Some((&**id, package, package.ours.as_ref()?)))
     }
 
     /// Every package that the users of `from` compile, with the way from `from` to it.
@@ -84,39 +78,23 @@ impl Workspace {
             }
         }
         way_to.remove(from);
-        way_to
-            .into_iter()
-            .map(|(id, way)| (&self.packages[id], way))
-            .collect()
+        way_to.into_iter().map(|(id, way)| (&self.packages[id], way)).collect()
     }
 }
 
 fn convert(package: &cargo_metadata::Package, metadata: &Metadata) -> Result<Package> {
-    let node = metadata
-        .resolve
-        .iter()
-        .flat_map(|resolve| &resolve.nodes)
-        .find(|node| node.id == package.id);
-    let uses = node
-        .iter()
-        .flat_map(|node| &node.deps)
-        .filter(|dep| is_normal(dep));
+    let node = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes).find(|node| node.id == package.id);
+    let uses = node.iter().flat_map(|node| &node.deps).filter(|dep| is_normal(dep));
     Ok(Package {
         name: package.name.to_string(),
         rust_version: package.rust_version.clone(),
         uses: uses.map(|dep| dep.pkg.repr.clone()).collect(),
-        ours: metadata
-            .workspace_members
-            .contains(&package.id)
-            .then(|| ours(package))
-            .transpose()?,
+        ours: metadata.workspace_members.contains(&package.id).then(|| ours(package)).transpose()?,
     })
 }
 
 fn is_normal(dep: &NodeDep) -> bool {
-    dep.dep_kinds
-        .iter()
-        .any(|info| info.kind == DependencyKind::Normal)
+    dep.dep_kinds.iter().any(|info| info.kind == DependencyKind::Normal)
 }
 
 fn ours(package: &cargo_metadata::Package) -> Result<Ours> {
@@ -143,20 +121,14 @@ fn read_sources(folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
         if path.is_dir() {
             read_sources(&path, sources)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push(Source {
-                path: relative(&path)?,
-                text: fs::read_to_string(&path)?,
-            });
+            sources.push(Source { path: relative(&path)?, text: fs::read_to_string(&path)? });
         }
     }
     Ok(())
 }
 
 fn relative(path: &Path) -> Result<String> {
-    let parts = path
-        .strip_prefix(root())?
-        .iter()
-        .map(|part| part.to_string_lossy());
+    let parts = path.strip_prefix(root())?.iter().map(|part| part.to_string_lossy());
     Ok(parts.collect::<Vec<_>>().join("/"))
 }
 
@@ -168,34 +140,17 @@ pub(crate) mod fixture {
     pub(crate) fn workspace(packages: &[(&str, &[&str])]) -> Workspace {
         let packages = packages.iter().map(|(name, uses)| {
             let ours = name.starts_with("eventhubs");
-            let ours = ours.then(|| Ours {
-                folder: format!("crates/{name}"),
-                ..Ours::default()
-            });
+            let ours = ours.then(|| Ours { folder: format!("crates/{name}"), ..Ours::default() });
             let uses = uses.iter().map(|id| (*id).to_owned()).collect();
-            (
-                (*name).to_owned(),
-                Package {
-                    name: (*name).to_owned(),
-                    uses,
-                    ours,
-                    ..Package::default()
-                },
-            )
+            ((*name).to_owned(), Package { name: (*name).to_owned(), uses, ours, ..Package::default() })
         });
-        Workspace {
-            packages: packages.collect(),
-            ..Workspace::default()
-        }
+        Workspace { packages: packages.collect(), ..Workspace::default() }
     }
 
     /// A workspace of one of our packages with one source file.
     pub(crate) fn source(path: &str, text: &str) -> Workspace {
         let mut workspace = workspace(&[("eventhubs", &[])]);
-        let source = Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let source = Source { path: path.to_owned(), text: text.to_owned() };
         ours(&mut workspace, "eventhubs").sources.push(source);
         workspace
     }

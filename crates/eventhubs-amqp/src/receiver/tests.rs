@@ -34,20 +34,11 @@ struct Script {
 impl Script {
     fn new(openings: impl IntoIterator<Item = Open>) -> Arc<Self> {
         let openings = Mutex::new(openings.into_iter().collect());
-        Arc::new(Self {
-            openings,
-            afterwards: broken(),
-            asked: Mutex::default(),
-        })
+        Arc::new(Self { openings, afterwards: broken(), asked: Mutex::default() })
     }
 
     fn positions(&self) -> Vec<StartingPosition> {
-        self.asked
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(position, ..)| position.clone())
-            .collect()
+        self.asked.lock().unwrap().iter().map(|(position, ..)| position.clone()).collect()
     }
 
     fn times(&self) -> usize {
@@ -115,17 +106,12 @@ fn stolen() -> Error {
 
 async fn open(script: &Arc<Script>) -> PartitionReceiver {
     let start = StartingPosition::Earliest;
-    PartitionReceiver::open(Arc::clone(script) as _, RetryPolicy::default(), start)
-        .await
-        .unwrap()
+    PartitionReceiver::open(Arc::clone(script) as _, RetryPolicy::default(), start).await.unwrap()
 }
 
 async fn numbers(receiver: &mut PartitionReceiver, max: usize) -> Vec<i64> {
     let events = receiver.receive_batch(max, None).await.unwrap();
-    events
-        .iter()
-        .map(|event| event.sequence_number().value())
-        .collect()
+    events.iter().map(|event| event.sequence_number().value()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,10 +126,7 @@ async fn after_a_loss_it_resumes_behind_the_last_event_handed_out() {
     assert_eq!(numbers(&mut receiver, 3).await, [3, 4]);
     assert_eq!(numbers(&mut receiver, 3).await, [5]);
     let start = StartingPosition::Earliest;
-    assert_eq!(
-        script.positions(),
-        [start.clone(), start, StartingPosition::after_offset("o4")]
-    );
+    assert_eq!(script.positions(), [start.clone(), start, StartingPosition::after_offset("o4")]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,9 +156,7 @@ async fn a_link_that_is_stolen_while_it_recovers_stays_lost() {
 async fn an_outage_is_reported_once_per_series_and_recovered_from_in_the_end() {
     let failures = (0..11).map(|_| Open::Refused(broken()));
     let link = |steps| [Open::Link(steps)];
-    let openings = link(vec![Step::Events(0..1), Step::Lost(broken())])
-        .into_iter()
-        .chain(failures);
+    let openings = link(vec![Step::Events(0..1), Step::Lost(broken())]).into_iter().chain(failures);
     let script = Script::new(openings.chain(link(vec![Step::Events(1..2)])));
     let mut receiver = open(&script).await;
     assert_eq!(numbers(&mut receiver, 9).await, [0]);
@@ -229,10 +210,7 @@ async fn waits_grow_and_stay_below_their_bound() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_service_is_left_alone() {
     let busy = Error::remote("attaching", "com.microsoft:server-busy", None);
-    let script = Script::new([
-        Open::Link(vec![Step::Lost(busy)]),
-        Open::Link(vec![Step::Events(0..1)]),
-    ]);
+    let script = Script::new([Open::Link(vec![Step::Lost(busy)]), Open::Link(vec![Step::Events(0..1)])]);
     let mut receiver = open(&script).await;
     let start = Instant::now();
     assert_eq!(numbers(&mut receiver, 9).await, [0]);
@@ -253,60 +231,31 @@ async fn a_refused_token_is_renewed_once() {
     assert_eq!(numbers(&mut receiver, 9).await, [0]);
     assert_eq!(numbers(&mut receiver, 9).await, [1]);
     for _ in 0..2 {
-        assert_eq!(
-            receiver.receive_batch(9, None).await.unwrap_err().kind(),
-            ErrorKind::Unauthorized
-        );
+        assert_eq!(receiver.receive_batch(9, None).await.unwrap_err().kind(), ErrorKind::Unauthorized);
     }
-    let fresh: Vec<bool> = script
-        .asked
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|(_, fresh, _)| *fresh)
-        .collect();
+    let fresh: Vec<bool> = script.asked.lock().unwrap().iter().map(|(_, fresh, _)| *fresh).collect();
     assert_eq!(fresh, [false, true, true]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_within_max_wait_is_an_empty_list() {
-    let script = Script::new([Open::Link(vec![
-        Step::Silence(Duration::from_secs(10)),
-        Step::Events(0..1),
-    ])]);
+    let script = Script::new([Open::Link(vec![Step::Silence(Duration::from_secs(10)), Step::Events(0..1)])]);
     let mut receiver = open(&script).await;
     let wait = Some(Duration::from_secs(6));
     assert_eq!(receiver.receive_batch(9, wait).await.unwrap(), []);
-    assert_eq!(
-        receiver
-            .receive_batch(9, Some(Duration::from_secs(20)))
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(receiver.receive_batch(9, Some(Duration::from_secs(20))).await.unwrap().len(), 1);
 }
 
 /// Trap 25 of the contract: callers that give up early must not keep a recovery from completing.
 #[tokio::test(start_paused = true)]
 async fn a_recovery_goes_on_when_calls_are_dropped() {
     let busy = Error::remote("attaching", "com.microsoft:server-busy", None);
-    let script = Script::new([
-        Open::Link(vec![Step::Lost(busy)]),
-        Open::Link(vec![Step::Events(0..1)]),
-    ]);
+    let script = Script::new([Open::Link(vec![Step::Lost(busy)]), Open::Link(vec![Step::Events(0..1)])]);
     let mut receiver = open(&script).await;
     assert_eq!(receiver.receive_batch(9, Some(Duration::ZERO)).await.unwrap(), []);
     tokio::time::sleep(Duration::from_secs(70)).await;
     assert_eq!(script.times(), 2, "nobody polled the receiver meanwhile");
-    assert_eq!(
-        receiver
-            .receive_batch(9, Some(Duration::ZERO))
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(receiver.receive_batch(9, Some(Duration::ZERO)).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,10 +277,7 @@ async fn the_head_of_the_partition_is_remembered() {
     };
     let mut receiver = open(&Script::new([Open::Link(vec![])])).await;
     assert_eq!(receiver.last_enqueued_event_properties(), None);
-    let attributes = Attributes {
-        head: Some(head.clone()),
-        ..Attributes::default()
-    };
+    let attributes = Attributes { head: Some(head.clone()), ..Attributes::default() };
     let with_head = ReceivedEvent::whole(EventBody::default(), attributes, "o8".into(), 8.into(), None);
     receiver.hand_out(vec![with_head, received(9)]);
     assert_eq!(receiver.last_enqueued_event_properties(), Some(head.clone()));

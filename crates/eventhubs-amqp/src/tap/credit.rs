@@ -10,11 +10,7 @@ pub(crate) struct Credit {
 
 impl Credit {
     pub(crate) fn new(prefetch: u32) -> Self {
-        Self {
-            delivery_count: 0,
-            outstanding: 0,
-            prefetch,
-        }
+        Self { delivery_count: 0, outstanding: 0, prefetch }
     }
 
     /// The sender counts from here.

@@ -111,11 +111,7 @@ mod tests {
 
     #[test]
     fn flows_are_read_by_the_library_as_they_were_meant() {
-        let link = LinkFlow {
-            handle: 3,
-            delivery_count: 1_000,
-            credit: 300,
-        };
+        let link = LinkFlow { handle: 3, delivery_count: 1_000, credit: 300 };
         for link in [None, Some(link)] {
             let body = written(|out| flow(0x0102, SESSION, link, out));
             let read: Flow = serde_amqp::from_slice(&body).unwrap();
@@ -157,10 +153,7 @@ mod tests {
         let performative = Performative::read(&bytes).unwrap();
         let body = written(|out| corrected(0x0102, &performative, 99_999, out));
         let read: Flow = serde_amqp::from_slice(&body).unwrap();
-        let expected = Flow {
-            next_incoming_id: Some(99_999),
-            ..ours
-        };
+        let expected = Flow { next_incoming_id: Some(99_999), ..ours };
         assert_eq!(format!("{read:?}"), format!("{expected:?}"));
     }
 }

@@ -170,11 +170,7 @@ impl TappedLink {
         poll_fn(|cx| {
             self.state.reader.register(cx.waker());
             let inner = self.state.lock();
-            if inner.queue.is_empty() && inner.outcome.is_none() {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
+            if inner.queue.is_empty() && inner.outcome.is_none() { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
     }

@@ -27,11 +27,7 @@ struct Shared {
 impl Taps {
     /// The switch is that of the stream, to wake it.
     pub(crate) fn new(switch: KillSwitch) -> Self {
-        Self(Arc::new(Shared {
-            expected: Mutex::default(),
-            due: Mutex::default(),
-            switch,
-        }))
+        Self(Arc::new(Shared { expected: Mutex::default(), due: Mutex::default(), switch }))
     }
 
     /// Follows the link of this name from its attach on.

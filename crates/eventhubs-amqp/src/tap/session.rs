@@ -35,11 +35,7 @@ pub(super) struct Begun {
 impl Begun {
     pub(super) fn read(begin: &Performative<'_>) -> Option<Self> {
         let number = |index| begin.field(index).and_then(uint);
-        Some(Self {
-            next_outgoing_id: number(1)?,
-            incoming_window: number(2)?,
-            outgoing_window: number(3)?,
-        })
+        Some(Self { next_outgoing_id: number(1)?, incoming_window: number(2)?, outgoing_window: number(3)? })
     }
 }
 
@@ -174,11 +170,7 @@ impl Session {
             accepted(self.local, first, last, out);
         }
         if let Some((delivery_count, credit)) = link.state.credit() {
-            let of_link = LinkFlow {
-                handle: link.ours,
-                delivery_count,
-                credit,
-            };
+            let of_link = LinkFlow { handle: link.ours, delivery_count, credit };
             flow(self.local, session, Some(of_link), out);
         }
     }
@@ -262,9 +254,7 @@ impl Link {
         }
         let room = MAX_MESSAGE_SIZE.saturating_sub(unfinished.payload.len());
         let piece = &block[payload];
-        unfinished
-            .payload
-            .extend_from_slice(&piece[..piece.len().min(room)]);
+        unfinished.payload.extend_from_slice(&piece[..piece.len().min(room)]);
         if transfer.more {
             self.unfinished = Some(unfinished);
             return Ok(());

@@ -50,14 +50,10 @@ struct Run {
 
 async fn run(data_path: DataPath, prefetch: u32, script: Script) -> Run {
     let (stream, said) = start(script);
-    let engine = Engine::over(Box::new(stream), "peer", "client", LIMIT)
-        .await
-        .unwrap();
+    let engine = Engine::over(Box::new(stream), "peer", "client", LIMIT).await.unwrap();
     let engine = Arc::new(engine);
     let options = options(data_path, prefetch);
-    let source = attach(&engine, &options, &StartingPosition::Earliest)
-        .await
-        .unwrap();
+    let source = attach(&engine, &options, &StartingPosition::Earliest).await.unwrap();
     Run { source, said, engine }
 }
 
@@ -126,10 +122,7 @@ fn value() -> impl Strategy<Value = Value> {
             prop::collection::vec(".{0,5}".prop_map(Value::String), 1..5)
                 .prop_map(|n| Value::Array(Array(n))),
             (any::<u64>(), inner).prop_map(|(code, value)| {
-                Value::Described(Box::new(Described {
-                    descriptor: Descriptor::Code(code),
-                    value,
-                }))
+                Value::Described(Box::new(Described { descriptor: Descriptor::Code(code), value }))
             }),
         ]
     })
@@ -192,11 +185,7 @@ fn put(value: &Value, out: &mut Vec<u8>) {
             compound(0xd1, flat.len(), &encoded(&flat), out);
         }
         Value::Array(Array(values)) => {
-            let mut content = vec![if matches!(values[0], Value::Int(_)) {
-                0x71
-            } else {
-                0xb1
-            }];
+            let mut content = vec![if matches!(values[0], Value::Int(_)) { 0x71 } else { 0xb1 }];
             for value in values {
                 match value {
                     Value::Int(n) => content.extend(n.to_be_bytes()),
@@ -210,9 +199,7 @@ fn put(value: &Value, out: &mut Vec<u8>) {
             compound(0xf0, values.len(), &content, out);
         }
         Value::Described(described) => {
-            let Descriptor::Code(code) = described.descriptor else {
-                panic!("no such descriptor")
-            };
+            let Descriptor::Code(code) = described.descriptor else { panic!("no such descriptor") };
             out.push(0);
             put(&Value::Ulong(code), out);
             put(&described.value, out);
@@ -250,10 +237,7 @@ fn annotations() -> impl Strategy<Value = Pairs> {
 
 /// Sequence number, offset, time and key, of all types that are understood, among others.
 fn message_annotations() -> impl Strategy<Value = Value> {
-    let number = prop_oneof![
-        any::<i64>().prop_map(Value::Long),
-        any::<u32>().prop_map(Value::Uint)
-    ];
+    let number = prop_oneof![any::<i64>().prop_map(Value::Long), any::<u32>().prop_map(Value::Uint)];
     let offset = prop_oneof![
         "[0-9:]{1,9}".prop_map(Value::String),
         any::<i64>().prop_map(Value::Long),
@@ -285,30 +269,13 @@ fn properties() -> impl Strategy<Value = Value> {
     let text = || ".{0,9}".prop_map(Value::String).boxed();
     let name = || "[a-z/]{1,9}".prop_map(|name| symbol(&name)).boxed();
     let time = || any::<i64>().prop_map(|n| Value::Timestamp(n.into())).boxed();
-    let bytes = || {
-        any::<[u8; 3]>()
-            .prop_map(|n| Value::Binary(n.to_vec().into()))
-            .boxed()
-    };
+    let bytes = || any::<[u8; 3]>().prop_map(|n| Value::Binary(n.to_vec().into())).boxed();
     let number = any::<u32>().prop_map(Value::Uint).boxed();
     let uuid = || any::<[u8; 16]>().prop_map(|n| Value::Uuid(n.into())).boxed();
     let ulong = || any::<u64>().prop_map(Value::Ulong).boxed();
     let id = || prop_oneof![text(), ulong(), uuid(), bytes()].boxed();
-    let fields = [
-        id(),
-        bytes(),
-        text(),
-        text(),
-        text(),
-        id(),
-        name(),
-        name(),
-        time(),
-        time(),
-        text(),
-        number,
-        text(),
-    ];
+    let fields =
+        [id(), bytes(), text(), text(), text(), id(), name(), name(), time(), time(), text(), number, text()];
     let or_null = |field| prop_oneof![Just(Value::Null), field].boxed();
     let fields: Vec<_> = fields.into_iter().map(or_null).collect();
     (fields, 0..=13_usize).prop_map(|(mut fields, count)| {
@@ -322,10 +289,8 @@ fn application_properties() -> impl Strategy<Value = Value> {
 }
 
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    let bytes = prop_oneof![
-        prop::collection::vec(any::<u8>(), 0..40),
-        prop::collection::vec(any::<u8>(), 0..400)
-    ];
+    let bytes =
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 0..400)];
     let data = bytes.prop_map(|bytes| section(0x75, &Value::Binary(bytes.into())));
     let list = prop::collection::vec(value(), 0..4).prop_map(|list| section(0x76, &Value::List(list)));
     prop_oneof![
@@ -452,10 +417,8 @@ fn stream(seed: u8, deliveries: u32, first_id: u32) -> (Vec<u8>, usize) {
 async fn a_stream_of_deliveries_is_the_same_events_to_both() {
     for seed in 0..20 {
         let (bytes, count) = stream(seed, 40, 0);
-        let script = Script {
-            pieces: bytes.chunks(1_500).map(<[u8]>::to_vec).collect(),
-            ..Script::default()
-        };
+        let script =
+            Script { pieces: bytes.chunks(1_500).map(<[u8]>::to_vec).collect(), ..Script::default() };
         let plain = read(DataPath::Plain, script.clone(), count).await;
         let tapped = read(DataPath::Tap, script, count).await;
         for (ours, theirs) in tapped.iter().zip(&plain) {
@@ -466,15 +429,8 @@ async fn a_stream_of_deliveries_is_the_same_events_to_both() {
 
 /// The shortest stream of two deliveries of which one comes in several frames.
 fn short_stream() -> (Vec<u8>, usize) {
-    let streams = (0..40)
-        .map(|seed| stream(seed, 2, 0))
-        .filter(|(_, count)| *count == 2);
-    let frames = |bytes: &[u8]| {
-        bytes
-            .windows(3)
-            .filter(|code| *code == [0x00, 0x53, 0x14])
-            .count()
-    };
+    let streams = (0..40).map(|seed| stream(seed, 2, 0)).filter(|(_, count)| *count == 2);
+    let frames = |bytes: &[u8]| bytes.windows(3).filter(|code| *code == [0x00, 0x53, 0x14]).count();
     let torn = streams.filter(|(bytes, _)| frames(bytes) > 3);
     torn.min_by_key(|(bytes, _)| bytes.len()).unwrap()
 }
@@ -482,17 +438,11 @@ fn short_stream() -> (Vec<u8>, usize) {
 #[tokio::test(start_paused = true)]
 async fn where_a_stream_is_cut_makes_no_difference() {
     let (bytes, count) = short_stream();
-    let whole = Script {
-        pieces: vec![bytes.clone()],
-        ..Script::default()
-    };
+    let whole = Script { pieces: vec![bytes.clone()], ..Script::default() };
     let plain = read(DataPath::Plain, whole, count).await;
     for cut in 0..=bytes.len() {
         let (head, tail) = bytes.split_at(cut);
-        let script = Script {
-            pieces: vec![head.to_vec(), tail.to_vec()],
-            ..Script::default()
-        };
+        let script = Script { pieces: vec![head.to_vec(), tail.to_vec()], ..Script::default() };
         assert!(read(DataPath::Tap, script, count).await == plain, "cut at {cut}");
     }
 }
@@ -508,15 +458,8 @@ fn simple(number: i64, body: &[u8]) -> Vec<u8> {
 
 /// `count` settled deliveries with ids from `first` on.
 fn plain_stream(count: u32, first: u32) -> Vec<u8> {
-    let deliveries = (0..count).map(|n| {
-        transfer(
-            Some(first.wrapping_add(n)),
-            true,
-            false,
-            false,
-            &simple(n.into(), b"x"),
-        )
-    });
+    let deliveries = (0..count)
+        .map(|n| transfer(Some(first.wrapping_add(n)), true, false, false, &simple(n.into(), b"x")));
     deliveries.collect::<Vec<_>>().concat()
 }
 
@@ -547,10 +490,7 @@ async fn the_session_window_is_opened_again_while_one_long_delivery_comes() {
     }
     pieces.push(transfer(None, true, false, false, &[]));
     let bytes = pieces.concat();
-    let script = Script {
-        pieces: bytes.chunks(50_000).map(<[u8]>::to_vec).collect(),
-        ..Script::default()
-    };
+    let script = Script { pieces: bytes.chunks(50_000).map(<[u8]>::to_vec).collect(), ..Script::default() };
     let mut run = run(DataPath::Tap, 10, script).await;
     assert_eq!(run.events(1).await[0].body_bytes().unwrap().len(), 9_000);
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -562,10 +502,7 @@ async fn the_session_window_is_opened_again_while_one_long_delivery_comes() {
     }
     let mut reached = 0;
     for (next, window) in windows {
-        assert!(
-            next - reached <= window,
-            "{next} transfers had come after {reached}"
-        );
+        assert!(next - reached <= window, "{next} transfers had come after {reached}");
         reached = next;
     }
     assert!(reached > 4_000);
@@ -573,10 +510,7 @@ async fn the_session_window_is_opened_again_while_one_long_delivery_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_was_allowed_ends_the_link_after_what_was_allowed() {
-    let script = Script {
-        pieces: vec![plain_stream(12, 0)],
-        ..Script::default()
-    };
+    let script = Script { pieces: vec![plain_stream(12, 0)], ..Script::default() };
     let mut run = run(DataPath::Tap, 10, script).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(run.events(10).await.len(), 10);
@@ -586,11 +520,7 @@ async fn more_than_was_allowed_ends_the_link_after_what_was_allowed() {
 
 fn stolen() -> Vec<u8> {
     let error = definitions::Error::new(LinkError::Stolen, Some("by reader-2".to_owned()), None);
-    let detach = Detach {
-        handle: HANDLE.into(),
-        closed: true,
-        error: Some(error),
-    };
+    let detach = Detach { handle: HANDLE.into(), closed: true, error: Some(error) };
     frame(CHANNEL, &detach, &[])
 }
 
@@ -598,18 +528,15 @@ fn stolen() -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn a_theft_drops_what_is_buffered_at_once() {
     for data_path in [DataPath::Tap, DataPath::Plain] {
-        let script = Script {
-            pieces: vec![plain_stream(8, 0), stolen(), plain_stream(1, 8)],
-            ..Script::default()
-        };
+        let script =
+            Script { pieces: vec![plain_stream(8, 0), stolen(), plain_stream(1, 8)], ..Script::default() };
         let mut run = run(data_path, 10, script).await;
         assert_eq!(run.events(1).await.len(), 1);
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(run.source.is_stolen());
         for _ in 0..2 {
-            let error = futures::FutureExt::now_or_never(run.source.receive(10))
-                .expect("at once")
-                .unwrap_err();
+            let error =
+                futures::FutureExt::now_or_never(run.source.receive(10)).expect("at once").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::OwnershipLost);
             assert_eq!(error.description(), Some("by reader-2"));
         }
@@ -618,10 +545,7 @@ async fn a_theft_drops_what_is_buffered_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_when_a_link_is_closed_does_no_harm() {
-    let script = Script {
-        pieces: (0..8).map(|n| plain_stream(1, n)).collect(),
-        ..Script::default()
-    };
+    let script = Script { pieces: (0..8).map(|n| plain_stream(1, n)).collect(), ..Script::default() };
     let Run { source, engine, .. } = run(DataPath::Tap, 10, script).await;
     source.close().await.unwrap();
     assert!(engine.is_live());
@@ -637,15 +561,7 @@ async fn poison_is_delivered_in_its_place_and_the_next_event_comes() {
     let wide = [&[0x00, 0x53, 0x77, 0xf0, 0, 0, 0, 5, 0, 1, 0, 1, 0x41][..]].concat();
     let long = [&[0x00, 0x53, 0x75, 0xb0, 0xff, 0xff, 0xff, 0xff][..], b"short"].concat();
     let property = [0x00, 0x53, 0x74, 0xc1, 5, 2, 0xa1, 1, 0xff, 0x40];
-    for poison in [
-        &deep[..],
-        &wide,
-        &long,
-        &property,
-        &[0x00],
-        &[0x00; 10_000],
-        b"text",
-    ] {
+    for poison in [&deep[..], &wide, &long, &property, &[0x00], &[0x00; 10_000], b"text"] {
         let poison = [position, poison].concat();
         let half = poison.len() / 2;
         let pieces = [
@@ -659,15 +575,9 @@ async fn poison_is_delivered_in_its_place_and_the_next_event_comes() {
             transfer(None, true, false, false, &[]),
             transfer(Some(2), true, false, false, &good(2)),
         ];
-        let script = Script {
-            pieces: vec![pieces.concat()],
-            ..Script::default()
-        };
+        let script = Script { pieces: vec![pieces.concat()], ..Script::default() };
         let events = read(DataPath::Tap, script, 3).await;
-        let numbers: Vec<i64> = events
-            .iter()
-            .map(|event| event.sequence_number().value())
-            .collect();
+        let numbers: Vec<i64> = events.iter().map(|event| event.sequence_number().value()).collect();
         assert_eq!(numbers, [0, 1, 2]);
         assert_eq!(events[1].offset().as_str(), "1");
         assert_eq!(events[1].body(), &EventBody::Undecodable(poison.into()));

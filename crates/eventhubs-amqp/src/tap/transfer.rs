@@ -18,9 +18,7 @@ impl Transfer {
         let start = usize::from(frame[4]) * 4;
         frame[5] == 0
             && start >= 8
-            && frame
-                .get(start..)
-                .is_some_and(|body| body.starts_with(&[0x00, 0x53, 0x14]))
+            && frame.get(start..).is_some_and(|body| body.starts_with(&[0x00, 0x53, 0x14]))
     }
 
     /// Reads such a frame; `None` if it is malformed.
@@ -36,10 +34,7 @@ impl Transfer {
             _ => return None,
         };
         let mut rest = frame.get(fields..end)?;
-        let mut transfer = Self {
-            payload: end,
-            ..Self::default()
-        };
+        let mut transfer = Self { payload: end, ..Self::default() };
         if count == 0 {
             return None;
         }
@@ -118,10 +113,7 @@ mod tests {
 
     #[test]
     fn a_transfer_without_a_handle_is_malformed() {
-        for performative in [
-            &[0x00, 0x53, 0x14, 0x45][..],
-            &[0x00, 0x53, 0x14, 0xc0, 2, 1, 0x40],
-        ] {
+        for performative in [&[0x00, 0x53, 0x14, 0x45][..], &[0x00, 0x53, 0x14, 0xc0, 2, 1, 0x40]] {
             assert_eq!(Transfer::read(&frame(performative, &[])), None);
         }
     }

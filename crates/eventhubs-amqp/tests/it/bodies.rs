@@ -21,14 +21,8 @@ async fn bodies_of_all_kinds_arrive_as_they_were_sent() {
         EventBody::Value(map),
         EventBody::Sequence(vec![vec![Value::I64(1), "x".into()], vec![Value::Uuid([7; 16])]]),
     ];
-    emulator
-        .publish_to("orders", "0", bodies.clone().map(EventData::with_body))
-        .unwrap();
-    let events = receive(
-        &mut open(&client(&emulator), StartingPosition::Earliest).await,
-        bodies.len(),
-    )
-    .await;
+    emulator.publish_to("orders", "0", bodies.clone().map(EventData::with_body)).unwrap();
+    let events = receive(&mut open(&client(&emulator), StartingPosition::Earliest).await, bodies.len()).await;
     for (event, body) in events.iter().zip(&bodies) {
         assert_eq!(event.body(), body);
     }
@@ -59,10 +53,7 @@ async fn properties_of_all_types_arrive_as_they_were_sent() {
         ("decimal64", Value::Decimal64([5; 8])),
         ("decimal128", Value::Decimal128([6; 16])),
         ("char", Value::Char('ß')),
-        (
-            "time",
-            Value::Timestamp(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
-        ),
+        ("time", Value::Timestamp(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123))),
         ("uuid", Value::Uuid([9; 16])),
         ("binary", Value::Binary(vec![0, 255].into())),
         ("string", Value::String("grüße".into())),
@@ -77,26 +68,12 @@ async fn properties_of_all_types_arrive_as_they_were_sent() {
         sent = sent.property(name, value);
     }
     emulator.publish_to("orders", "0", [sent.clone()]).unwrap();
-    let event = receive(&mut open(&client(&emulator), StartingPosition::Earliest).await, 1)
-        .await
-        .remove(0);
+    let event = receive(&mut open(&client(&emulator), StartingPosition::Earliest).await, 1).await.remove(0);
     assert_eq!(event.properties(), &sent.properties);
-    assert_eq!(
-        (event.message_id(), event.correlation_id()),
-        (Some("m1"), Some("c1"))
-    );
-    assert_eq!(
-        (event.content_type(), event.partition_key()),
-        (Some("text/plain"), Some("pk"))
-    );
-    assert_eq!(
-        event.system_properties()["message-id"],
-        Value::String("m1".into())
-    );
-    assert_eq!(
-        event.system_properties()["content-type"],
-        Value::Symbol("text/plain".into())
-    );
+    assert_eq!((event.message_id(), event.correlation_id()), (Some("m1"), Some("c1")));
+    assert_eq!((event.content_type(), event.partition_key()), (Some("text/plain"), Some("pk")));
+    assert_eq!(event.system_properties()["message-id"], Value::String("m1".into()));
+    assert_eq!(event.system_properties()["content-type"], Value::Symbol("text/plain".into()));
     assert!(event.enqueued_time().unwrap() > UNIX_EPOCH);
     assert!(!event.offset().as_str().is_empty());
 }
@@ -105,9 +82,7 @@ async fn properties_of_all_types_arrive_as_they_were_sent() {
 #[tokio::test]
 async fn an_event_that_cannot_be_decoded_is_delivered_in_its_place_with_its_raw_bytes() {
     let emulator = emulator().await;
-    let deep = (0..40).fold(Value::String("poison".into()), |value, _| {
-        Value::List(vec![value])
-    });
+    let deep = (0..40).fold(Value::String("poison".into()), |value, _| Value::List(vec![value]));
     let bodies = [
         EventBody::Data(vec!["before".into()]),
         EventBody::Value(deep),
@@ -118,9 +93,7 @@ async fn an_event_that_cannot_be_decoded_is_delivered_in_its_place_with_its_raw_
     let mut receiver = open(&client(&emulator), StartingPosition::Earliest).await;
     let events = receive(&mut receiver, 3).await;
     assert_eq!(numbers(&events), [0, 1, 2]);
-    let EventBody::Undecodable(raw) = events[1].body() else {
-        panic!("{:?}", events[1].body())
-    };
+    let EventBody::Undecodable(raw) = events[1].body() else { panic!("{:?}", events[1].body()) };
     assert!(raw.windows(6).any(|bytes| bytes == b"poison"));
     assert!(events[1].properties().is_empty() && events[1].enqueued_time().is_some());
     assert_eq!(events[1].body_bytes(), None);

@@ -25,11 +25,8 @@ async fn a_receive_that_is_dropped_anywhere_loses_nothing() {
     const EVENTS: i64 = 3_000;
     let emulator = emulator().await;
     emulator.publish_to("orders", "0", texts(0..EVENTS)).unwrap();
-    let mut receiver = builder(&client(&emulator), StartingPosition::Earliest)
-        .prefetch(50)
-        .open()
-        .await
-        .unwrap();
+    let mut receiver =
+        builder(&client(&emulator), StartingPosition::Earliest).prefetch(50).open().await.unwrap();
     let mut read: Vec<i64> = Vec::new();
     let reading = async {
         for round in 0_usize.. {
@@ -65,10 +62,7 @@ async fn an_open_that_is_dropped_anywhere_leaves_nothing_behind() {
             receiver.unwrap().close().await.unwrap();
         }
     }
-    crate::support::until("all detached", || {
-        emulator.receivers("orders").unwrap().is_empty()
-    })
-    .await;
+    crate::support::until("all detached", || emulator.receivers("orders").unwrap().is_empty()).await;
     client.event_hub_properties().await.unwrap();
 }
 

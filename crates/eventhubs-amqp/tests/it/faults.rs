@@ -17,13 +17,9 @@ async fn read_through(fault: impl Fn(&Emulator) -> usize) {
     let mut read = Vec::new();
     while read.len() < usize::try_from(EVENTS).unwrap() {
         let more = (published + 150).min(EVENTS);
-        emulator
-            .publish_to("orders", "0", texts(published..more))
-            .unwrap();
+        emulator.publish_to("orders", "0", texts(published..more)).unwrap();
         published = more;
-        read.extend(numbers(
-            &soon("events", receiver.receive_batch(100, None)).await.unwrap(),
-        ));
+        read.extend(numbers(&soon("events", receiver.receive_batch(100, None)).await.unwrap()));
         if read.len() / 300 > struck {
             struck += fault(&emulator);
         }
@@ -73,16 +69,9 @@ async fn an_outage_is_reported_and_the_receiver_stays_usable() {
     emulator.stop().await;
     // What was prefetched comes first.
     assert_eq!(numbers(&receive(&mut receiver, 1).await), [2]);
-    let error = soon("the report", receiver.receive_batch(1, None))
-        .await
-        .unwrap_err();
+    let error = soon("the report", receiver.receive_batch(1, None)).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
-    let emulator = Emulator::builder()
-        .event_hub("orders", 1)
-        .port(port)
-        .start()
-        .await
-        .unwrap();
+    let emulator = Emulator::builder().event_hub("orders", 1).port(port).start().await.unwrap();
     emulator.publish_to("orders", "0", texts(0..4)).unwrap();
     let events = soon("events", async {
         loop {
@@ -99,13 +88,9 @@ async fn an_outage_is_reported_and_the_receiver_stays_usable() {
 async fn a_service_that_stops_answering_is_left_for_a_new_connection() {
     let emulator = emulator().await;
     let proxy = Proxy::start(&emulator).await;
-    let retry = RetryPolicy::fixed(Duration::from_millis(20))
-        .max_retries(0)
-        .try_timeout(Duration::from_secs(1));
-    let client = client_builder(&proxy.connection_string(&emulator))
-        .retry(retry)
-        .build()
-        .unwrap();
+    let retry =
+        RetryPolicy::fixed(Duration::from_millis(20)).max_retries(0).try_timeout(Duration::from_secs(1));
+    let client = client_builder(&proxy.connection_string(&emulator)).retry(retry).build().unwrap();
     let mut receiver = open(&client, StartingPosition::Earliest).await;
     proxy.go_silent();
     let error = client.partition_properties(&partition("0")).await.unwrap_err();
@@ -114,12 +99,7 @@ async fn a_service_that_stops_answering_is_left_for_a_new_connection() {
     proxy.serve_new_connections();
     emulator.publish_to("orders", "0", texts(0..3)).unwrap();
     // The loss is reported once, as no retries are allowed.
-    assert!(
-        soon("the report", receiver.receive_batch(9, None))
-            .await
-            .unwrap_err()
-            .is_transient()
-    );
+    assert!(soon("the report", receiver.receive_batch(9, None)).await.unwrap_err().is_transient());
     assert_eq!(numbers(&receive(&mut receiver, 3).await), [0, 1, 2]);
     assert_eq!(proxy.connections(), 2);
 }

@@ -16,14 +16,8 @@ async fn a_hub_names_its_partitions() {
 #[tokio::test]
 async fn a_partition_that_never_had_an_event_says_so() {
     let emulator = emulator().await;
-    let properties = client(&emulator)
-        .partition_properties(&partition("2"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (properties.event_hub.as_str(), properties.id.as_str()),
-        ("orders", "2")
-    );
+    let properties = client(&emulator).partition_properties(&partition("2")).await.unwrap();
+    assert_eq!((properties.event_hub.as_str(), properties.id.as_str()), ("orders", "2"));
     assert_eq!(properties.last_enqueued_sequence_number.value(), -1);
     assert_eq!(properties.last_enqueued_offset.as_str(), "-1");
     assert_eq!(properties.last_enqueued_time, None);
@@ -34,15 +28,9 @@ async fn a_partition_that_never_had_an_event_says_so() {
 async fn a_partition_says_what_it_holds() {
     let emulator = emulator().await;
     emulator.publish_to("orders", "2", texts(0..7)).unwrap();
-    let properties = client(&emulator)
-        .partition_properties(&partition("2"))
-        .await
-        .unwrap();
+    let properties = client(&emulator).partition_properties(&partition("2")).await.unwrap();
     let expected = emulator.partition("orders", "2").unwrap();
-    assert_eq!(
-        properties.beginning_sequence_number,
-        expected.beginning_sequence_number
-    );
+    assert_eq!(properties.beginning_sequence_number, expected.beginning_sequence_number);
     assert_eq!(properties.last_enqueued_sequence_number.value(), 6);
     assert_eq!(properties.last_enqueued_offset, expected.last_enqueued_offset);
     assert_eq!(properties.last_enqueued_time, expected.last_enqueued_time);
@@ -53,9 +41,7 @@ async fn a_partition_says_what_it_holds() {
 async fn many_questions_at_once_get_their_own_answers() {
     let emulator = emulator().await;
     for (n, id) in ["0", "1", "2", "3"].iter().enumerate() {
-        emulator
-            .publish_to("orders", id, texts(0..i64::try_from(n).unwrap()))
-            .unwrap();
+        emulator.publish_to("orders", id, texts(0..i64::try_from(n).unwrap())).unwrap();
     }
     let client = client(&emulator);
     let ask = |n: i64| {
@@ -64,10 +50,7 @@ async fn many_questions_at_once_get_their_own_answers() {
             let id = (n % 4).to_string();
             let properties = client.partition_properties(&partition(&id)).await.unwrap();
             assert_eq!(
-                (
-                    properties.id.as_str(),
-                    properties.last_enqueued_sequence_number.value()
-                ),
+                (properties.id.as_str(), properties.last_enqueued_sequence_number.value()),
                 (&*id, n % 4 - 1)
             );
         }
@@ -89,23 +72,12 @@ async fn asking_goes_on_after_the_connection_was_lost() {
 #[tokio::test]
 async fn what_does_not_exist_is_not_found() {
     let emulator = emulator().await;
-    let error = client(&emulator)
-        .partition_properties(&partition("9"))
-        .await
-        .unwrap_err();
+    let error = client(&emulator).partition_properties(&partition("9")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(
-        error.to_string().contains("event hub orders, partition 9"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("event hub orders, partition 9"), "{error}");
 
-    let text = emulator
-        .connection_string("orders")
-        .replace(";EntityPath=orders", "");
-    let other = client_builder(&text)
-        .event_hub(EventHubName::new("nowhere").unwrap())
-        .build()
-        .unwrap();
+    let text = emulator.connection_string("orders").replace(";EntityPath=orders", "");
+    let other = client_builder(&text).event_hub(EventHubName::new("nowhere").unwrap()).build().unwrap();
     let error = other.event_hub_properties().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("event hub nowhere"), "{error}");

@@ -8,9 +8,7 @@ async fn open_at(
     level: i64,
     name: &str,
 ) -> eventhubs_amqp::Result<PartitionReceiver> {
-    let builder = builder(client, StartingPosition::Earliest)
-        .owner_level(level)
-        .identifier(name);
+    let builder = builder(client, StartingPosition::Earliest).owner_level(level).identifier(name);
     soon("an answer", builder.open()).await
 }
 
@@ -35,10 +33,7 @@ async fn a_receiver_of_a_higher_or_equal_level_takes_the_partition() {
     }
     let attached = emulator.receivers("orders").unwrap();
     assert_eq!(attached.len(), 1);
-    assert_eq!(
-        (attached[0].owner_level, attached[0].name.as_deref()),
-        (Some(5), Some("third"))
-    );
+    assert_eq!((attached[0].owner_level, attached[0].name.as_deref()), (Some(5), Some("third")));
 }
 
 #[tokio::test]
@@ -48,9 +43,7 @@ async fn a_receiver_of_a_lower_level_or_none_is_refused() {
     let _owner = open_at(&client, 5, "owner").await.unwrap();
     let lower = open_at(&client, 4, "lower").await.unwrap_err();
     assert_eq!(lower.kind(), ErrorKind::OwnershipLost);
-    let without = soon("an answer", builder(&client, StartingPosition::Earliest).open())
-        .await
-        .unwrap_err();
+    let without = soon("an answer", builder(&client, StartingPosition::Earliest).open()).await.unwrap_err();
     assert_eq!(without.kind(), ErrorKind::OwnershipLost);
 }
 
@@ -63,10 +56,7 @@ async fn the_sixth_receiver_without_a_level_is_over_the_quota() {
     for _ in 0..5 {
         five.push(open().await.unwrap());
     }
-    assert_eq!(
-        soon("an answer", open()).await.unwrap_err().kind(),
-        ErrorKind::QuotaExceeded
-    );
+    assert_eq!(soon("an answer", open()).await.unwrap_err().kind(), ErrorKind::QuotaExceeded);
     five.pop().unwrap().close().await.unwrap();
     soon("a free place", open()).await.unwrap();
 }

@@ -23,32 +23,15 @@ async fn reading_starts_at_every_kind_of_position() {
 
     let (offset, time) = (events[4].offset().clone(), events[4].enqueued_time().unwrap());
     let at_that_time = |n: &&eventhubs_amqp::ReceivedEvent| n.enqueued_time() == Some(time);
-    let first_then = events
-        .iter()
-        .find(at_that_time)
-        .unwrap()
-        .sequence_number()
-        .value();
+    let first_then = events.iter().find(at_that_time).unwrap().sequence_number().value();
     assert_eq!(first(&client, StartingPosition::Earliest).await, 0);
-    assert_eq!(
-        first(&client, StartingPosition::after_offset(offset.clone())).await,
-        5
-    );
+    assert_eq!(first(&client, StartingPosition::after_offset(offset.clone())).await, 5);
     assert_eq!(first(&client, StartingPosition::from_offset(offset)).await, 4);
-    assert_eq!(
-        first(&client, StartingPosition::after_sequence_number(4)).await,
-        5
-    );
+    assert_eq!(first(&client, StartingPosition::after_sequence_number(4)).await, 5);
     assert_eq!(first(&client, StartingPosition::from_sequence_number(4)).await, 4);
-    assert_eq!(
-        first(&client, StartingPosition::from_enqueued_time(time)).await,
-        first_then
-    );
+    assert_eq!(first(&client, StartingPosition::from_enqueued_time(time)).await, first_then);
     let before = time - std::time::Duration::from_secs(1);
-    assert_eq!(
-        first(&client, StartingPosition::after_enqueued_time(before)).await,
-        0
-    );
+    assert_eq!(first(&client, StartingPosition::after_enqueued_time(before)).await, 0);
 }
 
 #[tokio::test]
@@ -60,10 +43,7 @@ async fn after_a_time_comes_only_what_is_later() {
     let newest = events[2].enqueued_time().unwrap();
     let mut receiver = open(&client, StartingPosition::after_enqueued_time(newest)).await;
     // The service counts in milliseconds: publish in a later one.
-    until("a later millisecond", || {
-        newest.elapsed().is_ok_and(|since| since.as_millis() > 1)
-    })
-    .await;
+    until("a later millisecond", || newest.elapsed().is_ok_and(|since| since.as_millis() > 1)).await;
     emulator.publish_to("orders", "0", texts(3..4)).unwrap();
     assert_eq!(numbers(&receive(&mut receiver, 1).await), [3]);
 }
@@ -96,20 +76,15 @@ async fn partitions_and_groups_are_read_side_by_side() {
         let builder = client.partition_receiver(ConsumerGroup::new(group).unwrap(), partition(id));
         read_all(builder, 100)
     };
-    let readers = ["$Default", "billing"]
-        .iter()
-        .flat_map(|group| ["0", "1", "2", "3"].map(|id| read(group, id)));
+    let readers =
+        ["$Default", "billing"].iter().flat_map(|group| ["0", "1", "2", "3"].map(|id| read(group, id)));
     for numbers in soon("all readers", futures::future::join_all(readers)).await {
         assert_eq!(numbers, (0..100).collect::<Vec<_>>());
     }
 }
 
 async fn read_all(builder: PartitionReceiverBuilder, count: usize) -> Vec<i64> {
-    let mut receiver = builder
-        .starting_position(StartingPosition::Earliest)
-        .open()
-        .await
-        .unwrap();
+    let mut receiver = builder.starting_position(StartingPosition::Earliest).open().await.unwrap();
     numbers(&receive(&mut receiver, count).await)
 }
 

@@ -10,13 +10,8 @@ async fn the_service_never_sends_more_than_the_prefetch_ahead() {
     emulator.publish_to("orders", "0", texts(0..1_000)).unwrap();
     for prefetch in [1, 2, 20, 300] {
         let proxy = Proxy::start(&emulator).await;
-        let client = client_builder(&proxy.connection_string(&emulator))
-            .build()
-            .unwrap();
-        let receiver = builder(&client, StartingPosition::Earliest)
-            .prefetch(prefetch)
-            .open()
-            .await;
+        let client = client_builder(&proxy.connection_string(&emulator)).build().unwrap();
+        let receiver = builder(&client, StartingPosition::Earliest).prefetch(prefetch).open().await;
         let (mut receiver, prefetch) = (receiver.unwrap(), usize::try_from(prefetch).unwrap());
         // One transfer is the answer of $cbs.
         let sent = || proxy.transfers() - 1;
@@ -31,10 +26,7 @@ async fn the_service_never_sends_more_than_the_prefetch_ahead() {
             );
             handed_out.extend(soon("events", receiver.receive_batch(7, None)).await.unwrap());
         }
-        assert_eq!(
-            numbers(&handed_out),
-            (0..i64::try_from(handed_out.len()).unwrap()).collect::<Vec<_>>()
-        );
+        assert_eq!(numbers(&handed_out), (0..i64::try_from(handed_out.len()).unwrap()).collect::<Vec<_>>());
         receiver.close().await.unwrap();
     }
 }
@@ -43,14 +35,8 @@ async fn the_service_never_sends_more_than_the_prefetch_ahead() {
 async fn partitions_share_one_connection() {
     let emulator = emulator().await;
     let proxy = Proxy::start(&emulator).await;
-    let client = client_builder(&proxy.connection_string(&emulator))
-        .build()
-        .unwrap();
-    let open = |id: &str| {
-        client
-            .partition_receiver(ConsumerGroup::default(), partition(id))
-            .open()
-    };
+    let client = client_builder(&proxy.connection_string(&emulator)).build().unwrap();
+    let open = |id: &str| client.partition_receiver(ConsumerGroup::default(), partition(id)).open();
     let opened = futures::future::join_all(["0", "1", "2", "3"].map(open)).await;
     assert!(opened.iter().all(Result::is_ok));
     client.event_hub_properties().await.unwrap();

@@ -32,20 +32,13 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (seen, (silent, silence)) = (Arc::<Seen>::default(), watch::channel(false));
         let listening = tokio::spawn(listen(listener, emulator.address(), Arc::clone(&seen), silence));
-        Self {
-            port,
-            seen,
-            silent,
-            listening: listening.abort_handle(),
-        }
+        Self { port, seen, silent, listening: listening.abort_handle() }
     }
 
     /// The connection string of the emulator, by way of here.
     pub(crate) fn connection_string(&self, emulator: &Emulator) -> String {
         let direct = emulator.address().port().to_string();
-        emulator
-            .connection_string("orders")
-            .replacen(&direct, &self.port.to_string(), 1)
+        emulator.connection_string("orders").replacen(&direct, &self.port.to_string(), 1)
     }
 
     /// How many connections were made.
@@ -91,12 +84,7 @@ async fn listen(
         let (client_in, client_out) = client.into_split();
         let (emulator_in, emulator_out) = emulator.into_split();
         tasks.spawn(pass(client_in, emulator_out, None, silence.clone()));
-        tasks.spawn(pass(
-            emulator_in,
-            client_out,
-            Some(Arc::clone(&seen)),
-            silence.clone(),
-        ));
+        tasks.spawn(pass(emulator_in, client_out, Some(Arc::clone(&seen)), silence.clone()));
     }
 }
 

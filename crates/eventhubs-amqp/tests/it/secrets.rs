@@ -36,28 +36,19 @@ impl<'a> MakeWriter<'a> for Log {
 
 /// An error with all its causes, as programs print them.
 fn whole(error: &dyn Error) -> String {
-    format!(
-        "{error} {error:?} {}",
-        error.source().map(whole).unwrap_or_default()
-    )
+    format!("{error} {error:?} {}", error.source().map(whole).unwrap_or_default())
 }
 
 /// Reliability §6.4: no key, token, signature or body in any log, ours and the AMQP library's, or in any error or Debug.
 #[tokio::test]
 async fn no_secret_is_ever_shown() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
     let recording = tracing::subscriber::set_default(subscriber);
 
-    let emulator = Emulator::builder()
-        .event_hub("orders", 1)
-        .shared_access_key("Listen", KEY)
-        .start()
-        .await
-        .unwrap();
+    let emulator =
+        Emulator::builder().event_hub("orders", 1).shared_access_key("Listen", KEY).start().await.unwrap();
     emulator.publish_to("orders", "0", texts(0..10)).unwrap();
     let good = client(&emulator);
     let mut receiver = open(&good, StartingPosition::Earliest).await;
@@ -69,12 +60,7 @@ async fn no_secret_is_ever_shown() {
     let text = emulator
         .connection_string("orders")
         .replace("SharedAccessKeyName=Listen", "SharedAccessKeyName=Other");
-    let refused = client_builder(&text)
-        .build()
-        .unwrap()
-        .event_hub_properties()
-        .await
-        .unwrap_err();
+    let refused = client_builder(&text).build().unwrap().event_hub_properties().await.unwrap_err();
     let shown = format!("{good:?} {receiver:?} {events:?} {}", whole(&refused));
     receiver.close().await.unwrap();
     good.close().await;
@@ -82,25 +68,10 @@ async fn no_secret_is_ever_shown() {
 
     let log = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
     assert!(log.contains("token put"), "our own log is recorded");
-    assert!(
-        log.contains("fe2o3_amqp"),
-        "the log of the library below us is recorded"
-    );
+    assert!(log.contains("fe2o3_amqp"), "the log of the library below us is recorded");
     let escaped = KEY.replace('=', "%3D");
-    for secret in [
-        KEY,
-        escaped.as_str(),
-        "canary",
-        "sig=",
-        "sig%3D",
-        "SharedAccessSignature sr",
-        BODY,
-    ] {
-        assert!(
-            !log.contains(secret),
-            "{secret} is logged: {}",
-            line_with(&log, secret)
-        );
+    for secret in [KEY, escaped.as_str(), "canary", "sig=", "sig%3D", "SharedAccessSignature sr", BODY] {
+        assert!(!log.contains(secret), "{secret} is logged: {}", line_with(&log, secret));
         assert!(!shown.contains(secret), "{secret} is shown: {shown}");
     }
 }

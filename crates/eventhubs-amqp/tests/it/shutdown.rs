@@ -26,10 +26,7 @@ async fn dropping_a_receiver_detaches_it_too() {
     let emulator = emulator().await;
     let client = client(&emulator);
     drop(open(&client, StartingPosition::Earliest).await);
-    until("it is detached", || {
-        emulator.receivers("orders").unwrap().is_empty()
-    })
-    .await;
+    until("it is detached", || emulator.receivers("orders").unwrap().is_empty()).await;
     open(&client, StartingPosition::Earliest).await;
 }
 
@@ -39,18 +36,10 @@ async fn a_closed_client_serves_no_more() {
     let client = client(&emulator);
     let mut receiver = open(&client, StartingPosition::Earliest).await;
     soon("the close", client.close()).await;
-    assert_eq!(
-        client.event_hub_properties().await.unwrap_err().kind(),
-        ErrorKind::Closed
-    );
-    let error = soon("the error", receiver.receive_batch(1, None))
-        .await
-        .unwrap_err();
+    assert_eq!(client.event_hub_properties().await.unwrap_err().kind(), ErrorKind::Closed);
+    let error = soon("the error", receiver.receive_batch(1, None)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
-    until("the emulator knows", || {
-        emulator.receivers("orders").unwrap().is_empty()
-    })
-    .await;
+    until("the emulator knows", || emulator.receivers("orders").unwrap().is_empty()).await;
 }
 
 #[tokio::test]
@@ -81,10 +70,7 @@ async fn no_task_outlives_its_client() {
 async fn in_a_runtime_of_its_own<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     let (sender, output) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             assert!(sender.send(future.await).is_ok());
             std::future::pending::<()>().await;
@@ -99,20 +85,13 @@ async fn closing_does_not_wait_for_a_service_that_is_silent() {
     let emulator = emulator().await;
     let proxy = Proxy::start(&emulator).await;
     let before = tasks();
-    let client = client_builder(&proxy.connection_string(&emulator))
-        .build()
-        .unwrap();
+    let client = client_builder(&proxy.connection_string(&emulator)).build().unwrap();
     let receiver = open(&client, StartingPosition::Earliest).await;
     proxy.go_silent();
-    assert_eq!(
-        soon("the close", receiver.close()).await.unwrap_err().kind(),
-        ErrorKind::Timeout
-    );
+    assert_eq!(soon("the close", receiver.close()).await.unwrap_err().kind(), ErrorKind::Timeout);
     soon("the close", client.close()).await;
     drop(client);
     drop(proxy);
     until("all tasks ended", || tasks() <= before).await;
-    tokio::time::timeout(Duration::from_secs(5), emulator.stop())
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), emulator.stop()).await.unwrap();
 }

@@ -13,18 +13,11 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn emulator() -> Emulator {
-    Emulator::builder()
-        .event_hub("orders", 4)
-        .consumer_group("orders", "billing")
-        .start()
-        .await
-        .unwrap()
+    Emulator::builder().event_hub("orders", 4).consumer_group("orders", "billing").start().await.unwrap()
 }
 
 pub(crate) fn client(emulator: &Emulator) -> EventHubClient {
-    client_builder(&emulator.connection_string("orders"))
-        .build()
-        .unwrap()
+    client_builder(&emulator.connection_string("orders")).build().unwrap()
 }
 
 /// Retries quickly, so that tests do not wait for back-off.
@@ -39,9 +32,7 @@ pub(crate) fn partition(id: &str) -> PartitionId {
 
 /// Reads partition 0 for the default group.
 pub(crate) fn builder(client: &EventHubClient, position: StartingPosition) -> PartitionReceiverBuilder {
-    client
-        .partition_receiver(ConsumerGroup::default(), partition("0"))
-        .starting_position(position)
+    client.partition_receiver(ConsumerGroup::default(), partition("0")).starting_position(position)
 }
 
 pub(crate) async fn open(client: &EventHubClient, position: StartingPosition) -> PartitionReceiver {
@@ -50,9 +41,7 @@ pub(crate) async fn open(client: &EventHubClient, position: StartingPosition) ->
 
 /// Fails instead of hanging.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future)
-        .await
-        .unwrap_or_else(|_| panic!("not in time: {what}"))
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// Waits until it is so.
@@ -76,10 +65,7 @@ pub(crate) async fn receive(receiver: &mut PartitionReceiver, count: usize) -> V
 }
 
 pub(crate) fn numbers(events: &[ReceivedEvent]) -> Vec<i64> {
-    events
-        .iter()
-        .map(|event| event.sequence_number().value())
-        .collect()
+    events.iter().map(|event| event.sequence_number().value()).collect()
 }
 
 pub(crate) fn texts(range: std::ops::Range<i64>) -> impl Iterator<Item = String> {

@@ -46,10 +46,7 @@ impl FakeBackend {
 
     /// Lists this many blobs a page.
     pub(crate) fn with_pages_of(page_size: usize) -> Self {
-        Self {
-            page_size: Some(page_size),
-            ..Self::default()
-        }
+        Self { page_size: Some(page_size), ..Self::default() }
     }
 
     /// Puts a blob there as somebody else would.
@@ -92,15 +89,9 @@ impl FakeBackend {
 impl State {
     fn put(&mut self, name: &str, metadata: Metadata) -> Stamp {
         self.writes += 1;
-        let stamp = Stamp {
-            version: Version::new(self.writes.to_string()),
-            modified: Some(SystemTime::UNIX_EPOCH),
-        };
-        let blob = Blob {
-            name: name.to_owned(),
-            metadata,
-            stamp: stamp.clone(),
-        };
+        let stamp =
+            Stamp { version: Version::new(self.writes.to_string()), modified: Some(SystemTime::UNIX_EPOCH) };
+        let blob = Blob { name: name.to_owned(), metadata, stamp: stamp.clone() };
         self.blobs.insert(name.to_owned(), blob);
         stamp
     }
@@ -127,12 +118,8 @@ impl BlobBackend for FakeBackend {
     }
 
     async fn write(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Result<Option<Stamp>> {
-        self.request(name, |state| {
-            state
-                .is_as(name, expected)
-                .then(|| state.put(name, metadata.clone()))
-        })
-        .await
+        self.request(name, |state| state.is_as(name, expected).then(|| state.put(name, metadata.clone())))
+            .await
     }
 
     async fn read(&self, name: &str) -> Result<Option<Blob>> {
@@ -142,21 +129,11 @@ impl BlobBackend for FakeBackend {
     async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page> {
         self.request(prefix, |state| {
             let after = |blob: &&Blob| blob.name.starts_with(prefix) && Some(&*blob.name) > marker;
-            let blobs: Vec<_> = state
-                .blobs
-                .values()
-                .filter(after)
-                .take(self.page_size.unwrap_or(1_000))
-                .cloned()
-                .collect();
+            let blobs: Vec<_> =
+                state.blobs.values().filter(after).take(self.page_size.unwrap_or(1_000)).cloned().collect();
             // A last page without blobs is legal.
             let next = blobs.last().map(|blob| blob.name.clone());
-            Page {
-                blobs,
-                next,
-                now: Some(SystemTime::UNIX_EPOCH),
-                ..Page::default()
-            }
+            Page { blobs, next, now: Some(SystemTime::UNIX_EPOCH), ..Page::default() }
         })
         .await
     }

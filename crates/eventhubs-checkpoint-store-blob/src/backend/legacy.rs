@@ -52,16 +52,10 @@ impl LegacyBackend {
         let credentials = credentials(&connection)?;
         let transport = TransportOptions::new_custom_policy(Arc::new(Transport::new()?));
         let options = ClientOptions::new(transport).retry(RetryOptions::none());
-        let location = CloudLocation::Custom {
-            account: connection.account,
-            uri: connection.endpoint,
-        };
+        let location = CloudLocation::Custom { account: connection.account, uri: connection.endpoint };
         let pipeline = new_pipeline_from_options(options.clone(), credentials.clone());
         let client = ClientBuilder::with_location(location, credentials).client_options(options);
-        Ok(Self {
-            container: client.container_client(container),
-            pipeline,
-        })
+        Ok(Self { container: client.container_client(container), pipeline })
     }
 
     /// Runs one operation of the SDK and gives the service's answer, as our transport saw it.
@@ -109,10 +103,8 @@ impl LegacyBackend {
     /// Says what was tried when it failed.
     fn error(&self, what: fmt::Arguments<'_>, failure: Failure) -> Error {
         let container = self.container.container_name();
-        let mut error = Error::new(
-            failure.kind,
-            format!("container `{container}`: {what}: {}", failure.reason),
-        );
+        let mut error =
+            Error::new(failure.kind, format!("container `{container}`: {what}: {}", failure.reason));
         if let Some(wait) = failure.retry_after {
             error = error.with_retry_after(wait);
         }
@@ -127,10 +119,7 @@ impl LegacyBackend {
 impl BlobBackend for LegacyBackend {
     async fn create_container(&self) -> Result<()> {
         let create = self.container.create();
-        let created = match self
-            .exchange(|context| create.context(context).into_future())
-            .await
-        {
+        let created = match self.exchange(|context| create.context(context).into_future()).await {
             Ok(answer) if answer.is_success() || answer.code() == "ContainerAlreadyExists" => Ok(()),
             other => Err(failure_of(other)),
         };
@@ -149,11 +138,8 @@ impl BlobBackend for LegacyBackend {
 
     async fn read(&self, name: &str) -> Result<Option<Blob>> {
         let get = self.container.blob_client(name).get_properties();
-        let blob = |answer: &Answer, stamp| Blob {
-            name: name.to_owned(),
-            metadata: answer.metadata(),
-            stamp,
-        };
+        let blob =
+            |answer: &Answer, stamp| Blob { name: name.to_owned(), metadata: answer.metadata(), stamp };
         let found = match self.exchange(|context| get.context(context).into_future()).await {
             Ok(answer) if answer.is_success() => answer.stamp().map(|stamp| Some(blob(&answer, stamp))),
             Ok(answer) if answer.code() == "BlobNotFound" => Ok(None),
@@ -167,10 +153,7 @@ impl BlobBackend for LegacyBackend {
         let send = |context| async move { pipeline.send(&context, &mut request?).await };
         let page = match self.exchange(send).await {
             Ok(answer) if answer.is_success() => read_page(&answer.body)
-                .map(|page| Page {
-                    now: answer.date(),
-                    ..page
-                })
+                .map(|page| Page { now: answer.date(), ..page })
                 .map_err(|Malformed| Failure::new(ErrorKind::Protocol, "the page is malformed")),
             other => Err(failure_of(other)),
         };
@@ -180,14 +163,8 @@ impl BlobBackend for LegacyBackend {
 
 impl fmt::Debug for LegacyBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = self
-            .container
-            .url()
-            .map(|url| url.to_string())
-            .unwrap_or_default();
-        f.debug_struct("LegacyBackend")
-            .field("url", &url)
-            .finish_non_exhaustive()
+        let url = self.container.url().map(|url| url.to_string()).unwrap_or_default();
+        f.debug_struct("LegacyBackend").field("url", &url).finish_non_exhaustive()
     }
 }
 

@@ -90,11 +90,7 @@ impl<'a> Parser<'a> {
     fn skip(&mut self) -> Result<()> {
         let mut depth = 1_usize;
         while depth > 0 {
-            depth = if self.next_child()?.is_some() {
-                depth + 1
-            } else {
-                depth - 1
-            };
+            depth = if self.next_child()?.is_some() { depth + 1 } else { depth - 1 };
         }
         Ok(())
     }
@@ -140,9 +136,7 @@ impl<'a> Parser<'a> {
                 _ => self.skip()?,
             }
         }
-        let flagged = metadata
-            .as_ref()
-            .and_then(|metadata| metadata.get("hdi_isfolder"));
+        let flagged = metadata.as_ref().and_then(|metadata| metadata.get("hdi_isfolder"));
         if properties.is_directory || flagged == Some("true") {
             return Ok(None);
         }
@@ -178,14 +172,9 @@ impl<'a> Parser<'a> {
 
 impl Child {
     fn read(start: &BytesStart<'_>) -> Result<Self> {
-        let name = std::str::from_utf8(start.name().into_inner())
-            .map_err(|_| Malformed)?
-            .to_owned();
+        let name = std::str::from_utf8(start.name().into_inner()).map_err(|_| Malformed)?.to_owned();
         let encoded = start.try_get_attribute("Encoded")?;
-        Ok(Self {
-            name,
-            encoded: encoded.is_some_and(|attribute| attribute.value.as_ref() == b"true"),
-        })
+        Ok(Self { name, encoded: encoded.is_some_and(|attribute| attribute.value.as_ref() == b"true") })
     }
 
     /// The text of this element as it was meant.
@@ -204,30 +193,14 @@ impl Properties {
         name: String,
         metadata: Option<Metadata>,
     ) -> std::result::Result<Blob, RejectedRecord> {
-        let etag = self
-            .etag
-            .as_deref()
-            .map(|etag| etag.trim().trim_matches('"'))
-            .filter(|etag| !etag.is_empty());
+        let etag =
+            self.etag.as_deref().map(|etag| etag.trim().trim_matches('"')).filter(|etag| !etag.is_empty());
         let (Some(etag), Some(metadata)) = (etag, metadata) else {
-            let reason = if etag.is_none() {
-                "it has no etag"
-            } else {
-                "its metadata is too long"
-            };
+            let reason = if etag.is_none() { "it has no etag" } else { "its metadata is too long" };
             return Err(RejectedRecord::new(name, reason));
         };
-        let modified = self
-            .modified
-            .and_then(|date| httpdate::parse_http_date(date.trim()).ok());
-        Ok(Blob {
-            name,
-            metadata,
-            stamp: Stamp {
-                version: Version::new(etag),
-                modified,
-            },
-        })
+        let modified = self.modified.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+        Ok(Blob { name, metadata, stamp: Stamp { version: Version::new(etag), modified } })
     }
 }
 
@@ -272,17 +245,12 @@ mod tests {
 
     #[test]
     fn a_blob_is_read_whatever_tier_it_is_in() {
-        let blob = only(page(&blob(
-            "a/ownership/0",
-            "<Metadata><ownerid>me</ownerid></Metadata><OrMetadata />",
-        )));
+        let blob =
+            only(page(&blob("a/ownership/0", "<Metadata><ownerid>me</ownerid></Metadata><OrMetadata />")));
         assert_eq!(blob.name, "a/ownership/0");
         assert_eq!(blob.metadata.get("ownerid"), Some("me"));
         assert_eq!(blob.stamp.version.as_str(), "0x8D1");
-        assert_eq!(
-            blob.stamp.modified,
-            httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").ok()
-        );
+        assert_eq!(blob.stamp.modified, httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").ok());
     }
 
     #[test]
@@ -296,11 +264,7 @@ mod tests {
             ("<Metadata Encrypted=\"true\" />", None),
             ("<Metadata><Ownerid>A</Ownerid></Metadata>", Some("A")),
         ] {
-            assert_eq!(
-                only(page(&blob("n", xml))).metadata.get("ownerid"),
-                owner,
-                "{xml}"
-            );
+            assert_eq!(only(page(&blob("n", xml))).metadata.get("ownerid"), owner, "{xml}");
         }
     }
 
@@ -312,30 +276,18 @@ mod tests {
 
     #[test]
     fn one_bad_blob_does_not_fail_the_page() {
-        let long = format!(
-            "<Metadata><ownerid>{}</ownerid></Metadata>",
-            "x".repeat(MAX_METADATA)
-        );
+        let long = format!("<Metadata><ownerid>{}</ownerid></Metadata>", "x".repeat(MAX_METADATA));
         let no_etag = "<Blob><Name>bare</Name></Blob>";
         let page = page(&[&blob("good", ""), no_etag, &blob("long", &long)].concat()).unwrap();
         assert_eq!(page.blobs.len(), 1);
-        let rejected: Vec<_> = page
-            .rejected
-            .iter()
-            .map(|record| (&*record.name, &*record.reason))
-            .collect();
-        assert_eq!(
-            rejected,
-            [("bare", "it has no etag"), ("long", "its metadata is too long")]
-        );
+        let rejected: Vec<_> = page.rejected.iter().map(|record| (&*record.name, &*record.reason)).collect();
+        assert_eq!(rejected, [("bare", "it has no etag"), ("long", "its metadata is too long")]);
     }
 
     #[test]
     fn directories_are_left_out() {
-        let directory = blob("d", "").replace(
-            "</Properties>",
-            "<ResourceType>directory</ResourceType></Properties>",
-        );
+        let directory =
+            blob("d", "").replace("</Properties>", "<ResourceType>directory</ResourceType></Properties>");
         let flagged = blob("e", "<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>");
         let page = page(&[directory, flagged].concat()).unwrap();
         assert!(page.blobs.is_empty() && page.rejected.is_empty(), "{page:?}");

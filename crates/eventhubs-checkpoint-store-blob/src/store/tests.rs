@@ -23,13 +23,7 @@ fn name(kind: Kind) -> String {
 fn store(fake: FakeBackend) -> (BlobCheckpointStore, Arc<FakeBackend>) {
     let fake = Arc::new(fake);
     let backend: Arc<dyn BlobBackend> = Arc::<FakeBackend>::clone(&fake);
-    (
-        BlobCheckpointStore {
-            backend,
-            call_timeout: DEFAULT_CALL_TIMEOUT,
-        },
-        fake,
-    )
+    (BlobCheckpointStore { backend, call_timeout: DEFAULT_CALL_TIMEOUT }, fake)
 }
 
 fn faulty(faults: impl IntoIterator<Item = Fault>) -> (BlobCheckpointStore, Arc<FakeBackend>) {
@@ -55,12 +49,8 @@ fn at(sequence_number: i64) -> Checkpoint {
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_took_effect_without_an_answer_is_won() {
     let (store, fake) = faulty([Fault::After(lost())]);
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("me", Expected::Absent))
-        .await;
-    let ClaimOutcome::Won(record) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let outcome = store.claim_ownership(&scope(), &claim_by("me", Expected::Absent)).await;
+    let ClaimOutcome::Won(record) = outcome else { panic!("{outcome:?}") };
     assert_eq!(record.version, Version::new("1"));
     // The write, the same again, and the read that tells whose the record is.
     assert_eq!(fake.requests(), 3);
@@ -70,12 +60,8 @@ async fn a_claim_that_took_effect_without_an_answer_is_won() {
 async fn a_renewal_that_took_effect_without_an_answer_is_won() {
     let (store, fake) = faulty([Fault::After(lost())]);
     let old = fake.put(&name(Kind::Ownership), owned_by("me")).version;
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("me", Expected::Version(old.clone())))
-        .await;
-    let ClaimOutcome::Won(record) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let outcome = store.claim_ownership(&scope(), &claim_by("me", Expected::Version(old.clone()))).await;
+    let ClaimOutcome::Won(record) = outcome else { panic!("{outcome:?}") };
     assert_ne!(record.version, old);
 }
 
@@ -84,27 +70,20 @@ async fn a_release_that_took_effect_without_an_answer_is_won() {
     let (store, fake) = faulty([Fault::After(lost())]);
     let old = fake.put(&name(Kind::Ownership), owned_by("me")).version;
     let release = Claim::new(zero(), None, Expected::Version(old));
-    assert!(matches!(
-        store.claim_ownership(&scope(), &release).await,
-        ClaimOutcome::Won(_)
-    ));
+    assert!(matches!(store.claim_ownership(&scope(), &release).await, ClaimOutcome::Won(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_had_no_effect_is_made_again() {
     let (store, _) = faulty([Fault::Before(lost()), Fault::Before(lost())]);
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("me", Expected::Absent))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim_by("me", Expected::Absent)).await;
     assert!(matches!(outcome, ClaimOutcome::Won(_)), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_was_overtaken_after_a_lost_answer_is_lost() {
     let (store, _) = faulty([Fault::Overtaken(lost(), owned_by("other"))]);
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("me", Expected::Absent))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim_by("me", Expected::Absent)).await;
     assert!(matches!(outcome, ClaimOutcome::Lost), "{outcome:?}");
 }
 
@@ -112,28 +91,21 @@ async fn a_claim_that_was_overtaken_after_a_lost_answer_is_lost() {
 async fn a_claim_against_a_record_of_my_own_that_i_did_not_expect_is_lost() {
     let (store, fake) = faulty([]);
     fake.put(&name(Kind::Ownership), owned_by("me"));
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("me", Expected::Absent))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim_by("me", Expected::Absent)).await;
     assert!(matches!(outcome, ClaimOutcome::Lost), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_answers_are_all_lost_fails_as_transient() {
     let (store, _) = faulty((0..4).map(|_| Fault::After(lost())));
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("me", Expected::Absent))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim_by("me", Expected::Absent)).await;
     assert!(matches!(outcome, ClaimOutcome::Failed(error) if error.is_transient()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_that_took_effect_without_an_answer_is_written() {
     let (store, _) = faulty([Fault::After(lost())]);
-    let outcome = store
-        .update_checkpoint(&scope(), &at(7), &Expected::Absent)
-        .await
-        .unwrap();
+    let outcome = store.update_checkpoint(&scope(), &at(7), &Expected::Absent).await.unwrap();
     assert_eq!(outcome, CheckpointOutcome::Written(Version::new("1")));
 }
 
@@ -141,10 +113,7 @@ async fn a_checkpoint_that_took_effect_without_an_answer_is_written() {
 async fn a_checkpoint_that_was_overtaken_after_a_lost_answer_is_a_conflict() {
     let other = Metadata::from_iter([("offset", "900"), ("sequencenumber", "9")]);
     let (store, _) = faulty([Fault::Overtaken(lost(), other)]);
-    let outcome = store
-        .update_checkpoint(&scope(), &at(7), &Expected::Absent)
-        .await
-        .unwrap();
+    let outcome = store.update_checkpoint(&scope(), &at(7), &Expected::Absent).await.unwrap();
     assert_eq!(outcome, CheckpointOutcome::Conflict);
 }
 
@@ -154,45 +123,31 @@ async fn a_read_outlasts_three_failures_and_no_fourth() {
     assert_eq!(store.checkpoint(&scope(), &zero()).await.unwrap(), None);
     assert_eq!(fake.requests(), 4);
     let (store, fake) = faulty((0..4).map(|_| Fault::Before(lost())));
-    assert_eq!(
-        store.checkpoint(&scope(), &zero()).await.unwrap_err().kind(),
-        ErrorKind::Unavailable
-    );
+    assert_eq!(store.checkpoint(&scope(), &zero()).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(fake.requests(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_is_reported_at_once() {
     let (store, fake) = faulty([Fault::Before(Error::new(ErrorKind::Unauthorized, "no"))]);
-    assert_eq!(
-        store.list_ownership(&scope()).await.unwrap_err().kind(),
-        ErrorKind::Unauthorized
-    );
+    assert_eq!(store.list_ownership(&scope()).await.unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(fake.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_ends_at_its_limit() {
     let (store, _) = faulty([Fault::Hang]);
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("me", Expected::Absent))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim_by("me", Expected::Absent)).await;
     assert!(matches!(outcome, ClaimOutcome::Failed(error) if error.kind() == ErrorKind::Timeout));
     let (store, _) = faulty([Fault::Hang]);
-    assert_eq!(
-        store.list_checkpoints(&scope()).await.unwrap_err().kind(),
-        ErrorKind::Timeout
-    );
+    assert_eq!(store.list_checkpoints(&scope()).await.unwrap_err().kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_listing_follows_short_and_empty_pages_to_the_end() {
     let (store, fake) = store(FakeBackend::with_pages_of(2));
     for partition in 0..5 {
-        fake.put(
-            &format!("{}{partition}", names::prefix(&scope(), Kind::Ownership)),
-            owned_by("me"),
-        );
+        fake.put(&format!("{}{partition}", names::prefix(&scope(), Kind::Ownership)), owned_by("me"));
     }
     let list = store.list_ownership(&scope()).await.unwrap();
     assert_eq!(list.records.len(), 5);
@@ -204,18 +159,11 @@ async fn a_listing_follows_short_and_empty_pages_to_the_end() {
 async fn a_listing_without_end_is_cut_and_says_so() {
     let (store, fake) = store(FakeBackend::with_pages_of(1));
     for partition in 0..=MAX_PAGES {
-        fake.put(
-            &format!("{}{partition:03}", names::prefix(&scope(), Kind::Ownership)),
-            owned_by("me"),
-        );
+        fake.put(&format!("{}{partition:03}", names::prefix(&scope(), Kind::Ownership)), owned_by("me"));
     }
     let list = store.list_ownership(&scope()).await.unwrap();
     assert_eq!(list.records.len(), MAX_PAGES);
-    assert!(
-        list.rejected[0].reason.contains("too many"),
-        "{:?}",
-        list.rejected
-    );
+    assert!(list.rejected[0].reason.contains("too many"), "{:?}", list.rejected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,11 +175,7 @@ async fn a_foreign_blob_is_reported_and_its_name_cut() {
     let list = store.list_ownership(&scope()).await.unwrap();
     assert_eq!(list.records.len(), 1);
     assert_eq!(list.rejected[0].name.len(), MAX_REPORTED_NAME);
-    assert!(
-        list.rejected[0].reason.contains("too long"),
-        "{:?}",
-        list.rejected
-    );
+    assert!(list.rejected[0].reason.contains("too long"), "{:?}", list.rejected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,30 +185,19 @@ async fn a_checkpoint_without_a_usable_position_can_be_replaced() {
     fake.put(&name(Kind::Checkpoint), junk);
     let found = store.checkpoint(&scope(), &zero()).await.unwrap().unwrap();
     assert_eq!(found.resume_position(), None);
-    assert_eq!(
-        store.list_checkpoints(&scope()).await.unwrap(),
-        std::slice::from_ref(&found)
-    );
+    assert_eq!(store.list_checkpoints(&scope()).await.unwrap(), std::slice::from_ref(&found));
     let expected = Expected::Version(found.version.unwrap());
-    let outcome = store
-        .update_checkpoint(&scope(), &at(7), &expected)
-        .await
-        .unwrap();
+    let outcome = store.update_checkpoint(&scope(), &at(7), &expected).await.unwrap();
     assert!(matches!(outcome, CheckpointOutcome::Written(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_others_could_not_read_is_refused_before_anything_is_sent() {
     let (store, fake) = faulty([]);
-    let outcome = store
-        .claim_ownership(&scope(), &claim_by("owner-é", Expected::Absent))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim_by("owner-é", Expected::Absent)).await;
     assert!(matches!(outcome, ClaimOutcome::Failed(error) if error.kind() == ErrorKind::InvalidArgument));
     let nothing = Checkpoint::new(zero(), None, None);
-    let error = store
-        .update_checkpoint(&scope(), &nothing, &Expected::Absent)
-        .await
-        .unwrap_err();
+    let error = store.update_checkpoint(&scope(), &nothing, &Expected::Absent).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert_eq!(fake.requests(), 0);
 }
@@ -272,10 +205,9 @@ async fn what_others_could_not_read_is_refused_before_anything_is_sent() {
 #[test]
 fn a_bad_container_name_or_connection_string_is_refused_without_io() {
     let development = "UseDevelopmentStorage=true";
-    for (connection_string, container, field) in [
-        (development, "Folder/x", "container"),
-        ("AccountName=a", "checkpoints", "AccountKey"),
-    ] {
+    for (connection_string, container, field) in
+        [(development, "Folder/x", "container"), ("AccountName=a", "checkpoints", "AccountKey")]
+    {
         let error = BlobCheckpointStore::from_connection_string(connection_string, container).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.to_string().contains(field), "{error}");

@@ -40,10 +40,7 @@ async fn a_redirect_is_not_followed() {
     let store = store_at(proxy.port, &Azurite::unused_container()).await;
     let location = format!("location: http://127.0.0.1:{}/\r\n", elsewhere.port);
     proxy.plan([Plan::status("302 Found", &location)]);
-    assert_eq!(
-        store.list_ownership(&scope()).await.unwrap_err().kind(),
-        ErrorKind::Protocol
-    );
+    assert_eq!(store.list_ownership(&scope()).await.unwrap_err().kind(), ErrorKind::Protocol);
     assert_eq!(elsewhere.take_seen(), [""; 0]);
 }
 
@@ -65,8 +62,5 @@ async fn a_page_that_is_no_listing_is_a_protocol_error() {
     let store = store_at(proxy.port, &Azurite::unused_container()).await;
     let page = "HTTP/1.1 200 OK\r\ncontent-length: 33\r\n\r\n<html>a captive portal</html>    ";
     proxy.plan([Plan::Answer(page.into())]);
-    assert_eq!(
-        store.list_ownership(&scope()).await.unwrap_err().kind(),
-        ErrorKind::Protocol
-    );
+    assert_eq!(store.list_ownership(&scope()).await.unwrap_err().kind(), ErrorKind::Protocol);
 }

@@ -13,20 +13,9 @@ async fn all_errors(store: &BlobCheckpointStore) -> Vec<Error> {
     errors.extend(store.list_ownership(&scope()).await.err());
     errors.extend(store.list_checkpoints(&scope()).await.err());
     errors.extend(store.checkpoint(&scope(), &partition("0")).await.err());
-    for expected in [
-        Expected::Absent,
-        Expected::Version(eventhubs_checkpoint_store::Version::new("0x1")),
-    ] {
-        errors.extend(
-            store
-                .update_checkpoint(&scope(), &at("0", "1", 1), &expected)
-                .await
-                .err(),
-        );
-        match store
-            .claim_ownership(&scope(), &claim("0", Some("me"), expected))
-            .await
-        {
+    for expected in [Expected::Absent, Expected::Version(eventhubs_checkpoint_store::Version::new("0x1"))] {
+        errors.extend(store.update_checkpoint(&scope(), &at("0", "1", 1), &expected).await.err());
+        match store.claim_ownership(&scope(), &claim("0", Some("me"), expected)).await {
             ClaimOutcome::Failed(error) => errors.push(error),
             other => panic!("{other:?}"),
         }
@@ -41,19 +30,13 @@ async fn a_missing_container_is_not_found_and_named() {
     let store = BlobCheckpointStore::from_connection_string(&text, "nobody-made-this").unwrap();
     for error in all_errors(&store).await {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
-        assert!(
-            error.to_string().contains("container `nobody-made-this`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("container `nobody-made-this`"), "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_wrong_key_is_unauthorized() {
-    let text = Azurite::shared()
-        .await
-        .connection_string()
-        .replace("AccountKey=Eby8", "AccountKey=AAAA");
+    let text = Azurite::shared().await.connection_string().replace("AccountKey=Eby8", "AccountKey=AAAA");
     let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
     for error in all_errors(&store).await {
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
@@ -62,12 +45,7 @@ async fn a_wrong_key_is_unauthorized() {
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_unavailable_with_the_cause() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let text = Azurite::connection_string_at(nobody);
     let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
     let error = store.list_ownership(&scope()).await.unwrap_err();

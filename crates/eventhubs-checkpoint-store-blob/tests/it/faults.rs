@@ -21,10 +21,7 @@ async fn a_claim_whose_answer_was_lost_is_won() {
     let released = won(&store, &claim("0", None, version_of(&second))).await;
     let listed = store.list_ownership(&scope()).await.unwrap().records;
     assert_eq!(listed.len(), 1);
-    assert_eq!(
-        (listed[0].owner.as_ref(), &listed[0].version),
-        (None, &released.version)
-    );
+    assert_eq!((listed[0].owner.as_ref(), &listed[0].version), (None, &released.version));
 }
 
 #[tokio::test]
@@ -34,9 +31,7 @@ async fn a_claim_that_another_won_while_its_answer_was_lost_is_lost() {
     let other = store_at(Azurite::shared().await.port(), &container).await;
     won(&other, &claim("0", Some("other"), Expected::Absent)).await;
     proxy.plan([Plan::LoseAnswer]);
-    let outcome = store
-        .claim_ownership(&scope(), &claim("0", Some("me"), Expected::Absent))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim("0", Some("me"), Expected::Absent)).await;
     assert!(matches!(outcome, ClaimOutcome::Lost), "{outcome:?}");
 }
 
@@ -47,13 +42,8 @@ async fn a_checkpoint_whose_answer_was_lost_is_written() {
     let mut expected = Expected::Absent;
     for number in [7, 8] {
         proxy.plan([Plan::LoseAnswer]);
-        let outcome = store
-            .update_checkpoint(&scope(), &at("0", "100", number), &expected)
-            .await
-            .unwrap();
-        let CheckpointOutcome::Written(version) = outcome else {
-            panic!("{outcome:?}")
-        };
+        let outcome = store.update_checkpoint(&scope(), &at("0", "100", number), &expected).await.unwrap();
+        let CheckpointOutcome::Written(version) = outcome else { panic!("{outcome:?}") };
         let read = store.checkpoint(&scope(), &partition("0")).await.unwrap();
         assert_eq!(read, Some(at("0", "100", number).with_version(version.clone())));
         expected = Expected::Version(version);
@@ -77,10 +67,7 @@ async fn a_busy_service_is_throttling_and_says_for_how_long() {
 async fn a_service_that_is_busy_for_a_moment_is_asked_again() {
     let proxy = Proxy::start().await;
     let store = store_at(proxy.port, &Azurite::unused_container()).await;
-    proxy.plan([
-        Plan::status("503 Busy", "x-ms-error-code: ServerBusy\r\n"),
-        Plan::status("500 Oops", ""),
-    ]);
+    proxy.plan([Plan::status("503 Busy", "x-ms-error-code: ServerBusy\r\n"), Plan::status("500 Oops", "")]);
     won(&store, &claim("0", Some("me"), Expected::Absent)).await;
 }
 
@@ -89,19 +76,12 @@ async fn a_store_that_was_away_goes_on_where_it_was() {
     let mut azurite = Azurite::builder().persistent().start().await;
     let store = store_at(azurite.port(), &Azurite::unused_container()).await;
     let owned = won(&store, &claim("0", Some("me"), Expected::Absent)).await;
-    store
-        .update_checkpoint(&scope(), &at("0", "100", 7), &Expected::Absent)
-        .await
-        .unwrap();
+    store.update_checkpoint(&scope(), &at("0", "100", 7), &Expected::Absent).await.unwrap();
     azurite.stop().await;
     let error = store.checkpoint(&scope(), &partition("0")).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     azurite.restart_on_same_port().await;
     won(&store, &claim("0", Some("me"), version_of(&owned))).await;
-    let read = store
-        .checkpoint(&scope(), &partition("0"))
-        .await
-        .unwrap()
-        .unwrap();
+    let read = store.checkpoint(&scope(), &partition("0")).await.unwrap().unwrap();
     assert_eq!(read.sequence_number, Some(7.into()));
 }

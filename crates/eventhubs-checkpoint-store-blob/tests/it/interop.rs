@@ -28,12 +28,7 @@ async fn share_with(kind: &str) {
     let (azurite, container) = (Azurite::shared().await, Azurite::unused_container());
     let store = store_at(azurite.port(), &container).await;
     let python = async |part| {
-        run_python(
-            "blob_store.py",
-            &[kind, part, &azurite.connection_string(), &container],
-            LIMIT,
-        )
-        .await;
+        run_python("blob_store.py", &[kind, part, &azurite.connection_string(), &container], LIMIT).await;
     };
     python("first").await;
     take_over(&store).await;
@@ -46,11 +41,7 @@ async fn take_over(store: &BlobCheckpointStore) {
     let list = store.list_ownership(&scope()).await.unwrap();
     assert_eq!(owners(&list), [("0", "Python-A"), ("1", "Python-A"), ("2", "")]);
     assert_eq!(list.rejected, []);
-    let age = list
-        .now
-        .unwrap()
-        .duration_since(list.records[0].modified.unwrap())
-        .unwrap_or_default();
+    let age = list.now.unwrap().duration_since(list.records[0].modified.unwrap()).unwrap_or_default();
     assert!(age < LIMIT, "{age:?}");
     assert!(is_lost(store, "1", Expected::Absent).await);
     won(store, &claim("0", Some("rust"), version_of(&list.records[0]))).await;
@@ -60,58 +51,26 @@ async fn take_over(store: &BlobCheckpointStore) {
     let fourth = won(store, &claim("4", Some("rust"), Expected::Absent)).await;
     won(store, &claim("4", Some("rust"), version_of(&fourth))).await;
 
-    let first = store
-        .checkpoint(&scope(), &partition("0"))
-        .await
-        .unwrap()
-        .unwrap();
+    let first = store.checkpoint(&scope(), &partition("0")).await.unwrap().unwrap();
     let version = first.version.clone().unwrap();
     assert_eq!(first, at("0", "100", 7).with_version(version.clone()));
-    let half = store
-        .checkpoint(&scope(), &partition("1"))
-        .await
-        .unwrap()
-        .unwrap();
+    let half = store.checkpoint(&scope(), &partition("1")).await.unwrap().unwrap();
     assert_eq!((half.offset, half.sequence_number), (None, Some(8.into())));
     write(store, &at("0", "200", 17), Expected::Version(version)).await;
     write(store, &at("2", "300", 27), Expected::Absent).await;
-    write(
-        store,
-        &Checkpoint::new(partition("3"), None, Some(37.into())),
-        Expected::Absent,
-    )
-    .await;
+    write(store, &Checkpoint::new(partition("3"), None, Some(37.into())), Expected::Absent).await;
 }
 
 async fn find_taken(store: &BlobCheckpointStore, before: &OwnershipList) {
     let list = store.list_ownership(&scope()).await.unwrap();
-    let now_owned = [
-        ("0", "rust"),
-        ("1", "Python-A"),
-        ("2", "rust"),
-        ("3", "Python-B"),
-        ("4", "Python-B"),
-    ];
+    let now_owned = [("0", "rust"), ("1", "Python-A"), ("2", "rust"), ("3", "Python-B"), ("4", "Python-B")];
     assert_eq!(owners(&list), now_owned);
-    assert!(
-        is_lost(store, "4", version_of(&before.records[4])).await,
-        "a renewal of what was stolen"
-    );
+    assert!(is_lost(store, "4", version_of(&before.records[4])).await, "a renewal of what was stolen");
     won(store, &claim("0", Some("rust"), version_of(&before.records[0]))).await;
-    let moved = store
-        .checkpoint(&scope(), &partition("2"))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (moved.offset, moved.sequence_number),
-        (Some("400".into()), Some(47.into()))
-    );
+    let moved = store.checkpoint(&scope(), &partition("2")).await.unwrap().unwrap();
+    assert_eq!((moved.offset, moved.sequence_number), (Some("400".into()), Some(47.into())));
     let stale = Expected::Version(Version::new("0x1"));
-    let outcome = store
-        .update_checkpoint(&scope(), &at("2", "350", 30), &stale)
-        .await
-        .unwrap();
+    let outcome = store.update_checkpoint(&scope(), &at("2", "350", 30), &stale).await.unwrap();
     assert_eq!(outcome, CheckpointOutcome::Conflict);
 }
 
@@ -124,16 +83,11 @@ fn owners(list: &OwnershipList) -> Vec<(&str, &str)> {
 }
 
 async fn is_lost(store: &BlobCheckpointStore, id: &str, expected: Expected) -> bool {
-    let outcome = store
-        .claim_ownership(&scope(), &claim(id, Some("rust"), expected))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &claim(id, Some("rust"), expected)).await;
     matches!(outcome, ClaimOutcome::Lost)
 }
 
 async fn write(store: &BlobCheckpointStore, checkpoint: &Checkpoint, expected: Expected) {
-    let outcome = store
-        .update_checkpoint(&scope(), checkpoint, &expected)
-        .await
-        .unwrap();
+    let outcome = store.update_checkpoint(&scope(), checkpoint, &expected).await.unwrap();
     assert!(matches!(outcome, CheckpointOutcome::Written(_)), "{outcome:?}");
 }

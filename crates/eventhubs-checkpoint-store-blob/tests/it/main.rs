@@ -44,11 +44,7 @@ fn partition(id: &str) -> PartitionId {
 }
 
 fn claim(id: &str, owner: Option<&str>, expected: Expected) -> Claim {
-    Claim::new(
-        partition(id),
-        owner.map(|owner| OwnerId::new(owner).unwrap()),
-        expected,
-    )
+    Claim::new(partition(id), owner.map(|owner| OwnerId::new(owner).unwrap()), expected)
 }
 
 fn at(id: &str, offset: &str, number: i64) -> Checkpoint {

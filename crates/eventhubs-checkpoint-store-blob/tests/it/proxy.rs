@@ -57,11 +57,7 @@ impl Proxy {
                 tokio::spawn(serve(client, upstream, Arc::clone(&shared)));
             }
         };
-        Self {
-            port,
-            state,
-            task: tokio::spawn(accept).abort_handle(),
-        }
+        Self { port, state, task: tokio::spawn(accept).abort_handle() }
     }
 
     /// What happens to the next requests; those after them pass.

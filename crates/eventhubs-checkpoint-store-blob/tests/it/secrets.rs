@@ -52,9 +52,7 @@ impl MakeWriter<'_> for Log {
 /// All that an error shows of itself.
 fn show(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source());
-    let shown: Vec<_> = chain
-        .map(|error| format!("{error}\n{error:?}\n{error:#?}\n"))
-        .collect();
+    let shown: Vec<_> = chain.map(|error| format!("{error}\n{error:?}\n{error:#?}\n")).collect();
     shown.concat()
 }
 
@@ -63,48 +61,27 @@ async fn exercise(store: &BlobCheckpointStore, proxy: &Proxy) -> String {
     let mut errors = format!("{store:?}\n");
     let mut note = |error: eventhubs_checkpoint_store::Error| errors.push_str(&show(&error));
     store.create_container_if_absent().await.err().map(&mut note);
-    for plan in [
-        Plan::Pass,
-        Plan::LoseAnswer,
-        Plan::status("403 No", ""),
-        Plan::status("500 Oops", ""),
-    ] {
+    for plan in [Plan::Pass, Plan::LoseAnswer, Plan::status("403 No", ""), Plan::status("500 Oops", "")] {
         proxy.plan([plan]);
-        match store
-            .claim_ownership(&scope(), &claim("0", Some("me"), Expected::Absent))
-            .await
-        {
+        match store.claim_ownership(&scope(), &claim("0", Some("me"), Expected::Absent)).await {
             ClaimOutcome::Won(record) => {
-                store
-                    .claim_ownership(&scope(), &claim("0", None, version_of(&record)))
-                    .await;
+                store.claim_ownership(&scope(), &claim("0", None, version_of(&record))).await;
             }
             ClaimOutcome::Failed(error) => note(error),
             _ => {}
         }
-        store
-            .update_checkpoint(&scope(), &at("0", "1", 1), &Expected::Absent)
-            .await
-            .err()
-            .map(&mut note);
+        store.update_checkpoint(&scope(), &at("0", "1", 1), &Expected::Absent).await.err().map(&mut note);
         store.list_ownership(&scope()).await.err().map(&mut note);
         proxy.plan([Plan::status("200 OK", ""), Plan::status("404 Gone", "")]);
         store.list_checkpoints(&scope()).await.err().map(&mut note);
-        store
-            .checkpoint(&scope(), &crate::partition("0"))
-            .await
-            .err()
-            .map(&mut note);
+        store.checkpoint(&scope(), &crate::partition("0")).await.err().map(&mut note);
     }
     errors
 }
 
 fn connection_strings(port: u16) -> [String; 3] {
     let with_key = Azurite::connection_string_at(port);
-    let endpoint = with_key
-        .split(';')
-        .find(|part| part.starts_with("BlobEndpoint"))
-        .unwrap();
+    let endpoint = with_key.split(';').find(|part| part.starts_with("BlobEndpoint")).unwrap();
     [
         with_key.clone(),
         with_key.replace("AccountKey=Eby8vdM0", "AccountKey=Canary00"),
@@ -128,18 +105,11 @@ async fn a_shared_access_signature_opens_the_store() {
 #[tokio::test]
 async fn no_key_and_no_signature_shows_in_logs_or_errors() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(log.clone())
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(log.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let proxy = Proxy::start().await;
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let mut shown = String::new();
     for text in connection_strings(proxy.port) {
         let store = BlobCheckpointStore::from_connection_string(&text, &Azurite::unused_container()).unwrap();
@@ -152,22 +122,13 @@ async fn no_key_and_no_signature_shows_in_logs_or_errors() {
     let seen = proxy.take_seen();
     let mut secrets: Vec<_> = seen.iter().filter_map(|head| signature(head)).collect();
     assert!(secrets.len() > 20, "requests were signed: {seen:?}");
-    secrets.extend([
-        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1",
-        "Canary",
-        "jlSI%2B5Dohm",
-        "jlSI+5Dohm",
-        "SharedKey",
-    ]);
+    secrets.extend(["Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1", "Canary", "jlSI%2B5Dohm", "jlSI+5Dohm", "SharedKey"]);
     let logged = log.text();
     assert!(
         logged.contains("azure_core") && logged.contains("sent again"),
         "the log is there, the SDK's and ours"
     );
-    assert!(
-        shown.contains("refused the credential") && shown.contains("Connection refused"),
-        "{shown}"
-    );
+    assert!(shown.contains("refused the credential") && shown.contains("Connection refused"), "{shown}");
     for secret in secrets {
         for line in logged.lines().chain(shown.lines()) {
             assert!(!line.contains(secret), "{secret}: {line}");
@@ -177,8 +138,7 @@ async fn no_key_and_no_signature_shows_in_logs_or_errors() {
 
 /// The secret part of a request, a signature by the account's key.
 fn signature(head: &str) -> Option<&str> {
-    let value = head
-        .lines()
-        .find_map(|line| line.strip_prefix("authorization: SharedKey devstoreaccount1:"))?;
+    let value =
+        head.lines().find_map(|line| line.strip_prefix("authorization: SharedKey devstoreaccount1:"))?;
     Some(value.trim())
 }

@@ -17,10 +17,7 @@ impl Request {
 
     fn header(&self, name: &str) -> Option<&str> {
         let fields = self.0.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim())
-            .next()
+        fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     }
 }
 
@@ -48,10 +45,7 @@ async fn claims_are_the_requests_that_the_other_sdks_make() {
     let second = won(&store, &claim("0", Some("Me"), version_of(&first))).await;
     let renew = only(&proxy);
     assert_eq!(renew.line(), format!("PUT {blob}?comp=metadata HTTP/1.1"));
-    assert_eq!(
-        renew.header("if-match"),
-        Some(&*format!("\"{}\"", first.version.as_str()))
-    );
+    assert_eq!(renew.header("if-match"), Some(&*format!("\"{}\"", first.version.as_str())));
     assert_eq!(renew.header("x-ms-meta-ownerid"), Some("Me"));
 
     won(&store, &claim("0", None, version_of(&second))).await;
@@ -67,13 +61,9 @@ async fn checkpoints_are_the_requests_that_the_other_sdks_make() {
     let blob = format!("/devstoreaccount1/{container}/{HUB}/checkpoint/A1");
     proxy.take_seen();
 
-    let written = store
-        .update_checkpoint(&scope(), &at("A1", "3:1234:5678", 7), &Expected::Absent)
-        .await
-        .unwrap();
-    let CheckpointOutcome::Written(version) = written else {
-        panic!("{written:?}")
-    };
+    let written =
+        store.update_checkpoint(&scope(), &at("A1", "3:1234:5678", 7), &Expected::Absent).await.unwrap();
+    let CheckpointOutcome::Written(version) = written else { panic!("{written:?}") };
     let create = only(&proxy);
     assert_eq!(create.line(), format!("PUT {blob} HTTP/1.1"));
     assert_eq!(create.header("if-none-match"), Some("*"));
@@ -81,16 +71,10 @@ async fn checkpoints_are_the_requests_that_the_other_sdks_make() {
     assert_eq!(create.header("x-ms-meta-sequencenumber"), Some("7"));
 
     let expected = Expected::Version(version.clone());
-    store
-        .update_checkpoint(&scope(), &at("A1", "900", 8), &expected)
-        .await
-        .unwrap();
+    store.update_checkpoint(&scope(), &at("A1", "900", 8), &expected).await.unwrap();
     let update = only(&proxy);
     assert_eq!(update.line(), format!("PUT {blob}?comp=metadata HTTP/1.1"));
-    assert_eq!(
-        update.header("if-match"),
-        Some(&*format!("\"{}\"", version.as_str()))
-    );
+    assert_eq!(update.header("if-match"), Some(&*format!("\"{}\"", version.as_str())));
 
     store.checkpoint(&scope(), &partition("A1")).await.unwrap();
     assert_eq!(only(&proxy).line(), format!("HEAD {blob} HTTP/1.1"));

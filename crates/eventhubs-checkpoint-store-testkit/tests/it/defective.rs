@@ -34,11 +34,7 @@ pub(crate) struct DefectiveStore {
 
 impl DefectiveStore {
     pub(crate) fn new(defect: Defect) -> Self {
-        Self {
-            defect,
-            inner: MemoryCheckpointStore::new(),
-            first_versions: Mutex::default(),
-        }
+        Self { defect, inner: MemoryCheckpointStore::new(), first_versions: Mutex::default() }
     }
 
     fn scope(&self, scope: &ConsumerScope) -> ConsumerScope {
@@ -50,15 +46,8 @@ impl DefectiveStore {
     }
 
     async fn current(&self, scope: &ConsumerScope, partition: &PartitionId) -> Expected {
-        let list = self
-            .inner
-            .list_ownership(scope)
-            .await
-            .expect("memory never fails");
-        let record = list
-            .records
-            .into_iter()
-            .find(|record| record.partition == *partition);
+        let list = self.inner.list_ownership(scope).await.expect("memory never fails");
+        let record = list.records.into_iter().find(|record| record.partition == *partition);
         record.map_or(Expected::Absent, |record| Expected::Version(record.version))
     }
 }
@@ -85,10 +74,7 @@ impl CheckpointStore for DefectiveStore {
         let mut outcome = self.inner.claim_ownership(&scope, &claim).await;
         if let (Defect::KeepsVersion, ClaimOutcome::Won(record)) = (self.defect, &mut outcome) {
             let mut first = self.first_versions.lock().expect("no test panics here");
-            record.version = first
-                .entry(claim.partition)
-                .or_insert(record.version.clone())
-                .clone();
+            record.version = first.entry(claim.partition).or_insert(record.version.clone()).clone();
         }
         outcome
     }
@@ -112,17 +98,10 @@ impl CheckpointStore for DefectiveStore {
         expected: &Expected,
     ) -> Result<CheckpointOutcome> {
         let scope = self.scope(scope);
-        let current = self
-            .inner
-            .checkpoint(&scope, &checkpoint.partition)
-            .await?
-            .and_then(|read| read.version);
+        let current =
+            self.inner.checkpoint(&scope, &checkpoint.partition).await?.and_then(|read| read.version);
         let current = current.map_or(Expected::Absent, Expected::Version);
-        let expected = if self.defect == Defect::Overwrites {
-            &current
-        } else {
-            expected
-        };
+        let expected = if self.defect == Defect::Overwrites { &current } else { expected };
         self.inner.update_checkpoint(&scope, checkpoint, expected).await
     }
 }

@@ -34,9 +34,7 @@ impl Announcement {
     pub(super) fn new(running: &Running, health: SocketAddr) -> Self {
         let namespaces = running.namespaces().iter();
         Self {
-            namespaces: namespaces
-                .map(|(namespace, emulator)| announce(namespace, emulator))
-                .collect(),
+            namespaces: namespaces.map(|(namespace, emulator)| announce(namespace, emulator)).collect(),
             health: format!("http://{health}/health"),
         }
     }
@@ -63,11 +61,7 @@ impl fmt::Display for Announcement {
             writeln!(f, "namespace {} on {}", namespace.name, namespace.address)?;
             writeln!(f, "  {}\n", namespace.connection_string)?;
             for hub in &namespace.event_hubs {
-                write!(
-                    f,
-                    "event hub {}, {} partitions, $Default",
-                    hub.name, hub.partitions
-                )?;
+                write!(f, "event hub {}, {} partitions, $Default", hub.name, hub.partitions)?;
                 for group in &hub.consumer_groups {
                     write!(f, ", {group}")?;
                 }

@@ -88,10 +88,7 @@ fn parse(text: &str) -> std::result::Result<Vec<Namespace>, String> {
 
 impl From<NamespaceConfig> for Namespace {
     fn from(config: NamespaceConfig) -> Self {
-        Self {
-            name: config.name,
-            event_hubs: config.entities,
-        }
+        Self { name: config.name, event_hubs: config.entities }
     }
 }
 
@@ -132,11 +129,7 @@ fn checked<'de, D: Deserializer<'de>>(
 
 fn group_names<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
     let groups = Option::<Vec<Group>>::deserialize(deserializer)?;
-    Ok(groups
-        .unwrap_or_default()
-        .into_iter()
-        .map(|group| group.name)
-        .collect())
+    Ok(groups.unwrap_or_default().into_iter().map(|group| group.name).collect())
 }
 
 #[cfg(test)]
@@ -161,10 +154,7 @@ mod tests {
     #[test]
     fn the_example_of_microsoft_is_read() {
         let text = config(r#"{"Name": "eh1", "PartitionCount": "2", "ConsumerGroups": [{"Name": "cg1"}]}"#);
-        let expected = Namespace {
-            name: "emulatorNs1".into(),
-            event_hubs: vec![hub("eh1", 2, &["cg1"])],
-        };
+        let expected = Namespace { name: "emulatorNs1".into(), event_hubs: vec![hub("eh1", 2, &["cg1"])] };
         assert_eq!(parse(&text), Ok(vec![expected.clone()]));
         assert_eq!(parse(&format!("\u{feff}{text}")), Ok(vec![expected]));
     }
@@ -173,10 +163,7 @@ mod tests {
     fn there_is_no_limit_on_hubs_partitions_and_groups() {
         let groups: Vec<_> = (0..50).map(|n| format!(r#"{{"Name": "cg{n}"}}"#)).collect();
         let hub = |n: usize| {
-            format!(
-                r#"{{"Name": "eh{n}", "PartitionCount": 100, "ConsumerGroups": [{}]}}"#,
-                groups.join(",")
-            )
+            format!(r#"{{"Name": "eh{n}", "PartitionCount": 100, "ConsumerGroups": [{}]}}"#, groups.join(","))
         };
         let namespaces = parse(&config(&(0..20).map(hub).collect::<Vec<_>>().join(","))).unwrap();
         assert_eq!(namespaces[0].event_hubs.len(), 20);
@@ -190,10 +177,7 @@ mod tests {
             r#"{"Name": "eh1", "PartitionCount": 2}"#,
             r#"{"Name": "eh1", "PartitionCount": 2, "ConsumerGroups": null}"#,
         ] {
-            assert_eq!(
-                parse(&config(entity)).unwrap()[0].event_hubs,
-                [hub("eh1", 2, &[])]
-            );
+            assert_eq!(parse(&config(entity)).unwrap()[0].event_hubs, [hub("eh1", 2, &[])]);
         }
     }
 
@@ -201,16 +185,8 @@ mod tests {
     fn a_mistake_is_reported_with_its_field() {
         let entity = "UserConfig.NamespaceConfig[0].Entities[0]";
         for (entity_text, field, why) in [
-            (
-                r#"{"PartitionCount": 2}"#,
-                entity.to_owned(),
-                "missing field `Name`",
-            ),
-            (
-                r#"{"Name": "eh1"}"#,
-                entity.to_owned(),
-                "missing field `PartitionCount`",
-            ),
+            (r#"{"PartitionCount": 2}"#, entity.to_owned(), "missing field `Name`"),
+            (r#"{"Name": "eh1"}"#, entity.to_owned(), "missing field `PartitionCount`"),
             (
                 r#"{"Name": "eh1", "PartitionCount": 0}"#,
                 format!("{entity}.PartitionCount"),
@@ -247,10 +223,7 @@ mod tests {
         for (text, why) in [
             ("", "EOF"),
             ("{}", "missing field `UserConfig`"),
-            (
-                r#"{"UserConfig": {}}"#,
-                "UserConfig: missing field `NamespaceConfig`",
-            ),
+            (r#"{"UserConfig": {}}"#, "UserConfig: missing field `NamespaceConfig`"),
             (r#"{"UserConfig": {"NamespaceConfig": []}}"#, "holds no namespace"),
             (
                 r#"{"UserConfig": {"NamespaceConfig": [{"Type": "ServiceBus", "Name": "a", "Entities": []}]}}"#,

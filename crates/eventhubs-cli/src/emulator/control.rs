@@ -60,10 +60,7 @@ pub(super) async fn inject(
 ) -> Answer {
     let running = running.upgrade();
     let Some(emulator) = running.as_ref().and_then(|running| running.emulator(&namespace)) else {
-        return refusal(
-            StatusCode::NOT_FOUND,
-            &format!("there is no namespace {namespace:?}"),
-        );
+        return refusal(StatusCode::NOT_FOUND, &format!("there is no namespace {namespace:?}"));
     };
     match apply(emulator, &fault) {
         Ok(hit) => (StatusCode::OK, Json(json!({ "hit": hit }))),

@@ -84,10 +84,7 @@ impl Options {
     pub(super) fn namespaces(&self) -> Result<Vec<Namespace>> {
         match &self.config {
             Some(file) => config::read(file),
-            None => Ok(vec![Namespace {
-                name: self.namespace.clone(),
-                event_hubs: self.hubs.clone(),
-            }]),
+            None => Ok(vec![Namespace { name: self.namespace.clone(), event_hubs: self.hubs.clone() }]),
         }
     }
 }
@@ -104,14 +101,9 @@ impl FromStr for EventHub {
         let groups = parts.next().map(|groups| groups.split(','));
         let group = |name| ConsumerGroup::new(name).map(|group| group.as_str().to_owned());
         let groups = groups.into_iter().flatten().map(group);
-        let consumer_groups = groups
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| format!("the {error}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            partitions,
-            consumer_groups,
-        })
+        let consumer_groups =
+            groups.collect::<std::result::Result<_, _>>().map_err(|error| format!("the {error}"))?;
+        Ok(Self { name: name.to_owned(), partitions, consumer_groups })
     }
 }
 

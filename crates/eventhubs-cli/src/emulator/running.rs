@@ -45,11 +45,7 @@ impl Running {
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn write_certificates(&self, file: &Path) -> Result<()> {
-        let certificates: String = self
-            .0
-            .iter()
-            .map(|(_, emulator)| emulator.certificate_pem())
-            .collect();
+        let certificates: String = self.0.iter().map(|(_, emulator)| emulator.certificate_pem()).collect();
         let written = fs::write(file, certificates);
         written.map_err(|error| format!("{}: {error}", file.display()).into())
     }
@@ -67,9 +63,7 @@ fn nth_port(first: u16, index: usize) -> Result<u16> {
     if first == 0 {
         return Ok(0);
     }
-    let port = u16::try_from(index)
-        .ok()
-        .and_then(|index| first.checked_add(index));
+    let port = u16::try_from(index).ok().and_then(|index| first.checked_add(index));
     port.ok_or_else(|| format!("there is no port {index} above {first}").into())
 }
 

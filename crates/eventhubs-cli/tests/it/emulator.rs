@@ -32,9 +32,7 @@ fn file(content: &str) -> NamedTempFile {
 
 /// How many partitions a client of that connection string sees.
 async fn partitions(connection_string: &str) -> usize {
-    let client = EventHubClient::builder(connection_string.parse().unwrap())
-        .build()
-        .unwrap();
+    let client = EventHubClient::builder(connection_string.parse().unwrap()).build().unwrap();
     let properties = within(client.event_hub_properties()).await.unwrap();
     client.close().await;
     properties.partition_ids.len()
@@ -75,16 +73,10 @@ async fn a_mistake_in_the_config_names_file_and_field() {
 
 #[tokio::test]
 async fn hubs_that_cannot_be_together_are_refused() {
-    let output = output(&[
-        "emulator", "--port", "0", "--hub", "orders:1", "--hub", "Orders:1",
-    ])
-    .await;
+    let output = output(&["emulator", "--port", "0", "--hub", "orders:1", "--hub", "Orders:1"]).await;
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.contains(r#"the event hub "Orders" is given twice"#),
-        "{error}"
-    );
+    assert!(error.contains(r#"the event hub "Orders" is given twice"#), "{error}");
 }
 
 #[tokio::test]
@@ -105,10 +97,7 @@ async fn a_taken_port_is_an_error_that_names_it() {
     let output = output(&["emulator", "--hub", "orders:1", "--port", port]).await;
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.contains(&format!("on port {port} of the loopback device")),
-        "{error}"
-    );
+    assert!(error.contains(&format!("on port {port} of the loopback device")), "{error}");
     assert!(error.contains("because: Address"), "{error}");
 }
 
@@ -125,10 +114,7 @@ async fn it_is_healthy_where_the_official_emulator_is() {
 async fn either_signal_stops_it_cleanly() {
     for signal in ["INT", "TERM"] {
         let program = Program::start(&["--hub", "orders:1"]).await;
-        let address = program.announcement["namespaces"][0]["address"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let address = program.announcement["namespaces"][0]["address"].as_str().unwrap().to_owned();
         let _client = TcpStream::connect(&address).await.unwrap();
         assert_eq!(program.signal(signal).await.code(), Some(0), "{signal}");
         assert!(TcpStream::connect(&address).await.is_err(), "{signal}");
@@ -138,13 +124,8 @@ async fn either_signal_stops_it_cleanly() {
 #[tokio::test]
 async fn the_certificate_is_written_where_it_is_wanted() {
     let file = NamedTempFile::new().unwrap();
-    let _program = Program::start(&[
-        "--hub",
-        "orders:1",
-        "--certificate",
-        file.path().to_str().unwrap(),
-    ])
-    .await;
+    let _program =
+        Program::start(&["--hub", "orders:1", "--certificate", file.path().to_str().unwrap()]).await;
     let written = std::fs::read_to_string(file.path()).unwrap();
     assert!(written.starts_with("-----BEGIN CERTIFICATE-----"), "{written}");
 }
@@ -159,21 +140,12 @@ async fn faults_are_injected_over_http() {
     let faults = "/namespaces/emulatorNs1/faults";
     let busy = r#"{"fault": "refuse_attaches", "event_hub": "orders", "count": 1, "condition": "com.microsoft:server-busy"}"#;
     let (status, body) = program.http("POST", faults, busy).await;
-    assert_eq!(
-        (status.as_str(), body.as_str()),
-        ("HTTP/1.1 200 OK", r#"{"hit":null}"#)
-    );
-    let open = || {
-        client
-            .partition_receiver("$Default".parse().unwrap(), "0".parse().unwrap())
-            .open()
-    };
+    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", r#"{"hit":null}"#));
+    let open = || client.partition_receiver("$Default".parse().unwrap(), "0".parse().unwrap()).open();
     let refused = within(open()).await.unwrap_err();
     assert_eq!(refused.condition(), Some("com.microsoft:server-busy"));
     let _receiver = within(open()).await.unwrap();
-    let (_, body) = program
-        .http("POST", faults, r#"{"fault": "drop_connections"}"#)
-        .await;
+    let (_, body) = program.http("POST", faults, r#"{"fault": "drop_connections"}"#).await;
     assert_eq!(body, r#"{"hit":1}"#);
 }
 
@@ -181,35 +153,17 @@ async fn faults_are_injected_over_http() {
 async fn a_fault_that_is_none_is_refused_with_a_reason() {
     let program = Program::start(&["--hub", "orders:1"]).await;
     for (path, body, code, why) in [
-        (
-            "/namespaces/emulatorNs1/faults",
-            r#"{"fault": "explode"}"#,
-            "422",
-            "unknown variant `explode`",
-        ),
-        (
-            "/namespaces/emulatorNs1/faults",
-            r#"{"fault": "advance_clock"}"#,
-            "422",
-            "missing field `seconds`",
-        ),
+        ("/namespaces/emulatorNs1/faults", r#"{"fault": "explode"}"#, "422", "unknown variant `explode`"),
+        ("/namespaces/emulatorNs1/faults", r#"{"fault": "advance_clock"}"#, "422", "missing field `seconds`"),
         (
             "/namespaces/emulatorNs1/faults",
             r#"{"fault": "pause_deliveries", "event_hub": "unknown"}"#,
             "404",
             "event hub",
         ),
-        (
-            "/namespaces/other/faults",
-            r#"{"fault": "expire_tokens"}"#,
-            "404",
-            "no namespace",
-        ),
+        ("/namespaces/other/faults", r#"{"fault": "expire_tokens"}"#, "404", "no namespace"),
     ] {
         let (status, answer) = program.http("POST", path, body).await;
-        assert!(
-            status.contains(code) && answer.contains(why),
-            "{body}: {status} {answer}"
-        );
+        assert!(status.contains(code) && answer.contains(why), "{body}: {status} {answer}");
     }
 }

@@ -38,10 +38,7 @@ impl Program {
     /// Starts the program and waits until it says where it listens.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let fixed = ["emulator", "--port", "0", "--health-port", "0", "--json"];
-        let mut child = command(&[&fixed, arguments].concat())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command(&[&fixed, arguments].concat()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         within(stdout.read_line(&mut line)).await.unwrap();
@@ -51,19 +48,13 @@ impl Program {
 
     /// The connection string of the event hub at this place of the announcement.
     pub(crate) fn connection_string(&self, namespace: usize, hub: usize) -> &str {
-        self.announcement["namespaces"][namespace]["event_hubs"][hub]["connection_string"]
-            .as_str()
-            .unwrap()
+        self.announcement["namespaces"][namespace]["event_hubs"][hub]["connection_string"].as_str().unwrap()
     }
 
     /// The status line and the body of the answer to one HTTP request.
     pub(crate) async fn http(&self, method: &str, path: &str, body: &str) -> (String, String) {
         let url = self.announcement["health"].as_str().unwrap();
-        let host = url
-            .strip_prefix("http://")
-            .and_then(|url| url.split_once('/'))
-            .unwrap()
-            .0;
+        let host = url.strip_prefix("http://").and_then(|url| url.split_once('/')).unwrap().0;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
@@ -80,11 +71,7 @@ impl Program {
     /// Sends a signal such as `TERM` and waits for the end.
     pub(crate) async fn signal(mut self, name: &str) -> ExitStatus {
         let id = self.child.id().unwrap().to_string();
-        let sent = Command::new("kill")
-            .args(["-s", name, &id])
-            .status()
-            .await
-            .unwrap();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().await.unwrap();
         assert!(sent.success());
         within(self.child.wait()).await.unwrap()
     }

@@ -41,18 +41,10 @@ async fn a_token_for_one_consumer_group_opens_no_other() {
     let mut client = Client::anonymous(&emulator).await;
     let mut cbs = client.node("$cbs").await;
     let audience = "sb://127.0.0.1/orders/consumergroups/billing";
-    assert_eq!(
-        cbs.put_token(SAS, audience, &token(audience, KEY, in_an_hour()))
-            .await
-            .code,
-        202
-    );
+    assert_eq!(cbs.put_token(SAS, audience, &token(audience, KEY, in_an_hour())).await.code, 202);
     let refusal = client.read("0", Reading::default()).await.unwrap_err();
     assert_eq!(refusal.condition, "amqp:unauthorized-access");
-    client
-        .receiver("orders/ConsumerGroups/billing/Partitions/0", Reading::default())
-        .await
-        .unwrap();
+    client.receiver("orders/ConsumerGroups/billing/Partitions/0", Reading::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -64,10 +56,7 @@ async fn a_bad_token_is_answered_with_401_and_opens_nothing() {
         (token(HUB, (KEY.0, "wrong"), in_an_hour()), "InvalidSignature"),
         (token(HUB, ("Unknown", KEY.1), in_an_hour()), "InvalidSignature"),
         (token(HUB, KEY, 1_700_000_000), "ExpiredToken"),
-        (
-            token("sb://127.0.0.1/other", KEY, in_an_hour()),
-            "InvalidAudience",
-        ),
+        (token("sb://127.0.0.1/other", KEY, in_an_hour()), "InvalidAudience"),
         ("garbage".to_owned(), "MalformedToken"),
     ] {
         let response = cbs.put_token(SAS, HUB, &bad).await;
@@ -82,10 +71,7 @@ async fn any_json_web_token_is_accepted() {
     let emulator = orders().await;
     let mut client = Client::anonymous(&emulator).await;
     let mut cbs = client.node("$cbs").await;
-    assert_eq!(
-        cbs.put_token("jwt", HUB, "header.claims.signature").await.code,
-        202
-    );
+    assert_eq!(cbs.put_token("jwt", HUB, "header.claims.signature").await.code, 202);
     client.read("0", Reading::default()).await.unwrap();
 }
 
@@ -95,14 +81,9 @@ async fn a_token_for_an_unknown_hub_is_answered_with_404() {
     let mut client = Client::anonymous(&emulator).await;
     let mut cbs = client.node("$cbs").await;
     let audience = "sb://127.0.0.1/unknown";
-    let response = cbs
-        .put_token(SAS, audience, &token(audience, KEY, in_an_hour()))
-        .await;
+    let response = cbs.put_token(SAS, audience, &token(audience, KEY, in_an_hour())).await;
     assert_eq!(response.code, 404);
-    assert_eq!(
-        response.description,
-        "The messaging entity 'sb://127.0.0.1/unknown' could not be found."
-    );
+    assert_eq!(response.description, "The messaging entity 'sb://127.0.0.1/unknown' could not be found.");
 }
 
 #[tokio::test]
@@ -110,11 +91,7 @@ async fn the_response_carries_the_message_id_in_its_own_type() {
     let emulator = orders().await;
     let mut client = Client::anonymous(&emulator).await;
     let mut cbs = client.node("$cbs").await;
-    for id in [
-        MessageId::Uuid(Uuid::from([7; 16])),
-        MessageId::String("id".into()),
-        MessageId::Ulong(1),
-    ] {
+    for id in [MessageId::Uuid(Uuid::from([7; 16])), MessageId::String("id".into()), MessageId::Ulong(1)] {
         let token = token(HUB, KEY, in_an_hour());
         let body = Body::Value(AmqpValue(Value::from(token)));
         let properties = [("operation", "put-token"), ("type", SAS), ("name", HUB)];
@@ -136,30 +113,13 @@ async fn a_second_cbs_node_on_a_connection_is_refused() {
 #[tokio::test]
 async fn the_keys_of_the_builder_replace_the_default_one() {
     let builder = Emulator::builder().event_hub("orders", 1);
-    let emulator = start(
-        builder
-            .shared_access_key("first", "K1")
-            .shared_access_key("second", "K2"),
-    )
-    .await;
-    assert!(
-        emulator
-            .connection_string("orders")
-            .contains(";SharedAccessKeyName=first;SharedAccessKey=K1;")
-    );
+    let emulator = start(builder.shared_access_key("first", "K1").shared_access_key("second", "K2")).await;
+    assert!(emulator.connection_string("orders").contains(";SharedAccessKeyName=first;SharedAccessKey=K1;"));
     let mut client = Client::anonymous(&emulator).await;
     let mut cbs = client.node("$cbs").await;
-    for (key, code) in [
-        (("first", "K1"), 202),
-        (("second", "K2"), 202),
-        (("second", "K1"), 401),
-        (KEY, 401),
-    ] {
-        assert_eq!(
-            cbs.put_token(SAS, HUB, &token(HUB, key, in_an_hour())).await.code,
-            code,
-            "{key:?}"
-        );
+    for (key, code) in [(("first", "K1"), 202), (("second", "K2"), 202), (("second", "K1"), 401), (KEY, 401)]
+    {
+        assert_eq!(cbs.put_token(SAS, HUB, &token(HUB, key, in_an_hour())).await.code, code, "{key:?}");
     }
 }
 

@@ -53,12 +53,7 @@ pub(crate) async fn start(builder: Builder) -> Emulator {
 
 /// One hub `orders` with four partitions.
 pub(crate) async fn orders() -> Emulator {
-    start(
-        Emulator::builder()
-            .event_hub("orders", 4)
-            .consumer_group("orders", "billing"),
-    )
-    .await
+    start(Emulator::builder().event_hub("orders", 4).consumer_group("orders", "billing")).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "a token expires by the wall clock")]
@@ -125,12 +120,7 @@ impl Client {
             .scheme("amqp")
             .sasl_profile(SaslProfile::Anonymous);
         let connection = within(builder.open_with_stream(stream)).await.unwrap();
-        Self {
-            connection,
-            sessions: Vec::new(),
-            links: 0,
-            cbs: None,
-        }
+        Self { connection, sessions: Vec::new(), links: 0, cbs: None }
     }
 
     async fn session(&mut self) -> &mut SessionHandle<()> {
@@ -149,9 +139,7 @@ impl Client {
     /// Puts a token for everything.
     pub(crate) async fn authorize(&mut self) {
         let mut cbs = self.node("$cbs").await;
-        let response = cbs
-            .put_token(SAS, "sb://host/", &token("sb://host/", KEY, in_an_hour()))
-            .await;
+        let response = cbs.put_token(SAS, "sb://host/", &token("sb://host/", KEY, in_an_hour())).await;
         assert_eq!((response.code, response.description.as_str()), (202, "Accepted"));
         self.cbs = Some(cbs);
     }
@@ -166,17 +154,9 @@ impl Client {
     pub(crate) async fn node(&mut self, address: &str) -> Node {
         let name = self.link_name();
         let session = self.session().await;
-        let sender = within(Sender::attach(session, format!("{name}-s"), address))
-            .await
-            .unwrap();
-        let receiver = within(Receiver::attach(session, format!("{name}-r"), address))
-            .await
-            .unwrap();
-        Node {
-            sender,
-            receiver,
-            next: 0,
-        }
+        let sender = within(Sender::attach(session, format!("{name}-s"), address)).await.unwrap();
+        let receiver = within(Receiver::attach(session, format!("{name}-r"), address)).await.unwrap();
+        Node { sender, receiver, next: 0 }
     }
 
     pub(crate) fn link_name(&mut self) -> String {
@@ -186,16 +166,12 @@ impl Client {
 
     pub(crate) async fn sender(&mut self, address: &str) -> Result<Sender, Refusal> {
         let name = self.link_name();
-        let builder = Sender::builder()
-            .name(name)
-            .target(address)
-            .receiver_settle_mode(ReceiverSettleMode::Second);
-        within(builder.attach(self.session().await))
-            .await
-            .map_err(|error| match error {
-                SenderAttachError::RemoteClosedWithError(error) => error.into(),
-                other => panic!("{other:?}"),
-            })
+        let builder =
+            Sender::builder().name(name).target(address).receiver_settle_mode(ReceiverSettleMode::Second);
+        within(builder.attach(self.session().await)).await.map_err(|error| match error {
+            SenderAttachError::RemoteClosedWithError(error) => error.into(),
+            other => panic!("{other:?}"),
+        })
     }
 
     pub(crate) async fn receiver(&mut self, address: &str, reading: Reading) -> Result<Receiver, Refusal> {
@@ -219,12 +195,10 @@ impl Client {
         if reading.runtime_metric {
             builder = builder.add_desired_capabilities("com.microsoft:enable-receiver-runtime-metric");
         }
-        within(builder.attach(self.session().await))
-            .await
-            .map_err(|error| match error {
-                ReceiverAttachError::RemoteClosedWithError(error) => error.into(),
-                other => panic!("{other:?}"),
-            })
+        within(builder.attach(self.session().await)).await.map_err(|error| match error {
+            ReceiverAttachError::RemoteClosedWithError(error) => error.into(),
+            other => panic!("{other:?}"),
+        })
     }
 
     /// Attaches without giving any credit.
@@ -239,11 +213,7 @@ impl Client {
 
     /// Attaches to a partition of `orders` in `$Default`.
     pub(crate) async fn read(&mut self, partition: &str, reading: Reading) -> Result<Receiver, Refusal> {
-        self.receiver(
-            &format!("orders/ConsumerGroups/$Default/Partitions/{partition}"),
-            reading,
-        )
-        .await
+        self.receiver(&format!("orders/ConsumerGroups/$Default/Partitions/{partition}"), reading).await
     }
 }
 
@@ -253,10 +223,7 @@ fn selector(expression: &str, numeric_descriptor: bool) -> FilterSet {
     } else {
         Descriptor::Name(Symbol::from(SELECTOR))
     };
-    let filter = Described {
-        descriptor,
-        value: Value::from(expression),
-    };
+    let filter = Described { descriptor, value: Value::from(expression) };
     let mut filters = FilterSet::new();
     filters.insert(Symbol::from(SELECTOR), Value::Described(Box::new(filter)));
     filters
@@ -278,10 +245,7 @@ impl From<Error> for Refusal {
                 other => panic!("{other:?}"),
             },
         };
-        Self {
-            condition,
-            description: error.description.unwrap_or_default(),
-        }
+        Self { condition, description: error.description.unwrap_or_default() }
     }
 }
 
@@ -295,14 +259,9 @@ impl Node {
         self.next += 1;
         let id = message_id.unwrap_or(MessageId::Ulong(self.next));
         let mut request = Message::builder().body(body).build();
-        request.properties = Some(Properties {
-            message_id: Some(id),
-            ..Properties::default()
-        });
+        request.properties = Some(Properties { message_id: Some(id), ..Properties::default() });
         let text = |value: &str| SimpleValue::String(value.to_owned());
-        let properties = properties
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), text(value)));
+        let properties = properties.into_iter().map(|(key, value)| (key.to_owned(), text(value)));
         request.application_properties = Some(ApplicationProperties(properties.collect()));
         let outcome = within(self.sender.send(request)).await.unwrap();
         assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
@@ -313,26 +272,21 @@ impl Node {
 
     pub(crate) async fn put_token(&mut self, kind: &str, audience: &str, token: &str) -> Response {
         let properties = [("operation", "put-token"), ("type", kind), ("name", audience)];
-        self.ask(properties, Body::Value(AmqpValue(Value::from(token))), None)
-            .await
+        self.ask(properties, Body::Value(AmqpValue(Value::from(token))), None).await
     }
 }
 
 impl From<Message<Body<Value>>> for Response {
     fn from(message: Message<Body<Value>>) -> Self {
         let properties = message.application_properties.unwrap().0;
-        let Some(SimpleValue::Int(code)) = properties.get("status-code") else {
-            panic!("{properties:?}")
-        };
+        let Some(SimpleValue::Int(code)) = properties.get("status-code") else { panic!("{properties:?}") };
         let Some(SimpleValue::String(description)) = properties.get("status-description") else {
             panic!("{properties:?}")
         };
         Self {
             code: *code,
             description: description.clone(),
-            correlation_id: message
-                .properties
-                .and_then(|properties| properties.correlation_id),
+            correlation_id: message.properties.and_then(|properties| properties.correlation_id),
             value: message.body.try_into_value().unwrap_or_default(),
         }
     }
@@ -357,11 +311,7 @@ pub(crate) async fn end_of(receiver: &mut Receiver) -> Refusal {
 }
 
 pub(crate) fn annotation<'a>(delivery: &'a AnyDelivery, key: &str) -> Option<&'a Value> {
-    delivery
-        .message()
-        .message_annotations
-        .as_ref()?
-        .get(&key as &dyn AnnotationKey)
+    delivery.message().message_annotations.as_ref()?.get(&key as &dyn AnnotationKey)
 }
 
 pub(crate) fn sequence_number(delivery: &AnyDelivery) -> i64 {
@@ -373,9 +323,7 @@ pub(crate) fn sequence_number(delivery: &AnyDelivery) -> i64 {
 
 pub(crate) fn text(delivery: &AnyDelivery) -> String {
     let sections = delivery.body().try_as_data().unwrap();
-    sections
-        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        .collect()
+    sections.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
 }
 
 pub(crate) async fn send(sender: &mut Sender, message: Message<Body<Value>>) -> Result<Outcome, SendError> {

@@ -6,10 +6,7 @@ use futures::FutureExt;
 use crate::client::{Client, Reading, Refusal, end_of, next, orders, within};
 
 fn refusal(condition: &str) -> Refusal {
-    Refusal {
-        condition: condition.into(),
-        description: "on demand".into(),
-    }
+    Refusal { condition: condition.into(), description: "on demand".into() }
 }
 
 #[tokio::test]
@@ -18,10 +15,7 @@ async fn detached_links_learn_why_and_the_connection_lives_on() {
     let mut client = Client::connect(&emulator).await;
     let mut receiver = client.read("0", Reading::default()).await.unwrap();
     let mut sender = client.sender("orders").await.unwrap();
-    assert_eq!(
-        emulator.detach_links("orders", "amqp:link:detach-forced", "on demand"),
-        2
-    );
+    assert_eq!(emulator.detach_links("orders", "amqp:link:detach-forced", "on demand"), 2);
     assert_eq!(end_of(&mut receiver).await, refusal("amqp:link:detach-forced"));
     let end = within(sender.on_detach()).await;
     assert!(format!("{end:?}").contains("DetachForced"), "{end:?}");
@@ -30,20 +24,12 @@ async fn detached_links_learn_why_and_the_connection_lives_on() {
 
 #[tokio::test]
 async fn links_of_other_hubs_are_not_hit() {
-    let builder = eventhubs_emulator::Emulator::builder()
-        .event_hub("orders", 1)
-        .event_hub("other", 1);
+    let builder = eventhubs_emulator::Emulator::builder().event_hub("orders", 1).event_hub("other", 1);
     let emulator = builder.start().await.unwrap();
     let mut client = Client::connect(&emulator).await;
     let _receiver = client.read("0", Reading::default()).await.unwrap();
-    assert_eq!(
-        emulator.detach_links("other", "amqp:link:detach-forced", "on demand"),
-        0
-    );
-    assert_eq!(
-        emulator.end_sessions("other", "amqp:internal-error", "on demand"),
-        0
-    );
+    assert_eq!(emulator.detach_links("other", "amqp:link:detach-forced", "on demand"), 0);
+    assert_eq!(emulator.end_sessions("other", "amqp:internal-error", "on demand"), 0);
 }
 
 #[tokio::test]
@@ -51,18 +37,13 @@ async fn ended_sessions_learn_why() {
     let emulator = orders().await;
     let mut client = Client::connect(&emulator).await;
     let mut receiver = client.read("0", Reading::default()).await.unwrap();
-    assert_eq!(
-        emulator.end_sessions("orders", "amqp:internal-error", "on demand"),
-        1
-    );
+    assert_eq!(emulator.end_sessions("orders", "amqp:internal-error", "on demand"), 1);
     let Err(RecvError::LinkStateError(LinkStateError::SessionStopped(reason))) =
         within(receiver.recv::<Body<Value>>()).await
     else {
         panic!("the session did not end")
     };
-    let SessionStopReason::RemoteEndedWithError(error) = reason else {
-        panic!("{reason:?}")
-    };
+    let SessionStopReason::RemoteEndedWithError(error) = reason else { panic!("{reason:?}") };
     assert_eq!(Refusal::from(error), refusal("amqp:internal-error"));
 }
 
@@ -71,16 +52,10 @@ async fn closed_connections_learn_why() {
     let emulator = orders().await;
     let mut client = Client::connect(&emulator).await;
     let mut receiver = client.read("0", Reading::default()).await.unwrap();
-    assert_eq!(
-        emulator.close_connections("amqp:connection:forced", "on demand"),
-        1
-    );
+    assert_eq!(emulator.close_connections("amqp:connection:forced", "on demand"), 1);
     let end = within(client.connection.on_close()).await;
     let text = format!("{end:?}");
-    assert!(
-        text.contains("ConnectionForced") && text.contains("on demand"),
-        "{text}"
-    );
+    assert!(text.contains("ConnectionForced") && text.contains("on demand"), "{text}");
     assert!(within(receiver.recv::<Body<Value>>()).await.is_err());
 }
 
@@ -106,9 +81,7 @@ async fn as_many_attaches_are_refused_as_asked_for() {
     let mut client = Client::connect(&emulator).await;
     let refused = client.read("0", Reading::default()).await.unwrap_err();
     assert_eq!(refused, refusal(BUSY));
-    let Err(refused) = client.sender("orders").await else {
-        panic!("the second attach is not refused")
-    };
+    let Err(refused) = client.sender("orders").await else { panic!("the second attach is not refused") };
     assert_eq!(refused, refusal(BUSY));
     client.read("0", Reading::default()).await.unwrap();
 }
@@ -135,11 +108,7 @@ async fn paused_deliveries_come_when_they_are_resumed() {
     emulator.publish_to("orders", "0", ["event"]).unwrap();
     // what comes over the same connection meanwhile shows that the pause is of the hub only
     let mut other = client.node("$management").await;
-    let properties = [
-        ("operation", "READ"),
-        ("type", "com.microsoft:eventhub"),
-        ("name", "orders"),
-    ];
+    let properties = [("operation", "READ"), ("type", "com.microsoft:eventhub"), ("name", "orders")];
     assert_eq!(other.ask(properties, Body::Empty, None).await.code, 200);
     let early = receiver.recv::<Body<Value>>().now_or_never();
     assert!(early.is_none(), "{early:?}");

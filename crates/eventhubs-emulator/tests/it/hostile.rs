@@ -92,11 +92,7 @@ async fn frames_with_any_body_harm_only_their_sender() {
     let emulator = orders().await;
     let mut witness = Witness::new(&emulator).await;
     let mut runner = TestRunner::deterministic();
-    let cases = (
-        0x10_u8..=0x18,
-        any::<u8>(),
-        prop::collection::vec(any::<u8>(), 0..100),
-    );
+    let cases = (0x10_u8..=0x18, any::<u8>(), prop::collection::vec(any::<u8>(), 0..100));
     for _ in 0..100 {
         let (descriptor, fields, body) = cases.new_tree(&mut runner).unwrap().current();
         let bytes = [opened("ANONYMOUS"), frame(0, descriptor, fields, &body)].concat();
@@ -170,9 +166,7 @@ async fn a_reader_that_takes_nothing_costs_no_more_than_a_window() {
     let mut idle = Client::connect(&emulator).await;
     let _receiver = idle.manual("orders/ConsumerGroups/$Default/Partitions/0").await;
     let large = || EventData::new(vec![0; 100_000]);
-    emulator
-        .publish_to("orders", "0", (0..100).map(|_| large()))
-        .unwrap();
+    emulator.publish_to("orders", "0", (0..100).map(|_| large())).unwrap();
     witness.is_served(&emulator).await;
     drop(idle);
     eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;

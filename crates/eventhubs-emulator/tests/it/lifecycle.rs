@@ -49,30 +49,13 @@ async fn a_dropped_emulator_leaves_nothing_running() {
 async fn what_cannot_be_is_refused_at_start() {
     for (builder, text) in [
         (Emulator::builder().event_hub("", 1), "the event hub is empty"),
+        (Emulator::builder().event_hub("a/b", 1), "the event hub contains a slash"),
+        (Emulator::builder().event_hub("orders", 0), "the partition count of event hub \"orders\""),
+        (Emulator::builder().event_hub("orders", 32_769), "the partition count of event hub \"orders\""),
+        (Emulator::builder().event_hub("orders", 1).event_hub("Orders", 1), "\"Orders\" is given twice"),
+        (Emulator::builder().consumer_group("orders", "g"), "unknown event hub \"orders\""),
         (
-            Emulator::builder().event_hub("a/b", 1),
-            "the event hub contains a slash",
-        ),
-        (
-            Emulator::builder().event_hub("orders", 0),
-            "the partition count of event hub \"orders\"",
-        ),
-        (
-            Emulator::builder().event_hub("orders", 32_769),
-            "the partition count of event hub \"orders\"",
-        ),
-        (
-            Emulator::builder().event_hub("orders", 1).event_hub("Orders", 1),
-            "\"Orders\" is given twice",
-        ),
-        (
-            Emulator::builder().consumer_group("orders", "g"),
-            "unknown event hub \"orders\"",
-        ),
-        (
-            Emulator::builder()
-                .event_hub("orders", 1)
-                .consumer_group("orders", " g"),
+            Emulator::builder().event_hub("orders", 1).consumer_group("orders", " g"),
             "the consumer group starts",
         ),
         (
@@ -93,33 +76,15 @@ async fn what_cannot_be_is_refused_at_start() {
 async fn a_taken_port_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
-    let error = Emulator::builder()
-        .event_hub("orders", 1)
-        .port(port)
-        .start()
-        .await
-        .unwrap_err();
+    let error = Emulator::builder().event_hub("orders", 1).port(port).start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(
-        error.is_transient() && error.to_string().contains(&port.to_string()),
-        "{error}"
-    );
+    assert!(error.is_transient() && error.to_string().contains(&port.to_string()), "{error}");
 }
 
 #[tokio::test]
 async fn a_given_port_is_used() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let emulator = Emulator::builder()
-        .event_hub("orders", 1)
-        .port(free)
-        .start()
-        .await
-        .unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let emulator = Emulator::builder().event_hub("orders", 1).port(free).start().await.unwrap();
     assert_eq!(emulator.address().port(), free);
 }
 

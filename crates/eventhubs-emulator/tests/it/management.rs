@@ -6,11 +6,8 @@ use crate::client::{Client, Node, Response, orders};
 const NEVER_MS: i64 = -62_135_596_800_000;
 
 fn field<'a>(response: &'a Response, key: &str) -> &'a Value {
-    let Value::Map(map) = &response.value else {
-        panic!("{:?}", response.value)
-    };
-    map.get(&Value::from(key))
-        .unwrap_or_else(|| panic!("no {key} in {map:?}"))
+    let Value::Map(map) = &response.value else { panic!("{:?}", response.value) };
+    map.get(&Value::from(key)).unwrap_or_else(|| panic!("no {key} in {map:?}"))
 }
 
 async fn read(node: &mut Node, properties: [(&str, &str); 4]) -> Response {
@@ -18,21 +15,11 @@ async fn read(node: &mut Node, properties: [(&str, &str); 4]) -> Response {
 }
 
 fn hub(name: &str) -> [(&str, &str); 4] {
-    [
-        ("operation", "READ"),
-        ("type", "com.microsoft:eventhub"),
-        ("name", name),
-        ("security_token", "x"),
-    ]
+    [("operation", "READ"), ("type", "com.microsoft:eventhub"), ("name", name), ("security_token", "x")]
 }
 
 fn partition<'a>(name: &'a str, id: &'a str) -> [(&'a str, &'a str); 4] {
-    [
-        ("operation", "READ"),
-        ("type", "com.microsoft:partition"),
-        ("name", name),
-        ("partition", id),
-    ]
+    [("operation", "READ"), ("type", "com.microsoft:partition"), ("name", name), ("partition", id)]
 }
 
 #[tokio::test]
@@ -60,16 +47,10 @@ async fn a_partition_that_was_never_written_to_says_so() {
     assert_eq!(response.code, 200);
     assert_eq!(field(&response, "partition"), &Value::from("3"));
     assert_eq!(field(&response, "begin_sequence_number"), &Value::Long(0));
-    assert_eq!(
-        field(&response, "last_enqueued_sequence_number"),
-        &Value::Long(-1)
-    );
+    assert_eq!(field(&response, "last_enqueued_sequence_number"), &Value::Long(-1));
     assert_eq!(field(&response, "last_enqueued_offset"), &Value::from("-1"));
     let never = Timestamp::from_milliseconds(NEVER_MS);
-    assert_eq!(
-        field(&response, "last_enqueued_time_utc"),
-        &Value::Timestamp(never)
-    );
+    assert_eq!(field(&response, "last_enqueued_time_utc"), &Value::Timestamp(never));
     assert_eq!(field(&response, "is_partition_empty"), &Value::Bool(true));
 }
 
@@ -85,10 +66,7 @@ async fn a_partition_is_described_by_its_last_event() {
     assert_eq!(field(&response, "is_partition_empty"), &Value::Bool(false));
     let state = emulator.partition("orders", "3").unwrap();
     assert_eq!(state.last_enqueued_offset.as_str(), "130");
-    assert_eq!(
-        (state.last_enqueued_sequence_number.value(), state.event_count),
-        (2, 3)
-    );
+    assert_eq!((state.last_enqueued_sequence_number.value(), state.event_count), (2, 3));
 }
 
 #[tokio::test]

@@ -1,11 +1,7 @@
 use crate::client::{Client, Reading, end_of, eventually, next, orders, within};
 
 fn level(owner_level: i64, name: &'static str) -> Reading {
-    Reading {
-        owner_level: Some(owner_level),
-        name: Some(name),
-        ..Reading::default()
-    }
+    Reading { owner_level: Some(owner_level), name: Some(name), ..Reading::default() }
 }
 
 #[tokio::test]
@@ -32,10 +28,7 @@ async fn the_latest_of_equal_levels_wins() {
     let _second = client.read("0", level(0, "second")).await.unwrap();
     assert_eq!(end_of(&mut first).await.condition, "amqp:link:stolen");
     let attached = emulator.receivers("orders").unwrap();
-    assert_eq!(
-        attached.iter().map(|r| r.name.as_deref()).collect::<Vec<_>>(),
-        [Some("second")]
-    );
+    assert_eq!(attached.iter().map(|r| r.name.as_deref()).collect::<Vec<_>>(), [Some("second")]);
 }
 
 #[tokio::test]
@@ -45,18 +38,10 @@ async fn a_lower_or_missing_level_is_refused() {
     let _high = client.read("0", level(5, "high")).await.unwrap();
     let refusal = client.read("0", level(4, "low")).await.unwrap_err();
     assert_eq!(refusal.condition, "amqp:link:stolen");
-    assert!(
-        refusal
-            .description
-            .starts_with("Receiver 'high' with a higher epoch '5' already exists")
-    );
+    assert!(refusal.description.starts_with("Receiver 'high' with a higher epoch '5' already exists"));
     let refusal = client.read("0", Reading::default()).await.unwrap_err();
     assert_eq!(refusal.condition, "amqp:link:stolen");
-    assert!(
-        refusal.description.contains("non-epoch receiver is not allowed"),
-        "{}",
-        refusal.description
-    );
+    assert!(refusal.description.contains("non-epoch receiver is not allowed"), "{}", refusal.description);
 }
 
 #[tokio::test]
@@ -79,26 +64,11 @@ async fn the_sixth_reader_without_a_level_is_refused_until_one_leaves() {
     let mut client = Client::connect(&emulator).await;
     let mut readers = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
-        readers.push(
-            client
-                .read(
-                    "0",
-                    Reading {
-                        name: Some(name),
-                        ..Reading::default()
-                    },
-                )
-                .await
-                .unwrap(),
-        );
+        readers.push(client.read("0", Reading { name: Some(name), ..Reading::default() }).await.unwrap());
     }
     let refusal = client.read("0", Reading::default()).await.unwrap_err();
     assert_eq!(refusal.condition, "amqp:resource-limit-exceeded");
-    assert!(
-        refusal.description.contains("a, b, c, d, e"),
-        "{}",
-        refusal.description
-    );
+    assert!(refusal.description.contains("a, b, c, d, e"), "{}", refusal.description);
     within(readers.remove(2).close()).await.unwrap();
     eventually(|| emulator.receivers("orders").unwrap().len() == 4).await;
     client.read("0", Reading::default()).await.unwrap();

@@ -12,16 +12,11 @@ use crate::client::{
 };
 
 fn from(filter: &'static str) -> Reading {
-    Reading {
-        filter: Some(filter),
-        ..Reading::default()
-    }
+    Reading { filter: Some(filter), ..Reading::default() }
 }
 
 fn numbered(emulator: &Emulator, partition: &str, count: usize) {
-    emulator
-        .publish_to("orders", partition, (0..count).map(|n| format!("event {n}")))
-        .unwrap();
+    emulator.publish_to("orders", partition, (0..count).map(|n| format!("event {n}"))).unwrap();
 }
 
 #[tokio::test]
@@ -29,22 +24,13 @@ async fn events_arrive_in_order_with_their_annotations() {
     let emulator = orders().await;
     numbered(&emulator, "1", 3);
     let mut client = Client::connect(&emulator).await;
-    let mut receiver = client
-        .read("1", from("amqp.annotation.x-opt-offset > '-1'"))
-        .await
-        .unwrap();
+    let mut receiver = client.read("1", from("amqp.annotation.x-opt-offset > '-1'")).await.unwrap();
     for n in 0..3 {
         let event = next(&mut receiver).await;
         assert_eq!(text(&event), format!("event {n}"));
         assert_eq!(sequence_number(&event), n);
-        assert_eq!(
-            annotation(&event, "x-opt-offset"),
-            Some(&Value::from((n * 71).to_string()))
-        );
-        assert!(matches!(
-            annotation(&event, "x-opt-enqueued-time"),
-            Some(Value::Timestamp(_))
-        ));
+        assert_eq!(annotation(&event, "x-opt-offset"), Some(&Value::from((n * 71).to_string())));
+        assert!(matches!(annotation(&event, "x-opt-enqueued-time"), Some(Value::Timestamp(_))));
         assert_eq!(annotation(&event, "x-opt-partition-key"), None);
     }
 }
@@ -60,10 +46,7 @@ async fn all_three_forms_of_an_address_and_both_descriptors_attach() {
         "Orders/ConsumerGroups/BILLING/Partitions/0",
     ] {
         for numeric_descriptor in [false, true] {
-            let reading = Reading {
-                numeric_descriptor,
-                ..from("amqp.annotation.x-opt-offset > '-1'")
-            };
+            let reading = Reading { numeric_descriptor, ..from("amqp.annotation.x-opt-offset > '-1'") };
             let mut receiver = client.receiver(address, reading).await.unwrap();
             assert_eq!(text(&next(&mut receiver).await), "event 0");
             within(receiver.close()).await.unwrap();
@@ -95,10 +78,7 @@ async fn latest_waits_for_the_next_event() {
     let emulator = orders().await;
     numbered(&emulator, "0", 5);
     let mut client = Client::connect(&emulator).await;
-    let mut receiver = client
-        .read("0", from("amqp.annotation.x-opt-offset > '@latest'"))
-        .await
-        .unwrap();
+    let mut receiver = client.read("0", from("amqp.annotation.x-opt-offset > '@latest'")).await.unwrap();
     emulator.publish_to("orders", "0", ["new"]).unwrap();
     let event = next(&mut receiver).await;
     assert_eq!((text(&event).as_str(), sequence_number(&event)), ("new", 5));
@@ -112,9 +92,7 @@ async fn waiting_receivers_of_every_group_are_woken() {
     let address = "orders/ConsumerGroups/billing/Partitions/0";
     let mut second = client.receiver(address, Reading::default()).await.unwrap();
     for n in 0..3 {
-        emulator
-            .publish_to("orders", "0", [format!("event {n}")])
-            .unwrap();
+        emulator.publish_to("orders", "0", [format!("event {n}")]).unwrap();
         assert_eq!(sequence_number(&next(&mut first).await), n);
         assert_eq!(sequence_number(&next(&mut second).await), n);
     }
@@ -143,10 +121,7 @@ async fn a_position_that_cannot_be_is_refused_with_the_text_of_the_service() {
         ),
     ] {
         let refusal = client.read("0", from(filter)).await.unwrap_err();
-        assert_eq!(
-            (refusal.condition.as_str(), refusal.description.as_str()),
-            (condition, text)
-        );
+        assert_eq!((refusal.condition.as_str(), refusal.description.as_str()), (condition, text));
     }
 }
 
@@ -157,14 +132,8 @@ async fn what_does_not_exist_is_refused() {
     for (address, condition) in [
         ("unknown/ConsumerGroups/$Default/Partitions/0", "amqp:not-found"),
         ("orders/ConsumerGroups/unknown/Partitions/0", "amqp:not-found"),
-        (
-            "orders/ConsumerGroups/$Default/Partitions/4",
-            "com.microsoft:argument-out-of-range",
-        ),
-        (
-            "orders/ConsumerGroups/$Default/Partitions/x",
-            "com.microsoft:argument-out-of-range",
-        ),
+        ("orders/ConsumerGroups/$Default/Partitions/4", "com.microsoft:argument-out-of-range"),
+        ("orders/ConsumerGroups/$Default/Partitions/x", "com.microsoft:argument-out-of-range"),
         ("orders/$Default/0", "amqp:not-found"),
         ("orders", "amqp:not-allowed"),
     ] {
@@ -195,10 +164,7 @@ async fn no_more_events_come_than_credit_was_given() {
 #[tokio::test]
 async fn everything_that_was_published_arrives() {
     let emulator = orders().await;
-    let value = EventValue::Map(vec![(
-        "key".into(),
-        EventValue::List(vec![1.into(), EventValue::Null]),
-    )]);
+    let value = EventValue::Map(vec![("key".into(), EventValue::List(vec![1.into(), EventValue::Null]))]);
     let event = EventData::with_body(EventBody::Value(value))
         .property("text", "t")
         .property("number", 7_i64)
@@ -208,9 +174,7 @@ async fn everything_that_was_published_arrives() {
         .partition_key("k");
     emulator.publish_to("orders", "0", [event]).unwrap();
     let lists = EventBody::Sequence(vec![vec![1_i64.into()], vec!["two".into()]]);
-    emulator
-        .publish_to("orders", "0", [EventData::with_body(lists)])
-        .unwrap();
+    emulator.publish_to("orders", "0", [EventData::with_body(lists)]).unwrap();
     let mut client = Client::connect(&emulator).await;
     let mut receiver = client.read("0", Reading::default()).await.unwrap();
 
@@ -220,33 +184,13 @@ async fn everything_that_was_published_arrives() {
     let properties = message.properties.as_ref().unwrap();
     assert_eq!(properties.message_id, Some("m".to_owned().into()));
     assert_eq!(properties.correlation_id, Some("c".to_owned().into()));
-    assert_eq!(
-        properties.content_type.as_ref().map(Symbol::as_str),
-        Some("text/plain")
-    );
-    let application: BTreeMap<_, _> = message
-        .application_properties
-        .clone()
-        .unwrap()
-        .0
-        .into_inner()
-        .into_iter()
-        .collect();
-    let expected = [
-        ("number", SimpleValue::Long(7)),
-        ("text", SimpleValue::String("t".into())),
-    ];
-    assert_eq!(
-        application,
-        expected.map(|(key, value)| (key.to_owned(), value)).into()
-    );
-    let Body::Value(AmqpValue(Value::Map(body))) = &message.body else {
-        panic!("{:?}", message.body)
-    };
-    assert_eq!(
-        body.get(&Value::from("key")),
-        Some(&Value::List(vec![Value::Int(1), Value::Null]))
-    );
+    assert_eq!(properties.content_type.as_ref().map(Symbol::as_str), Some("text/plain"));
+    let application: BTreeMap<_, _> =
+        message.application_properties.clone().unwrap().0.into_inner().into_iter().collect();
+    let expected = [("number", SimpleValue::Long(7)), ("text", SimpleValue::String("t".into()))];
+    assert_eq!(application, expected.map(|(key, value)| (key.to_owned(), value)).into());
+    let Body::Value(AmqpValue(Value::Map(body))) = &message.body else { panic!("{:?}", message.body) };
+    assert_eq!(body.get(&Value::from("key")), Some(&Value::List(vec![Value::Int(1), Value::Null])));
 
     let event = next(&mut receiver).await;
     let lists: Vec<_> = event.body().try_as_sequence().unwrap().cloned().collect();
@@ -258,26 +202,15 @@ async fn the_runtime_metric_capability_brings_the_head_with_each_event() {
     let emulator = orders().await;
     numbered(&emulator, "0", 3);
     let mut client = Client::connect(&emulator).await;
-    let mut receiver = client
-        .read(
-            "0",
-            Reading {
-                runtime_metric: true,
-                ..Reading::default()
-            },
-        )
-        .await
-        .unwrap();
+    let mut receiver =
+        client.read("0", Reading { runtime_metric: true, ..Reading::default() }).await.unwrap();
     let event = next(&mut receiver).await;
     let annotations = event.message().delivery_annotations.as_ref().unwrap();
     let get = |key: &str| annotations.get(&key as &dyn AnnotationKey);
     assert_eq!(get("last_enqueued_sequence_number"), Some(&Value::Long(2)));
     assert_eq!(get("last_enqueued_offset"), Some(&Value::from("142")));
     assert!(matches!(get("last_enqueued_time_utc"), Some(Value::Timestamp(_))));
-    assert!(matches!(
-        get("runtime_info_retrieval_time_utc"),
-        Some(Value::Timestamp(_))
-    ));
+    assert!(matches!(get("runtime_info_retrieval_time_utc"), Some(Value::Timestamp(_))));
     let mut plain = client.read("0", Reading::default()).await.unwrap();
     assert_eq!(next(&mut plain).await.message().delivery_annotations, None);
 }
@@ -286,18 +219,11 @@ async fn the_runtime_metric_capability_brings_the_head_with_each_event() {
 async fn an_event_larger_than_a_frame_arrives_whole() {
     let emulator = orders().await;
     let body: Vec<u8> = (0..900_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
-    emulator
-        .publish_to("orders", "0", [body.clone(), b"next".to_vec()])
-        .unwrap();
+    emulator.publish_to("orders", "0", [body.clone(), b"next".to_vec()]).unwrap();
     let mut client = Client::connect(&emulator).await;
     let mut receiver = client.read("0", Reading::default()).await.unwrap();
     let event = next(&mut receiver).await;
-    let sections: Vec<_> = event
-        .body()
-        .try_as_data()
-        .unwrap()
-        .map(|bytes| bytes.to_vec())
-        .collect();
+    let sections: Vec<_> = event.body().try_as_data().unwrap().map(|bytes| bytes.to_vec()).collect();
     assert!(sections == [body], "the body differs");
     assert_eq!(text(&next(&mut receiver).await), "next");
 }
@@ -306,48 +232,24 @@ async fn an_event_larger_than_a_frame_arrives_whole() {
 async fn a_receiver_that_leaves_is_no_longer_listed() {
     let emulator = orders().await;
     let mut client = Client::connect(&emulator).await;
-    let reading = Reading {
-        owner_level: Some(3),
-        name: Some("reader"),
-        ..Reading::default()
-    };
+    let reading = Reading { owner_level: Some(3), name: Some("reader"), ..Reading::default() };
     let receiver = client.read("2", reading).await.unwrap();
     let attached = emulator.receivers("orders").unwrap();
     assert_eq!(attached.len(), 1);
-    assert_eq!(
-        (
-            attached[0].consumer_group.as_str(),
-            attached[0].partition_id.as_str()
-        ),
-        ("$Default", "2")
-    );
-    assert_eq!(
-        (attached[0].owner_level, attached[0].name.as_deref()),
-        (Some(3), Some("reader"))
-    );
+    assert_eq!((attached[0].consumer_group.as_str(), attached[0].partition_id.as_str()), ("$Default", "2"));
+    assert_eq!((attached[0].owner_level, attached[0].name.as_deref()), (Some(3), Some("reader")));
     within(receiver.close()).await.unwrap();
     eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
 }
 
 #[tokio::test]
 async fn retention_drops_the_oldest_events() {
-    let emulator = Emulator::builder()
-        .event_hub("orders", 2)
-        .retention(20, 1 << 20)
-        .start()
-        .await
-        .unwrap();
+    let emulator = Emulator::builder().event_hub("orders", 2).retention(20, 1 << 20).start().await.unwrap();
     numbered(&emulator, "0", 25);
     let state = emulator.partition("orders", "0").unwrap();
-    assert_eq!(
-        (state.event_count, state.beginning_sequence_number.value()),
-        (10, 15)
-    );
+    assert_eq!((state.event_count, state.beginning_sequence_number.value()), (10, 15));
     let mut client = Client::connect(&emulator).await;
-    let mut receiver = client
-        .read("0", from("amqp.annotation.x-opt-offset > '0'"))
-        .await
-        .unwrap();
+    let mut receiver = client.read("0", from("amqp.annotation.x-opt-offset > '0'")).await.unwrap();
     assert_eq!(sequence_number(&next(&mut receiver).await), 15);
 }
 
@@ -361,10 +263,7 @@ async fn retention_ends_with_time_too() {
     numbered(&emulator, "0", 2);
     emulator.advance_clock(time / 2 + Duration::from_secs(1));
     let state = emulator.partition("orders", "0").unwrap();
-    assert_eq!(
-        (state.event_count, state.beginning_sequence_number.value()),
-        (2, 3)
-    );
+    assert_eq!((state.event_count, state.beginning_sequence_number.value()), (2, 3));
     let mut client = Client::connect(&emulator).await;
     let mut receiver = client.read("0", Reading::default()).await.unwrap();
     assert_eq!(sequence_number(&next(&mut receiver).await), 3);

@@ -13,9 +13,7 @@ use crate::client::{Client, Reading, annotation, next, orders, send, text, withi
 const BATCH_FORMAT: u32 = 0x8001_3700;
 
 fn message(body: &str) -> Message<Body<Value>> {
-    Message::builder()
-        .body(Body::Data(Batch::new(vec![Data::from(body.as_bytes())])))
-        .build()
+    Message::builder().body(Body::Data(Batch::new(vec![Data::from(body.as_bytes())]))).build()
 }
 
 fn keyed(body: &str, key: &str) -> Message<Body<Value>> {
@@ -30,27 +28,18 @@ fn batch(messages: impl IntoIterator<Item = Message<Body<Value>>>) -> Sendable<B
     let encode = |message| Data::from(serde_amqp::to_vec(&Serializable(message)).unwrap());
     let sections: Vec<Data> = messages.into_iter().map(encode).collect();
     let envelope = Message::builder().body(Body::Data(Batch::new(sections))).build();
-    Sendable {
-        message: envelope,
-        message_format: BATCH_FORMAT,
-        settled: None,
-    }
+    Sendable { message: envelope, message_format: BATCH_FORMAT, settled: None }
 }
 
 fn counts(emulator: &Emulator) -> Vec<usize> {
-    ["0", "1", "2", "3"]
-        .map(|id| emulator.partition("orders", id).unwrap().event_count)
-        .to_vec()
+    ["0", "1", "2", "3"].map(|id| emulator.partition("orders", id).unwrap().event_count).to_vec()
 }
 
 #[tokio::test]
 async fn a_message_is_accepted_and_read_back() {
     let emulator = orders().await;
     let mut client = Client::connect(&emulator).await;
-    let mut sender = client
-        .sender("amqps://127.0.0.1/orders/Partitions/2")
-        .await
-        .unwrap();
+    let mut sender = client.sender("amqps://127.0.0.1/orders/Partitions/2").await.unwrap();
     for n in 0..3 {
         let outcome = send(&mut sender, message(&format!("event {n}"))).await.unwrap();
         assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
@@ -87,11 +76,7 @@ async fn events_with_one_key_go_to_one_partition_however_they_come() {
     sendable.message.message_annotations = keyed("", "a key").message_annotations;
     within(sender.send(sendable)).await.unwrap();
     let counts = counts(&emulator);
-    assert_eq!(
-        (counts.iter().max(), counts.iter().sum::<usize>()),
-        (Some(&5), 5),
-        "{counts:?}"
-    );
+    assert_eq!((counts.iter().max(), counts.iter().sum::<usize>()), (Some(&5), 5), "{counts:?}");
 }
 
 #[tokio::test]
@@ -107,10 +92,7 @@ async fn a_batch_becomes_its_events_in_order_in_one_partition() {
     for n in 0..100 {
         let event = next(&mut receiver).await;
         assert_eq!(text(&event), format!("event {n}"));
-        assert_eq!(
-            annotation(&event, "x-opt-partition-key"),
-            Some(&Value::from("kept"))
-        );
+        assert_eq!(annotation(&event, "x-opt-partition-key"), Some(&Value::from("kept")));
     }
 }
 
@@ -120,35 +102,20 @@ async fn every_section_that_a_producer_sends_is_kept() {
     let mut client = Client::connect(&emulator).await;
     let mut sender = client.sender("orders/Partitions/0").await.unwrap();
     let bodies = [
-        Body::Data(Batch::new(vec![
-            Data::from(b"one".as_slice()),
-            Data::from(b"two".as_slice()),
-        ])),
+        Body::Data(Batch::new(vec![Data::from(b"one".as_slice()), Data::from(b"two".as_slice())])),
         Body::Value(AmqpValue(Value::List(vec![Value::Int(1), Value::Null]))),
-        Body::Sequence(Batch::new(vec![
-            AmqpSequence(vec![Value::Int(1)]),
-            AmqpSequence(vec![]),
-        ])),
+        Body::Sequence(Batch::new(vec![AmqpSequence(vec![Value::Int(1)]), AmqpSequence(vec![])])),
     ];
     let mut receiver = client.read("0", Reading::default()).await.unwrap();
     for body in bodies {
         let mut sent = keyed("", "k");
         sent.body = body;
-        sent.header = Some(Header {
-            durable: true,
-            ..Header::default()
-        });
-        let properties = Properties::builder()
-            .subject("subject")
-            .group_id(String::from("group"))
-            .build();
+        sent.header = Some(Header { durable: true, ..Header::default() });
+        let properties = Properties::builder().subject("subject").group_id(String::from("group")).build();
         sent.properties = Some(properties);
         send(&mut sender, sent.clone()).await.unwrap();
         let got = next(&mut receiver).await.into_message();
-        assert_eq!(
-            (got.header, got.properties, got.body),
-            (sent.header, sent.properties, sent.body)
-        );
+        assert_eq!((got.header, got.properties, got.body), (sent.header, sent.properties, sent.body));
     }
 }
 

@@ -43,14 +43,9 @@ async fn websocket<S: AsyncRead + AsyncWrite + Unpin>(
     protocols: &'static str,
 ) -> Result<(WebSocketStream<S>, String), tungstenite::Error> {
     let mut request = format!("ws://localhost{path}").into_client_request()?;
-    request
-        .headers_mut()
-        .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocols));
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocols));
     let (socket, response) = within(client_async(request, stream)).await?;
-    let chosen = response.headers()["Sec-WebSocket-Protocol"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let chosen = response.headers()["Sec-WebSocket-Protocol"].to_str().unwrap().to_owned();
     Ok((socket, chosen))
 }
 
@@ -84,9 +79,7 @@ async fn a_client_that_trusts_the_certificate_reads_over_tls() {
 async fn messages_of_a_websocket_need_not_hold_whole_frames() {
     let emulator = orders().await;
     let stream = TcpStream::connect(emulator.address()).await.unwrap();
-    let (socket, protocol) = websocket(stream, "/$servicebus/websocket", "AMQPWSB10")
-        .await
-        .unwrap();
+    let (socket, protocol) = websocket(stream, "/$servicebus/websocket", "AMQPWSB10").await.unwrap();
     assert_eq!(protocol, "AMQPWSB10");
     amqp_byte_by_byte(socket).await;
 }
@@ -95,9 +88,7 @@ async fn messages_of_a_websocket_need_not_hold_whole_frames() {
 async fn the_rust_sdk_offers_another_sub_protocol_and_a_slash_more() {
     let emulator = orders().await;
     let stream = TcpStream::connect(emulator.address()).await.unwrap();
-    let (socket, protocol) = websocket(stream, "/$servicebus/websocket/", "amqp")
-        .await
-        .unwrap();
+    let (socket, protocol) = websocket(stream, "/$servicebus/websocket/", "amqp").await.unwrap();
     assert_eq!(protocol, "amqp");
     amqp_byte_by_byte(socket).await;
 }
@@ -106,9 +97,7 @@ async fn the_rust_sdk_offers_another_sub_protocol_and_a_slash_more() {
 async fn a_websocket_may_be_in_tls() {
     let emulator = orders().await;
     let stream = tls(&emulator, "localhost").await;
-    let (socket, _) = websocket(stream, "/$servicebus/websocket", "other, AMQPWSB10")
-        .await
-        .unwrap();
+    let (socket, _) = websocket(stream, "/$servicebus/websocket", "other, AMQPWSB10").await.unwrap();
     amqp_byte_by_byte(socket).await;
 }
 
@@ -128,9 +117,7 @@ async fn a_websocket_for_anything_else_is_refused() {
 async fn a_text_message_ends_its_connection_only() {
     let emulator = orders().await;
     let stream = TcpStream::connect(emulator.address()).await.unwrap();
-    let (mut socket, _) = websocket(stream, "/$servicebus/websocket", "AMQPWSB10")
-        .await
-        .unwrap();
+    let (mut socket, _) = websocket(stream, "/$servicebus/websocket", "AMQPWSB10").await.unwrap();
     socket.send(Message::text("AMQP")).await.unwrap();
     within(async { while let Some(Ok(_)) = socket.next().await {} }).await;
     Client::connect(&emulator).await;

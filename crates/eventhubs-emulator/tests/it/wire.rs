@@ -15,12 +15,7 @@ pub(crate) const OPENED: &[u8] = b"\x00\x53\x10";
 pub(crate) fn frame(kind: u8, descriptor: u8, count: u8, fields: &[u8]) -> Vec<u8> {
     let length = u8::try_from(fields.len()).unwrap();
     let head = [0, 0, 0, 14 + length, 2, kind, 0, 0];
-    [
-        &head,
-        [0, 0x53, descriptor, 0xc0, length + 1, count].as_slice(),
-        fields,
-    ]
-    .concat()
+    [&head, [0, 0x53, descriptor, 0xc0, length + 1, count].as_slice(), fields].concat()
 }
 
 fn sasl_init(mechanism: &str) -> Vec<u8> {
@@ -54,11 +49,7 @@ pub(crate) async fn rest(mut stream: TcpStream) -> Vec<u8> {
 pub(crate) async fn read_until(stream: &mut TcpStream, wanted: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !bytes.windows(wanted.len()).any(|window| window == wanted) {
-        assert_ne!(
-            within(stream.read_buf(&mut bytes)).await.unwrap(),
-            0,
-            "the stream ended"
-        );
+        assert_ne!(within(stream.read_buf(&mut bytes)).await.unwrap(), 0, "the stream ended");
     }
     bytes
 }
@@ -78,11 +69,7 @@ async fn garbage_ends_its_own_connection_only() {
         [SASL_HEADER, &sasl_init("ANONYMOUS"), AMQP_HEADER, short].concat(),
         [opened.as_slice(), short].concat(),
         [opened.as_slice(), long].concat(),
-        [
-            opened.as_slice(),
-            b"\x00\x00\x00\x0c\x02\x00\x00\x00\xff\xff\xff\xff",
-        ]
-        .concat(),
+        [opened.as_slice(), b"\x00\x00\x00\x0c\x02\x00\x00\x00\xff\xff\xff\xff"].concat(),
     ] {
         let mut stream = connect(&emulator).await;
         stream.write_all(&garbage).await.unwrap();
@@ -105,15 +92,9 @@ async fn both_mechanisms_let_everybody_in() {
     let emulator = orders().await;
     for mechanism in ["ANONYMOUS", "MSSBCBS"] {
         let mut stream = connect(&emulator).await;
-        stream
-            .write_all(&[opened(mechanism), close()].concat())
-            .await
-            .unwrap();
+        stream.write_all(&[opened(mechanism), close()].concat()).await.unwrap();
         let answer = rest(stream).await;
-        assert!(
-            answer.windows(3).any(|window| window == OPENED),
-            "{mechanism}: {answer:x?}"
-        );
+        assert!(answer.windows(3).any(|window| window == OPENED), "{mechanism}: {answer:x?}");
     }
 }
 
@@ -128,10 +109,7 @@ async fn a_client_that_falls_silent_holds_up_neither_faults_nor_stop() {
         read_until(&mut stream, OPENED).await;
         silent.push(stream);
     }
-    assert_eq!(
-        emulator.close_connections("amqp:connection:forced", "on demand"),
-        2
-    );
+    assert_eq!(emulator.close_connections("amqp:connection:forced", "on demand"), 2);
     rest(silent.remove(0)).await;
     within(emulator.stop()).await;
     rest(silent.remove(0)).await;
@@ -141,22 +119,11 @@ async fn a_client_that_falls_silent_holds_up_neither_faults_nor_stop() {
 async fn an_unknown_sasl_mechanism_is_refused() {
     let emulator = orders().await;
     let mut stream = connect(&emulator).await;
-    stream
-        .write_all(&[SASL_HEADER, &sasl_init("PLAIN")].concat())
-        .await
-        .unwrap();
+    stream.write_all(&[SASL_HEADER, &sasl_init("PLAIN")].concat()).await.unwrap();
     let answer = rest(stream).await;
-    let outcome = answer
-        .windows(3)
-        .position(|window| window == b"\x00\x53\x44")
-        .expect("an outcome");
+    let outcome = answer.windows(3).position(|window| window == b"\x00\x53\x44").expect("an outcome");
     let authentication_failed = b"\x50\x01";
-    assert!(
-        answer[outcome..]
-            .windows(2)
-            .any(|window| window == authentication_failed),
-        "{answer:x?}"
-    );
+    assert!(answer[outcome..].windows(2).any(|window| window == authentication_failed), "{answer:x?}");
 }
 
 /// The Python SDK indexes the fields of a performative without looking how many there are (contract §2.3).
@@ -164,17 +131,10 @@ async fn an_unknown_sasl_mechanism_is_refused() {
 async fn performatives_are_written_with_all_their_fields() {
     let emulator = orders().await;
     let mut stream = connect(&emulator).await;
-    stream
-        .write_all(&[opened("ANONYMOUS"), close()].concat())
-        .await
-        .unwrap();
+    stream.write_all(&[opened("ANONYMOUS"), close()].concat()).await.unwrap();
     let answer = rest(stream).await;
     for (descriptor, fields) in [(0x10, 10), (0x18, 1)] {
-        let start = answer
-            .windows(3)
-            .position(|window| window == [0, 0x53, descriptor])
-            .unwrap()
-            + 3;
+        let start = answer.windows(3).position(|window| window == [0, 0x53, descriptor]).unwrap() + 3;
         let count = match answer[start] {
             0xc0 => u32::from(answer[start + 2]),
             0xd0 => u32::from_be_bytes(answer[start + 5..start + 9].try_into().unwrap()),

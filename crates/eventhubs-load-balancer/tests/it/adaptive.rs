@@ -68,10 +68,7 @@ async fn a_lease_is_renewed_only_when_two_fifths_of_the_expiry_are_over() {
     let before = store.script().claimed;
     run(&mut balancer, &hub, 3600 * SECOND).await;
     let renewals = store.script().claimed - before;
-    assert!(
-        (400..=600).contains(&renewals),
-        "{renewals} of 4 partitions in an hour"
-    );
+    assert!((400..=600).contains(&renewals), "{renewals} of 4 partitions in an hour");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,9 +17,7 @@ fn ordinal(ordinal: u32, instances: u32) -> Settings {
 #[tokio::test(start_paused = true)]
 async fn ordinals_split_the_hub_in_their_first_round_and_never_meet() {
     let (store, hub) = (FaultyStore::new(), partitions(12));
-    let mut fleet: Vec<_> = (0..3)
-        .map(|i| balancer(&store, &format!("pod-{i}"), &ordinal(i, 3)))
-        .collect();
+    let mut fleet: Vec<_> = (0..3).map(|i| balancer(&store, &format!("pod-{i}"), &ordinal(i, 3))).collect();
     for (i, balancer) in fleet.iter_mut().enumerate() {
         balancer.round(&hub).await;
         assert_eq!(owned(balancer), (i..12).step_by(3).map(partition).collect());
@@ -35,11 +33,7 @@ async fn a_static_instance_takes_its_partitions_only_from_nobody() {
     let settings = Settings::default().with_assignment(assignment).expect("valid");
     let mut balancer = balancer(&store, "a", &settings);
     balancer.round(&hub).await;
-    assert_eq!(
-        owned(&balancer),
-        [partition(2)].into(),
-        "what b holds stays with b"
-    );
+    assert_eq!(owned(&balancer), [partition(2)].into(), "what b holds stays with b");
     overwrite(&store, &partition(1), None).await;
     balancer.round(&hub).await;
     assert_eq!(owned(&balancer), [partition(1), partition(2)].into());
@@ -62,15 +56,6 @@ async fn an_instance_takes_no_more_than_its_maximum_also_of_what_it_had_before()
 
 #[test]
 fn an_ordinal_that_is_too_large_is_refused() {
-    let error = Settings::default().with_assignment(Assignment::ByOrdinal {
-        ordinal: 3,
-        instances: 3,
-    });
-    assert_eq!(
-        error,
-        Err(InvalidSettings::OrdinalTooLarge {
-            ordinal: 3,
-            instances: 3
-        })
-    );
+    let error = Settings::default().with_assignment(Assignment::ByOrdinal { ordinal: 3, instances: 3 });
+    assert_eq!(error, Err(InvalidSettings::OrdinalTooLarge { ordinal: 3, instances: 3 }));
 }

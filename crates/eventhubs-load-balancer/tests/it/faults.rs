@@ -21,17 +21,11 @@ const LEASE: Duration = Duration::from_secs(57);
 const TICK: Duration = Duration::from_millis(2);
 
 fn operations(round: &Round) -> Vec<Operation> {
-    round
-        .failures
-        .iter()
-        .map(|failure| failure.operation.clone())
-        .collect()
+    round.failures.iter().map(|failure| failure.operation.clone()).collect()
 }
 
 fn all_expired(hub: &[PartitionId]) -> Vec<(PartitionId, LossReason)> {
-    hub.iter()
-        .map(|partition| (partition.clone(), LossReason::Expired))
-        .collect()
+    hub.iter().map(|partition| (partition.clone(), LossReason::Expired)).collect()
 }
 
 /// Runs rounds at their delays until one of them loses something; gives that round and when it ended.
@@ -71,11 +65,7 @@ async fn claims_that_hang_end_with_the_round_and_lose_nothing() {
     let round = balancer.round(&hub).await;
     assert!(start.elapsed() <= 15 * SECOND + TICK);
     assert!(round.lost.is_empty() && owned(&balancer).len() == 200);
-    assert_eq!(
-        operations(&round).last(),
-        Some(&Operation::Round),
-        "what was not sent is told in one piece"
-    );
+    assert_eq!(operations(&round).last(), Some(&Operation::Round), "what was not sent is told in one piece");
     assert_eq!(round.failures.len(), 3 * MAX_IN_FLIGHT + 1);
 }
 
@@ -99,11 +89,7 @@ async fn a_store_outage_loses_nothing_until_the_leases_run_out_and_then_all_at_t
         store.script().claims = Some(fault);
         let (round, at) = until_loss(&mut balancer, &hub).await;
         assert_eq!(round.lost, all_expired(&hub));
-        assert!(
-            (LEASE..=LEASE + TICK).contains(&(at - renewed)),
-            "{:?}",
-            at - renewed
-        );
+        assert!((LEASE..=LEASE + TICK).contains(&(at - renewed)), "{:?}", at - renewed);
     }
 }
 
@@ -138,10 +124,7 @@ async fn an_outage_shorter_than_the_lease_goes_by_unnoticed() {
     store.script().lists = Some(Fault::FailsBefore);
     for _ in 0..4 {
         advance(INTERVAL).await;
-        assert_eq!(
-            operations(&balancer.round(&hub).await),
-            [Operation::ListOwnership]
-        );
+        assert_eq!(operations(&balancer.round(&hub).await), [Operation::ListOwnership]);
     }
     store.script().lists = None;
     advance(INTERVAL).await;
@@ -184,10 +167,7 @@ async fn a_renewal_with_a_lost_answer_keeps_the_partition() {
     store.script().claims = None;
     advance(INTERVAL).await;
     let round = balancer.round(&hub).await;
-    assert!(
-        round.lost.is_empty() && round.acquired.is_empty() && round.failures.is_empty(),
-        "{round:?}"
-    );
+    assert!(round.lost.is_empty() && round.acquired.is_empty() && round.failures.is_empty(), "{round:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,11 +178,7 @@ async fn a_lease_counts_from_the_last_renewal_that_is_known_to_be_won() {
     let renewed = Instant::now();
     store.script().claims = Some(Fault::FailsAfter);
     let (_, at) = until_loss(&mut balancer, &hub).await;
-    assert!(
-        (LEASE..=LEASE + TICK).contains(&(at - renewed)),
-        "{:?}",
-        at - renewed
-    );
+    assert!((LEASE..=LEASE + TICK).contains(&(at - renewed)), "{:?}", at - renewed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,10 +223,7 @@ async fn a_renewal_that_another_owner_overtakes_loses_the_partition() {
     balancer.round(&hub).await;
     advance(INTERVAL).await;
     store.script().claims = Some(Fault::Overtaken("b"));
-    assert_eq!(
-        balancer.round(&hub).await.lost,
-        [(partition(0), LossReason::Taken)]
-    );
+    assert_eq!(balancer.round(&hub).await.lost, [(partition(0), LossReason::Taken)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,25 +271,16 @@ async fn a_release_finds_what_an_earlier_answer_did_not_tell() {
     balancer.round(&hub).await;
     store.script().claims = None;
     assert!(balancer.release(&hub).await.is_empty());
-    assert!(
-        records(&store).await.iter().all(|record| record.owner.is_none()),
-        "by its new version"
-    );
+    assert!(records(&store).await.iter().all(|record| record.owner.is_none()), "by its new version");
 }
 
 /// What the caller believes to own, if it does what the rounds say.
 fn apply(believed: &mut BTreeSet<PartitionId>, round: Round) {
     for (partition, _) in round.lost {
-        assert!(
-            believed.remove(&partition),
-            "{partition} was lost but never acquired"
-        );
+        assert!(believed.remove(&partition), "{partition} was lost but never acquired");
     }
     for partition in round.acquired {
-        assert!(
-            believed.insert(partition.clone()),
-            "{partition} was acquired twice"
-        );
+        assert!(believed.insert(partition.clone()), "{partition} was acquired twice");
     }
 }
 
@@ -354,14 +318,7 @@ async fn a_round_dropped_at_any_await_is_told_by_the_next() {
         }
         apply(&mut believed, balancer.round(&hub).await);
         assert_eq!(believed, owned(&balancer), "dropped after {polls} polls");
-        let ours = records(&store)
-            .await
-            .into_iter()
-            .filter(|record| record.owner == Some(owner("a")));
-        assert_eq!(
-            believed,
-            ours.map(|record| record.partition).collect(),
-            "dropped after {polls} polls"
-        );
+        let ours = records(&store).await.into_iter().filter(|record| record.owner == Some(owner("a")));
+        assert_eq!(believed, ours.map(|record| record.partition).collect(), "dropped after {polls} polls");
     }
 }

@@ -64,11 +64,7 @@ pub(crate) struct FaultyStore {
 
 impl FaultyStore {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryCheckpointStore::new(),
-            script: Mutex::default(),
-            started: None,
-        })
+        Arc::new(Self { inner: MemoryCheckpointStore::new(), script: Mutex::default(), started: None })
     }
 
     /// A store that says when records were written, on its own clock.
@@ -86,41 +82,26 @@ impl FaultyStore {
 
     /// Changes of owner: renewals are left out.
     pub(crate) fn moves(&self) -> Vec<Change> {
-        self.script()
-            .changes
-            .iter()
-            .filter(|change| change.before != change.after)
-            .cloned()
-            .collect()
+        self.script().changes.iter().filter(|change| change.before != change.after).cloned().collect()
     }
 
     /// Changes from one owner to another.
     pub(crate) fn steals(&self) -> usize {
-        self.moves()
-            .iter()
-            .filter(|change| change.before.is_some() && change.after.is_some())
-            .count()
+        self.moves().iter().filter(|change| change.before.is_some() && change.after.is_some()).count()
     }
 
     fn now(&self) -> Option<SystemTime> {
-        self.started
-            .map(|started| SystemTime::UNIX_EPOCH + started.elapsed())
+        self.started.map(|started| SystemTime::UNIX_EPOCH + started.elapsed())
     }
 
     async fn apply(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
-        let before = records(&self.inner)
-            .await
-            .into_iter()
-            .find(|record| record.partition == claim.partition);
+        let before =
+            records(&self.inner).await.into_iter().find(|record| record.partition == claim.partition);
         let mut outcome = self.inner.claim_ownership(scope, claim).await;
         if let ClaimOutcome::Won(record) = &mut outcome {
             record.modified = self.now();
             let mut script = self.script();
-            script.modified.extend(
-                record
-                    .modified
-                    .map(|modified| (claim.partition.clone(), modified)),
-            );
+            script.modified.extend(record.modified.map(|modified| (claim.partition.clone(), modified)));
             script.changes.push(Change {
                 at: Instant::now(),
                 partition: claim.partition.clone(),
@@ -181,8 +162,7 @@ impl CheckpointStore for FaultyStore {
         list.now = self.now();
         if let Some(unreadable) = &script.unreadable {
             list.records.retain(|record| record.partition != *unreadable);
-            list.rejected
-                .push(RejectedRecord::new(unreadable.as_str(), "makes no sense"));
+            list.rejected.push(RejectedRecord::new(unreadable.as_str(), "makes no sense"));
         }
         Ok(list)
     }
@@ -194,11 +174,7 @@ impl CheckpointStore for FaultyStore {
             script.in_flight += 1;
             script.peak = script.peak.max(script.in_flight);
             let is_poisoned = script.poisoned.as_ref() == Some(&claim.partition);
-            if is_poisoned {
-                Some(Fault::FailsBefore)
-            } else {
-                script.claims.clone()
-            }
+            if is_poisoned { Some(Fault::FailsBefore) } else { script.claims.clone() }
         };
         let _landing = Landing(self);
         self.claim_with(fault, scope, claim).await

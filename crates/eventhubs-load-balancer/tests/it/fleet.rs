@@ -90,11 +90,7 @@ impl Fleet {
                 sleep(SECOND / 10).await;
             }
         });
-        assert!(
-            settled.await.is_ok(),
-            "not fair after {limit:?}: {:?}",
-            self.shares().await
-        );
+        assert!(settled.await.is_ok(), "not fair after {limit:?}: {:?}", self.shares().await);
         start.elapsed()
     }
 }
@@ -120,10 +116,7 @@ async fn two_instances_share_eight_partitions_four_and_four() {
     fleet.settle(INTERVAL).await;
     fleet.start("b");
     fleet.settle(INTERVAL).await;
-    assert_eq!(
-        fleet.shares().await,
-        BTreeMap::from([(Some(owner("a")), 4), (Some(owner("b")), 4)])
-    );
+    assert_eq!(fleet.shares().await, BTreeMap::from([(Some(owner("a")), 4), (Some(owner("b")), 4)]));
     assert_eq!(fleet.store.steals(), 4, "no steal more than it takes");
 }
 
@@ -146,13 +139,9 @@ async fn a_crashed_instance_is_taken_over_after_the_expiry_and_not_before() {
         let taken: Vec<_> = taken.filter(|change| change.before == Some(owner("a"))).collect();
         assert_eq!(taken.len(), 4);
         for takeover in taken {
-            let renewals = changes
-                .iter()
-                .filter(|change| change.partition == takeover.partition);
-            let renewed = renewals
-                .filter(|change| change.after == Some(owner("a")))
-                .map(|change| change.at)
-                .max();
+            let renewals = changes.iter().filter(|change| change.partition == takeover.partition);
+            let renewed =
+                renewals.filter(|change| change.after == Some(owner("a"))).map(|change| change.at).max();
             let waited = takeover.at - renewed.expect("it was owned");
             assert!((EXPIRY..=EXPIRY + 2 * PAUSE).contains(&waited), "{waited:?}");
         }
@@ -194,11 +183,7 @@ async fn a_settled_fleet_is_calm_for_a_hundred_rounds() {
         sleep(INTERVAL).await;
         let moves = store.moves().len();
         sleep(100 * PAUSE).await;
-        assert_eq!(
-            store.moves().len(),
-            moves,
-            "{instances} instances, {count} partitions"
-        );
+        assert_eq!(store.moves().len(), moves, "{instances} instances, {count} partitions");
     }
 }
 

@@ -17,11 +17,8 @@ fn assignments(most: usize) -> Vec<Vec<Option<usize>>> {
     let mut all = Vec::new();
     let mut longest = vec![Vec::new()];
     for _ in 0..most {
-        let longer = |shorter: &Vec<_>| {
-            holders()
-                .map(|holder| [&shorter[..], &[holder]].concat())
-                .collect::<Vec<_>>()
-        };
+        let longer =
+            |shorter: &Vec<_>| holders().map(|holder| [&shorter[..], &[holder]].concat()).collect::<Vec<_>>();
         longest = longest.iter().flat_map(longer).collect();
         all.extend(longest.iter().cloned());
     }
@@ -45,71 +42,36 @@ pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
     let gain = plan.claim.len() + plan.steal.len();
 
     assert!(plan.renew.iter().eq(&view.mine), "renews all that is mine");
-    assert!(
-        plan.claim.iter().all(|partition| view.free.contains(partition)),
-        "claims what is free"
-    );
+    assert!(plan.claim.iter().all(|partition| view.free.contains(partition)), "claims what is free");
     let gained: BTreeSet<_> = plan.claim.iter().chain(&plan.steal).collect();
     assert_eq!(gained.len(), gain, "takes nothing twice");
-    assert!(
-        gained.is_disjoint(&view.mine.iter().collect()),
-        "never takes what is mine"
-    );
+    assert!(gained.is_disjoint(&view.mine.iter().collect()), "never takes what is mine");
     assert!(
         gain == 0 || view.mine.len() + gain <= total.div_ceil(owners),
         "never takes more than the ceiling"
     );
-    let missing = (total / owners)
-        .saturating_sub(view.mine.len())
-        .min(view.free.len());
+    let missing = (total / owners).saturating_sub(view.mine.len()).min(view.free.len());
     match strategy {
-        Strategy::Greedy => assert!(
-            plan.claim.len() >= missing,
-            "greedy claims all it misses and can have"
-        ),
+        Strategy::Greedy => assert!(plan.claim.len() >= missing, "greedy claims all it misses and can have"),
         Strategy::Adaptive => assert!(gain <= view.mine.len().max(1), "at most doubles"),
         _ => assert!(gain <= 1, "balanced takes one"),
     }
-    assert!(
-        plan.steal.is_empty() || plan.claim.len() == view.free.len(),
-        "free first"
-    );
+    assert!(plan.steal.is_empty() || plan.claim.len() == view.free.len(), "free first");
 
     let others = || view.others.iter().map(|peer| &peer.partitions);
-    let stolen = |held: &Vec<_>| {
-        plan.steal
-            .iter()
-            .filter(|partition| held.contains(*partition))
-            .count()
-    };
+    let stolen = |held: &Vec<_>| plan.steal.iter().filter(|partition| held.contains(*partition)).count();
     for held in others() {
-        assert!(
-            stolen(held) <= 1 || strategy == Strategy::Adaptive,
-            "at most one of each owner"
-        );
-        assert!(
-            stolen(held) == 0 || held.len() - stolen(held) >= total / owners,
-            "never below the floor"
-        );
+        assert!(stolen(held) <= 1 || strategy == Strategy::Adaptive, "at most one of each owner");
+        assert!(stolen(held) == 0 || held.len() - stolen(held) >= total / owners, "never below the floor");
     }
-    assert_eq!(
-        others().map(stolen).sum::<usize>(),
-        plan.steal.len(),
-        "steals from others"
-    );
+    assert_eq!(others().map(stolen).sum::<usize>(), plan.steal.len(), "steals from others");
 
     let square = |n: usize| n * n;
-    let squares = |after: usize| {
-        others()
-            .map(|held| square(held.len() - after * stolen(held)))
-            .sum::<usize>()
-    };
+    let squares =
+        |after: usize| others().map(|held| square(held.len() - after * stolen(held))).sum::<usize>();
     let before = square(view.mine.len() + plan.claim.len()) + squares(0);
     let after = square(view.mine.len() + gain) + squares(1);
-    assert!(
-        plan.steal.is_empty() || after < before,
-        "each steal lowers the sum of the squares"
-    );
+    assert!(plan.steal.is_empty() || after < before, "each steal lowers the sum of the squares");
 }
 
 #[test]
@@ -130,10 +92,8 @@ fn all_who_own_something_are_settled_exactly_where_the_shares_are_fair() {
     for assignment in assignments(5) {
         let loads = loads(&assignment);
         let active = || (0..OWNERS).filter(|owner| loads[*owner] > 0);
-        let (most, least) = (
-            active().map(|owner| loads[owner]).max(),
-            active().map(|owner| loads[owner]).min(),
-        );
+        let (most, least) =
+            (active().map(|owner| loads[owner]).max(), active().map(|owner| loads[owner]).min());
         let is_fair = !assignment.contains(&None) && most.unwrap_or(0) - least.unwrap_or(0) <= 1;
         for strategy in STRATEGIES {
             let mut settled =

@@ -16,20 +16,12 @@ use crate::setup::{owner, partition, partitions, settings, view_of};
 
 /// A fleet, and who holds which partition of a hub.
 fn fleets() -> impl proptest::strategy::Strategy<Value = (usize, Vec<Option<usize>>)> {
-    (1..12_usize).prop_flat_map(|owners| {
-        (
-            Just(owners),
-            prop::collection::vec(prop::option::of(0..owners), 1..64),
-        )
-    })
+    (1..12_usize)
+        .prop_flat_map(|owners| (Just(owners), prop::collection::vec(prop::option::of(0..owners), 1..64)))
 }
 
 fn strategies() -> impl proptest::strategy::Strategy<Value = Strategy> {
-    prop_oneof![
-        Just(Strategy::Balanced),
-        Just(Strategy::Greedy),
-        Just(Strategy::Adaptive)
-    ]
+    prop_oneof![Just(Strategy::Balanced), Just(Strategy::Greedy), Just(Strategy::Adaptive)]
 }
 
 fn id_of(partition: &PartitionId) -> usize {
@@ -130,10 +122,7 @@ fn chi_square(view: &View, candidates: usize) -> f64 {
     }
     assert_eq!(taken.len(), candidates, "every candidate is taken at some time");
     let expected = f64::from(DRAWS) / f64::from(u32::try_from(candidates).expect("a few candidates"));
-    taken
-        .values()
-        .map(|&times| (f64::from(times) - expected).powi(2) / expected)
-        .sum()
+    taken.values().map(|&times| (f64::from(times) - expected).powi(2) / expected).sum()
 }
 
 /// A statistic above this has a chance of one in a thousand with 7 degrees of freedom.

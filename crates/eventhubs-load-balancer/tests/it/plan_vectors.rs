@@ -26,15 +26,8 @@ struct Vector {
     theirs: [Takes; 7],
 }
 
-const PEERS: [&str; 7] = [
-    "python balanced",
-    "python greedy",
-    "js balanced",
-    "js greedy",
-    "go balanced",
-    "go greedy",
-    ".net",
-];
+const PEERS: [&str; 7] =
+    ["python balanced", "python greedy", "js balanced", "js greedy", "go balanced", "go greedy", ".net"];
 
 /// JavaScript, Go and Rust steal all they miss at once. We take one from each owner a round: two newcomers that come
 /// together would otherwise drive an owner below its floor and start a chain of steals.
@@ -111,25 +104,15 @@ fn takes(plan: &Plan) -> Takes {
 }
 
 fn victim(view: &View, partition: &PartitionId) -> OwnerId {
-    let mut owners = view
-        .others
-        .iter()
-        .filter(|peer| peer.partitions.contains(partition));
-    owners
-        .next()
-        .expect("a stolen partition had an owner")
-        .owner
-        .clone()
+    let mut owners = view.others.iter().filter(|peer| peer.partitions.contains(partition));
+    owners.next().expect("a stolen partition had an owner").owner.clone()
 }
 
 #[test]
 fn each_vector_is_decided_as_written() {
     for vector in &VECTORS {
         let view = view(vector);
-        for (strategy, expected) in [Strategy::Balanced, Strategy::Greedy]
-            .into_iter()
-            .zip(vector.ours)
-        {
+        for (strategy, expected) in [Strategy::Balanced, Strategy::Greedy].into_iter().zip(vector.ours) {
             let mut victims = BTreeSet::new();
             for seed in 0..100 {
                 let plan = plan(&view, &settings(strategy), &mut StdRng::seed_from_u64(seed));
@@ -147,13 +130,10 @@ fn we_differ_from_the_other_sdks_only_where_we_say_why() {
     for vector in &VECTORS {
         let [balanced, greedy] = vector.ours;
         let ours = [balanced, greedy, balanced, greedy, balanced, greedy, balanced];
-        let differing = (0..PEERS.len())
-            .filter(|peer| ours[*peer] != vector.theirs[*peer])
-            .map(|peer| PEERS[peer]);
-        let explained = DIFFERENCES
-            .iter()
-            .find(|(id, _)| *id == vector.id)
-            .map_or(&[][..], |(_, peers)| peers);
+        let differing =
+            (0..PEERS.len()).filter(|peer| ours[*peer] != vector.theirs[*peer]).map(|peer| PEERS[peer]);
+        let explained =
+            DIFFERENCES.iter().find(|(id, _)| *id == vector.id).map_or(&[][..], |(_, peers)| peers);
         assert_eq!(differing.collect::<Vec<_>>(), explained, "LB-{}", vector.id);
     }
 }

@@ -22,12 +22,7 @@ async fn greedy_takes_all_that_is_free_in_its_first_round() {
     let round = balancer(&store, "a", &greedy()).round(&hub).await;
     assert_eq!(round.acquired, hub);
     assert!(round.lost.is_empty() && round.failures.is_empty() && round.rejected.is_empty());
-    assert!(
-        records(&store)
-            .await
-            .iter()
-            .all(|record| record.owner == Some(owner("a")))
-    );
+    assert!(records(&store).await.iter().all(|record| record.owner == Some(owner("a"))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,10 +151,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_stops_nothing_else() {
     assert_eq!(round.rejected.len(), 1);
     assert!(round.failures.is_empty(), "a lost claim is no error");
     balancer.round(&hub).await;
-    assert!(
-        balancer.next_delay() >= INTERVAL.mul_f64(0.8),
-        "nor a reason to hurry, for ever"
-    );
+    assert!(balancer.next_delay() >= INTERVAL.mul_f64(0.8), "nor a reason to hurry, for ever");
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,11 +160,7 @@ async fn released_partitions_have_no_owner_and_are_not_held() {
     let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;
     assert!(balancer.release(&hub[..2]).await.is_empty());
-    let owners: Vec<_> = records(&store)
-        .await
-        .into_iter()
-        .map(|record| record.owner)
-        .collect();
+    let owners: Vec<_> = records(&store).await.into_iter().map(|record| record.owner).collect();
     assert_eq!(owners, [None, None, Some(owner("a"))]);
     assert!(balancer.owned().eq([&hub[2]]));
 }
@@ -184,11 +172,7 @@ async fn a_release_leaves_alone_what_another_owner_holds() {
     balancer.round(&hub).await;
     overwrite(&store, &hub[0], Some("b")).await;
     assert!(balancer.release(&hub).await.is_empty(), "a lost race is no error");
-    let owners: Vec<_> = records(&store)
-        .await
-        .into_iter()
-        .map(|record| record.owner)
-        .collect();
+    let owners: Vec<_> = records(&store).await.into_iter().map(|record| record.owner).collect();
     assert_eq!(owners, [Some(owner("b")), None]);
 }
 

@@ -9,9 +9,7 @@ use rand::rngs::StdRng;
 
 pub(crate) fn scope() -> ConsumerScope {
     ConsumerScope {
-        namespace: "contoso.servicebus.windows.net"
-            .parse()
-            .expect("a valid namespace"),
+        namespace: "contoso.servicebus.windows.net".parse().expect("a valid namespace"),
         event_hub: "orders".parse().expect("a valid event hub"),
         consumer_group: "$Default".parse().expect("a valid consumer group"),
     }
@@ -41,13 +39,7 @@ pub(crate) fn owner(id: &str) -> OwnerId {
 pub(crate) fn balancer(store: &Arc<impl CheckpointStore>, name: &str, settings: &Settings) -> Balancer {
     let seed = name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte));
     let store: Arc<dyn CheckpointStore> = Arc::clone(store) as _;
-    Balancer::new(
-        store,
-        scope(),
-        owner(name),
-        settings.clone(),
-        StdRng::seed_from_u64(seed),
-    )
+    Balancer::new(store, scope(), owner(name), settings.clone(), StdRng::seed_from_u64(seed))
 }
 
 pub(crate) fn owned(balancer: &Balancer) -> BTreeSet<PartitionId> {
@@ -55,23 +47,14 @@ pub(crate) fn owned(balancer: &Balancer) -> BTreeSet<PartitionId> {
 }
 
 pub(crate) async fn records(store: &impl CheckpointStore) -> Vec<Ownership> {
-    store
-        .list_ownership(&scope())
-        .await
-        .expect("the store is well again")
-        .records
+    store.list_ownership(&scope()).await.expect("the store is well again").records
 }
 
 /// Writes a record as another SDK would, whatever is there.
 pub(crate) async fn overwrite(store: &impl CheckpointStore, id: &PartitionId, name: Option<&str>) {
-    let before = records(store)
-        .await
-        .into_iter()
-        .find(|record| record.partition == *id);
+    let before = records(store).await.into_iter().find(|record| record.partition == *id);
     let expected = before.map_or(Expected::Absent, |record| Expected::Version(record.version));
-    let outcome = store
-        .claim_ownership(&scope(), &Claim::new(id.clone(), name.map(owner), expected))
-        .await;
+    let outcome = store.claim_ownership(&scope(), &Claim::new(id.clone(), name.map(owner), expected)).await;
     assert!(matches!(outcome, ClaimOutcome::Won(_)), "{outcome:?}");
 }
 

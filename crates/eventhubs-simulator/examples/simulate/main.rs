@@ -62,11 +62,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
 fn scenarios(arguments: &Arguments) -> Result<Vec<Scenario>> {
     let chosen = match arguments.scenario.as_deref() {
         None => catalog(),
-        Some(path)
-            if Path::new(path)
-                .extension()
-                .is_some_and(|extension| extension == "toml") =>
-        {
+        Some(path) if Path::new(path).extension().is_some_and(|extension| extension == "toml") => {
             vec![Scenario::parse(&fs::read_to_string(path)?)?]
         }
         Some(name) => {
@@ -90,12 +86,8 @@ fn adapt(arguments: &Arguments, scenario: Scenario) -> Result<Scenario> {
 
 fn play(arguments: &Arguments, scenarios: &[Scenario]) -> Vec<Outcome> {
     let seeds = arguments.seed..=arguments.last_seed();
-    let with_seeds = |scenario: &Scenario| {
-        seeds
-            .clone()
-            .map(|seed| (scenario.clone(), seed))
-            .collect::<Vec<_>>()
-    };
+    let with_seeds =
+        |scenario: &Scenario| seeds.clone().map(|seed| (scenario.clone(), seed)).collect::<Vec<_>>();
     let runs: Vec<_> = scenarios.iter().flat_map(with_seeds).collect();
     if !arguments.json {
         println!("{}", table::HEADER);

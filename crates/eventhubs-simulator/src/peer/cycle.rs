@@ -40,13 +40,7 @@ pub(crate) async fn play(player: Player, kind: Kind, skew: Skew) {
     sleep(player.start_after).await;
     player.join();
     let rng = StdRng::seed_from_u64(player.seed);
-    let mut peer = Peer {
-        kind,
-        player,
-        skew,
-        rng,
-        reading: BTreeSet::new(),
-    };
+    let mut peer = Peer { kind, player, skew, rng, reading: BTreeSet::new() };
     loop {
         let begun = Instant::now();
         let has_all = peer.cycle().await;
@@ -92,15 +86,9 @@ impl Peer {
     /// By the own wall clock, however wrong it is (contract §8.1).
     fn expired(&self, records: &[Ownership]) -> BTreeSet<PartitionId> {
         let clock = self.player.store.world.clock();
-        let now = if self.skew.is_ahead {
-            clock + self.skew.by
-        } else {
-            clock - self.skew.by
-        };
+        let now = if self.skew.is_ahead { clock + self.skew.by } else { clock - self.skew.by };
         let is_expired = |record: &&Ownership| {
-            let age = record
-                .modified
-                .map(|modified| now.duration_since(modified).unwrap_or_default());
+            let age = record.modified.map(|modified| now.duration_since(modified).unwrap_or_default());
             age.is_some_and(|age| age >= self.player.settings.expiry())
         };
         let expired = records.iter().filter(is_expired);
@@ -109,18 +97,15 @@ impl Peer {
 
     /// Renewals and claims alike; what comes back is what it owns.
     async fn claim(&self, wanted: Vec<PartitionId>, records: &[Ownership]) -> BTreeSet<PartitionId> {
-        let versions: BTreeMap<&PartitionId, &Version> = records
-            .iter()
-            .map(|record| (&record.partition, &record.version))
-            .collect();
+        let versions: BTreeMap<&PartitionId, &Version> =
+            records.iter().map(|record| (&record.partition, &record.version)).collect();
         let claims = wanted.into_iter().map(|partition| {
             let version = versions.get(&partition).copied().cloned();
             let expected = version.map_or(Expected::Absent, Expected::Version);
             Claim::new(partition, Some(owner(self.player.store.instance)), expected)
         });
-        let outcomes = stream::iter(claims)
-            .map(|claim| self.attempt(claim))
-            .buffer_unordered(self.kind.in_flight());
+        let outcomes =
+            stream::iter(claims).map(|claim| self.attempt(claim)).buffer_unordered(self.kind.in_flight());
         outcomes.filter_map(|won| async { won }).collect().await
     }
 

@@ -65,11 +65,7 @@ impl<'v> Share<'v> {
     fn steal_from_most_loaded(&self, rng: &mut StdRng) -> Vec<PartitionId> {
         let most = self.loads().max();
         let owner = self.view.others.iter().find(|peer| Some(load(peer)) == most);
-        owner
-            .into_iter()
-            .flat_map(|peer| &peer.partitions)
-            .cloned()
-            .sample(rng, 1)
+        owner.into_iter().flat_map(|peer| &peer.partitions).cloned().sample(rng, 1)
     }
 }
 
@@ -93,21 +89,11 @@ fn javascript(share: &Share<'_>, is_greedy: bool, rng: &mut StdRng) -> Takes {
     let wanted = if is_greedy { missing } else { missing.min(1) };
     let claim = share.claim(wanted, rng);
     let mut steal = Vec::new();
-    let mut owners: Vec<_> = share
-        .view
-        .others
-        .iter()
-        .filter(|peer| load(peer) > share.min)
-        .collect();
+    let mut owners: Vec<_> = share.view.others.iter().filter(|peer| load(peer) > share.min).collect();
     owners.sort_by_key(|peer| Reverse(load(peer)));
     for (position, peer) in owners.into_iter().enumerate() {
         let keeps = share.min + usize::from(position < share.remainder);
-        steal.extend(
-            peer.partitions
-                .iter()
-                .cloned()
-                .sample(rng, load(peer).saturating_sub(keeps)),
-        );
+        steal.extend(peer.partitions.iter().cloned().sample(rng, load(peer).saturating_sub(keeps)));
     }
     steal.truncate(wanted - claim.len());
     (claim, steal)
@@ -158,10 +144,7 @@ fn go(share: &Share<'_>, is_greedy: bool, shuffles: bool, rng: &mut StdRng) -> T
         candidates
     };
     let claim = take(share.view.free.clone(), wanted);
-    let steal = take(
-        above.flat_map(|peer| &peer.partitions).cloned().collect(),
-        wanted - claim.len(),
-    );
+    let steal = take(above.flat_map(|peer| &peer.partitions).cloned().collect(), wanted - claim.len());
     (claim, steal)
 }
 

@@ -25,10 +25,7 @@ impl Scenario {
         within("partitions", self.partitions, MAX_PARTITIONS)?;
         for (field, time) in self.times() {
             if !(0.0..=MAX_DURATION.as_secs_f64()).contains(&time) {
-                return Err(invalid(
-                    field,
-                    format!("is {time}: 0 to {MAX_DURATION:?} are possible"),
-                ));
+                return Err(invalid(field, format!("is {time}: 0 to {MAX_DURATION:?} are possible")));
             }
         }
         for (field, part) in self.parts() {
@@ -39,20 +36,14 @@ impl Scenario {
         for model in self.models() {
             let [least, most] = model.latency_ms;
             if !(0.0 < least && least <= most && most <= 600_000.0) {
-                return Err(invalid(
-                    "latency_ms",
-                    "needs 0 < least <= most <= 600000".to_owned(),
-                ));
+                return Err(invalid("latency_ms", "needs 0 < least <= most <= 600000".to_owned()));
             }
         }
         if self.fleet.is_empty() {
             return Err(invalid("fleet", "is empty".to_owned()));
         }
         if !self.events.is_sorted_by(|a, b| a.at_s <= b.at_s) {
-            return Err(invalid(
-                "at_s",
-                "is before the one of the event above it".to_owned(),
-            ));
+            return Err(invalid("at_s", "is before the one of the event above it".to_owned()));
         }
         self.settings().map(drop)
     }
@@ -67,9 +58,7 @@ impl Scenario {
             ("skew_s", self.clocks.skew_s),
         ];
         let of_models = self.models().map(|model| ("stale_ms", model.stale_ms / 1000.0));
-        own.into_iter()
-            .chain(of_models)
-            .chain(self.events.iter().flat_map(Event::times))
+        own.into_iter().chain(of_models).chain(self.events.iter().flat_map(Event::times))
     }
 
     fn parts(&self) -> impl Iterator<Item = (&'static str, f64)> {
@@ -101,9 +90,9 @@ impl Event {
         let mut times = vec![("at_s", self.at_s)];
         match self.action {
             Action::Join { over_s, .. } | Action::Leave { over_s, .. } => times.push(("over_s", over_s)),
-            Action::Deploy {
-                every_s, overlap_s, ..
-            } => times.extend([("every_s", every_s), ("overlap_s", overlap_s)]),
+            Action::Deploy { every_s, overlap_s, .. } => {
+                times.extend([("every_s", every_s), ("overlap_s", overlap_s)])
+            }
             Action::Store { for_s, .. } => times.push(("for_s", for_s)),
             Action::Crash { .. } => {}
         }

@@ -4,13 +4,7 @@ use crate::scenario;
 
 #[test]
 fn the_same_seed_plays_the_same_run_to_the_last_call() {
-    for name in [
-        "cold_start",
-        "crash",
-        "faulty_store",
-        "mixed_fleet",
-        "rolling_deploy",
-    ] {
+    for name in ["cold_start", "crash", "faulty_store", "mixed_fleet", "rolling_deploy"] {
         let scenario = scenario(name, 8, 32);
         assert_eq!(simulate(&scenario, 7), simulate(&scenario, 7), "{name}");
     }

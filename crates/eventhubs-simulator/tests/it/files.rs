@@ -22,13 +22,7 @@ fn events_are_read_with_their_fields() {
     let scenario = parse("[[event]]\nat_s = 3\ndo = 'join'\nfraction = 0.5\nover_s = 2\n").unwrap();
     let event = scenario.events[0];
     assert!((event.at_s - 3.0).abs() < 1e-9);
-    assert_eq!(
-        event.action,
-        Action::Join {
-            fraction: 0.5,
-            over_s: 2.0
-        }
-    );
+    assert_eq!(event.action, Action::Join { fraction: 0.5, over_s: 2.0 });
 }
 
 #[test]

@@ -8,12 +8,7 @@ use crate::scenario;
 fn the_object_of_a_run_has_exactly_the_fields_that_programs_read() {
     let outcome = simulate(&scenario("cold_start", 2, 4), 7);
     let row = serde_json::to_value(outcome.row()).expect("it is JSON");
-    let fields: Vec<_> = row
-        .as_object()
-        .expect("an object")
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let fields: Vec<_> = row.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(
         fields,
         [

@@ -18,11 +18,8 @@ fn small(scenario: Scenario) -> Scenario {
 #[test]
 fn every_scenario_holds_with_forty_seeds() {
     let scenarios: Vec<_> = catalog().into_iter().map(small).collect();
-    let with_seeds = |scenario: &Scenario| {
-        (1..=SEEDS)
-            .map(|seed| (scenario.clone(), seed))
-            .collect::<Vec<_>>()
-    };
+    let with_seeds =
+        |scenario: &Scenario| (1..=SEEDS).map(|seed| (scenario.clone(), seed)).collect::<Vec<_>>();
     let runs: Vec<_> = scenarios.iter().flat_map(with_seeds).collect();
     let mut broken = String::new();
     for outcome in simulate_all(&runs, 2, |_| {}) {

@@ -25,11 +25,7 @@ fn wall_clocks_make_a_fleet_take_partitions_from_itself_and_ours_does_not_mind()
 
 #[test]
 fn who_takes_all_that_is_free_at_once_is_robbed_again_and_ours_takes_what_stays() {
-    let needless = |kind| {
-        with_fleet(scenario("cold_start", 20, 64), kind)
-            .numbers
-            .needless_steals
-    };
+    let needless = |kind| with_fleet(scenario("cold_start", 20, 64), kind).numbers.needless_steals;
     for kind in [Kind::Python, Kind::DotNet, Kind::Java, Kind::Rust] {
         assert!(needless(kind) > 2 * needless(Kind::Ours), "{kind:?}");
     }
@@ -45,11 +41,7 @@ fn a_fleet_of_python_stops_short_of_fairness() {
 
 #[test]
 fn rust_leaves_its_partitions_unread_until_they_expire_when_it_stops() {
-    let unread = |kind| {
-        with_fleet(scenario("rolling_deploy", 10, 32), kind)
-            .numbers
-            .longest_unread_s
-    };
+    let unread = |kind| with_fleet(scenario("rolling_deploy", 10, 32), kind).numbers.longest_unread_s;
     assert!(unread(Kind::Rust) > 45.0);
     assert!(unread(Kind::Python) < 30.0);
 }
@@ -61,11 +53,7 @@ fn an_outage_that_does_not_end_leaves_a_fleet_without_partitions() {
     let outcome = simulate(&endless, 7);
     assert_eq!(outcome.numbers.converge_s, None);
     assert_eq!(outcome.violations[0].property, "P7 fairness");
-    assert!(
-        outcome
-            .replay()
-            .contains("--scenario cold_start --seed 7 --instances 4 --partitions 8")
-    );
+    assert!(outcome.replay().contains("--scenario cold_start --seed 7 --instances 4 --partitions 8"));
 }
 
 #[test]

@@ -14,10 +14,7 @@ fn pod(
     ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")?
         .checkpoint_store(Arc::clone(store))
         .load_balancing_interval(Duration::from_millis(100))
-        .assignment(Assignment::ByOrdinal {
-            ordinal,
-            instances: 2,
-        })
+        .assignment(Assignment::ByOrdinal { ordinal, instances: 2 })
         .build()
 }
 

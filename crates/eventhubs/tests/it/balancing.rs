@@ -40,22 +40,12 @@ async fn two_instances_share_evenly_and_one_takes_over_what_the_other_leaves() {
         let emulator = emulator(8).await;
         let store = Arc::new(MemoryCheckpointStore::new());
         let (first, second) = (Seen::default(), Seen::default());
-        let clients = [
-            client_on(&emulator, Arc::clone(&store)),
-            client_on(&emulator, store),
-        ];
+        let clients = [client_on(&emulator, Arc::clone(&store)), client_on(&emulator, store)];
         let leaver = instance(&clients[0], &first);
         until(|| open(&first) == 8).await;
         let stayer = instance(&clients[1], &second);
         until(|| open(&first) == 4 && open(&second) == 4).await;
-        assert_eq!(
-            first
-                .all()
-                .iter()
-                .filter(|text| text.ends_with("OwnershipLost"))
-                .count(),
-            4
-        );
+        assert_eq!(first.all().iter().filter(|text| text.ends_with("OwnershipLost")).count(), 4);
 
         leaver.stop().await;
         until(|| open(&second) == 8).await;
@@ -78,10 +68,8 @@ async fn a_partition_that_another_reader_steals_is_closed_and_the_rest_go_on() {
         until(|| open(&seen) == 2).await;
 
         let other = client_on(&emulator, MemoryCheckpointStore::new());
-        let stealing = other
-            .receive(|_, _| async { Ok(()) })
-            .partition_id("0".parse().unwrap())
-            .owner_level(7);
+        let stealing =
+            other.receive(|_, _| async { Ok(()) }).partition_id("0".parse().unwrap()).owner_level(7);
         let thief = start(stealing);
         seen.until_contains("close 0 OwnershipLost").await;
         publish_to(&emulator, "1", &["a"]);
@@ -110,10 +98,8 @@ async fn a_reader_of_one_partition_that_is_stolen_ends() {
             });
         let victim = tokio::spawn(victim.into_future());
         seen.until_count(1).await;
-        let thief = client()
-            .receive(|_, _| async { Ok(()) })
-            .partition_id("0".parse().unwrap())
-            .owner_level(1);
+        let thief =
+            client().receive(|_, _| async { Ok(()) }).partition_id("0".parse().unwrap()).owner_level(1);
         let thief = start(thief);
         let error = victim.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OwnershipLost);
@@ -167,12 +153,10 @@ async fn a_run_that_is_dropped_leaves_its_leases() {
         let seen = Seen::default();
         let client = client_on(&emulator, Arc::clone(&store));
         let log = seen.clone();
-        let receive = client
-            .receive(|_, _| async { Ok(()) })
-            .on_partition_initialize(move |_| {
-                log.push("initialize");
-                async { Ok(()) }
-            });
+        let receive = client.receive(|_, _| async { Ok(()) }).on_partition_initialize(move |_| {
+            log.push("initialize");
+            async { Ok(()) }
+        });
         let task = tokio::spawn(receive.into_future());
         seen.until_count(1).await;
         task.abort();

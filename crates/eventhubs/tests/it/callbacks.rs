@@ -26,12 +26,8 @@ async fn events_come_one_a_call_and_in_order() {
         publish_to(&emulator, "1", &["e"]);
         seen.until_count(5).await;
         running.stop().await;
-        let of = |partition: &str| {
-            seen.all()
-                .into_iter()
-                .filter(|s| s.starts_with(partition))
-                .collect::<Vec<_>>()
-        };
+        let of =
+            |partition: &str| seen.all().into_iter().filter(|s| s.starts_with(partition)).collect::<Vec<_>>();
         assert_eq!(of("0"), ["0 a", "0 b"]);
         assert_eq!(of("1"), ["1 c", "1 d", "1 e"]);
     })
@@ -227,10 +223,7 @@ async fn an_option_of_zero_is_refused_by_name() {
     let emulator = emulator(1).await;
     let receive = client(&emulator).receive(|_, _| async { Ok(()) });
     let error = receive.prefetch(0).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.to_string().contains("prefetch")),
-        (ErrorKind::InvalidArgument, true)
-    );
+    assert_eq!((error.kind(), error.to_string().contains("prefetch")), (ErrorKind::InvalidArgument, true));
 }
 
 #[tokio::test]
@@ -240,23 +233,16 @@ async fn a_client_does_not_receive_the_same_partitions_twice_at_a_time() {
         let client = client(&emulator);
         let seen = Seen::default();
         let log = seen.clone();
-        let running = start(
-            client
-                .receive(|_, _| async { Ok(()) })
-                .on_partition_initialize(move |_| {
-                    log.push("initialize");
-                    async { Ok(()) }
-                }),
-        );
+        let running = start(client.receive(|_, _| async { Ok(()) }).on_partition_initialize(move |_| {
+            log.push("initialize");
+            async { Ok(()) }
+        }));
         seen.until_count(1).await;
         let error = client.receive(|_, _| async { Ok(()) }).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         running.stop().await;
         start(client.receive(|_, _| async { Ok(()) })).stop().await;
-        assert!(
-            emulator.receivers(HUB).unwrap().is_empty(),
-            "every link was detached"
-        );
+        assert!(emulator.receivers(HUB).unwrap().is_empty(), "every link was detached");
     })
     .await;
 }

@@ -43,11 +43,7 @@ async fn behind_the_end_of_the_lease_a_checkpoint_is_refused_though_nobody_could
                             block(expiry);
                         }
                         let outcome = context.update_checkpoint(&event).await;
-                        log.push(format!(
-                            "{} {:?}",
-                            body(&event),
-                            outcome.as_ref().map_err(Error::kind)
-                        ));
+                        log.push(format!("{} {:?}", body(&event), outcome.as_ref().map_err(Error::kind)));
                         Ok(outcome?)
                     }
                 })
@@ -65,10 +61,7 @@ async fn behind_the_end_of_the_lease_a_checkpoint_is_refused_though_nobody_could
     .await;
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "blocking the runtime is the fault that the test makes"
-)]
+#[expect(clippy::disallowed_methods, reason = "blocking the runtime is the fault that the test makes")]
 fn block(time: Duration) {
     std::thread::sleep(time);
 }
@@ -83,19 +76,14 @@ async fn a_restarted_instance_with_the_same_owner_id_goes_on_at_once() {
             let seen = Seen::default();
             let log = seen.clone();
             let client = named(&emulator, &store, "pod-0", never);
-            let receive = client
-                .receive(|_, _| async { Ok(()) })
-                .on_partition_initialize(move |context| {
-                    log.push(context.partition_id().as_str());
-                    async { Ok(()) }
-                });
+            let receive = client.receive(|_, _| async { Ok(()) }).on_partition_initialize(move |context| {
+                log.push(context.partition_id().as_str());
+                async { Ok(()) }
+            });
             let task = tokio::spawn(receive.into_future());
             seen.until_count(4).await;
             task.abort();
-            assert!(
-                task.await.unwrap_err().is_cancelled(),
-                "it ends without a word, as in a crash"
-            );
+            assert!(task.await.unwrap_err().is_cancelled(), "it ends without a word, as in a crash");
         }
     })
     .await;

@@ -48,13 +48,7 @@ async fn latest_without_a_checkpoint_skips_nothing_after_a_failure() {
                 .receive(move |_, event| {
                     log.push(body(&event));
                     let fails = !failed.swap(true, Ordering::Relaxed);
-                    async move {
-                        if fails {
-                            Err("the first call fails".into())
-                        } else {
-                            Ok(())
-                        }
-                    }
+                    async move { if fails { Err("the first call fails".into()) } else { Ok(()) } }
                 })
                 .on_partition_initialize(move |_| {
                     initialize.push("initialize");
@@ -91,11 +85,7 @@ async fn one_partition_can_be_read_alone() {
             );
             seen.until_count(expected.len()).await;
             running.stop().await;
-            assert_eq!(
-                seen.all(),
-                expected,
-                "the second run goes on behind the checkpoint"
-            );
+            assert_eq!(seen.all(), expected, "the second run goes on behind the checkpoint");
             publish_to(&emulator, "1", &["c"]);
         }
     })

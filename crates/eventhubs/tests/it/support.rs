@@ -11,9 +11,7 @@ pub(crate) const HUB: &str = "orders";
 
 /// Runs a test under a time limit that no good run comes near.
 pub(crate) async fn within<T>(test: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), test)
-        .await
-        .expect("the test is done in time")
+    tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test is done in time")
 }
 
 pub(crate) async fn until(condition: impl Fn() -> bool) {
@@ -24,11 +22,7 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
 }
 
 pub(crate) async fn emulator(partitions: usize) -> Emulator {
-    Emulator::builder()
-        .event_hub(HUB, partitions)
-        .start()
-        .await
-        .unwrap()
+    Emulator::builder().event_hub(HUB, partitions).start().await.unwrap()
 }
 
 pub(crate) fn client(emulator: &Emulator) -> ConsumerClient {
@@ -48,9 +42,7 @@ pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> Con
 }
 
 pub(crate) fn publish_to(emulator: &Emulator, partition: &str, bodies: &[&'static str]) {
-    emulator
-        .publish_to(HUB, partition, bodies.iter().copied())
-        .unwrap();
+    emulator.publish_to(HUB, partition, bodies.iter().copied()).unwrap();
 }
 
 /// What callbacks saw, in order.

@@ -104,9 +104,7 @@ mod tests {
             .raw(&Fields::new().string("k").long(9).map());
         let bytes = described(0x12, &list.list());
         let mut input = &bytes[..];
-        let (descriptor, value) = split(&mut input)
-            .and_then(Raw::described)
-            .expect("a described list");
+        let (descriptor, value) = split(&mut input).and_then(Raw::described).expect("a described list");
         let items = value.items();
         assert_eq!((descriptor, items.len(), input.len()), (0x12, 6, 0));
         assert_eq!((items[0].number(), items[1].uint()), (None, Some(7)));

@@ -156,7 +156,5 @@ pub fn frame(kind: u8, channel: u16, body: &[u8]) -> Vec<u8> {
 }
 
 fn length(bytes: usize) -> [u8; 4] {
-    u32::try_from(bytes)
-        .expect("the replayer encodes nothing of 4 GiB")
-        .to_be_bytes()
+    u32::try_from(bytes).expect("the replayer encodes nothing of 4 GiB").to_be_bytes()
 }

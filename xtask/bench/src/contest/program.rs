@@ -93,11 +93,8 @@ impl Order {
     }
 
     fn rust(&self, who: Contestant) -> Result<Command> {
-        let program = if self.count_allocations {
-            "eventhubs-bench-reader-counting"
-        } else {
-            "eventhubs-bench-reader"
-        };
+        let program =
+            if self.count_allocations { "eventhubs-bench-reader-counting" } else { "eventhubs-bench-reader" };
         let mut command = Command::new(beside(program)?);
         command
             .arg(who.to_string())
@@ -109,25 +106,20 @@ impl Order {
             .args(self.latency.then_some("--latency"));
         if let Some(certificate) = &self.trust {
             // Our client trusts what the system trusts, and this is how the system is told.
-            command
-                .arg("--tls")
-                .arg(certificate)
-                .env("SSL_CERT_FILE", certificate);
+            command.arg("--tls").arg(certificate).env("SSL_CERT_FILE", certificate);
         }
         Ok(command)
     }
 
     fn foreign(&self, interpreter: OsString, script: &str, mode: &str) -> Command {
         let mut command = Command::new(interpreter);
-        command
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(script))
-            .args([
-                mode,
-                &self.port.to_string(),
-                &self.partitions.to_string(),
-                &self.prefetch.to_string(),
-                &self.seconds.to_string(),
-            ]);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(script)).args([
+            mode,
+            &self.port.to_string(),
+            &self.partitions.to_string(),
+            &self.prefetch.to_string(),
+            &self.seconds.to_string(),
+        ]);
         if let Ok(packages) = installed("bench-js/node_modules/@azure/event-hubs/package.json") {
             command.env("EVENT_HUBS_PACKAGE", packages);
         }

@@ -85,9 +85,7 @@ impl Row {
 
 /// Sets every row in relation to the limit, if that is among them.
 pub(crate) fn relate(rows: &mut [Row]) {
-    let limit = rows
-        .iter()
-        .find(|row| row.reader == Contestant::Limit.to_string());
+    let limit = rows.iter().find(|row| row.reader == Contestant::Limit.to_string());
     let limit = limit.map(|row| row.cpu_ns_per_event);
     for row in rows {
         row.cpu_by_limit = limit.map(|limit| row.cpu_ns_per_event / limit);

@@ -13,31 +13,14 @@ pub struct Scene {
     pub(crate) properties: bool,
 }
 
-const COMMON: Scene = Scene {
-    body: 1024,
-    partitions: 1,
-    tls: false,
-    properties: false,
-};
+const COMMON: Scene = Scene { body: 1024, partitions: 1, tls: false, properties: false };
 
 impl fmt::Display for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let partitions = if self.partitions == 1 {
-            "partition"
-        } else {
-            "partitions"
-        };
+        let partitions = if self.partitions == 1 { "partition" } else { "partitions" };
         let transport = if self.tls { "TLS" } else { "plain TCP" };
-        let properties = if self.properties {
-            ", 5 application properties"
-        } else {
-            ""
-        };
-        write!(
-            f,
-            "{} B, {} {partitions}, {transport}{properties}",
-            self.body, self.partitions
-        )
+        let properties = if self.properties { ", 5 application properties" } else { "" };
+        write!(f, "{} B, {} {partitions}, {transport}{properties}", self.body, self.partitions)
     }
 }
 
@@ -90,14 +73,12 @@ impl Choice {
             for partitions in or(&self.partitions, COMMON.partitions) {
                 for tls in or(&self.tls, COMMON.tls) {
                     scenes.extend(
-                        or(&self.properties, COMMON.properties)
-                            .into_iter()
-                            .map(|properties| Scene {
-                                body,
-                                partitions,
-                                tls,
-                                properties,
-                            }),
+                        or(&self.properties, COMMON.properties).into_iter().map(|properties| Scene {
+                            body,
+                            partitions,
+                            tls,
+                            properties,
+                        }),
                     );
                 }
             }
@@ -109,22 +90,12 @@ impl Choice {
 fn variations() -> Vec<Scene> {
     let bodies = [1024, 100, 16_384].map(|body| Scene { body, ..COMMON });
     let partitions = [8, 32].map(|partitions| Scene { partitions, ..COMMON });
-    let others = [
-        Scene { tls: true, ..COMMON },
-        Scene {
-            properties: true,
-            ..COMMON
-        },
-    ];
+    let others = [Scene { tls: true, ..COMMON }, Scene { properties: true, ..COMMON }];
     bodies.into_iter().chain(partitions).chain(others).collect()
 }
 
 fn or<T: Copy>(asked: &[T], common: T) -> Vec<T> {
-    if asked.is_empty() {
-        vec![common]
-    } else {
-        asked.to_vec()
-    }
+    if asked.is_empty() { vec![common] } else { asked.to_vec() }
 }
 
 #[cfg(test)]
@@ -151,10 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_chosen_is_combined_and_the_rest_is_common() {
-        assert_eq!(
-            scenes("--body 100,200 --tls"),
-            ["100 B, 1 partition, TLS", "200 B, 1 partition, TLS"]
-        );
+        assert_eq!(scenes("--body 100,200 --tls"), ["100 B, 1 partition, TLS", "200 B, 1 partition, TLS"]);
         assert_eq!(scenes("--tls false,true --partitions 1,8").len(), 4);
     }
 }

@@ -30,9 +30,7 @@ impl Certificate {
     pub(super) fn config(&self) -> Result<Arc<ServerConfig>> {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.pair.signing_key.serialize_der()));
         let chain = vec![self.pair.cert.der().clone()];
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
         Ok(Arc::new(config))
     }
 }

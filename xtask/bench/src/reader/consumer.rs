@@ -20,10 +20,7 @@ pub(super) async fn receive(orders: &Orders, meter: Arc<Meter>) -> Outcome {
         ready(Ok(()))
     };
     let receiving = client(orders)?.receive(on_event);
-    receiving
-        .starting_position(StartingPosition::Earliest)
-        .prefetch(orders.prefetch)
-        .await?;
+    receiving.starting_position(StartingPosition::Earliest).prefetch(orders.prefetch).await?;
     Ok(())
 }
 
@@ -36,10 +33,7 @@ pub(super) async fn receive_batch(orders: &Orders, meter: Arc<Meter>) -> Outcome
         ready(Ok(()))
     };
     let receiving = client(orders)?.receive_batch(on_batch);
-    receiving
-        .starting_position(StartingPosition::Earliest)
-        .prefetch(orders.prefetch)
-        .await?;
+    receiving.starting_position(StartingPosition::Earliest).prefetch(orders.prefetch).await?;
     Ok(())
 }
 

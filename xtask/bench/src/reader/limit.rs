@@ -35,9 +35,7 @@ pub(super) async fn connect(orders: &Orders) -> io::Result<Box<dyn Stream>> {
     let certificate = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
     let mut roots = RootCertStore::empty();
     roots.add(certificate).map_err(io::Error::other)?;
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     Ok(Box::new(stream))
@@ -69,9 +67,7 @@ pub(super) async fn read(orders: &Orders, meter: &Meter) -> Outcome {
         }
         parse_all(&mut input, &mut events)?;
         for event in &events {
-            links[event.partition as usize]
-                .order
-                .check(event.sequence_number)?;
+            links[event.partition as usize].order.check(event.sequence_number)?;
             black_box((&event.offset, event.enqueued_millis));
             meter.look_at(&event.body);
         }
@@ -98,12 +94,7 @@ fn replenish(orders: &Orders, links: &mut [Link]) -> Vec<u8> {
     for (handle, link) in (0..).zip(links) {
         if link.granted - link.order.next <= prefetch / 2 && link.order.next > 0 {
             link.granted = link.order.next + prefetch;
-            flows.extend(flow(
-                total as u32,
-                handle,
-                link.order.next as u32,
-                orders.prefetch,
-            ));
+            flows.extend(flow(total as u32, handle, link.order.next as u32, orders.prefetch));
         }
     }
     flows
@@ -112,35 +103,18 @@ fn replenish(orders: &Orders, links: &mut [Link]) -> Vec<u8> {
 /// All that a client has to say before its first event, in one go.
 fn opening(orders: &Orders) -> Vec<u8> {
     let put = |kind, performative, fields: Fields| frame(kind, 0, &described(performative, &fields.list()));
-    let open = Fields::new()
-        .string("bench")
-        .string("localhost")
-        .uint(1 << 20)
-        .ushort(255)
-        .nulls(6);
-    let begin = Fields::new()
-        .nulls(1)
-        .uint(0)
-        .uint(u32::MAX / 2)
-        .uint(1024)
-        .uint(255)
-        .nulls(3);
+    let open = Fields::new().string("bench").string("localhost").uint(1 << 20).ushort(255).nulls(6);
+    let begin = Fields::new().nulls(1).uint(0).uint(u32::MAX / 2).uint(1024).uint(255).nulls(3);
     let mut bytes = [
         SASL.to_vec(),
-        put(
-            SASL_FRAME,
-            code::SASL_INIT,
-            Fields::new().symbol("ANONYMOUS").nulls(2),
-        ),
+        put(SASL_FRAME, code::SASL_INIT, Fields::new().symbol("ANONYMOUS").nulls(2)),
         AMQP.to_vec(),
         put(AMQP_FRAME, code::OPEN, open),
         put(AMQP_FRAME, code::BEGIN, begin),
     ]
     .concat();
     for id in 0..orders.partitions {
-        let source = Fields::new()
-            .string(&format!("hub/ConsumerGroups/$Default/Partitions/{id}"))
-            .nulls(10);
+        let source = Fields::new().string(&format!("hub/ConsumerGroups/$Default/Partitions/{id}")).nulls(10);
         let attach = Fields::new()
             .string(&format!("bench-{id}"))
             .uint(id)
@@ -195,11 +169,7 @@ fn parse_all(input: &mut BytesMut, events: &mut Vec<Event>) -> Outcome {
 
 fn frame_size(input: &[u8]) -> Option<usize> {
     let size = u32::from_be_bytes(*input.first_chunk()?);
-    Some(if size == u32::from_be_bytes(*b"AMQP") {
-        8
-    } else {
-        size as usize
-    })
+    Some(if size == u32::from_be_bytes(*b"AMQP") { 8 } else { size as usize })
 }
 
 fn parse(frames: &Bytes, size: usize) -> Option<Event> {

@@ -114,24 +114,15 @@ impl<'s> Connection<'s> {
 
     /// Sends what credit, window and pace allow, each link a batch.
     fn send_events(&mut self) -> io::Result<usize> {
-        let rate = self
-            .settings
-            .rate
-            .map(|rate| rate / f64::from(self.settings.partitions));
+        let rate = self.settings.rate.map(|rate| rate / f64::from(self.settings.partitions));
         let now = clock::nanos();
         let mut sent = 0;
         for link in &mut self.events {
             let Some(session) = self.sessions.get_mut(&link.channel) else {
                 continue;
             };
-            let allowed = link
-                .credit()
-                .min(session.window_end.wrapping_sub(session.next_outgoing));
-            let count = if allowed == 0 {
-                0
-            } else {
-                link.due(rate, now).min(allowed as usize)
-            };
+            let allowed = link.credit().min(session.window_end.wrapping_sub(session.next_outgoing));
+            let count = if allowed == 0 { 0 } else { link.due(rate, now).min(allowed as usize) };
             if count > 0 {
                 self.stream.write(link.next(count, session.next_outgoing))?;
                 session.next_outgoing = session.next_outgoing.wrapping_add(count as u32);
@@ -148,8 +139,7 @@ impl<'s> Connection<'s> {
             let Some((frame, next)) = rest.split_at_checked(size) else {
                 break;
             };
-            self.take_frame(frame)
-                .ok_or_else(|| io::Error::other(format!("cannot read {frame:x?}")))?;
+            self.take_frame(frame).ok_or_else(|| io::Error::other(format!("cannot read {frame:x?}")))?;
             rest = next;
         }
         self.input = rest.to_vec();
@@ -169,12 +159,7 @@ impl<'s> Connection<'s> {
         let (performative, fields) = split(&mut rest)?.described()?;
         let fields = fields.items();
         match u8::try_from(performative).ok()? {
-            code::SASL_INIT => self.put(
-                SASL_FRAME,
-                0,
-                code::SASL_OUTCOME,
-                &Fields::new().ubyte(0).nulls(1),
-            ),
+            code::SASL_INIT => self.put(SASL_FRAME, 0, code::SASL_OUTCOME, &Fields::new().ubyte(0).nulls(1)),
             code::OPEN => self.opened(),
             code::BEGIN => self.begun(channel, &fields)?,
             code::ATTACH => self.attached(channel, &fields)?,
@@ -192,8 +177,7 @@ impl<'s> Connection<'s> {
     }
 
     fn put(&mut self, kind: u8, channel: u16, performative: u8, fields: &Fields) {
-        self.output
-            .extend(frame(kind, channel, &described(performative, &fields.list())));
+        self.output.extend(frame(kind, channel, &described(performative, &fields.list())));
     }
 
     fn take_header(&mut self, header: &[u8]) {
@@ -205,12 +189,7 @@ impl<'s> Connection<'s> {
     }
 
     fn opened(&mut self) {
-        let open = Fields::new()
-            .string("replayer")
-            .nulls(1)
-            .uint(MAX_FRAME_SIZE)
-            .ushort(u16::MAX)
-            .nulls(6);
+        let open = Fields::new().string("replayer").nulls(1).uint(MAX_FRAME_SIZE).ushort(u16::MAX).nulls(6);
         self.put(AMQP_FRAME, 0, code::OPEN, &open);
     }
 
@@ -221,13 +200,7 @@ impl<'s> Connection<'s> {
             next_incoming: fields.get(1)?.uint()?,
         };
         self.sessions.insert(channel, session);
-        let begin = Fields::new()
-            .ushort(channel)
-            .uint(0)
-            .uint(WINDOW)
-            .uint(WINDOW)
-            .uint(255)
-            .nulls(3);
+        let begin = Fields::new().ushort(channel).uint(0).uint(WINDOW).uint(WINDOW).uint(255).nulls(3);
         self.put(AMQP_FRAME, channel, code::BEGIN, &begin);
         Some(())
     }
@@ -252,16 +225,10 @@ impl<'s> Connection<'s> {
             .nulls(3);
         self.put(AMQP_FRAME, channel, code::ATTACH, &attach);
         if node == Node::Partition {
-            self.events
-                .push(EventLink::new(self.settings.shape, channel, handle));
+            self.events.push(EventLink::new(self.settings.shape, channel, handle));
             return Some(());
         }
-        let link = ControlLink {
-            node,
-            requests: !peer_receives,
-            credit: 0,
-            answers: VecDeque::new(),
-        };
+        let link = ControlLink { node, requests: !peer_receives, credit: 0, answers: VecDeque::new() };
         self.control.insert((channel, handle), link);
         if !peer_receives {
             self.put_flow(channel, Some((handle, 0, 10_000)))?;
@@ -272,21 +239,13 @@ impl<'s> Connection<'s> {
     /// Tells about a session, and about one link: handle, delivery-count and credit.
     fn put_flow(&mut self, channel: u16, link: Option<(u32, u32, u32)>) -> Option<()> {
         let session = self.sessions.get(&channel)?;
-        let flow = Fields::new()
-            .uint(session.next_incoming)
-            .uint(WINDOW)
-            .uint(session.next_outgoing)
-            .uint(WINDOW);
+        let flow =
+            Fields::new().uint(session.next_incoming).uint(WINDOW).uint(session.next_outgoing).uint(WINDOW);
         let flow = match link {
             None => flow.nulls(3),
             Some((handle, count, credit)) => flow.uint(handle).uint(count).uint(credit),
         };
-        self.put(
-            AMQP_FRAME,
-            channel,
-            code::FLOW,
-            &flow.uint(0).boolean(false).boolean(false).nulls(1),
-        );
+        self.put(AMQP_FRAME, channel, code::FLOW, &flow.uint(0).boolean(false).boolean(false).nulls(1));
         Some(())
     }
 
@@ -321,20 +280,12 @@ impl<'s> Connection<'s> {
             && !settled.is_true()
         {
             let accepted = described(code::ACCEPTED, &Fields::new().list());
-            let disposition = Fields::new()
-                .boolean(true)
-                .raw(id)
-                .raw(id)
-                .boolean(true)
-                .raw(&accepted)
-                .boolean(false);
+            let disposition =
+                Fields::new().boolean(true).raw(id).raw(id).boolean(true).raw(&accepted).boolean(false);
             self.put(AMQP_FRAME, channel, code::DISPOSITION, &disposition);
         }
         let answer = node.answer(message, self.settings.partitions);
-        let mut answering = self
-            .control
-            .iter_mut()
-            .filter(|(_, link)| link.node == node && !link.requests);
+        let mut answering = self.control.iter_mut().filter(|(_, link)| link.node == node && !link.requests);
         let (key, link) = answering.next()?;
         link.answers.push_back(answer);
         let (channel, handle) = *key;
@@ -343,10 +294,9 @@ impl<'s> Connection<'s> {
     }
 
     fn put_answers(&mut self, channel: u16, handle: u32) {
-        let (Some(link), Some(session)) = (
-            self.control.get_mut(&(channel, handle)),
-            self.sessions.get_mut(&channel),
-        ) else {
+        let (Some(link), Some(session)) =
+            (self.control.get_mut(&(channel, handle)), self.sessions.get_mut(&channel))
+        else {
             return;
         };
         while link.credit > 0 {
@@ -375,8 +325,7 @@ impl<'s> Connection<'s> {
     fn detached(&mut self, channel: u16, fields: &[Raw<'_>]) -> Option<()> {
         let handle = fields.first()?.uint()?;
         self.control.remove(&(channel, handle));
-        self.events
-            .retain(|link| (link.channel, link.handle) != (channel, handle));
+        self.events.retain(|link| (link.channel, link.handle) != (channel, handle));
         let detach = Fields::new().uint(handle).boolean(true).nulls(1);
         self.put(AMQP_FRAME, channel, code::DETACH, &detach);
         Some(())
@@ -402,9 +351,7 @@ fn frame_size(input: &[u8]) -> Option<usize> {
 /// The address of a source or a target.
 fn address(terminus: Raw<'_>) -> &str {
     let fields = terminus.described().map(|(_, fields)| fields.items());
-    fields
-        .and_then(|fields| fields.first()?.text())
-        .unwrap_or_default()
+    fields.and_then(|fields| fields.first()?.text()).unwrap_or_default()
 }
 
 fn add(counter: &AtomicU64, amount: u64) {

@@ -35,11 +35,8 @@ impl Node {
             Self::Management | Self::Partition => (200, "OK"),
         };
         let properties = Fields::new().nulls(5).raw(request.message_id).nulls(7);
-        let application = Fields::new()
-            .string("status-code")
-            .int(status)
-            .string("status-description")
-            .string(description);
+        let application =
+            Fields::new().string("status-code").int(status).string("status-description").string(description);
         [
             described(code::PROPERTIES, &properties.list()),
             described(code::APPLICATION_PROPERTIES, &application.map()),
@@ -57,11 +54,7 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn parse(mut message: &'a [u8]) -> Self {
-        let mut request = Self {
-            message_id: &[0x40],
-            name: "",
-            partition: None,
-        };
+        let mut request = Self { message_id: &[0x40], name: "", partition: None };
         while let Some(section) = split(&mut message) {
             match section.described() {
                 Some((0x73, properties)) => {

@@ -23,26 +23,14 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(kind: ErrorKind, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            reason: reason.into(),
-            retry_after: None,
-            source: None,
-        }
+        Self { kind, reason: reason.into(), retry_after: None, source: None }
     }
 
     /// The connection failed, or a time limit was over.
     pub(super) fn broken(reason: &'static str, error: reqwest::Error) -> Self {
-        let kind = if error.is_timeout() {
-            ErrorKind::Timeout
-        } else {
-            ErrorKind::Unavailable
-        };
+        let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         // The query of the URL may hold a signature.
-        Self {
-            source: Some(error.without_url()),
-            ..Self::new(kind, reason)
-        }
+        Self { source: Some(error.without_url()), ..Self::new(kind, reason) }
     }
 }
 
@@ -70,18 +58,10 @@ impl Answer {
     }
 
     pub(super) fn stamp(&self) -> Result<Stamp, Failure> {
-        let etag = self
-            .header("etag")
-            .map(|etag| etag.trim_matches('"'))
-            .filter(|etag| !etag.is_empty());
+        let etag = self.header("etag").map(|etag| etag.trim_matches('"')).filter(|etag| !etag.is_empty());
         let etag = etag.ok_or_else(|| Failure::new(ErrorKind::Protocol, "the answer has no etag"))?;
-        let modified = self
-            .header("last-modified")
-            .and_then(|date| httpdate::parse_http_date(date).ok());
-        Ok(Stamp {
-            version: Version::new(etag),
-            modified,
-        })
+        let modified = self.header("last-modified").and_then(|date| httpdate::parse_http_date(date).ok());
+        Ok(Stamp { version: Version::new(etag), modified })
     }
 
     pub(super) fn metadata(&self) -> Metadata {
@@ -95,22 +75,12 @@ impl Answer {
     /// The failure that an answer stands for which nobody hoped for.
     pub(super) fn into_failure(self) -> Failure {
         let shown = |label, header| {
-            let value = self
-                .header(header)
-                .map(|value| value.get(..MAX_SHOWN).unwrap_or(value));
-            value
-                .map(|value| format!(", {label} {value}"))
-                .unwrap_or_default()
+            let value = self.header(header).map(|value| value.get(..MAX_SHOWN).unwrap_or(value));
+            value.map(|value| format!(", {label} {value}")).unwrap_or_default()
         };
-        let (code, request) = (
-            shown("code", "x-ms-error-code"),
-            shown("request", "x-ms-request-id"),
-        );
+        let (code, request) = (shown("code", "x-ms-error-code"), shown("request", "x-ms-request-id"));
         let reason = format!("status {}{code}{request}", self.status);
-        Failure {
-            retry_after: self.retry_after(),
-            ..Failure::new(self.kind(), reason)
-        }
+        Failure { retry_after: self.retry_after(), ..Failure::new(self.kind(), reason) }
     }
 
     fn kind(&self) -> ErrorKind {
@@ -127,20 +97,12 @@ impl Answer {
 
     /// A number of milliseconds or seconds, or a date by the service's own clock.
     fn retry_after(&self) -> Option<Duration> {
-        if let Some(millis) = self
-            .header("x-ms-retry-after-ms")
-            .and_then(|millis| millis.parse().ok())
-        {
+        if let Some(millis) = self.header("x-ms-retry-after-ms").and_then(|millis| millis.parse().ok()) {
             return Some(Duration::from_millis(millis));
         }
         let wait = self.header("retry-after")?;
         let seconds = wait.parse().map(Duration::from_secs);
-        seconds.ok().or_else(|| {
-            httpdate::parse_http_date(wait)
-                .ok()?
-                .duration_since(self.date()?)
-                .ok()
-        })
+        seconds.ok().or_else(|| httpdate::parse_http_date(wait).ok()?.duration_since(self.date()?).ok())
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -153,14 +115,9 @@ mod tests {
     use super::*;
 
     fn answer<const N: usize>(status: u16, headers: [(&'static str, &str); N]) -> Answer {
-        let headers = headers
-            .into_iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        Answer {
-            status,
-            headers: headers.collect(),
-            body: Vec::new(),
-        }
+        let headers =
+            headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        Answer { status, headers: headers.collect(), body: Vec::new() }
     }
 
     #[test]
@@ -202,49 +159,25 @@ mod tests {
             [now, ("retry-after", "7")],
             [now, ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")],
         ] {
-            assert_eq!(
-                answer(503, headers).retry_after(),
-                Some(Duration::from_secs(7)),
-                "{headers:?}"
-            );
+            assert_eq!(answer(503, headers).retry_after(), Some(Duration::from_secs(7)), "{headers:?}");
         }
         assert_eq!(answer(503, [now, ("retry-after", "soon")]).retry_after(), None);
-        assert_eq!(
-            answer(503, [now, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")]).retry_after(),
-            None
-        );
+        assert_eq!(answer(503, [now, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")]).retry_after(), None);
     }
 
     #[test]
     fn an_etag_loses_its_quotes_and_must_be_there() {
         let stamp = answer(200, [("etag", "\"0x8D1\"")]).stamp().unwrap();
-        assert_eq!(
-            stamp,
-            Stamp {
-                version: Version::new("0x8D1"),
-                modified: None
-            }
-        );
-        assert_eq!(
-            answer(200, [("etag", "\"\"")]).stamp().unwrap_err().kind,
-            ErrorKind::Protocol
-        );
+        assert_eq!(stamp, Stamp { version: Version::new("0x8D1"), modified: None });
+        assert_eq!(answer(200, [("etag", "\"\"")]).stamp().unwrap_err().kind, ErrorKind::Protocol);
     }
 
     #[test]
     fn metadata_is_what_the_headers_say() {
-        let headers = [
-            ("x-ms-meta-ownerid", "me"),
-            ("x-ms-version", "1"),
-            ("x-ms-meta-offset", ""),
-        ];
+        let headers = [("x-ms-meta-ownerid", "me"), ("x-ms-version", "1"), ("x-ms-meta-offset", "")];
         let metadata = answer(200, headers).metadata();
         assert_eq!(
-            (
-                metadata.get("OwnerId"),
-                metadata.get("offset"),
-                metadata.get("version")
-            ),
+            (metadata.get("OwnerId"), metadata.get("offset"), metadata.get("version")),
             (Some("me"), Some(""), None)
         );
     }

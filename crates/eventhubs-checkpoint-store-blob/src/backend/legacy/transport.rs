@@ -58,11 +58,7 @@ impl Transport {
         let mut response = sent.map_err(|error| Failure::broken("no answer", error))?;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let body = read_body(response).await?;
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        Ok(Answer { status, headers, body })
     }
 }
 
@@ -108,9 +104,7 @@ fn convert(request: &Request) -> Result<reqwest::Request, Failure> {
     let mut converted = reqwest::Request::new(method, request.url().clone());
     for (name, value) in request.headers().iter() {
         let name: reqwest::header::HeaderName = name.as_str().parse().map_err(|_| unusable())?;
-        converted
-            .headers_mut()
-            .insert(name, value.as_str().parse().map_err(|_| unusable())?);
+        converted.headers_mut().insert(name, value.as_str().parse().map_err(|_| unusable())?);
     }
     *converted.body_mut() = Some(body.into());
     Ok(converted)
@@ -121,10 +115,7 @@ fn for_sdk(answer: &Answer) -> Response {
     let mut headers = Headers::new();
     for (name, value) in &answer.headers {
         if let Ok(value) = value.to_str() {
-            headers.insert(
-                HeaderName::from(name.as_str().to_owned()),
-                HeaderValue::from(value.to_owned()),
-            );
+            headers.insert(HeaderName::from(name.as_str().to_owned()), HeaderValue::from(value.to_owned()));
         }
     }
     let status = StatusCode::try_from(answer.status).unwrap_or(StatusCode::InternalServerError);
