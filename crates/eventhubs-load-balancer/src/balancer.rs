@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use crate::calls::Calls;
+use crate::comeback::Comeback;
 use crate::holdings::Holdings;
 use crate::round::Purpose;
 use crate::settings::JITTER;
@@ -64,6 +65,7 @@ pub struct Balancer {
     is_store_well: bool,
     /// When the next round is to come, while it is only looked what changed hands.
     due: Option<Instant>,
+    pub(crate) comeback: Comeback,
     pub(crate) is_leaving: bool,
     pub(crate) has_takers: bool,
 }
@@ -94,6 +96,7 @@ impl Balancer {
             tempo: Tempo::default(),
             is_store_well: true,
             due: None,
+            comeback: Comeback::new(settings.comeback_time()),
             is_leaving: false,
             has_takers: false,
             owner,
@@ -142,7 +145,7 @@ impl Balancer {
         let mut round = Round::default();
         self.hub.update(partitions, self.settings.assignment());
         // A lease that has run out is told at once: a listing may take long.
-        if self.holdings.lapse(now) {
+        if self.lapse(now) {
             self.tempo.lapsed();
             self.due = None;
         } else {
@@ -157,10 +160,18 @@ impl Balancer {
                     round.fail(Operation::ListOwnership, error);
                 }
             }
-            self.holdings.lapse(Instant::now());
+            self.lapse(Instant::now());
         }
         self.holdings.tell(&mut round);
         round
+    }
+
+    fn lapse(&mut self, now: Instant) -> bool {
+        let has_lapsed = self.holdings.lapse(now);
+        if has_lapsed && self.holdings.len() == 0 {
+            self.comeback.lost_all();
+        }
+        has_lapsed
     }
 
     /// What this instance owns, as of its last round.

@@ -10,6 +10,7 @@
 mod assignment;
 mod balancer;
 mod calls;
+mod comeback;
 mod fence;
 mod handover;
 mod holdings;
@@ -37,8 +38,8 @@ pub use view::{Peer, View};
 pub mod defaults {
     pub use crate::calls::MAX_IN_FLIGHT;
     pub use crate::settings::{
-        DEFAULT_EXPIRY, DEFAULT_INTERVAL, HANDOVER_INTERVALS, JITTER, LOOKS_PER_INTERVAL, MAX_EXPIRY,
-        MIN_EXPIRY_PER_INTERVAL,
+        COMEBACK_INTERVALS, DEFAULT_EXPIRY, DEFAULT_INTERVAL, DEFAULT_OFFER_TIMEOUT, HANDOVER_INTERVALS,
+        JITTER, LOOKS_PER_INTERVAL, MAX_EXPIRY, MIN_EXPIRY_PER_INTERVAL,
     };
     pub use crate::tempo::{CALM_AFTER, MAX_CALM_INTERVALS, RAMP_FLEET};
 }

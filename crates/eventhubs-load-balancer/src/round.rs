@@ -50,7 +50,13 @@ impl Balancer {
     ) {
         let Listing { mut list, asked, answered } = listing;
         list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
-        let expired = self.observer.judge(&list, asked, answered);
+        let mut expired = self.observer.judge(&list, asked, answered);
+        if self.comeback.is_under_way(answered) {
+            expired.retain(|partition| {
+                record_of(partition, &list.records)
+                    .is_some_and(|record| record.owner.as_ref() == Some(&self.owner))
+            });
+        }
         let answers = self.hear(&list.records, &expired);
         self.lose_what_is_not_ours(&list.records);
         if self.twins.has_to_give_way(&list.records, &self.owner, answered) {

@@ -16,8 +16,15 @@ pub const MIN_EXPIRY_PER_INTERVAL: u32 = 3;
 /// The longest expiry: what crashed is taken over within a day.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long an instance that leaves offers its partitions by default: two rounds of the others at the default interval,
+/// and with time left of the 30 seconds that container platforms give to a process that ends.
+pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// How many intervals an owner has to hand over a partition that another instance took, before that reads in any case.
 pub const HANDOVER_INTERVALS: u32 = 1;
+
+/// An instance that lost all its leases at once leaves for so many intervals to others what they had.
+pub const COMEBACK_INTERVALS: u32 = 2;
 
 /// One who waits for a partition to be handed over looks so many times in an interval.
 pub const LOOKS_PER_INTERVAL: u32 = 20;
@@ -235,6 +242,11 @@ impl Settings {
     /// How long an owner has to hand over.
     pub(crate) fn handover_limit(&self) -> Duration {
         self.interval * HANDOVER_INTERVALS
+    }
+
+    /// How long after an outage others have time to come back.
+    pub(crate) fn comeback_time(&self) -> Duration {
+        self.interval * COMEBACK_INTERVALS
     }
 
     /// The pause between two looks whether a partition was handed over.

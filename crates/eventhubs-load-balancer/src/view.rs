@@ -17,6 +17,8 @@ pub struct View {
     pub mine: Vec<PartitionId>,
     /// What nobody holds: no record, a released one, or one that has expired; and what its owner offers because it stops.
     pub free: Vec<PartitionId>,
+    /// Those of the free ones whose records still name this instance: it could not renew them in time.
+    pub former: Vec<PartitionId>,
     /// The other instances that hold something, in the order of the first partition of each. An instance that holds
     /// nothing cannot be seen (contract §8.5).
     pub others: Vec<Peer>,
@@ -74,7 +76,10 @@ impl View {
                 Some(owner) if owner != me && !expired.contains(partition) && !is_offered() => {
                     peers.add(owner, partition)
                 }
-                _ => view.free.push(partition.clone()),
+                _ => {
+                    view.free.push(partition.clone());
+                    view.former.extend(owner.filter(|owner| *owner == me).map(|_| partition.clone()));
+                }
             }
         }
         view.others = peers.list;
@@ -185,5 +190,6 @@ mod tests {
         let records = [record("0", Some("me")), record("1", Some("me"))];
         let view = view(&records, &ids([]), &ids(["1"]));
         assert_eq!((view.mine, view.free), (list(["0"]), list(["1", "2"])));
+        assert_eq!(view.former, list(["1"]));
     }
 }

@@ -51,9 +51,8 @@ impl<M> Receive<M> {
     /// How long a callback may still run after its partition was told to stop.
     pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// How long a run that stops offers its partitions to other instances: two rounds of theirs at the default interval,
-    /// and with time left of the 30 seconds that container platforms give to a process that ends.
-    pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(20);
+    /// How long a run that stops offers its partitions to other instances.
+    pub const DEFAULT_OFFER_TIMEOUT: Duration = eventhubs_load_balancer::defaults::DEFAULT_OFFER_TIMEOUT;
 
     fn new(client: ConsumerClient, on_events: OnEvents) -> Self {
         let options = Options {
