@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::Kind;
+
 /// What a run of a scenario came to.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct Outcome {
     pub instances: usize,
     /// How many partitions there were.
     pub partitions: usize,
+    /// The balancers of the fleet.
+    pub fleet: Vec<Kind>,
     /// The seed: with it the run can be repeated to the last call.
     pub seed: u64,
     /// What was counted.
@@ -90,8 +94,11 @@ impl Outcome {
     /// The command that repeats this run.
     pub fn replay(&self) -> String {
         let Self { scenario, instances, partitions, seed, .. } = self;
+        let fleet: Vec<_> = self.fleet.iter().map(|kind| kind.name()).collect();
         format!(
-            "cargo xtask simulate --scenario {scenario} --seed {seed} --instances {instances} --partitions {partitions}"
+            "cargo xtask simulate --scenario {scenario} --seed {seed} --instances {instances} --partitions {partitions} \
+             --fleet {}",
+            fleet.join(",")
         )
     }
 }
