@@ -223,7 +223,7 @@ impl Balancer {
                 }
                 (Some(ClaimOutcome::Won(record)), Operation::Claim(_)) => {
                     match Note::of(&record) {
-                        Some(Note::Asks(_)) => holdings.win_asking(claim.partition, begun, begun + limit),
+                        Some(Note::Asks(_)) => holdings.win_asking(&claim.partition, begun, begun + limit),
                         _ => holdings.win(claim.partition, begun),
                     }
                     findings.has_won = true;

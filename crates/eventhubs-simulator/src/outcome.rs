@@ -39,9 +39,10 @@ pub struct Numbers {
     pub needless_steals: u32,
     /// Partitions that got another owner than they had last; a release is none.
     pub ownership_changes: u32,
-    /// The most requests to the store within one second.
+    /// The most requests to the store within one whole second of the measurement, refused ones included.
     pub peak_rps: u32,
-    /// The mean of the requests per second at the end of the run.
+    /// The mean of the requests per second over the last half of the time since all was fair, two minutes at most; over
+    /// the last two minutes where it is not.
     pub steady_rps: f64,
     /// The longest time in seconds that a partition had no reader.
     pub longest_unread_s: f64,
