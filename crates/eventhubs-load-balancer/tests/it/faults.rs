@@ -127,7 +127,7 @@ async fn after_an_outage_everybody_gets_back_what_it_had_whoever_comes_first() {
             }
         }
         let before = fleet.each_ref().map(owned);
-        assert_eq!(before.each_ref().map(|owned| owned.len()).iter().sum::<usize>(), 11);
+        assert_eq!(before.iter().flatten().count(), 11, "{before:?}");
         store.script().lists = Some(Fault::FailsBefore);
         for _ in 0..30 {
             advance(INTERVAL).await;
