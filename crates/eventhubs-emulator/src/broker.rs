@@ -1,10 +1,12 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::address;
 use crate::clock::Clock;
 use crate::condition::Condition;
 use crate::hub::Hub;
 use crate::peers::Peers;
+use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
 
 /// What all connections share.
@@ -19,6 +21,9 @@ pub(crate) struct Broker {
     pub(crate) tls: crate::tls::Tls,
     /// In bytes; what a producer may send in one message.
     pub(crate) max_message_size: u64,
+    /// The silence after which a client is given up; zero for any.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) requests: RequestLog,
 }
 
 impl Broker {

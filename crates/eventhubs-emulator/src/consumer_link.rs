@@ -1,5 +1,6 @@
 //! A link on which a consumer reads one partition (contract §5, §6.1).
 
+use std::future::pending;
 use std::sync::Arc;
 
 use eventhubs_types::StartingPosition;
@@ -13,11 +14,14 @@ use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Timestamp, Value};
 use crate::clock::Clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
 use crate::filter;
+use crate::flow::{Credit, Turn};
 use crate::hub::{Hub, Partition};
+use crate::line::{Line, LinkId};
 use crate::link;
 use crate::log::StoredEvent;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
+use crate::reading::Reading;
 use crate::session::Session;
 use crate::stop::Stop;
 
@@ -30,8 +34,10 @@ const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
 #[derive(Debug)]
 pub(crate) struct ConsumerLink {
     seat: Seat,
-    /// The sequence number of the next event to send.
-    next: i64,
+    reading: Arc<Reading>,
+    credit: Option<Arc<Credit>>,
+    id: LinkId,
+    line: Arc<Line>,
     runtime_metric: bool,
     clock: Clock,
     hub: Arc<Hub>,
@@ -59,11 +65,17 @@ impl ConsumerLink {
         let group = hub.consumer_group(group).ok_or_else(|| Condition::entity_not_found(address))?;
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
-        let entry = broker.peers.enter_link(session.id, hub.name.clone());
-        let seat = Seat::take(partition, group, entry, attach, &broker.peers)?;
+        let id = (session.channel, attach.handle.0);
+        let line = Arc::clone(&session.connection.line);
+        let credit = line.credit(id);
+        let reading = Arc::new(Reading::from(next, credit.clone()));
+        let entry = broker.peers.enter_link(session.id, session.link_info(hub, attach, Some(&reading)));
         Ok(Self {
-            seat,
-            next,
+            seat: Seat::take(partition, group, entry, attach, &broker.peers)?,
+            reading,
+            credit,
+            id,
+            line,
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
             hub: Arc::clone(hub),
@@ -90,19 +102,53 @@ impl ConsumerLink {
     /// Ends only when the link does.
     async fn deliver(&mut self, sender: &mut Sender) -> Result<(), SendError> {
         loop {
-            let events = self.seat.partition.log().read(self.next, BATCH);
+            let next = self.reading.next();
+            let events = self.seat.partition.log().read(next, BATCH);
             if events.is_empty() {
                 tokio::select! {
-                    () = self.seat.partition.reaches(self.next) => continue,
+                    () = self.seat.partition.reaches(next) => {}
+                    () = self.drained() => {}
                     _ = sender.on_detach() => return Ok(()),
                 }
             }
             for event in events {
-                self.hub.trouble.may_deliver().await;
+                tokio::select! {
+                    biased;
+                    () = self.may_send() => {}
+                    _ = sender.on_detach() => return Ok(()),
+                }
                 self.send(sender, &event).await?;
-                self.next = event.sequence_number + 1;
+                self.reading.delivered_one(event.sequence_number);
             }
         }
+    }
+
+    /// Waits until an event may go out, and spends the credit for it.
+    async fn may_send(&self) {
+        self.hub.trouble.may_deliver().await;
+        let Some(credit) = &self.credit else { return };
+        loop {
+            match credit.spend() {
+                Turn::Send => return,
+                Turn::Drain => self.give_back(credit),
+                Turn::Wait => credit.changed().await,
+            }
+        }
+    }
+
+    /// Answers once that there is nothing to send, when the consumer asks for it.
+    async fn drained(&self) {
+        match &self.credit {
+            Some(credit) => {
+                credit.drain_wanted().await;
+                self.give_back(credit);
+            }
+            None => pending().await,
+        }
+    }
+
+    fn give_back(&self, credit: &Credit) {
+        self.line.drained(self.id, credit.give_back());
     }
 
     /// As batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no frame

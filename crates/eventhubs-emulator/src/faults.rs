@@ -32,7 +32,10 @@ impl Emulator {
     /// Leaves all connections half-open: nothing is read or written any more, and the streams stay open, as when a
     /// machine on the way vanished. New connections are served. Returns how many were hit.
     pub fn freeze_connections(&self) -> usize {
-        self.each_connection(|_, handles| handles.mute.cancel())
+        self.each_connection(|_, handles| {
+            handles.line.deaf.cancel();
+            handles.line.mute.cancel();
+        })
     }
 
     /// Lets all tokens of all connections expire now; each entity link ends with `amqp:unauthorized-access` until its
@@ -94,7 +97,7 @@ impl Emulator {
 
     fn each_connection(&self, hit: impl Fn(&Stop, &Handles)) -> usize {
         let connections = self.peers().connections();
-        for (stop, handles) in &connections {
+        for (_, stop, handles) in &connections {
             hit(stop, handles);
         }
         connections.len()

@@ -10,6 +10,9 @@ use crate::nesting::Nesting;
 const HEADER: usize = 8;
 const PROTOCOL: &[u8; 4] = b"AMQP";
 
+/// How many bytes of a frame are inverted to garble it.
+const GARBLED: usize = 16;
+
 const NULL: u8 = 0x40;
 const LIST0: u8 = 0x45;
 const LIST8: u8 = 0xc0;
@@ -95,6 +98,29 @@ pub(crate) fn split_frame(written: &mut BytesMut) -> Option<BytesMut> {
     let prefix = written.first_chunk::<4>()?;
     let size = if prefix == PROTOCOL { HEADER } else { u32::from_be_bytes(*prefix) as usize };
     (written.len() >= size).then(|| written.split_to(size))
+}
+
+/// The channel, the code and the encoding of the performative of an AMQP frame; `None` for other and empty frames.
+pub(crate) fn performative(frame: &[u8]) -> Option<(u16, u8, &[u8])> {
+    let [_, _, _, _, data_offset, 0, a, b, ..] = *frame else { return None };
+    let body = frame.get(usize::from(data_offset) * 4..)?;
+    let ([0, 0x53, code, ..] | [0, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..]) = *body else { return None };
+    Some((u16::from_be_bytes([a, b]), code, body))
+}
+
+/// Puts a frame of the AMQP type around a performative.
+pub(crate) fn write(channel: u16, body: &[u8], out: &mut BytesMut) {
+    out.put_u32(u32::try_from(HEADER + body.len()).expect("a performative is shorter than 4 GiB"));
+    out.put_slice(&[2, 0]);
+    out.put_u16(channel);
+    out.put_slice(body);
+}
+
+/// Makes a frame undecodable and leaves its size alone: no AMQP value starts with the inverse of a zero.
+pub(crate) fn garble(frame: &mut [u8]) {
+    for byte in frame.iter_mut().skip(HEADER).take(GARBLED) {
+        *byte = !*byte;
+    }
 }
 
 /// How many fields the list of a performative has.

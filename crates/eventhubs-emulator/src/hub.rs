@@ -84,6 +84,10 @@ impl Hub {
         self.consumer_groups.iter().map(String::as_str).find(|group| group.eq_ignore_ascii_case(name))
     }
 
+    pub(crate) fn consumer_groups(&self) -> &[String] {
+        &self.consumer_groups
+    }
+
     /// The partition for a message that names none: by its partition key, else in turn.
     pub(crate) fn choose(&self, message: &AnyMessage) -> &Partition {
         let index = match message::partition_key(message) {

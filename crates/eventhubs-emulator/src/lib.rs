@@ -32,22 +32,29 @@ mod emulator;
 mod error;
 mod faults;
 mod filter;
+mod flow;
 mod frame;
 mod hub;
+mod inspect;
+mod line;
 mod link;
 mod log;
 mod management;
 mod message;
 mod nesting;
 mod node;
+mod pace;
 mod partition_key;
 mod peers;
 mod producer_link;
 mod readers;
+mod reading;
 mod request;
+mod requests;
 mod sas;
 mod session;
 mod stop;
+mod tap;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -58,5 +65,9 @@ mod websocket;
 mod wire;
 
 pub use builder::Builder;
-pub use emulator::{AttachedReceiver, Emulator, PartitionProperties};
+pub use emulator::Emulator;
 pub use error::{Error, ErrorKind, Result};
+pub use inspect::{
+    AttachedReceiver, ConnectedClient, EventHubProperties, PartitionProperties, PublishedEvent,
+};
+pub use requests::ReceivedRequest;

@@ -22,11 +22,22 @@ use crate::consumer_link::ConsumerLink;
 use crate::message::AnyMessage;
 use crate::node::{self, Node};
 use crate::producer_link::ProducerLink;
+use crate::reading::Reading;
 use crate::session::Session;
 use crate::stop::Stop;
 
 /// What runs a link until it ends.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What is known about a link of an entity.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkInfo {
+    pub(crate) connection: u64,
+    pub(crate) hub: String,
+    pub(crate) name: String,
+    /// If a consumer reads over it.
+    pub(crate) reading: Option<Arc<Reading>>,
+}
 
 /// Who serves a link.
 enum Service {
@@ -111,10 +122,10 @@ fn admit_to_entity(
             ConsumerLink::admit(session, attach, address, names).map(Service::Consumer)
         }
         (Address::Hub { hub }, Role::Sender) => {
-            ProducerLink::admit(session, address, hub, None).map(Service::Producer)
+            ProducerLink::admit(session, attach, address, (hub, None)).map(Service::Producer)
         }
         (Address::Partition { hub, partition }, Role::Sender) => {
-            ProducerLink::admit(session, address, hub, Some(partition.as_str())).map(Service::Producer)
+            ProducerLink::admit(session, attach, address, (hub, Some(partition))).map(Service::Producer)
         }
         (Address::Unknown, _) => Err(Condition::entity_not_found(address)),
         _ => {

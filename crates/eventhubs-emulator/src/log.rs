@@ -38,8 +38,8 @@ impl Retention {
 pub(crate) struct StoredEvent {
     pub(crate) sequence_number: i64,
     pub(crate) sendable: Sendable<Body<Value>>,
-    offset: i64,
-    enqueued_ms: i64,
+    pub(crate) offset: i64,
+    pub(crate) enqueued_ms: i64,
     size: usize,
 }
 
@@ -163,6 +163,11 @@ impl Log {
 
     pub(crate) fn len(&self) -> usize {
         self.events.len()
+    }
+
+    /// Of bodies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use eventhubs_types::{EventBody, EventData};
 use fe2o3_amqp_types::messaging::annotations::{AnnotationKey, OwnedKey};
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
 use fe2o3_amqp_types::messaging::{
-    AmqpSequence, AmqpValue, ApplicationProperties, Batch, Body, Data, Message, Properties,
+    AmqpSequence, AmqpValue, ApplicationProperties, Batch, Body, Data, Message, MessageId, Properties,
 };
 use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Value};
 use serde_amqp::primitives::Binary;
@@ -45,6 +46,44 @@ pub(crate) fn from_event(event: EventData) -> Result<AnyMessage> {
         annotate(&mut message, PARTITION_KEY, key);
     }
     Ok(message)
+}
+
+/// What a producer meant with a message; [`from_event`] the other way round.
+pub(crate) fn to_event(message: &AnyMessage) -> EventData {
+    let mut event = EventData::with_body(event_body(&message.body));
+    if let Some(properties) = &message.application_properties {
+        let entries = properties.0.iter();
+        event.properties =
+            entries.map(|(name, v)| (name.clone(), value::from_wire(&Value::from(v.clone())))).collect();
+    }
+    if let Some(properties) = &message.properties {
+        event.message_id = properties.message_id.as_ref().map(id_text);
+        event.correlation_id = properties.correlation_id.as_ref().map(id_text);
+        event.content_type = properties.content_type.as_ref().map(|symbol| symbol.as_str().to_owned());
+    }
+    event.partition_key = partition_key(message).map(str::to_owned);
+    event
+}
+
+fn id_text(id: &MessageId) -> String {
+    match id {
+        MessageId::Ulong(number) => number.to_string(),
+        MessageId::Uuid(id) => format!("{id:x}"),
+        MessageId::Binary(bytes) => format!("{bytes:x?}"),
+        MessageId::String(text) => text.clone(),
+    }
+}
+
+fn event_body(body: &Body<Value>) -> EventBody {
+    let list = |list: &AmqpSequence<Value>| list.0.iter().map(value::from_wire).collect();
+    match body {
+        Body::Data(sections) => {
+            EventBody::Data(sections.iter().map(|data| Bytes::copy_from_slice(&data.0)).collect())
+        }
+        Body::Value(value) => EventBody::Value(value::from_wire(&value.0)),
+        Body::Sequence(lists) => EventBody::Sequence(lists.iter().map(list).collect()),
+        Body::Empty => EventBody::Value(eventhubs_types::Value::Null),
+    }
 }
 
 fn application_properties(

@@ -14,6 +14,8 @@ use crate::connection::Connection;
 use crate::hub::lock;
 use crate::management;
 use crate::message::AnyMessage;
+use crate::request::string_property;
+use crate::requests::ReceivedRequest;
 
 /// Responses that wait for the credit of one client.
 const MAX_WAITING_RESPONSES: usize = 64;
@@ -22,6 +24,15 @@ const MAX_WAITING_RESPONSES: usize = 64;
 pub(crate) enum Node {
     Cbs,
     Management,
+}
+
+impl Node {
+    pub(crate) fn address(self) -> &'static str {
+        match self {
+            Self::Cbs => "$cbs",
+            Self::Management => "$management",
+        }
+    }
 }
 
 /// Where the responses of one connection go.
@@ -119,6 +130,19 @@ fn answer(node: Node, session: u64, connection: &Connection, request: &AnyMessag
         Node::Cbs => cbs::put_token(broker, grants, request, now_ms),
         Node::Management => management::read(broker, &grants.borrow(), request, now_ms),
     };
+    broker.requests.push(received(node, connection.id, request, response.code()));
     // a client that asks without taking answers loses them
     let _ = link.try_send(response.to(request));
+}
+
+fn received(node: Node, connection_id: u64, request: &AnyMessage, status: i32) -> ReceivedRequest {
+    let property = |name| string_property(request, name).map(str::to_owned);
+    ReceivedRequest {
+        connection_id,
+        node: node.address(),
+        operation: property("operation").unwrap_or_default(),
+        name: property("name").unwrap_or_default(),
+        partition_id: property("partition"),
+        status: Some(status),
+    }
 }

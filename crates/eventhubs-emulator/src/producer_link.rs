@@ -6,6 +6,7 @@ use fe2o3_amqp::Receiver;
 use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
 use fe2o3_amqp_types::messaging::Body;
+use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::Value;
 
 use crate::condition::{Condition, DECODE_ERROR};
@@ -27,15 +28,15 @@ impl ProducerLink {
     /// Checks that hub and partition exist.
     pub(crate) fn admit(
         session: &Session,
+        attach: &Attach,
         address: &str,
-        hub: &str,
-        partition: Option<&str>,
+        (hub, partition): (&str, Option<&str>),
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
         hub.trouble.attach()?;
         let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
-        let entry = broker.peers.enter_link(session.id, hub.name.clone());
+        let entry = broker.peers.enter_link(session.id, session.link_info(hub, attach, None));
         Ok(Self { hub: Arc::clone(hub), partition, entry })
     }
 

@@ -28,6 +28,10 @@ impl Response {
         self
     }
 
+    pub(crate) fn code(&self) -> i32 {
+        self.code
+    }
+
     /// The message: its correlation id is the message id of the request, of the same AMQP type (contract §3.3).
     pub(crate) fn to(self, request: &AnyMessage) -> AnyMessage {
         let mut properties = Properties::new();

@@ -4,11 +4,15 @@
 
 mod cbs;
 mod client;
+mod credit;
 mod faults;
 mod hostile;
+mod idle;
+mod inspect;
 mod lifecycle;
 mod management;
 mod owner_level;
+mod raw;
 mod receive;
 mod send;
 mod transport;
