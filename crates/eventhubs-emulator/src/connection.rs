@@ -26,8 +26,6 @@ use crate::session;
 use crate::transport;
 use crate::wire::Wire;
 
-/// The largest frame that a client may send.
-const MAX_FRAME_SIZE: u32 = 1024 * 1024;
 /// The Python SDK cannot compare with a limit that is left out.
 const MAX_HANDLE: u32 = 255;
 /// How long a client may take for the header, SASL and open, and for each begin and attach.
@@ -75,15 +73,16 @@ async fn accept(
     broker: Arc<Broker>,
     handles: Handles,
 ) -> Option<ListenerConnectionHandle> {
+    let limits = broker.limits();
     let acceptor = ConnectionAcceptor::builder()
         .container_id("eventhubs-emulator")
-        .max_frame_size(MAX_FRAME_SIZE)
+        .max_frame_size(limits.enveloped_frame())
         .sasl_acceptor(Cbs)
         .build();
     let mut task = JoinSet::new();
     let open = async move {
         let stream = transport::accept(stream, &broker).await?;
-        let wire = Wire::new(stream, MAX_FRAME_SIZE, &handles);
+        let wire = Wire::new(stream, limits, &handles);
         acceptor.accept(wire).await
     };
     task.spawn(timeout(HANDSHAKE_TIMEOUT, open));

@@ -1,5 +1,5 @@
-//! The stream below the AMQP library: it keeps malformed frames away from it, completes the lists it writes, and can be
-//! cut.
+//! The stream below the AMQP library: it keeps malformed frames and the inside of messages away from it, completes the lists it
+//! writes, and can be cut.
 
 use std::fmt;
 use std::io;
@@ -8,31 +8,43 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::frame::{FrameCheck, pad_frame, split_frame};
+use crate::frame::{FrameCheck, Limits, put_outgoing, split_frame};
+use crate::opaque;
 use crate::peers::Handles;
 
 /// Frames that wait for the socket; above this the library has to wait.
 const MAX_UNSENT: usize = 256 * 1024;
+/// How much is read from the socket at once, in bytes.
+const READ: usize = 64 * 1024;
 
 pub(crate) struct Wire<S> {
     stream: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     mute: CancellationToken,
+    limits: Limits,
     check: FrameCheck,
+    /// What came of a frame that is not whole; no longer than a frame may be, and one read.
+    incoming: BytesMut,
+    /// Whole frames that the library has not taken.
+    ready: BytesMut,
     partial: BytesMut,
     unsent: BytesMut,
 }
 
 impl<S> Wire<S> {
     /// Wraps a stream that ends, for the library, when it is cut, and stands still when it is muted.
-    pub(crate) fn new(stream: S, max_frame_size: u32, handles: &Handles) -> Self {
+    pub(crate) fn new(stream: S, limits: Limits, handles: &Handles) -> Self {
         Self {
             stream,
             cut: Box::pin(handles.cut.clone().cancelled_owned()),
             mute: handles.mute.clone(),
-            check: FrameCheck::new(max_frame_size),
+            limits,
+            check: FrameCheck::new(limits.frame),
+            incoming: BytesMut::new(),
+            ready: BytesMut::new(),
             partial: BytesMut::new(),
             unsent: BytesMut::new(),
         }
@@ -56,6 +68,21 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Reads once, and prepares the frames that are whole now. Says how many bytes came.
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { stream, check, incoming, ready, .. } = self;
+        let before = incoming.len();
+        incoming.reserve(READ);
+        let count = ready!(poll_read_buf(Pin::new(stream), cx, incoming))?;
+        check.advance(&incoming[before..])?;
+        while let Some(frame) = split_frame(incoming) {
+            opaque::put_incoming(&frame, ready);
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -69,9 +96,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if self.mute.is_cancelled() {
             return Poll::Pending;
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        Poll::Ready(self.check.advance(&buf.filled()[before..]))
+        while self.ready.is_empty() {
+            if ready!(self.poll_frames(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let taken = buf.remaining().min(self.ready.len());
+        buf.put_slice(&self.ready.split_to(taken));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -86,10 +118,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.unsent.len() >= MAX_UNSENT {
             ready!(self.poll_drain(cx))?;
         }
-        let Self { partial, unsent, .. } = &mut *self;
+        let Self { limits, partial, unsent, .. } = &mut *self;
         partial.extend_from_slice(buf);
         while let Some(frame) = split_frame(partial) {
-            pad_frame(&frame, unsent);
+            put_outgoing(frame, *limits, unsent);
         }
         Poll::Ready(Ok(buf.len()))
     }
@@ -125,7 +157,7 @@ mod tests {
 
     fn wire(handles: &Handles) -> (Wire<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(4096);
-        (Wire::new(near, 1024, handles), far)
+        (Wire::new(near, Limits { frame: 1024, message: 1024 }, handles), far)
     }
 
     #[tokio::test]

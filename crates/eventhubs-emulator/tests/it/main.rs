@@ -9,6 +9,7 @@ mod hostile;
 mod lifecycle;
 mod management;
 mod owner_level;
+mod raw;
 mod receive;
 mod send;
 mod transport;
