@@ -4,10 +4,14 @@ use std::time::Duration;
 use crate::address;
 use crate::clock::Clock;
 use crate::condition::Condition;
+use crate::frame::Limits;
 use crate::hub::Hub;
 use crate::peers::Peers;
 use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
+
+/// The largest frame that a client may send, in bytes.
+const MAX_FRAME_SIZE: u32 = 1024 * 1024;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -27,6 +31,10 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { frame: MAX_FRAME_SIZE, message: self.max_message_size }
+    }
+
     /// Finds a hub by its name in any case.
     pub(crate) fn hub(&self, name: &str) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| hub.name.eq_ignore_ascii_case(name))

@@ -4,6 +4,7 @@ use fe2o3_amqp_types::definitions::{self, ErrorCondition};
 use fe2o3_amqp_types::primitives::Symbol;
 
 pub(crate) const LINK_STOLEN: &str = "amqp:link:stolen";
+pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
 pub(crate) const NOT_FOUND: &str = "amqp:not-found";
 pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
 pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";

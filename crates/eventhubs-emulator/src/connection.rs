@@ -24,12 +24,11 @@ use crate::line::Line;
 use crate::node::ReplyLinks;
 use crate::peers::Handles;
 use crate::session;
+use crate::tap::Tap;
 use crate::transport;
 use crate::wire::Wire;
 
 const CONTAINER: &str = "eventhubs-emulator";
-/// The largest frame that a client may send.
-const MAX_FRAME_SIZE: u32 = 1024 * 1024;
 /// The Python SDK cannot compare with a limit that is left out.
 const MAX_HANDLE: u32 = 255;
 /// How long a client may take for the header, SASL and open, and for each begin and attach.
@@ -103,15 +102,17 @@ async fn accept(
     broker: Arc<Broker>,
     handles: Handles,
 ) -> Option<ListenerConnectionHandle> {
+    let limits = broker.limits();
     let acceptor = ConnectionAcceptor::builder()
         .container_id(CONTAINER)
-        .max_frame_size(MAX_FRAME_SIZE)
+        .max_frame_size(limits.enveloped_frame())
         .sasl_acceptor(Cbs)
         .build();
     let mut task = JoinSet::new();
     let open = async move {
         let stream = transport::accept(stream, &broker).await?;
-        let wire = Wire::new(stream, MAX_FRAME_SIZE, announced(broker.idle_timeout), &handles);
+        let tap = Tap::new(Arc::clone(&handles.line), limits, announced(broker.idle_timeout));
+        let wire = Wire::new(stream, tap, &handles);
         acceptor.accept(wire).await
     };
     task.spawn(timeout(HANDSHAKE_TIMEOUT, open));

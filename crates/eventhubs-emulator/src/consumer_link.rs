@@ -6,19 +6,19 @@ use std::sync::Arc;
 use eventhubs_types::StartingPosition;
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::link::SendError;
-use fe2o3_amqp_types::messaging::DeliveryAnnotations;
-use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::performatives::Attach;
-use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Timestamp, Value};
+use fe2o3_amqp_types::primitives::{Symbol, Value};
 
 use crate::clock::Clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
+use crate::encoded::MapWriter;
 use crate::filter;
 use crate::flow::{Credit, Turn};
 use crate::hub::{Hub, Partition};
 use crate::line::{Line, LinkId};
 use crate::link;
 use crate::log::StoredEvent;
+use crate::opaque;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::reading::Reading;
@@ -154,24 +154,22 @@ impl ConsumerLink {
     /// As batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no frame
     /// grows beyond the limit of the client.
     async fn send(&self, sender: &mut Sender, event: &StoredEvent) -> Result<(), SendError> {
-        if !self.runtime_metric {
-            return sender.send_batchable_ref(&event.sendable).await.map(drop);
-        }
-        let mut sendable = event.sendable.clone();
-        sendable.message.delivery_annotations = Some(self.runtime_info());
-        sender.send_batchable(sendable).await.map(drop)
+        let message = if self.runtime_metric {
+            event.message.with_delivery_annotations(&self.runtime_info())
+        } else {
+            event.message.bytes.to_vec()
+        };
+        sender.send_batchable(opaque::seal(message)).await.map(drop)
     }
 
-    fn runtime_info(&self) -> DeliveryAnnotations {
+    fn runtime_info(&self) -> MapWriter {
         let head = self.seat.partition.log().head();
-        let entries = [
-            ("last_enqueued_sequence_number", Value::Long(head.sequence_number)),
-            ("last_enqueued_offset", Value::String(head.offset.to_string())),
-            ("last_enqueued_time_utc", Value::Timestamp(Timestamp::from(head.enqueued_ms))),
-            ("runtime_info_retrieval_time_utc", Value::Timestamp(Timestamp::from(self.clock.now_ms()))),
-        ];
-        let entries = entries.into_iter().map(|(key, value)| (OwnedKey::from(key), value));
-        DeliveryAnnotations(entries.collect::<OrderedMap<_, _>>())
+        let mut info = MapWriter::default();
+        info.put_long("last_enqueued_sequence_number", head.sequence_number);
+        info.put_string("last_enqueued_offset", &head.offset.to_string());
+        info.put_timestamp("last_enqueued_time_utc", head.enqueued_ms);
+        info.put_timestamp("runtime_info_retrieval_time_utc", self.clock.now_ms());
+        info
     }
 }
 

@@ -86,7 +86,8 @@ impl Emulator {
         let hub = self.hub(event_hub)?;
         for event in events {
             let message = message::from_event(event.into())?;
-            hub.choose(&message).append([message]);
+            let message = message::sections(&message);
+            hub.choose(&message).append([&message]);
         }
         Ok(())
     }
@@ -104,7 +105,8 @@ impl Emulator {
     ) -> Result<()> {
         let partition = find_partition(self.hub(event_hub)?, partition_id)?;
         let messages = events.into_iter().map(|event| message::from_event(event.into()));
-        partition.append(messages.collect::<Result<Vec<_>>>()?);
+        let messages = messages.collect::<Result<Vec<_>>>()?;
+        partition.append(&messages.iter().map(|message| message::sections(message)).collect::<Vec<_>>());
         Ok(())
     }
 

@@ -182,7 +182,7 @@ fn published(event: &StoredEvent) -> PublishedEvent {
         sequence_number: event.sequence_number.into(),
         offset: event.offset.to_string().into(),
         enqueued_time: clock::from_ms(event.enqueued_ms),
-        event: message::to_event(&event.sendable.message),
+        event: message::to_event(&event.message.bytes),
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) async fn accept(
     let address = address(&attach);
     normalise(&mut attach, service.is_err());
     let capabilities = attach.desired_capabilities.clone().map(Vec::from).unwrap_or_default();
-    let acceptor = LinkAcceptor::builder().max_message_size(session.connection.broker.max_message_size);
+    let limits = session.connection.broker.limits();
+    let acceptor = LinkAcceptor::builder().max_message_size(limits.enveloped_message());
     let acceptor =
         if capabilities.is_empty() { acceptor } else { acceptor.set_offered_capabilities(capabilities) };
     let endpoint = match acceptor.build().accept_incoming_attach(attach, handle).await {
@@ -81,6 +82,9 @@ fn normalise(attach: &mut Attach, refused: bool) {
     let reads = attach.role == Role::Receiver;
     if reads {
         attach.snd_settle_mode = SenderSettleMode::Settled;
+    } else {
+        // what it would take, which the library would apply to the envelopes of what it sends
+        attach.max_message_size = None;
     }
     attach.rcv_settle_mode = ReceiverSettleMode::First;
     attach.source = (!(refused && reads)).then_some(source);

@@ -2,10 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::{Receiver, Sender};
-use fe2o3_amqp_types::messaging::Body;
-use fe2o3_amqp_types::primitives::Value;
+use fe2o3_amqp_types::messaging::{Batch, Data};
 use tokio::sync::mpsc;
 
 use crate::cbs;
@@ -13,7 +11,8 @@ use crate::condition::{Condition, DECODE_ERROR, NOT_ALLOWED};
 use crate::connection::Connection;
 use crate::hub::lock;
 use crate::management;
-use crate::message::AnyMessage;
+use crate::message::{self, AnyMessage};
+use crate::opaque;
 use crate::request::string_property;
 use crate::requests::ReceivedRequest;
 
@@ -88,7 +87,7 @@ pub(crate) async fn send_responses(mut sender: Sender, mut responses: mpsc::Rece
             _ = sender.on_detach() => return,
         };
         let Some(response) = response else { return };
-        if sender.send_batchable(response).await.is_err() {
+        if sender.send_batchable(opaque::seal(message::encode(&response))).await.is_err() {
             return;
         }
     }
@@ -101,17 +100,14 @@ pub(crate) async fn serve_requests(
     session: u64,
     connection: Arc<Connection>,
 ) {
-    loop {
-        let settled = match receiver.recv::<Body<Value>>().await {
-            Ok(delivery) => {
-                answer(node, session, &connection, delivery.message());
-                receiver.accept(&delivery).await
+    while let Ok(delivery) = receiver.recv::<Batch<Data>>().await {
+        let (info, request) = opaque::open(delivery);
+        let settled = match message::decode(&request) {
+            Ok(request) => {
+                answer(node, session, &connection, &request);
+                receiver.accept(info).await
             }
-            Err(RecvError::MessageDecode(error)) => {
-                let reason = Condition::new(DECODE_ERROR, error.source.to_string());
-                receiver.reject(error.info, Some(reason.into())).await
-            }
-            Err(_) => return,
+            Err(why) => receiver.reject(info, Some(Condition::new(DECODE_ERROR, why).into())).await,
         };
         if settled.is_err() {
             return;

@@ -14,8 +14,9 @@ use serde::ser::Serialize;
 
 use crate::address::Address;
 use crate::flow::Returned;
-use crate::frame;
+use crate::frame::{self, Limits};
 use crate::line::{Line, LinkId};
+use crate::opaque;
 
 const OPEN: u8 = 0x10;
 const BEGIN: u8 = 0x11;
@@ -28,6 +29,7 @@ const END: u8 = 0x17;
 #[derive(Debug)]
 pub(crate) struct Tap {
     line: Arc<Line>,
+    pub(crate) limits: Limits,
     /// The silence after which we give a client up; zero for any.
     idle_timeout: Duration,
     /// The last flow on each channel: what it says about the session holds until the next one.
@@ -35,14 +37,14 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    pub(crate) fn new(line: Arc<Line>, idle_timeout: Duration) -> Self {
-        Self { line, idle_timeout, sessions: BTreeMap::new() }
+    pub(crate) fn new(line: Arc<Line>, limits: Limits, idle_timeout: Duration) -> Self {
+        Self { line, limits, idle_timeout, sessions: BTreeMap::new() }
     }
 
     /// Takes a whole frame of the client and writes what the library shall read instead.
     pub(crate) fn incoming(&mut self, frame: &[u8], out: &mut BytesMut) {
-        let Some((channel, performative, body)) = frame::performative(frame) else {
-            return out.put_slice(frame);
+        let Some((channel, performative, body)) = frame::parse(frame) else {
+            return opaque::put_incoming(frame, out);
         };
         match performative {
             OPEN => return self.incoming_open(frame, body, out),
@@ -59,7 +61,7 @@ impl Tap {
             }
             _ => {}
         }
-        out.put_slice(frame);
+        opaque::put_incoming(frame, out);
     }
 
     /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two (contract §2).
@@ -128,26 +130,24 @@ impl Tap {
     }
 
     /// Takes a whole frame of the library and writes what the client shall get.
-    pub(crate) fn outgoing(&self, frame: &[u8], out: &mut BytesMut) {
+    pub(crate) fn outgoing(&self, frame: BytesMut, out: &mut BytesMut) {
         let start = out.len();
-        match frame::performative(frame) {
-            Some((_, OPEN, body)) if !self.idle_timeout.is_zero() => self.outgoing_open(frame, body, out),
-            _ => frame::pad_frame(frame, out),
-        }
-        if frame::performative(frame).is_some() && self.line.garbles() {
+        let known = frame::parse(&frame).map(|(_, performative, _)| performative);
+        let frame = if known == Some(OPEN) { self.outgoing_open(frame) } else { frame };
+        frame::put_outgoing(frame, self.limits, out);
+        if known.is_some() && self.line.garbles() {
             frame::garble(&mut out[start..]);
         }
     }
 
     /// Announces our idle time-out: the library would spin when it enforces one itself (amqp-crate §4).
-    fn outgoing_open(&self, frame: &[u8], body: &[u8], out: &mut BytesMut) {
-        let Some(mut open) = decode::<Open>(body) else {
-            return frame::pad_frame(frame, out);
-        };
+    fn outgoing_open(&self, frame: BytesMut) -> BytesMut {
+        let open = frame::parse(&frame).and_then(|(_, _, body)| decode::<Open>(body));
+        let Some(mut open) = open.filter(|_| !self.idle_timeout.is_zero()) else { return frame };
         open.idle_time_out = Some(u32::try_from(self.idle_timeout.as_millis()).unwrap_or(u32::MAX));
         let mut announced = BytesMut::new();
         write(0, &open, &mut announced);
-        frame::pad_frame(&announced, out);
+        announced
     }
 }
 

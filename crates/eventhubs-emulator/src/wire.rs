@@ -1,5 +1,5 @@
-//! The stream below the AMQP library: it keeps malformed frames away from it, completes the lists it writes, and can be
-//! cut.
+//! The stream below the AMQP library: it keeps malformed frames and the inside of messages away from it, completes the lists it
+//! writes, and can be cut.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,7 +22,7 @@ use crate::tap::Tap;
 /// Bytes that wait for the socket; above this the library has to wait.
 const MAX_UNSENT: usize = 256 * 1024;
 /// Bytes that are read at once.
-const READ_SIZE: usize = 16 * 1024;
+const READ_SIZE: usize = 64 * 1024;
 
 pub(crate) struct Wire<S> {
     stream: S,
@@ -44,13 +43,13 @@ pub(crate) struct Wire<S> {
 
 impl<S> Wire<S> {
     /// Wraps a stream that ends, for the library, when it is cut, and suffers what the line is told to do wrong.
-    pub(crate) fn new(stream: S, max_frame_size: u32, idle_timeout: Duration, handles: &Handles) -> Self {
+    pub(crate) fn new(stream: S, tap: Tap, handles: &Handles) -> Self {
         Self {
             stream,
             cut: Box::pin(handles.cut.clone().cancelled_owned()),
             line: Arc::clone(&handles.line),
-            tap: Tap::new(Arc::clone(&handles.line), idle_timeout),
-            check: FrameCheck::new(max_frame_size),
+            check: FrameCheck::new(tap.limits.frame),
+            tap,
             pace: Pace::default(),
             arriving: BytesMut::new(),
             arrived: BytesMut::new(),
@@ -136,7 +135,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let Self { partial, unsent, tap, .. } = &mut *self;
         partial.extend_from_slice(buf);
         while let Some(frame) = split_frame(partial) {
-            tap.outgoing(&frame, unsent);
+            tap.outgoing(frame, unsent);
         }
         Poll::Ready(Ok(buf.len()))
     }
@@ -166,13 +165,18 @@ impl<S> fmt::Debug for Wire<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+    use crate::frame::Limits;
 
     fn wire(handles: &Handles) -> (Wire<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(4096);
-        (Wire::new(near, 1024, Duration::ZERO, handles), far)
+        let limits = Limits { frame: 1024, message: 1024 };
+        let tap = Tap::new(Arc::clone(&handles.line), limits, Duration::ZERO);
+        (Wire::new(near, tap, handles), far)
     }
 
     #[tokio::test]

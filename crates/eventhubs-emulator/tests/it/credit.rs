@@ -4,7 +4,7 @@ use fe2o3_amqp::types::definitions::Role;
 use fe2o3_amqp::types::performatives::Flow;
 
 use crate::client::{eventually, orders};
-use crate::raw::{FLOW, Raw, TRANSFER, attach, flow};
+use crate::frames::{FLOW, Raw, TRANSFER, attach, flow};
 
 const PARTITION: &str = "orders/ConsumerGroups/$Default/Partitions/0";
 

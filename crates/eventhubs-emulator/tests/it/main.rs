@@ -6,6 +6,7 @@ mod cbs;
 mod client;
 mod credit;
 mod faults;
+mod frames;
 mod hostile;
 mod idle;
 mod inspect;

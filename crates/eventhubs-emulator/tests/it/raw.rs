@@ -1,154 +1,161 @@
-//! A client that writes its frames itself, for what no library lets one do.
+//! A client that writes its frames by hand, and so sends any bytes as a message.
 
-use bytes::BytesMut;
 use eventhubs_emulator::Emulator;
-use fe2o3_amqp::types::definitions::{Handle, Role, SenderSettleMode};
-use fe2o3_amqp::types::messaging::message::__private::Serializable;
-use fe2o3_amqp::types::messaging::{
-    AmqpValue, ApplicationProperties, Body, Message, Source, Target, TargetArchetype,
-};
-use fe2o3_amqp::types::performatives::{Attach, Flow, Transfer};
-use fe2o3_amqp::types::primitives::{SimpleValue, Value};
-use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::client::{KEY, SAS, in_an_hour, token, within};
-use crate::wire::{OPENED, opened, read_until};
+use crate::wire::{frame, opened};
 
-pub(crate) const BEGIN: u8 = 0x11;
-pub(crate) const FLOW: u8 = 0x13;
-pub(crate) const TRANSFER: u8 = 0x14;
+const FLOW: u8 = 0x13;
+const TRANSFER: u8 = 0x14;
 const DISPOSITION: u8 = 0x15;
+const DETACH: u8 = 0x16;
+const ACCEPTED: [u8; 3] = [0, 0x53, 0x24];
 
-/// Handles that are taken; nobody reads the replies.
-const CBS_REQUESTS: u32 = 100;
-const CBS_REPLIES: u32 = 101;
-
-pub(crate) struct Raw {
-    pub(crate) stream: TcpStream,
-    read: BytesMut,
+/// What the client does on a link.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
+    Sender = 0x42,
+    Receiver = 0x41,
 }
 
-impl Raw {
-    /// Connects, begins a session on channel 0, and puts a token for everything over a link.
-    pub(crate) async fn connect(emulator: &Emulator) -> Self {
-        let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
-        stream.write_all(&opened("ANONYMOUS")).await.unwrap();
-        // the headers and the frames of SASL end before the open
-        let bytes = read_until(&mut stream, OPENED).await;
-        let open = bytes.windows(3).position(|window| window == OPENED).unwrap() - 8;
-        let mut client = Self { stream, read: BytesMut::from(&bytes[open..]) };
-        client.until(BEGIN).await;
-        client.authorize().await;
-        client
+pub(crate) fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).unwrap().to_be_bytes()
+}
+
+fn short(constructor: u8, text: &str) -> Vec<u8> {
+    [&[constructor, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
+}
+
+/// An attach of a link whose handle, a digit, is its name too.
+fn attach(handle: u8, role: Role, address: &str) -> Vec<u8> {
+    let address = short(0xa1, address);
+    let size = u8::try_from(address.len() + 1).unwrap();
+    let terminus = |descriptor| [&[0, 0x53, descriptor, 0xc0, size, 1], address.as_slice()].concat();
+    let head = [0xa1, 1, b'0' + handle, 0x52, handle, role as u8, 0x40, 0x40];
+    // unsettled, incomplete-unsettled, initial-delivery-count
+    frame(0, 0x12, 10, &[head.as_slice(), &terminus(0x28), &terminus(0x29), &[0x40, 0x40, 0x43]].concat())
+}
+
+fn credit(handle: u8) -> Vec<u8> {
+    // windows and ids of the session, handle, delivery count, credit
+    frame(0, 0x13, 7, &[0x43, 0x52, 0xff, 0x43, 0x52, 0xff, 0x52, handle, 0x43, 0x52, 100])
+}
+
+/// The transfers of one message, in frames that a client may send.
+fn transfers(handle: u8, delivery: u8, message: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut chunks = message.chunks(1_000_000).peekable();
+    while let Some(chunk) = chunks.next() {
+        let more = if chunks.peek().is_some() { 0x41 } else { 0x42 };
+        // handle, delivery-id, delivery-tag, message-format, settled, more
+        let fields = [0x52, handle, 0x52, delivery, 0xa0, 1, delivery, 0x43, 0x42, more];
+        let transfer = [&[0, 0x53, TRANSFER, 0xc0, 11, 6], fields.as_slice(), chunk].concat();
+        bytes.extend([length(8 + transfer.len()).as_slice(), &[2, 0, 0, 0], &transfer].concat());
+    }
+    bytes
+}
+
+/// A connection that sends or reads on one link.
+pub(crate) struct Link {
+    stream: TcpStream,
+    handle: u8,
+    deliveries: u8,
+}
+
+const RESPONSES: u8 = 0;
+const REQUESTS: u8 = 1;
+const ENTITY: u8 = 2;
+
+impl Link {
+    /// Sends to `$cbs`.
+    pub(crate) async fn cbs(emulator: &Emulator) -> Self {
+        let stream = TcpStream::connect(emulator.address()).await.unwrap();
+        let mut link = Self { stream, handle: REQUESTS, deliveries: 0 };
+        link.write(&opened("ANONYMOUS")).await;
+        link.write(&attach(RESPONSES, Role::Receiver, "$cbs")).await;
+        link.write(&attach(REQUESTS, Role::Sender, "$cbs")).await;
+        link.next(FLOW).await;
+        link
     }
 
-    async fn authorize(&mut self) {
-        self.send(&attach(CBS_REPLIES, "replies", Role::Receiver, "$cbs")).await;
-        self.send(&attach(CBS_REQUESTS, "requests", Role::Sender, "$cbs")).await;
-        self.until(FLOW).await;
-        let text = |value: &str| SimpleValue::String(value.to_owned());
-        let token = token("sb://host/", KEY, in_an_hour());
-        let mut request = Message::builder().body(Body::Value(AmqpValue(Value::from(token)))).build();
-        let properties = [("operation", "put-token"), ("type", SAS), ("name", "sb://host/")];
-        let properties = properties.map(|(key, value)| (key.to_owned(), text(value)));
-        request.application_properties = Some(ApplicationProperties(properties.into_iter().collect()));
-        let payload = serde_amqp::to_vec(&Serializable(request)).unwrap();
-        self.send_with(&transfer(CBS_REQUESTS, 0, false), &payload).await;
-        self.until(DISPOSITION).await;
+    /// Sends to an address, or reads from it, with a token for everything.
+    pub(crate) async fn attach(emulator: &Emulator, role: Role, address: &str) -> Self {
+        let mut link = Self::cbs(emulator).await;
+        assert!(link.send(&put_token()).await);
+        link.handle = ENTITY;
+        link.write(&attach(ENTITY, role, address)).await;
+        match role {
+            Role::Sender => drop(link.next(FLOW).await),
+            Role::Receiver => link.write(&credit(ENTITY)).await,
+        }
+        link
     }
 
-    pub(crate) async fn send(&mut self, performative: &impl Serialize) {
-        self.send_with(performative, &[]).await;
+    async fn write(&mut self, bytes: &[u8]) {
+        within(self.stream.write_all(bytes)).await.unwrap();
     }
 
-    pub(crate) async fn send_with(&mut self, performative: &impl Serialize, payload: &[u8]) {
-        self.stream.write_all(&frame(performative, payload)).await.unwrap();
+    /// Sends a message, and says whether it was accepted; if not, it was rejected, or the link is gone.
+    pub(crate) async fn send(&mut self, message: &[u8]) -> bool {
+        self.deliveries += 1;
+        self.write(&transfers(self.handle, self.deliveries, message)).await;
+        let (fields, _) = self.next_of(&[DISPOSITION, DETACH]).await;
+        fields.windows(3).any(|bytes| bytes == ACCEPTED)
     }
 
-    /// Reads frames until one of this kind, with its performative and payload.
-    pub(crate) async fn until(&mut self, code: u8) -> Vec<u8> {
+    /// The next message.
+    pub(crate) async fn receive(&mut self) -> Vec<u8> {
+        self.next(TRANSFER).await.1
+    }
+
+    /// The fields and the payload of the next frame of a kind.
+    async fn next(&mut self, wanted: u8) -> (Vec<u8>, Vec<u8>) {
+        self.next_of(&[wanted]).await
+    }
+
+    async fn next_of(&mut self, wanted: &[u8]) -> (Vec<u8>, Vec<u8>) {
         loop {
-            let (found, body) = self.next().await;
-            if found == code {
-                return body;
+            let frame = within(next_frame(&mut self.stream)).await;
+            let [0, 0x53, descriptor, list @ ..] = frame.as_slice() else { continue };
+            if !wanted.contains(descriptor) {
+                continue;
             }
+            let (head, size) = match list[0] {
+                0xc0 => (3, usize::from(list[1]) - 1),
+                _ => (9, u32::from_be_bytes(list[1..5].try_into().unwrap()) as usize - 4),
+            };
+            let (fields, payload) = list[head..].split_at(size);
+            return (fields.to_vec(), payload.to_vec());
         }
     }
-
-    /// The kind of the next frame, 0 for an empty one, and what it holds.
-    pub(crate) async fn next(&mut self) -> (u8, Vec<u8>) {
-        loop {
-            if let Some(size) = self.read.first_chunk::<4>() {
-                let size = u32::from_be_bytes(*size) as usize;
-                if self.read.len() >= size {
-                    let frame = self.read.split_to(size);
-                    return (frame.get(10).copied().unwrap_or(0), frame[8..].to_vec());
-                }
-            }
-            let read = within(self.stream.read_buf(&mut self.read)).await.unwrap();
-            assert_ne!(read, 0, "the stream ended");
-        }
-    }
 }
 
-pub(crate) fn frame(performative: &impl Serialize, payload: &[u8]) -> Vec<u8> {
-    let body = serde_amqp::to_vec(performative).unwrap();
-    let size = u32::try_from(8 + body.len() + payload.len()).unwrap().to_be_bytes();
-    [size.as_slice(), &[2, 0, 0, 0], &body, payload].concat()
+/// Everything behind the header of a frame; nothing of a protocol header.
+async fn next_frame(stream: &mut TcpStream) -> Vec<u8> {
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).await.unwrap();
+    let size = if head.starts_with(b"AMQP") {
+        8
+    } else {
+        u32::from_be_bytes(head[..4].try_into().unwrap()) as usize
+    };
+    let mut body = vec![0; size - 8];
+    stream.read_exact(&mut body).await.unwrap();
+    body
 }
 
-pub(crate) fn attach(handle: u32, name: &str, role: Role, address: &str) -> Attach {
-    let reads = role == Role::Receiver;
-    let source = Source { address: reads.then(|| address.to_owned()), ..Source::default() };
-    let target = Target { address: (!reads).then(|| address.to_owned()), ..Target::default() };
-    Attach {
-        name: name.into(),
-        handle: Handle(handle),
-        initial_delivery_count: (!reads).then_some(0),
-        role,
-        snd_settle_mode: SenderSettleMode::Mixed,
-        rcv_settle_mode: Default::default(),
-        source: Some(Box::new(source)),
-        target: Some(Box::new(TargetArchetype::Target(target))),
-        unsettled: None,
-        incomplete_unsettled: false,
-        max_message_size: None,
-        offered_capabilities: None,
-        desired_capabilities: None,
-        properties: None,
-    }
-}
-
-pub(crate) fn transfer(handle: u32, delivery_id: u32, more: bool) -> Transfer {
-    Transfer {
-        handle: Handle(handle),
-        delivery_id: Some(delivery_id),
-        delivery_tag: Some(delivery_id.to_be_bytes().to_vec().into()),
-        message_format: Some(0),
-        settled: None,
-        more,
-        rcv_settle_mode: None,
-        state: None,
-        resume: false,
-        aborted: false,
-        batchable: false,
-    }
-}
-
-pub(crate) fn flow(handle: u32, delivery_count: u32, credit: u32, drain: bool) -> Flow {
-    Flow {
-        next_incoming_id: Some(0),
-        incoming_window: 5000,
-        next_outgoing_id: 1,
-        outgoing_window: 5000,
-        handle: Some(Handle(handle)),
-        delivery_count: Some(delivery_count),
-        link_credit: Some(credit),
-        available: None,
-        drain,
-        echo: false,
-        properties: None,
-    }
+fn put_token() -> Vec<u8> {
+    let properties = [("operation", "put-token"), ("type", SAS), ("name", "sb://host/")];
+    let entries: Vec<u8> =
+        properties.iter().flat_map(|(key, value)| [short(0xa1, key), short(0xa1, value)].concat()).collect();
+    let token = token("sb://host/", KEY, in_an_hour());
+    [
+        &[0, 0x53, 0x74, 0xc1, u8::try_from(entries.len() + 1).unwrap(), 6],
+        entries.as_slice(),
+        &[0, 0x53, 0x77],
+        &short(0xa1, &token),
+    ]
+    .concat()
 }
