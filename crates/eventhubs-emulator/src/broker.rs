@@ -1,11 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::address;
 use crate::clock::Clock;
 use crate::condition::Condition;
+use crate::feeding::Starved;
 use crate::frame::Limits;
 use crate::hub::Hub;
+use crate::intercept::Interceptor;
 use crate::peers::Peers;
 use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
@@ -28,6 +32,8 @@ pub(crate) struct Broker {
     /// The silence after which a client is given up; zero for any.
     pub(crate) idle_timeout: Duration,
     pub(crate) requests: RequestLog,
+    pub(crate) interceptor: Interceptor,
+    pub(crate) starved: watch::Sender<Starved>,
 }
 
 impl Broker {

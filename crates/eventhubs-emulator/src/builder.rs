@@ -6,12 +6,14 @@ use std::time::Duration;
 use eventhubs_types::{ConsumerGroup, EventHubName, InvalidName};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::Hub;
+use crate::intercept::Interceptor;
 use crate::log::Retention;
 use crate::peers::Peers;
 use crate::requests::RequestLog;
@@ -159,6 +161,8 @@ impl Builder {
             max_message_size: self.max_message_size,
             idle_timeout: self.idle_timeout,
             requests: RequestLog::default(),
+            interceptor: Interceptor::default(),
+            starved: watch::Sender::default(),
         };
         Ok(Emulator::run(listener, address, broker, self.max_connections))
     }

@@ -20,6 +20,7 @@ use tracing::debug;
 use crate::broker::Broker;
 use crate::cbs::Grants;
 use crate::condition::{CONNECTION_FORCED, Condition};
+use crate::feeding::Feeding;
 use crate::line::Line;
 use crate::node::ReplyLinks;
 use crate::peers::Handles;
@@ -111,7 +112,8 @@ async fn accept(
     let mut task = JoinSet::new();
     let open = async move {
         let stream = transport::accept(stream, &broker).await?;
-        let tap = Tap::new(Arc::clone(&handles.line), limits, announced(broker.idle_timeout));
+        let feeding = Feeding::new(broker.starved.subscribe());
+        let tap = Tap::new(Arc::clone(&handles.line), feeding, limits, announced(broker.idle_timeout));
         let wire = Wire::new(stream, tap, &handles);
         acceptor.accept(wire).await
     };

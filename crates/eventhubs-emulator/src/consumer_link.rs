@@ -22,6 +22,7 @@ use crate::opaque;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::reading::Reading;
+use crate::room::{Place, Room};
 use crate::session::Session;
 use crate::stop::Stop;
 
@@ -38,6 +39,7 @@ pub(crate) struct ConsumerLink {
     credit: Option<Arc<Credit>>,
     id: LinkId,
     line: Arc<Line>,
+    room: Arc<Room>,
     runtime_metric: bool,
     clock: Clock,
     hub: Arc<Hub>,
@@ -76,6 +78,7 @@ impl ConsumerLink {
             credit,
             id,
             line,
+            room: Arc::clone(&session.room),
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
             hub: Arc::clone(hub),
@@ -111,21 +114,32 @@ impl ConsumerLink {
                     _ = sender.on_detach() => return Ok(()),
                 }
             }
-            for event in events {
-                tokio::select! {
+            for (index, event) in events.into_iter().enumerate() {
+                let message = self.message(&event);
+                let place = tokio::select! {
                     biased;
-                    () = self.may_send() => {}
+                    place = self.place(message.len(), index == 0) => place,
                     _ = sender.on_detach() => return Ok(()),
-                }
-                self.send(sender, &event).await?;
+                };
+                // as batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no
+                // frame grows beyond the limit of the client
+                drop(sender.send_batchable(opaque::seal(message)).await?);
+                place.used();
                 self.reading.delivered_one(event.sequence_number);
             }
         }
     }
 
+    /// Waits until an event of so many bytes may go out.
+    async fn place(&self, bytes: usize, begins_batch: bool) -> Place<'_> {
+        // the other way round, links without credit would fill the room of those that have some
+        self.may_send(begins_batch).await;
+        self.room.take(bytes).await
+    }
+
     /// Waits until an event may go out, and spends the credit for it.
-    async fn may_send(&self) {
-        self.hub.trouble.may_deliver().await;
+    async fn may_send(&self, begins_batch: bool) {
+        self.hub.trouble.may_deliver(begins_batch).await;
         let Some(credit) = &self.credit else { return };
         loop {
             match credit.spend() {
@@ -151,15 +165,12 @@ impl ConsumerLink {
         self.line.drained(self.id, credit.give_back());
     }
 
-    /// As batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no frame
-    /// grows beyond the limit of the client.
-    async fn send(&self, sender: &mut Sender, event: &StoredEvent) -> Result<(), SendError> {
-        let message = if self.runtime_metric {
+    fn message(&self, event: &StoredEvent) -> Vec<u8> {
+        if self.runtime_metric {
             event.message.with_delivery_annotations(&self.runtime_info())
         } else {
             event.message.bytes.to_vec()
-        };
-        sender.send_batchable(opaque::seal(message)).await.map(drop)
+        }
     }
 
     fn runtime_info(&self) -> MapWriter {

@@ -166,10 +166,11 @@ fn field_count(descriptor: u8) -> usize {
 
 /// Writes a frame of the library: with the null fields that it leaves out at the end of a performative, since the Python SDK indexes
 /// them blindly (contract §2.3), with a message out of its envelope, and with the true limits. A frame of another form is written as it
-/// is.
-pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) {
+/// is. Says how many bytes of a message it carries.
+pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) -> usize {
     let Some((descriptor, list)) = performative(&frame) else {
-        return out.put_slice(&frame);
+        out.put_slice(&frame);
+        return 0;
     };
     match descriptor {
         OPEN => overwrite(&mut frame, &list, 2, &limits.frame.to_be_bytes()),
@@ -191,6 +192,7 @@ pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesM
     out.put_slice(payload);
     let size = u32::try_from(out.len() - start).expect("the library writes frames below 4 GiB");
     out[start..start + 4].copy_from_slice(&size.to_be_bytes());
+    payload.len()
 }
 
 /// Replaces the number in a field, if it has that width.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::{Credit, Returned};
 use crate::hub::lock;
+use crate::room::Room;
 
 /// A link as the client counts: its channel, and its handle there.
 pub(crate) type LinkId = (u16, u32);
@@ -33,6 +34,7 @@ pub(crate) struct Line {
     client: Mutex<Identity>,
     heard: Mutex<Instant>,
     credits: Mutex<BTreeMap<LinkId, Arc<Credit>>>,
+    rooms: Mutex<BTreeMap<u16, Arc<Room>>>,
     drained: Mutex<Vec<(LinkId, Returned)>>,
     reader: AtomicWaker,
 }
@@ -54,6 +56,7 @@ impl Default for Line {
             client: Mutex::default(),
             heard: Mutex::new(Instant::now()),
             credits: Mutex::default(),
+            rooms: Mutex::default(),
             drained: Mutex::default(),
             reader: AtomicWaker::new(),
         }
@@ -104,14 +107,30 @@ impl Line {
         lock(&self.credits).get(&link).cloned()
     }
 
-    /// Forgets the links that `gone` names; their own tasks end them.
-    pub(crate) fn close_credits(&self, gone: impl Fn(LinkId) -> bool) {
-        lock(&self.credits).retain(|link, _| !gone(*link));
+    /// Forgets a link; its own task ends it.
+    pub(crate) fn close_credit(&self, link: LinkId) {
+        lock(&self.credits).remove(&link);
+    }
+
+    /// The room of the session that the client has on this channel.
+    pub(crate) fn room(&self, channel: u16) -> Arc<Room> {
+        Arc::clone(lock(&self.rooms).entry(channel).or_default())
+    }
+
+    /// Forgets a session with all its links.
+    pub(crate) fn forget_session(&self, channel: u16) {
+        lock(&self.credits).retain(|(of, _), _| *of != channel);
+        lock(&self.rooms).remove(&channel);
     }
 
     /// Lets the library tell the client that a link is drained.
     pub(crate) fn drained(&self, link: LinkId, returned: Returned) {
         lock(&self.drained).push((link, returned));
+        self.reader.wake();
+    }
+
+    /// Lets the stream look again.
+    pub(crate) fn wake(&self) {
         self.reader.wake();
     }
 

@@ -11,6 +11,7 @@ use crate::connection::{Connection, FAREWELL_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::hub::Hub;
 use crate::link::{self, LinkInfo};
 use crate::reading::Reading;
+use crate::room::Room;
 
 /// What the links of one session share.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Session {
     /// As the client counts.
     pub(crate) channel: u16,
     pub(crate) connection: Arc<Connection>,
+    pub(crate) room: Arc<Room>,
 }
 
 impl Session {
@@ -36,7 +38,7 @@ impl Session {
 pub(crate) async fn serve(mut handle: ListenerSessionHandle, channel: u16, connection: Arc<Connection>) {
     let entry = connection.broker.peers.enter_session();
     let cut = connection.cut.clone();
-    let state = Session { id: entry.id, channel, connection };
+    let state = Session { id: entry.id, channel, room: connection.line.room(channel), connection };
     // outlives the farewell: a link that is dropped earlier would send a detach of its own
     let mut links = JoinSet::new();
     let reason = tokio::select! {
@@ -54,7 +56,8 @@ async fn serve_links(handle: &mut ListenerSessionHandle, links: &mut JoinSet<()>
         tokio::select! {
             attach = handle.next_incoming_attach() => {
                 let Some(attach) = attach else { return };
-                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach)).await {
+                let Some(judged) = link::judge(state, &attach).await else { continue };
+                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged)).await {
                     Ok(Some(task)) => drop(links.spawn(task)),
                     Ok(None) => {}
                     Err(_) => return state.connection.cut.cancel(),

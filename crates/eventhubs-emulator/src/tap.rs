@@ -1,27 +1,30 @@
 //! A state machine in the stream: reads the control frames of the client that the AMQP library tells nothing about, and
 //! changes those in which it does not do as the service does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use fe2o3_amqp_types::definitions::{Handle, Role};
-use fe2o3_amqp_types::performatives::{Attach, Detach, Flow, Open};
+use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, Flow, Open};
 use serde::de::DeserializeOwned;
 use serde::ser::Serialize;
 
 use crate::address::Address;
+use crate::feeding::Feeding;
 use crate::flow::Returned;
 use crate::frame::{self, Limits};
 use crate::line::{Line, LinkId};
 use crate::opaque;
+use crate::room::Room;
 
 const OPEN: u8 = 0x10;
 const BEGIN: u8 = 0x11;
 const ATTACH: u8 = 0x12;
 const FLOW: u8 = 0x13;
+const DISPOSITION: u8 = 0x15;
 const DETACH: u8 = 0x16;
 const END: u8 = 0x17;
 
@@ -29,16 +32,29 @@ const END: u8 = 0x17;
 #[derive(Debug)]
 pub(crate) struct Tap {
     line: Arc<Line>,
+    feeding: Feeding,
     pub(crate) limits: Limits,
     /// The silence after which we give a client up; zero for any.
     idle_timeout: Duration,
     /// The last flow on each channel: what it says about the session holds until the next one.
     sessions: BTreeMap<u16, Flow>,
+    /// By our channel.
+    rooms: BTreeMap<u16, Arc<Room>>,
+    /// The links that the client has attached, of both roles.
+    attached: BTreeSet<LinkId>,
 }
 
 impl Tap {
-    pub(crate) fn new(line: Arc<Line>, limits: Limits, idle_timeout: Duration) -> Self {
-        Self { line, limits, idle_timeout, sessions: BTreeMap::new() }
+    pub(crate) fn new(line: Arc<Line>, feeding: Feeding, limits: Limits, idle_timeout: Duration) -> Self {
+        Self {
+            line,
+            feeding,
+            limits,
+            idle_timeout,
+            sessions: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            attached: BTreeSet::new(),
+        }
     }
 
     /// Takes a whole frame of the client and writes what the library shall read instead.
@@ -51,12 +67,17 @@ impl Tap {
             FLOW => return self.incoming_flow(channel, frame, body, out),
             BEGIN | END => {
                 self.sessions.remove(&channel);
-                self.line.close_credits(|(of, _)| of == channel);
+                self.line.forget_session(channel);
+                self.attached.retain(|(of, _)| *of != channel);
             }
             ATTACH => self.incoming_attach(channel, body),
+            // everything goes out settled and comes in settled first; the library loops over the range (amqp-crate §4)
+            DISPOSITION => return,
             DETACH => {
                 if let Some(detach) = decode::<Detach>(body) {
-                    self.line.close_credits(|link| link == (channel, detach.handle.0));
+                    let link = (channel, detach.handle.0);
+                    self.line.close_credit(link);
+                    self.attached.remove(&link);
                 }
             }
             _ => {}
@@ -79,33 +100,33 @@ impl Tap {
         }
     }
 
-    fn incoming_attach(&self, channel: u16, body: &[u8]) {
-        let Some(attach) = decode::<Attach>(body).filter(|attach| attach.role == Role::Receiver) else {
-            return;
-        };
+    fn incoming_attach(&mut self, channel: u16, body: &[u8]) {
+        let Some(attach) = decode::<Attach>(body) else { return };
+        let link = (channel, attach.handle.0);
+        self.attached.insert(link);
         let address = attach.source.and_then(|source| source.address).unwrap_or_default();
-        if matches!(Address::parse(&address), Address::ConsumerGroup { .. }) {
-            self.line.open_credit((channel, attach.handle.0));
+        let reads = attach.role == Role::Receiver;
+        if reads && matches!(Address::parse(&address), Address::ConsumerGroup { .. }) {
+            self.line.open_credit(link);
         }
     }
 
-    /// Keeps the wish for a drain from the library: the link grants it when it has sent what is there.
+    /// Keeps from the library what it would do wrong: answer a wish for a drain before the link has sent what is there, and
+    /// collect flows of links that nobody attached (amqp-crate §4).
     fn incoming_flow(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
         let Some(mut flow) = decode::<Flow>(body) else {
             return out.put_slice(frame);
         };
-        let link = flow.handle.as_ref().and_then(|handle| self.line.credit((channel, handle.0)));
-        let drain = flow.drain && link.is_some();
-        if let Some(link) = link {
+        let link = flow.handle.as_ref().map(|handle| (channel, handle.0));
+        if link.is_some_and(|link| !self.attached.contains(&link)) {
+            flow = Flow { handle: None, delivery_count: None, link_credit: None, available: None, ..flow };
+        } else if let Some(credit) = link.and_then(|link| self.line.credit(link)) {
             let limit = flow.link_credit.map(|credit| flow.delivery_count.unwrap_or(0).wrapping_add(credit));
-            link.grant(limit, drain);
+            credit.grant(limit, flow.drain);
+            flow.echo &= !flow.drain;
+            flow.drain = false;
         }
-        if drain {
-            (flow.drain, flow.echo) = (false, false);
-            write(channel, &flow, out);
-        } else {
-            out.put_slice(frame);
-        }
+        write(channel, &flow, out);
         self.sessions.insert(channel, flow);
     }
 
@@ -130,24 +151,65 @@ impl Tap {
     }
 
     /// Takes a whole frame of the library and writes what the client shall get.
-    pub(crate) fn outgoing(&self, frame: BytesMut, out: &mut BytesMut) {
+    pub(crate) fn outgoing(&mut self, frame: BytesMut, out: &mut BytesMut) {
+        let frame = match frame::parse(&frame) {
+            Some((channel, performative, body)) => {
+                self.replaced(channel, performative, body).unwrap_or(frame)
+            }
+            None => frame,
+        };
+        self.put(frame, out);
+    }
+
+    /// What the client gets in place of a control frame of the library.
+    fn replaced(&mut self, channel: u16, performative: u8, body: &[u8]) -> Option<BytesMut> {
+        match performative {
+            OPEN => return self.announced(decode(body)?),
+            BEGIN => {
+                let remote = decode::<Begin>(body)?.remote_channel?;
+                self.rooms.insert(channel, self.line.room(remote));
+            }
+            ATTACH => self.feeding.attach(channel, &decode(body)?),
+            FLOW => return Some(framed(channel, &self.feeding.flow(channel, &decode(body)?)?)),
+            DETACH => {
+                let handle = decode::<Detach>(body)?.handle.0;
+                self.feeding.forget(|link| link == (channel, handle));
+            }
+            END => {
+                self.rooms.remove(&channel);
+                self.feeding.forget(|(of, _)| of == channel);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// What the client gets although the library says nothing.
+    pub(crate) fn unasked(&mut self, out: &mut BytesMut) {
+        for (channel, flow) in self.feeding.changed() {
+            self.put(framed(channel, &flow), out);
+        }
+    }
+
+    fn put(&self, frame: BytesMut, out: &mut BytesMut) {
         let start = out.len();
-        let known = frame::parse(&frame).map(|(_, performative, _)| performative);
-        let frame = if known == Some(OPEN) { self.outgoing_open(frame) } else { frame };
-        frame::put_outgoing(frame, self.limits, out);
-        if known.is_some() && self.line.garbles() {
+        let channel = frame::parse(&frame).map(|(channel, ..)| channel);
+        let sent = frame::put_outgoing(frame, self.limits, out);
+        if let Some(room) = channel.and_then(|channel| self.rooms.get(&channel)) {
+            room.free(sent);
+        }
+        if channel.is_some() && self.line.garbles() {
             frame::garble(&mut out[start..]);
         }
     }
 
     /// Announces our idle time-out: the library would spin when it enforces one itself (amqp-crate §4).
-    fn outgoing_open(&self, frame: BytesMut) -> BytesMut {
-        let open = frame::parse(&frame).and_then(|(_, _, body)| decode::<Open>(body));
-        let Some(mut open) = open.filter(|_| !self.idle_timeout.is_zero()) else { return frame };
+    fn announced(&self, mut open: Open) -> Option<BytesMut> {
+        if self.idle_timeout.is_zero() {
+            return None;
+        }
         open.idle_time_out = Some(u32::try_from(self.idle_timeout.as_millis()).unwrap_or(u32::MAX));
-        let mut announced = BytesMut::new();
-        write(0, &open, &mut announced);
-        announced
+        Some(framed(0, &open))
     }
 }
 
@@ -159,4 +221,10 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 fn write<T: Serialize>(channel: u16, performative: &T, out: &mut BytesMut) {
     let body = serde_amqp::to_vec(performative).expect("what was decoded can be encoded");
     frame::write(channel, &body, out);
+}
+
+fn framed<T: Serialize>(channel: u16, performative: &T) -> BytesMut {
+    let mut frame = BytesMut::new();
+    write(channel, performative, &mut frame);
+    frame
 }

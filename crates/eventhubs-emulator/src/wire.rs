@@ -79,7 +79,17 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Writes what the library knows nothing of. What does not go out now does with its next frame.
+    fn write_unasked(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let before = self.unsent.len();
+        self.tap.unasked(&mut self.unsent);
+        if self.unsent.len() > before && !self.line.mute.is_cancelled() {
+            let _: Poll<()> = self.poll_drain(cx)?;
+        }
+        Ok(())
+    }
+
     /// Reads until there is a whole frame, or the end of the stream.
     fn poll_arrive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -87,6 +97,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             if !self.arrived.is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            self.write_unasked(cx)?;
             // the cut wakes it
             if self.line.deaf.is_cancelled() {
                 return Poll::Pending;
@@ -105,7 +116,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -168,14 +179,17 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::watch;
 
     use super::*;
+    use crate::feeding::Feeding;
     use crate::frame::Limits;
 
     fn wire(handles: &Handles) -> (Wire<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(4096);
         let limits = Limits { frame: 1024, message: 1024 };
-        let tap = Tap::new(Arc::clone(&handles.line), limits, Duration::ZERO);
+        let feeding = Feeding::new(watch::Sender::default().subscribe());
+        let tap = Tap::new(Arc::clone(&handles.line), feeding, limits, Duration::ZERO);
         (Wire::new(near, tap, handles), far)
     }
 

@@ -20,6 +20,7 @@ pub(crate) const BEGIN: u8 = 0x11;
 pub(crate) const FLOW: u8 = 0x13;
 pub(crate) const TRANSFER: u8 = 0x14;
 const DISPOSITION: u8 = 0x15;
+pub(crate) const DETACH: u8 = 0x16;
 
 /// Handles that are taken; nobody reads the replies.
 const CBS_REQUESTS: u32 = 100;

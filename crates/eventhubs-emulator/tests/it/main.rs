@@ -12,6 +12,7 @@ mod idle;
 mod inspect;
 mod lifecycle;
 mod management;
+mod memory;
 mod owner_level;
 mod raw;
 mod receive;
