@@ -1,11 +1,21 @@
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::address;
 use crate::clock::Clock;
 use crate::condition::Condition;
+use crate::feeding::Starved;
+use crate::frame::Limits;
 use crate::hub::Hub;
+use crate::intercept::Interceptor;
 use crate::peers::Peers;
+use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
+
+/// The largest frame that a client may send, in bytes.
+const MAX_FRAME_SIZE: u32 = 1024 * 1024;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -19,9 +29,18 @@ pub(crate) struct Broker {
     pub(crate) tls: crate::tls::Tls,
     /// In bytes; what a producer may send in one message.
     pub(crate) max_message_size: u64,
+    /// The silence after which a client is given up; zero for any.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) requests: RequestLog,
+    pub(crate) interceptor: Interceptor,
+    pub(crate) starved: watch::Sender<Starved>,
 }
 
 impl Broker {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { frame: MAX_FRAME_SIZE, message: self.max_message_size }
+    }
+
     /// Finds a hub by its name in any case.
     pub(crate) fn hub(&self, name: &str) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| hub.name.eq_ignore_ascii_case(name))

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::condition::{ARGUMENT_OUT_OF_RANGE, Condition};
 use crate::log::{Log, Retention};
-use crate::message::{self, AnyMessage};
 use crate::partition_key;
 use crate::readers::{Displaced, Reader, Readers};
+use crate::sections::Sections;
 use crate::trouble::Trouble;
 
 /// An event hub.
@@ -84,9 +84,13 @@ impl Hub {
         self.consumer_groups.iter().map(String::as_str).find(|group| group.eq_ignore_ascii_case(name))
     }
 
+    pub(crate) fn consumer_groups(&self) -> &[String] {
+        &self.consumer_groups
+    }
+
     /// The partition for a message that names none: by its partition key, else in turn.
-    pub(crate) fn choose(&self, message: &AnyMessage) -> &Partition {
-        let index = match message::partition_key(message) {
+    pub(crate) fn choose(&self, message: &Sections<'_>) -> &Partition {
+        let index = match message.partition_key() {
             Some(key) => partition_key::partition_of(key, self.partitions.len()),
             None => self.next.fetch_add(1, Ordering::Relaxed) % self.partitions.len(),
         };
@@ -101,7 +105,7 @@ impl Partition {
     }
 
     /// Keeps the messages, in order, and wakes the receivers that wait for them.
-    pub(crate) fn append(&self, messages: impl IntoIterator<Item = AnyMessage>) {
+    pub(crate) fn append<'a>(&self, messages: impl IntoIterator<Item = &'a Sections<'a>>) {
         let mut log = self.log();
         for message in messages {
             log.append(message, self.clock.now_ms());

@@ -4,13 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use eventhubs_types::StartingPosition;
-use fe2o3_amqp::Sendable;
-use fe2o3_amqp_types::messaging::Body;
-use fe2o3_amqp_types::primitives::{Timestamp, Value};
 
 use crate::clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
-use crate::message::{self, AnyMessage};
+use crate::sections::{Sections, Stamp, StampedMessage};
 
 /// Offsets are byte positions that count this besides each body, so that no offset but the first equals a sequence number.
 const EVENT_OVERHEAD: usize = 64;
@@ -37,18 +34,10 @@ impl Retention {
 #[derive(Debug)]
 pub(crate) struct StoredEvent {
     pub(crate) sequence_number: i64,
-    pub(crate) sendable: Sendable<Body<Value>>,
-    offset: i64,
-    enqueued_ms: i64,
-    size: usize,
-}
-
-/// Where a partition ends.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
-    pub(crate) sequence_number: i64,
+    pub(crate) message: StampedMessage,
     pub(crate) offset: i64,
     pub(crate) enqueued_ms: i64,
+    size: usize,
 }
 
 #[derive(Debug)]
@@ -56,31 +45,29 @@ pub(crate) struct Log {
     events: VecDeque<Arc<StoredEvent>>,
     bytes: usize,
     next_offset: i64,
-    head: Head,
+    /// Of the last event.
+    head: Stamp,
     retention: Retention,
 }
 
 impl Log {
     pub(crate) fn new(retention: Retention) -> Self {
-        let head = Head { sequence_number: -1, offset: -1, enqueued_ms: NEVER_MS };
+        let head = Stamp { sequence_number: -1, offset: -1, enqueued_ms: NEVER_MS };
         Self { events: VecDeque::new(), bytes: 0, next_offset: 0, head, retention }
     }
 
     /// Numbers, stamps and keeps a message; drops the oldest ones beyond the retention.
-    pub(crate) fn append(&mut self, mut message: AnyMessage, now_ms: i64) {
-        let size = message::body_size(&message);
-        self.head = Head {
+    pub(crate) fn append(&mut self, message: &Sections<'_>, now_ms: i64) {
+        let size = message.body_size();
+        self.head = Stamp {
             sequence_number: self.head.sequence_number + 1,
             offset: self.next_offset,
             enqueued_ms: now_ms.max(self.head.enqueued_ms),
         };
         self.next_offset += i64::try_from(size + EVENT_OVERHEAD).unwrap_or(i64::MAX);
-        let Head { sequence_number, offset, enqueued_ms } = self.head;
-        message::annotate(&mut message, message::SEQUENCE_NUMBER, sequence_number);
-        message::annotate(&mut message, message::OFFSET, offset.to_string());
-        message::annotate(&mut message, message::ENQUEUED_TIME, Timestamp::from(enqueued_ms));
-        let sendable = Sendable { message, message_format: 0, settled: Some(true) };
-        self.events.push_back(Arc::new(StoredEvent { sequence_number, sendable, offset, enqueued_ms, size }));
+        let Stamp { sequence_number, offset, enqueued_ms } = self.head;
+        let message = message.stamped(self.head);
+        self.events.push_back(Arc::new(StoredEvent { sequence_number, message, offset, enqueued_ms, size }));
         self.bytes += size;
         self.drop_oldest();
     }
@@ -157,12 +144,17 @@ impl Log {
         self.events.front().map_or(self.head.sequence_number + 1, |event| event.sequence_number)
     }
 
-    pub(crate) fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Stamp {
         self.head
     }
 
     pub(crate) fn len(&self) -> usize {
         self.events.len()
+    }
+
+    /// Of bodies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -180,6 +172,7 @@ mod tests {
     use eventhubs_types::EventData;
 
     use super::*;
+    use crate::message;
 
     const RETENTION: Retention = Retention { events: 100, bytes: 1 << 20, age_ms: 60_000 };
 
@@ -187,7 +180,8 @@ mod tests {
     fn log(retention: Retention) -> Log {
         let mut log = Log::new(retention);
         for time in 0..5 {
-            log.append(message::from_event(EventData::new("0123456789")).unwrap(), 1000 + 10 * time);
+            let message = message::from_event(EventData::new("0123456789")).unwrap();
+            log.append(&Sections::read(&message).unwrap(), 1000 + 10 * time);
         }
         log
     }

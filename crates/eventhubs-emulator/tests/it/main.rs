@@ -4,11 +4,17 @@
 
 mod cbs;
 mod client;
+mod credit;
 mod faults;
+mod frames;
 mod hostile;
+mod idle;
+mod inspect;
 mod lifecycle;
 mod management;
+mod memory;
 mod owner_level;
+mod raw;
 mod receive;
 mod send;
 mod transport;
