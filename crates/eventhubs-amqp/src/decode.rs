@@ -17,7 +17,7 @@ const NEVER_MILLIS: i64 = -62_135_596_800_000;
 
 pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
 pub(crate) const OFFSET: &str = "x-opt-offset";
-pub(crate) const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
+const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
 const PARTITION_KEY: &str = "x-opt-partition-key";
 
 /// Values by name.

@@ -68,6 +68,7 @@ mod management;
 mod message;
 #[cfg(test)]
 mod peer;
+mod position;
 #[cfg(test)]
 mod raw_peer;
 mod receiver;
