@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// An event as it came from a partition. Clones share their content.
 ///
 /// The position is read when the event comes, all else when it is first asked for. The body is not copied: it keeps the
-/// piece of the stream alive in which it came, at most 64 times its own size.
+/// piece of the stream alive in which it came, at most 128 times its own size.
 #[derive(Clone)]
 pub struct ReceivedEvent {
     sequence_number: SequenceNumber,

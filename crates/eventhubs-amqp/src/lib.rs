@@ -53,6 +53,7 @@
 mod ambient;
 mod attempts;
 mod cbs;
+mod chunks;
 mod client;
 mod connection;
 mod connection_string;

@@ -42,30 +42,38 @@ impl Position {
     fn entry<const SOUND: bool>(&mut self, raw: &Bytes, key: usize, end: usize) -> Result<usize, Refused> {
         let value = key + element::<SOUND>(&raw[key..end])?;
         let next = value + element::<SOUND>(&raw[value..end])?;
-        let name = match &raw[key..value] {
-            [0xa3, _, name @ ..] | [0xb3, _, _, _, _, name @ ..] => name,
-            _ => return Ok(next),
+        let ([0xa3, _, name @ ..] | [0xb3, _, _, _, _, name @ ..]) = &raw[key..value] else {
+            return Ok(next);
         };
-        let slot: fn(&mut Self, Reader<'_>) = match name {
-            b"x-opt-sequence-number" => {
-                |to, mut from| to.sequence_number = from.value().and_then(|n| n.as_i64())
-            }
-            b"x-opt-offset" => |to, from| to.offset = offset(from),
-            b"x-opt-enqueued-time" => {
-                |to, mut from| to.enqueued_time = from.value().as_ref().and_then(decode::time)
-            }
-            _ => return Ok(next),
-        };
-        if SOUND || skip(&raw[value..]).is_ok() {
-            slot(self, Reader::at(raw, value));
+        // Declared sizes may have led here: what is read must be proven sound first.
+        let is_sound = || SOUND || skip(&raw[value..]).is_ok();
+        let reader = Reader::at(raw, value);
+        match name {
+            b"x-opt-sequence-number" if is_sound() => self.sequence_number = number(reader),
+            b"x-opt-offset" if is_sound() => self.offset = offset(reader),
+            b"x-opt-enqueued-time" if is_sound() => self.enqueued_time = time(reader),
+            _ => {}
         }
         Ok(next)
     }
+}
+
+// Each has one form that the service writes, and others that are read all the same.
+
+fn number(mut reader: Reader<'_>) -> Option<i64> {
+    reader.long(0x81).or_else(|| reader.value()?.as_i64())
 }
 
 fn offset(mut reader: Reader<'_>) -> Option<Offset> {
     match reader.str() {
         Some(text) => Some(text.into()),
         None => reader.value().and_then(decode::offset),
+    }
+}
+
+fn time(mut reader: Reader<'_>) -> Option<SystemTime> {
+    match reader.long(0x83) {
+        Some(millis) => decode::time_of(millis),
+        None => decode::time(&reader.value()?),
     }
 }

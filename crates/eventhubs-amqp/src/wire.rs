@@ -56,7 +56,20 @@ impl Map {
     }
 }
 
+#[inline]
 fn value<const SOUND: bool>(bytes: &[u8], depth: usize) -> Result<usize, Refused> {
+    match bytes {
+        // What stands in every event: the names, numbers and times of its annotations.
+        [0xa1 | 0xa3, length, rest @ ..] => {
+            let text = rest.get(..usize::from(*length)).ok_or(Refused::BadSize)?;
+            if SOUND && !is_text(text) { Err(Refused::Impossible) } else { Ok(2 + text.len()) }
+        }
+        [0x81 | 0x83, _, _, _, _, _, _, _, _, ..] => Ok(9),
+        _ => any_value::<SOUND>(bytes, depth),
+    }
+}
+
+fn any_value<const SOUND: bool>(bytes: &[u8], depth: usize) -> Result<usize, Refused> {
     let (code, rest) = bytes.split_first().ok_or(Refused::BadSize)?;
     if *code == 0 {
         let depth = depth.checked_sub(1).ok_or(Refused::TooDeep)?;
@@ -96,11 +109,15 @@ fn is_known(code: u8) -> bool {
 /// Whether the content is one that a value of this code can have.
 fn is_possible(code: u8, content: &[u8]) -> bool {
     match (code, content) {
-        (0xa1 | 0xa3 | 0xb1 | 0xb3, text) => text.is_ascii() || str::from_utf8(text).is_ok(),
+        (0xa1 | 0xa3 | 0xb1 | 0xb3, text) => is_text(text),
         (0x56, flag) => matches!(flag, [0 | 1]),
         (0x73, [a, b, c, d]) => char::from_u32(u32::from_be_bytes([*a, *b, *c, *d])).is_some(),
         _ => true,
     }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || str::from_utf8(bytes).is_ok()
 }
 
 /// A list, map or array whose size and count are `width` bytes each.
@@ -268,6 +285,12 @@ impl<'a> Reader<'a> {
         let start = self.at + width;
         self.at = start + length;
         (self.at <= self.bytes.len()).then(|| self.bytes.slice(start..self.at))
+    }
+
+    /// The number that is here if it has this code and eight bytes; nothing is read otherwise.
+    pub(crate) fn long(&self, code: u8) -> Option<i64> {
+        let (first, number) = self.rest().split_first()?;
+        (*first == code).then_some(i64::from_be_bytes(*number.first_chunk()?))
     }
 
     /// The string or symbol that is here; nothing is read if it is something else.
