@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_types::Namespace;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -18,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::endpoint::Endpoint;
 use crate::{Error, ErrorKind, Result};
 
 /// How long one address of a host may take to answer before the next one is tried.
@@ -30,23 +30,6 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
-
-/// Where to dial, and whether TLS is spoken there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    pub(crate) host: Namespace,
-    pub(crate) port: u16,
-    pub(crate) tls: bool,
-}
-
-impl Endpoint {
-    /// The host as it stands in a URL, with the port if asked.
-    pub(crate) fn authority(&self, with_port: bool) -> impl fmt::Display {
-        let host = self.host.as_str();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        if with_port { format!("{host}:{}", self.port) } else { host }
-    }
-}
 
 /// Dials one endpoint. Clones share the TLS configuration, which is read from the system when first needed.
 #[derive(Clone)]
@@ -94,7 +77,7 @@ impl Transport {
     fn failed(&self, what: &str, error: io::Error) -> Error {
         let kind =
             if error.kind() == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Transport };
-        Error::new(kind, format!("{what} to {}", self.endpoint.authority(true))).with_source(error)
+        Error::new(kind, format!("{what} to {}", self.endpoint)).with_source(error)
     }
 }
 

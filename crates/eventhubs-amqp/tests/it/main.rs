@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cancel;
+mod credentials;
 mod faults;
 mod management;
 mod owner_level;
