@@ -12,13 +12,13 @@ use crate::ErrorKind;
 use crate::attempts::{Failures, retrying};
 use crate::connection::{Settings, SharedConnection};
 use crate::credential::{Credential, Secret};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 use crate::link::{LinkOptions, attach};
 use crate::source::DeliverySource;
 use crate::transport::Transport;
 use crate::{
-    ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy, TokenCredential, ambient,
-    management,
+    ConnectionOptions, ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy,
+    TokenCredential, ambient, management,
 };
 
 /// What the service says about an event hub (contract §4.2).
@@ -90,6 +90,7 @@ struct Inner {
 pub struct EventHubClientBuilder {
     endpoint: Endpoint,
     proof: Proof,
+    connection: ConnectionOptions,
     /// The `EntityPath` of the connection string.
     path: Option<EventHubName>,
     event_hub: Option<EventHubName>,
@@ -121,8 +122,9 @@ impl EventHubClient {
         event_hub: impl AsRef<str>,
         credential: impl TokenCredential + 'static,
     ) -> Result<EventHubClientBuilder> {
-        let endpoint = Endpoint::parse(namespace.as_ref(), true)
-            .map_err(|reason| Error::invalid(format!("namespace: {reason}")))?;
+        let address = Address::parse(namespace.as_ref());
+        let address = address.map_err(|reason| Error::invalid(format!("namespace: {reason}")))?;
+        let endpoint = Endpoint { address, tls: true };
         let event_hub = EventHubName::new(event_hub.as_ref()).map_err(|e| Error::invalid(e.to_string()))?;
         Ok(EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub))
     }
@@ -253,14 +255,21 @@ impl fmt::Debug for EventHubClient {
 
 impl EventHubClientBuilder {
     fn new(endpoint: Endpoint, proof: Proof) -> Self {
-        let retry = RetryPolicy::default();
-        Self { endpoint, proof, path: None, event_hub: None, retry, identifier: None }
+        Self {
+            endpoint,
+            proof,
+            connection: ConnectionOptions::new(),
+            path: None,
+            event_hub: None,
+            retry: RetryPolicy::default(),
+            identifier: None,
+        }
     }
 
     /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string says so
     /// itself.
     pub fn use_development_emulator(mut self) -> Self {
-        self.endpoint = self.endpoint.without_tls();
+        self.endpoint.tls = false;
         self
     }
 
@@ -273,6 +282,12 @@ impl EventHubClientBuilder {
     /// How failures are retried.
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// How the service is reached.
+    pub fn connection(mut self, options: ConnectionOptions) -> Self {
+        self.connection = options;
         self
     }
 
@@ -305,14 +320,14 @@ impl EventHubClientBuilder {
             Proof::Tokens(credential) => Credential::Issued { credential, limit: self.retry.timeout() },
         };
         let settings = Settings {
-            transport: Transport::new(self.endpoint.clone()),
+            transport: Transport::new(self.endpoint.clone(), self.connection.clone()),
             credential: credential.clone(),
             identifier: identifier.clone(),
             limit: self.retry.timeout(),
         };
         Ok(EventHubClient(Arc::new(Inner {
             audience: self.endpoint.audience(event_hub.as_str()),
-            namespace: self.endpoint.host,
+            namespace: self.endpoint.address.host,
             event_hub,
             credential,
             identifier,

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use eventhubs_types::{EventHubName, Namespace};
 
 use crate::credential::Secret;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 use crate::{Error, Result};
 
 /// Where a namespace is and how to prove that we may read it.
@@ -35,8 +35,8 @@ impl ConnectionString {
     pub fn parse(text: &str) -> Result<Self> {
         let parts = Parts::split(text)?;
         let emulator = parts.emulator()?;
-        let endpoint = Endpoint::parse(required(parts.endpoint, "Endpoint")?, !emulator)
-            .map_err(|reason| wrong("Endpoint", reason))?;
+        let address = Address::parse(required(parts.endpoint, "Endpoint")?);
+        let endpoint = Endpoint { address: address.map_err(|e| wrong("Endpoint", e))?, tls: !emulator };
         let event_hub =
             parts.entity_path.map(EventHubName::new).transpose().map_err(|e| wrong("EntityPath", e))?;
         Ok(Self { endpoint, event_hub, secret: parts.secret()? })
@@ -44,7 +44,7 @@ impl ConnectionString {
 
     /// The host name of the namespace, without a port.
     pub fn namespace(&self) -> &Namespace {
-        &self.endpoint.host
+        self.endpoint.host()
     }
 
     /// The event hub, if the connection string has an `EntityPath`.
@@ -136,7 +136,7 @@ impl FromStr for ConnectionString {
 
 impl fmt::Display for ConnectionString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Endpoint=sb://{}/", self.endpoint)?;
+        write!(f, "Endpoint=sb://{}/", self.endpoint.address)?;
         match &self.event_hub {
             Some(hub) => write!(f, ";EntityPath={hub}"),
             None => Ok(()),
@@ -198,7 +198,7 @@ mod tests {
             assert_eq!(parsed.to_string(), format!("Endpoint=sb://{shown}"), "{row}");
             assert!(parsed.endpoint.tls, "{row}");
         }
-        assert_eq!(parse("{NS};{KEY}").unwrap().endpoint.port, 5671);
+        assert_eq!(parse("{NS};{KEY}").unwrap().endpoint.port(), 5671);
     }
 
     /// Contract §1.2, §13.1.
@@ -211,7 +211,11 @@ mod tests {
             ("CS11", "Endpoint=sb://[::1]:6065;{KEY};UseDevelopmentEmulator=true", "::1", 6065),
         ] {
             let ConnectionString { endpoint, .. } = parse(text).unwrap();
-            assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.tls), (host, port, false), "{row}");
+            assert_eq!(
+                (endpoint.host().as_str(), endpoint.port(), endpoint.tls),
+                (host, port, false),
+                "{row}"
+            );
         }
         assert!(parse("{NS};{KEY};UseDevelopmentEmulator=false").unwrap().endpoint.tls);
     }

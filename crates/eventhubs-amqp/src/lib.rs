@@ -68,9 +68,12 @@ mod frame;
 mod link;
 mod management;
 mod message;
+mod options;
 #[cfg(test)]
 mod peer;
 mod position;
+#[cfg(feature = "websocket")]
+mod proxy;
 #[cfg(test)]
 mod raw_peer;
 mod receiver;
@@ -88,6 +91,8 @@ mod task;
 mod token_credential;
 mod transport;
 mod value;
+#[cfg(feature = "websocket")]
+mod web_socket;
 mod wire;
 mod wire_error;
 
@@ -95,6 +100,7 @@ pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, Part
 pub use connection_string::ConnectionString;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
+pub use options::ConnectionOptions;
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
 pub use retry::RetryPolicy;

@@ -14,3 +14,5 @@ mod refusals;
 mod secrets;
 mod shutdown;
 mod support;
+mod tls;
+mod transports;
