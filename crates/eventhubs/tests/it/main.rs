@@ -6,6 +6,7 @@ mod balancing;
 mod callbacks;
 mod checkpoints;
 mod handover;
+mod credentials;
 mod ownership;
 mod positions;
 mod support;
