@@ -14,11 +14,11 @@ use crate::encoded::MapWriter;
 use crate::filter;
 use crate::hub::{Hub, Partition};
 use crate::link;
-use crate::log::StoredEvent;
 use crate::opaque;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::session::Session;
+use crate::shelf::StoredEvent;
 use crate::stop::Stop;
 
 /// How many events are looked up at once.
@@ -60,13 +60,14 @@ impl ConsumerLink {
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
         let entry = broker.peers.enter_link(session.id, hub.name.clone());
+        hub.still_exists()?;
         let seat = Seat::take(partition, group, entry, attach, &broker.peers)?;
         Ok(Self {
             seat,
             next,
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
-            hub: Arc::clone(hub),
+            hub,
         })
     }
 
@@ -79,7 +80,10 @@ impl ConsumerLink {
     pub(crate) async fn run(mut self, mut sender: Sender) {
         let stop = self.stop();
         let reason = tokio::select! {
-            _ = self.deliver(&mut sender) => return,
+            reason = self.deliver(&mut sender) => match reason {
+                Some(reason) => reason,
+                None => return,
+            },
             reason = stop.stopped() => reason,
         };
         // whoever sends it away has the seat already, or may take it now
@@ -87,20 +91,23 @@ impl ConsumerLink {
         link::close_sender(sender, reason).await;
     }
 
-    /// Ends only when the link does.
-    async fn deliver(&mut self, sender: &mut Sender) -> Result<(), SendError> {
+    /// Says why the link has to end, unless it has ended.
+    async fn deliver(&mut self, sender: &mut Sender) -> Option<Condition> {
         loop {
-            let events = self.seat.partition.log().read(self.next, BATCH);
+            let events = match self.seat.partition.log().read(self.next, BATCH) {
+                Ok(events) => events,
+                Err(reason) => return Some(reason),
+            };
             if events.is_empty() {
                 tokio::select! {
                     () = self.seat.partition.reaches(self.next) => continue,
-                    _ = sender.on_detach() => return Ok(()),
+                    _ = sender.on_detach() => return None,
                 }
             }
             for event in events {
                 self.hub.trouble.may_deliver().await;
-                self.send(sender, &event).await?;
-                self.next = event.sequence_number + 1;
+                self.send(sender, &event).await.ok()?;
+                self.next = event.stamp.sequence_number + 1;
             }
         }
     }
@@ -130,18 +137,18 @@ impl ConsumerLink {
 impl Seat {
     fn take(
         partition: &Arc<Partition>,
-        group: &str,
+        group: String,
         entry: Entry,
         attach: &Attach,
         peers: &Peers,
     ) -> Result<Self, Condition> {
         let owner_level = property(attach, OWNER_LEVEL).and_then(integer);
         let name = property(attach, RECEIVER_NAME).and_then(text);
-        let displaced = partition.admit(group, Reader { id: entry.id, name, owner_level })?;
+        let displaced = partition.admit(&group, Reader { id: entry.id, name, owner_level })?;
         for reader in displaced {
             peers.stop(reader.id, reader.reason);
         }
-        Ok(Self { partition: Arc::clone(partition), consumer_group: group.to_owned(), entry })
+        Ok(Self { partition: Arc::clone(partition), consumer_group: group, entry })
     }
 }
 

@@ -36,7 +36,8 @@ impl ProducerLink {
         hub.trouble.attach()?;
         let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
         let entry = broker.peers.enter_link(session.id, hub.name.clone());
-        Ok(Self { hub: Arc::clone(hub), partition, entry, max_message_size: broker.max_message_size })
+        hub.still_exists()?;
+        Ok(Self { hub, partition, entry, max_message_size: broker.max_message_size })
     }
 
     /// Ends the link from outside.
@@ -89,11 +90,10 @@ impl ProducerLink {
         };
         if is_batch {
             let messages = envelope.batch()?.iter().map(|message| Sections::read(message));
-            partition.append(&messages.collect::<Result<Vec<_>, _>>()?);
+            partition.append(&messages.collect::<Result<Vec<_>, _>>()?)
         } else {
-            partition.append([&envelope]);
+            partition.append(&[envelope])
         }
-        Ok(())
     }
 }
 

@@ -7,4 +7,5 @@ mod callbacks;
 mod checkpoints;
 mod ownership;
 mod positions;
+mod recreation;
 mod support;
