@@ -24,6 +24,8 @@
 //! # }
 //! ```
 //!
+//! The feature `producer` adds a small sender, for tools and tests.
+//!
 //! # Recovery
 //!
 //! All partitions of a client share one connection; each has a link, and a session, of its own. When any of them is lost,
@@ -68,6 +70,8 @@ mod management;
 mod message;
 #[cfg(test)]
 mod peer;
+#[cfg(feature = "producer")]
+mod producer;
 #[cfg(test)]
 mod raw_peer;
 mod receiver;
@@ -91,6 +95,8 @@ pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, Part
 pub use connection_string::ConnectionString;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
+#[cfg(feature = "producer")]
+pub use producer::Producer;
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
 pub use retry::RetryPolicy;
