@@ -7,13 +7,19 @@ use eventhubs_types::{
 };
 use futures::FutureExt;
 
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::attempts::{Failures, retrying};
 use crate::connection::{Settings, SharedConnection};
-use crate::credential::Credential;
+use crate::credential::{Credential, Secret};
+use crate::endpoint::{Address, Endpoint};
 use crate::link::{LinkOptions, attach};
 use crate::source::DeliverySource;
 use crate::transport::Transport;
-use crate::{ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy, ambient, management};
+use crate::{
+    ConnectionOptions, ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy,
+    TokenCredential, ambient, management,
+};
 
 /// What the service says about an event hub (contract §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +77,6 @@ pub struct EventHubClient(Arc<Inner>);
 struct Inner {
     namespace: Namespace,
     event_hub: EventHubName,
-    /// `sb://<host>/<hub>`: what tokens are for, or begin with (contract §3.4).
     audience: String,
     credential: Credential,
     identifier: String,
@@ -83,21 +88,61 @@ struct Inner {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct EventHubClientBuilder {
-    connection_string: ConnectionString,
+    endpoint: Endpoint,
+    proof: Proof,
+    connection: ConnectionOptions,
+    /// The `EntityPath` of the connection string.
+    path: Option<EventHubName>,
     event_hub: Option<EventHubName>,
     retry: RetryPolicy,
     identifier: Option<String>,
 }
 
+/// What proves that we may read.
+#[derive(Debug, Clone)]
+enum Proof {
+    Secret(Secret),
+    Tokens(Arc<dyn TokenCredential>),
+}
+
 impl EventHubClient {
-    /// Starts to build a client.
+    /// Starts to build a client that shows the key or signature of a connection string.
     pub fn builder(connection_string: ConnectionString) -> EventHubClientBuilder {
-        EventHubClientBuilder {
-            connection_string,
-            event_hub: None,
-            retry: RetryPolicy::default(),
-            identifier: None,
+        let ConnectionString { endpoint, event_hub: path, secret } = connection_string;
+        EventHubClientBuilder { path, ..EventHubClientBuilder::new(endpoint, Proof::Secret(secret)) }
+    }
+
+    /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name, for example
+    /// `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored (contract §1.5).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when the namespace or the event hub is not a name.
+    pub fn with_credential(
+        namespace: impl AsRef<str>,
+        event_hub: impl AsRef<str>,
+        credential: impl TokenCredential + 'static,
+    ) -> Result<EventHubClientBuilder> {
+        let address = Address::parse(namespace.as_ref());
+        let address = address.map_err(|reason| Error::invalid(format!("namespace: {reason}")))?;
+        let endpoint = Endpoint { address, tls: true };
+        let event_hub = EventHubName::new(event_hub.as_ref()).map_err(|e| Error::invalid(e.to_string()))?;
+        Ok(EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub))
+    }
+
+    /// Shows the key or signature of another connection string from now on, so that keys can be exchanged while the
+    /// program runs: open connections put new tokens at once and lose nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or this client shows the
+    /// tokens of a credential.
+    pub fn update_connection_string(&self, connection_string: &ConnectionString) -> Result<()> {
+        if connection_string.namespace() != self.namespace() {
+            return Err(Error::invalid("connection string: is for another namespace"));
         }
+        if !self.0.credential.replace(connection_string.secret.clone()) {
+            return Err(Error::invalid("connection string: this client shows the tokens of a credential"));
+        }
+        Ok(())
     }
 
     /// The host name of the namespace, without a port.
@@ -147,7 +192,7 @@ impl EventHubClient {
         let connection = connection.get().await?;
         let asking = async {
             connection.authorize(audience, fresh).await?;
-            let token = credential.token(audience, ambient::now());
+            let token = credential.token(audience, ambient::now()).await?;
             connection.manage(management::read(event_hub, partition, &token)).await
         };
         asking.await.map_err(|error| {
@@ -198,7 +243,7 @@ impl EventHubClient {
         PartitionReceiverBuilder::new(self.clone(), group, partition)
     }
 
-    /// Closes the shared connection. Receivers and later calls get [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// Closes the shared connection. Receivers and later calls get [`ErrorKind::Closed`].
     ///
     /// # Cancel safety
     /// Safe to drop: the client is closed at the first poll; only waiting for the peer is cut short.
@@ -217,6 +262,25 @@ impl fmt::Debug for EventHubClient {
 }
 
 impl EventHubClientBuilder {
+    fn new(endpoint: Endpoint, proof: Proof) -> Self {
+        Self {
+            endpoint,
+            proof,
+            connection: ConnectionOptions::new(),
+            path: None,
+            event_hub: None,
+            retry: RetryPolicy::default(),
+            identifier: None,
+        }
+    }
+
+    /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string says so
+    /// itself.
+    pub fn use_development_emulator(mut self) -> Self {
+        self.endpoint.tls = false;
+        self
+    }
+
     /// The event hub to read, if the connection string has no `EntityPath`.
     pub fn event_hub(mut self, event_hub: EventHubName) -> Self {
         self.event_hub = Some(event_hub);
@@ -229,6 +293,12 @@ impl EventHubClientBuilder {
         self
     }
 
+    /// How the service is reached.
+    pub fn connection(mut self, options: ConnectionOptions) -> Self {
+        self.connection = options;
+        self
+    }
+
     /// Names this client in the service's own texts, at most 64 bytes; default: a random one.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
@@ -238,10 +308,10 @@ impl EventHubClientBuilder {
     /// Makes the client. Does no I/O.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs
+    /// [`ErrorKind::InvalidArgument`] when no event hub is given, when it differs
     /// from the `EntityPath` of the connection string, or when the identifier is too long.
     pub fn build(self) -> Result<EventHubClient> {
-        let event_hub = match (self.event_hub, self.connection_string.event_hub()) {
+        let event_hub = match (self.event_hub, self.path) {
             (None, None) => return Err(Error::invalid("event hub: neither given nor in EntityPath")),
             (Some(given), Some(path)) if !given.as_str().eq_ignore_ascii_case(path.as_str()) => {
                 return Err(Error::invalid(
@@ -249,21 +319,23 @@ impl EventHubClientBuilder {
                 ));
             }
             (Some(given), _) => given,
-            (None, Some(path)) => path.clone(),
+            (None, Some(path)) => path,
         };
         let identifier = self.identifier.unwrap_or_else(|| format!("eventhubs-{}", ambient::suffix()));
         check_identifier(&identifier)?;
-        let endpoint = self.connection_string.endpoint();
-        let credential = self.connection_string.credential().clone();
+        let credential = match self.proof {
+            Proof::Secret(secret) => Credential::given(secret),
+            Proof::Tokens(credential) => Credential::Issued { credential, limit: self.retry.timeout() },
+        };
         let settings = Settings {
-            transport: Transport::new(endpoint.clone()),
+            transport: Transport::new(self.endpoint.clone(), self.connection.clone()),
             credential: credential.clone(),
             identifier: identifier.clone(),
             limit: self.retry.timeout(),
         };
         Ok(EventHubClient(Arc::new(Inner {
-            namespace: self.connection_string.namespace().clone(),
-            audience: format!("sb://{}/{event_hub}", endpoint.authority(!endpoint.tls)),
+            audience: self.endpoint.audience(event_hub.as_str()),
+            namespace: self.endpoint.address.host,
             event_hub,
             credential,
             identifier,

@@ -1,12 +1,18 @@
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::address;
 use crate::clock::Clock;
 use crate::condition::Condition;
+use crate::feeding::Starved;
 use crate::frame::Limits;
 use crate::hub::Hub;
 use crate::hubs::Hubs;
+use crate::intercept::Interceptor;
 use crate::peers::Peers;
+use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
 
 /// The largest frame that a client may send, in bytes.
@@ -24,6 +30,11 @@ pub(crate) struct Broker {
     pub(crate) tls: crate::tls::Tls,
     /// In bytes; what a producer may send in one message.
     pub(crate) max_message_size: u64,
+    /// The silence after which a client is given up; zero for any.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) requests: RequestLog,
+    pub(crate) interceptor: Interceptor,
+    pub(crate) starved: watch::Sender<Starved>,
 }
 
 impl Broker {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -13,8 +14,10 @@ use crate::disk::DiskStorage;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hubs::{HubSpec, Hubs};
+use crate::intercept::Interceptor;
 use crate::log::Retention;
 use crate::peers::Peers;
+use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
 use crate::shelf::{InMemory, Storage};
 
@@ -26,6 +29,10 @@ const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The largest message that a producer may send by default, in bytes: that of the standard tier.
 const DEFAULT_MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
+/// What the service allows (contract §2).
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How many clients may be connected at the same time by default.
+const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 /// In bytes.
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
 const DEFAULT_KEY_NAME: &str = "RootManageSharedAccessKey";
@@ -55,6 +62,8 @@ pub struct Builder {
     max_message_size: u64,
     #[cfg(feature = "persistence")]
     data_dir: Option<std::path::PathBuf>,
+    idle_timeout: Duration,
+    max_connections: usize,
 }
 
 impl Builder {
@@ -68,6 +77,8 @@ impl Builder {
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
             #[cfg(feature = "persistence")]
             data_dir: None,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
         }
         .retention_time(DEFAULT_MAX_AGE)
     }
@@ -126,6 +137,19 @@ impl Builder {
         self
     }
 
+    /// Closes connections whose client is silent for so long, with `amqp:connection:forced`; by default 300 s. Clients are
+    /// asked for a sign of life in four fifths of it, as by the service (contract §2). Zero lets them be silent for ever.
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.idle_timeout = time;
+        self
+    }
+
+    /// Serves at most this many clients at the same time; by default 1024. Further ones wait, unserved, until one leaves.
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count;
+        self
+    }
+
     /// Starts the emulator; it can be connected to when this returns.
     ///
     /// # Errors
@@ -149,8 +173,12 @@ impl Builder {
             #[cfg(feature = "tls")]
             tls: crate::tls::Tls::generate()?,
             max_message_size: self.max_message_size,
+            idle_timeout: self.idle_timeout,
+            requests: RequestLog::default(),
+            interceptor: Interceptor::default(),
+            starved: watch::Sender::default(),
         };
-        Ok(Emulator::run(listener, address, broker))
+        Ok(Emulator::run(listener, address, broker, self.max_connections))
     }
 
     fn hubs(&self, clock: &Clock) -> Result<Hubs> {

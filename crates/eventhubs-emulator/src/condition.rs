@@ -12,6 +12,7 @@ pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
 pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";
 pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
 pub(crate) const RESOURCE_LIMIT: &str = "amqp:resource-limit-exceeded";
+pub(crate) const SERVER_BUSY: &str = "com.microsoft:server-busy";
 pub(crate) const ARGUMENT_ERROR: &str = "com.microsoft:argument-error";
 pub(crate) const ARGUMENT_OUT_OF_RANGE: &str = "com.microsoft:argument-out-of-range";
 

@@ -1,10 +1,10 @@
 //! A link on which a consumer reads one partition (contract §5, §6.1).
 
+use std::future::pending;
 use std::sync::Arc;
 
 use eventhubs_types::StartingPosition;
 use fe2o3_amqp::Sender;
-use fe2o3_amqp::link::SendError;
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::{Symbol, Value};
 
@@ -12,11 +12,15 @@ use crate::clock::Clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
 use crate::encoded::MapWriter;
 use crate::filter;
+use crate::flow::{Credit, Turn};
 use crate::hub::{Hub, Partition};
+use crate::line::{Line, LinkId};
 use crate::link;
 use crate::opaque;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
+use crate::reading::Reading;
+use crate::room::{Place, Room};
 use crate::session::Session;
 use crate::shelf::StoredEvent;
 use crate::stop::Stop;
@@ -30,8 +34,11 @@ const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
 #[derive(Debug)]
 pub(crate) struct ConsumerLink {
     seat: Seat,
-    /// The sequence number of the next event to send.
-    next: i64,
+    reading: Arc<Reading>,
+    credit: Option<Arc<Credit>>,
+    id: LinkId,
+    line: Arc<Line>,
+    room: Arc<Room>,
     runtime_metric: bool,
     clock: Clock,
     hub: Arc<Hub>,
@@ -59,12 +66,19 @@ impl ConsumerLink {
         let group = hub.consumer_group(group).ok_or_else(|| Condition::entity_not_found(address))?;
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
-        let entry = broker.peers.enter_link(session.id, hub.name.clone());
+        let id = (session.channel, attach.handle.0);
+        let line = Arc::clone(&session.connection.line);
+        let credit = line.credit(id);
+        let reading = Arc::new(Reading::from(next, credit.clone()));
+        let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, Some(&reading)));
         hub.still_exists()?;
-        let seat = Seat::take(partition, group, entry, attach, &broker.peers)?;
         Ok(Self {
-            seat,
-            next,
+            seat: Seat::take(partition, group, entry, attach, &broker.peers)?,
+            reading,
+            credit,
+            id,
+            line,
+            room: Arc::clone(&session.room),
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
             hub,
@@ -94,33 +108,75 @@ impl ConsumerLink {
     /// Says why the link has to end, unless it has ended.
     async fn deliver(&mut self, sender: &mut Sender) -> Option<Condition> {
         loop {
-            let events = match self.seat.partition.log().read(self.next, BATCH) {
+            let next = self.reading.next();
+            let events = match self.seat.partition.log().read(next, BATCH) {
                 Ok(events) => events,
                 Err(reason) => return Some(reason),
             };
             if events.is_empty() {
                 tokio::select! {
-                    () = self.seat.partition.reaches(self.next) => continue,
+                    () = self.seat.partition.reaches(next) => {}
+                    () = self.drained() => {}
                     _ = sender.on_detach() => return None,
                 }
             }
-            for event in events {
-                self.hub.trouble.may_deliver().await;
-                self.send(sender, &event).await.ok()?;
-                self.next = event.stamp.sequence_number + 1;
+            for (index, event) in events.into_iter().enumerate() {
+                let message = self.message(&event);
+                let place = tokio::select! {
+                    biased;
+                    place = self.place(message.len(), index == 0) => place,
+                    _ = sender.on_detach() => return None,
+                };
+                // as batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no
+                // frame grows beyond the limit of the client
+                drop(sender.send_batchable(opaque::seal(message)).await.ok()?);
+                place.used();
+                self.reading.delivered_one(event.stamp.sequence_number);
             }
         }
     }
 
-    /// As batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no frame
-    /// grows beyond the limit of the client.
-    async fn send(&self, sender: &mut Sender, event: &StoredEvent) -> Result<(), SendError> {
-        let message = if self.runtime_metric {
+    /// Waits until an event of so many bytes may go out.
+    async fn place(&self, bytes: usize, begins_batch: bool) -> Place<'_> {
+        // the other way round, links without credit would fill the room of those that have some
+        self.may_send(begins_batch).await;
+        self.room.take(bytes).await
+    }
+
+    /// Waits until an event may go out, and spends the credit for it.
+    async fn may_send(&self, begins_batch: bool) {
+        self.hub.trouble.may_deliver(begins_batch).await;
+        let Some(credit) = &self.credit else { return };
+        loop {
+            match credit.spend() {
+                Turn::Send => return,
+                Turn::Drain => self.give_back(credit),
+                Turn::Wait => credit.changed().await,
+            }
+        }
+    }
+
+    /// Answers once that there is nothing to send, when the consumer asks for it.
+    async fn drained(&self) {
+        match &self.credit {
+            Some(credit) => {
+                credit.drain_wanted().await;
+                self.give_back(credit);
+            }
+            None => pending().await,
+        }
+    }
+
+    fn give_back(&self, credit: &Credit) {
+        self.line.drained(self.id, credit.give_back());
+    }
+
+    fn message(&self, event: &StoredEvent) -> Vec<u8> {
+        if self.runtime_metric {
             event.message.with_delivery_annotations(&self.runtime_info())
         } else {
             event.message.bytes.to_vec()
-        };
-        sender.send_batchable(opaque::seal(message)).await.map(drop)
+        }
     }
 
     fn runtime_info(&self) -> MapWriter {

@@ -12,6 +12,9 @@ use crate::opaque::{self, ENVELOPE};
 const HEADER: usize = 8;
 const PROTOCOL: &[u8; 4] = b"AMQP";
 
+/// How many bytes of a frame are inverted to garble it.
+const GARBLED: usize = 16;
+
 const NULL: u8 = 0x40;
 const LIST0: u8 = 0x45;
 const LIST8: u8 = 0xc0;
@@ -124,6 +127,29 @@ pub(crate) fn split_frame(written: &mut BytesMut) -> Option<BytesMut> {
     (written.len() >= size).then(|| written.split_to(size))
 }
 
+/// The channel, the code and the encoding of the performative of an AMQP frame; `None` for other and empty frames.
+pub(crate) fn parse(frame: &[u8]) -> Option<(u16, u8, &[u8])> {
+    let [_, _, _, _, data_offset, 0, a, b, ..] = *frame else { return None };
+    let body = frame.get(usize::from(data_offset) * 4..)?;
+    let ([0, 0x53, code, ..] | [0, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..]) = *body else { return None };
+    Some((u16::from_be_bytes([a, b]), code, body))
+}
+
+/// Puts a frame of the AMQP type around a performative.
+pub(crate) fn write(channel: u16, body: &[u8], out: &mut BytesMut) {
+    out.put_u32(u32::try_from(HEADER + body.len()).expect("a performative is shorter than 4 GiB"));
+    out.put_slice(&[2, 0]);
+    out.put_u16(channel);
+    out.put_slice(body);
+}
+
+/// Makes a frame undecodable and leaves its size alone: no AMQP value starts with the inverse of a zero.
+pub(crate) fn garble(frame: &mut [u8]) {
+    for byte in frame.iter_mut().skip(HEADER).take(GARBLED) {
+        *byte = !*byte;
+    }
+}
+
 /// How many fields the list of a performative has.
 fn field_count(descriptor: u8) -> usize {
     match descriptor {
@@ -140,10 +166,11 @@ fn field_count(descriptor: u8) -> usize {
 
 /// Writes a frame of the library: with the null fields that it leaves out at the end of a performative, since the Python SDK indexes
 /// them blindly (contract §2.3), with a message out of its envelope, and with the true limits. A frame of another form is written as it
-/// is.
-pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) {
+/// is. Says how many bytes of a message it carries.
+pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) -> usize {
     let Some((descriptor, list)) = performative(&frame) else {
-        return out.put_slice(&frame);
+        out.put_slice(&frame);
+        return 0;
     };
     match descriptor {
         OPEN => overwrite(&mut frame, &list, 2, &limits.frame.to_be_bytes()),
@@ -165,6 +192,7 @@ pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesM
     out.put_slice(payload);
     let size = u32::try_from(out.len() - start).expect("the library writes frames below 4 GiB");
     out[start..start + 4].copy_from_slice(&size.to_be_bytes());
+    payload.len()
 }
 
 /// Replaces the number in a field, if it has that width.

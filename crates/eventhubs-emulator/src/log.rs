@@ -201,6 +201,11 @@ impl Log {
     pub(crate) fn len(&self) -> usize {
         self.state.index.len()
     }
+
+    /// Of bodies.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 /// The text of the service for a position that lies behind its last event.

@@ -27,6 +27,9 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
             "Unauthorized access. 'Listen' claim(s) are required to perform this operation.",
         );
     }
+    if let Err(busy) = hub.trouble.busy() {
+        return Response::refusal(busy);
+    }
     match string_property(request, "type") {
         Some(HUB_TYPE) => Response::value(hub_properties(&hub)),
         Some(PARTITION_TYPE) => {

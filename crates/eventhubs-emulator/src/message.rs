@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use eventhubs_types::{EventBody, EventData};
 use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
 use fe2o3_amqp_types::messaging::{
     AmqpSequence, AmqpValue, ApplicationProperties, Batch, Body, Data, Message, MessageAnnotations,
-    Properties,
+    MessageId, Properties,
 };
 use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Value};
 use serde_amqp::primitives::Binary;
@@ -55,6 +56,47 @@ fn partition_key(key: String) -> MessageAnnotations {
     let mut annotations = MessageAnnotations::default();
     annotations.insert(OwnedKey::from(PARTITION_KEY), Value::String(key));
     annotations
+}
+
+/// What a producer meant with a message; [`from_event`] the other way round.
+pub(crate) fn to_event(bytes: &[u8]) -> EventData {
+    let Ok(message) = decode(bytes) else {
+        return EventData::with_body(EventBody::Undecodable(Bytes::copy_from_slice(bytes)));
+    };
+    let mut event = EventData::with_body(event_body(&message.body));
+    if let Some(properties) = &message.application_properties {
+        let entries = properties.0.iter();
+        event.properties =
+            entries.map(|(name, v)| (name.clone(), value::from_wire(&Value::from(v.clone())))).collect();
+    }
+    if let Some(properties) = &message.properties {
+        event.message_id = properties.message_id.as_ref().map(id_text);
+        event.correlation_id = properties.correlation_id.as_ref().map(id_text);
+        event.content_type = properties.content_type.as_ref().map(|symbol| symbol.as_str().to_owned());
+    }
+    event.partition_key = sections(bytes).partition_key().map(str::to_owned);
+    event
+}
+
+fn id_text(id: &MessageId) -> String {
+    match id {
+        MessageId::Ulong(number) => number.to_string(),
+        MessageId::Uuid(id) => format!("{id:x}"),
+        MessageId::Binary(bytes) => format!("{bytes:x?}"),
+        MessageId::String(text) => text.clone(),
+    }
+}
+
+fn event_body(body: &Body<Value>) -> EventBody {
+    let list = |list: &AmqpSequence<Value>| list.0.iter().map(value::from_wire).collect();
+    match body {
+        Body::Data(sections) => {
+            EventBody::Data(sections.iter().map(|data| Bytes::copy_from_slice(&data.0)).collect())
+        }
+        Body::Value(value) => EventBody::Value(value::from_wire(&value.0)),
+        Body::Sequence(lists) => EventBody::Sequence(lists.iter().map(list).collect()),
+        Body::Empty => EventBody::Value(eventhubs_types::Value::Null),
+    }
 }
 
 fn application_properties(

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use fe2o3_amqp::Receiver;
 use fe2o3_amqp_types::messaging::{Batch, Data};
+use fe2o3_amqp_types::performatives::Attach;
 
 use crate::condition::{Condition, DECODE_ERROR, MESSAGE_SIZE_EXCEEDED};
+use crate::connection::Connection;
 use crate::hub::{Hub, Partition};
+use crate::intercept::{Denied, Request, RequestKind};
 use crate::link;
 use crate::message::BATCH_FORMAT;
 use crate::opaque;
@@ -21,23 +24,32 @@ pub(crate) struct ProducerLink {
     partition: Option<Arc<Partition>>,
     entry: Entry,
     max_message_size: u64,
+    address: String,
+    connection: Arc<Connection>,
 }
 
 impl ProducerLink {
     /// Checks that hub and partition exist.
     pub(crate) fn admit(
         session: &Session,
+        attach: &Attach,
         address: &str,
-        hub: &str,
-        partition: Option<&str>,
+        (hub, partition): (&str, Option<&str>),
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
         hub.trouble.attach()?;
         let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
-        let entry = broker.peers.enter_link(session.id, hub.name.clone());
+        let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, None));
         hub.still_exists()?;
-        Ok(Self { hub, partition, entry, max_message_size: broker.max_message_size })
+        Ok(Self {
+            hub,
+            partition,
+            entry,
+            max_message_size: broker.max_message_size,
+            address: address.to_owned(),
+            connection: Arc::clone(&session.connection),
+        })
     }
 
     /// Ends the link from outside.
@@ -64,7 +76,12 @@ impl ProducerLink {
             if message.len() as u64 > self.max_message_size {
                 return Some(self.too_large());
             }
-            let settled = match self.store(&message, is_batch) {
+            let stored = match self.judge(message.len()).await {
+                Ok(()) => self.store(&message, is_batch),
+                Err(Denied::Refused(reason)) => Err(reason),
+                Err(Denied::Dropped) => continue,
+            };
+            let settled = match stored {
                 Ok(()) => receiver.accept(info).await,
                 Err(reason) => receiver.reject(info, Some(reason.into())).await,
             };
@@ -73,6 +90,12 @@ impl ProducerLink {
             }
         }
         None
+    }
+
+    async fn judge(&self, size: usize) -> Result<(), Denied> {
+        let address = &self.address;
+        let request = Request { kind: RequestKind::Send, connection_id: self.connection.id, address, size };
+        self.connection.broker.interceptor.judge(request).await
     }
 
     fn too_large(&self) -> Condition {

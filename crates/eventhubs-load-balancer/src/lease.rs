@@ -24,6 +24,7 @@ struct Sighting {
     partition: PartitionId,
     version: Version,
     since: Instant,
+    age: Duration,
 }
 
 impl LeaseObserver {
@@ -49,21 +50,32 @@ impl LeaseObserver {
         for record in records {
             let before = take_at(&mut before, &record.partition, |sighting| &sighting.partition);
             let unchanged = before.filter(|sighting| sighting.version == record.version);
-            let sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
-            let age =
-                age_by_store(list, record).unwrap_or_else(|| asked.saturating_duration_since(sighting.since));
-            if age >= self.expiry {
+            let mut sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
+            let observed = asked.saturating_duration_since(sighting.since);
+            sighting.age = age_by_store(list, record).unwrap_or(observed);
+            if sighting.age >= self.expiry {
                 expired.insert(record.partition.clone());
             }
             self.sightings.push(sighting);
         }
         expired
     }
+
+    /// How old the record of a partition was at the last listing; at least so old where the store has no clock.
+    pub(crate) fn age(&self, partition: &PartitionId) -> Option<Duration> {
+        let place = self.sightings.binary_search_by(|sighting| sighting.partition.cmp(partition));
+        place.ok().map(|place| self.sightings[place].age)
+    }
 }
 
 impl Sighting {
     fn of(record: &Ownership, since: Instant) -> Self {
-        Self { partition: record.partition.clone(), version: record.version.clone(), since }
+        Self {
+            partition: record.partition.clone(),
+            version: record.version.clone(),
+            since,
+            age: Duration::ZERO,
+        }
     }
 }
 

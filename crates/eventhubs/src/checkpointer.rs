@@ -91,6 +91,18 @@ impl Checkpointer {
         }
     }
 
+    /// Whether no owner before may still be at work on the partition.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lease.as_ref().is_none_or(Lease::is_settled)
+    }
+
+    /// Waits until no owner before may still be at work on the partition.
+    pub(crate) async fn settled(&self) {
+        if let Some(mut lease) = self.lease.clone() {
+            lease.settled().await;
+        }
+    }
+
     /// Remembers that this event was handed to the callback.
     pub(crate) fn delivered(&self, event: &ReceivedEvent) {
         self.delivered.fetch_max(event.sequence_number().value(), Ordering::Release);

@@ -73,7 +73,8 @@ pub use client::{ConsumerClient, ConsumerClientBuilder};
 pub use context::PartitionContext;
 pub use error::{Error, ErrorKind, HandlerError, HandlerResult, Result};
 pub use eventhubs_amqp::{
-    EventHubProperties, LastEnqueuedEventProperties, PartitionProperties, ReceivedEvent, RetryPolicy,
+    AccessToken, ConnectionOptions, EventHubProperties, LastEnqueuedEventProperties, PartitionProperties,
+    ReceivedEvent, RetryPolicy, TokenCredential, TokenError,
 };
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 pub use eventhubs_load_balancer::{Assignment, Strategy};

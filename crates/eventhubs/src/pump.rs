@@ -1,12 +1,13 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventhubs_amqp::{PartitionReceiver, ReceivedEvent};
-use eventhubs_types::StartingPosition;
+use eventhubs_types::{PartitionId, StartingPosition};
 use futures::future::BoxFuture;
-use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{OnEvents, guarded};
@@ -17,12 +18,20 @@ use crate::{CloseReason, Error, ErrorKind, HandlerResult, PartitionContext, Resu
 /// How many events are taken from the receiver at a time for a callback that gets one event a call.
 const EVENTS_A_TURN: usize = 100;
 
+/// How long a pump whose link was stolen waits to be told by whom: as long as a look into the store may take.
+const VERDICT_LIMIT: Duration = Duration::from_secs(15);
+
+/// Where a pump tells the processor that its link was stolen.
+pub(crate) type Bell = mpsc::Sender<PartitionId>;
+
 /// What the processor tells a pump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Run,
     Shutdown,
     OwnershipLost,
+    /// Another instance has the partition and waits until it is closed here.
+    HandOver,
 }
 
 /// How a pump ended by itself, or on order.
@@ -49,6 +58,7 @@ impl Exit {
     fn close_reason(&self) -> CloseReason {
         match self {
             Self::Ordered(Order::OwnershipLost) | Self::Stolen => CloseReason::OwnershipLost,
+            Self::Ordered(Order::HandOver) => CloseReason::HandedOver,
             Self::Ordered(_) => CloseReason::Shutdown,
             Self::HandlerFailed(_) => CloseReason::HandlerFailed,
             Self::ReceiveFailed(_) => CloseReason::ReceiveFailed,
@@ -62,6 +72,8 @@ pub(crate) struct Pump {
     run: Arc<Run>,
     context: PartitionContext,
     orders: watch::Receiver<Order>,
+    /// `None` where nobody balances.
+    bell: Option<Bell>,
     pacing: Pacing,
     /// Where this ownership began, for a partition that has no checkpoint yet.
     began: Option<StartingPosition>,
@@ -72,9 +84,10 @@ impl Pump {
         run: Arc<Run>,
         context: PartitionContext,
         orders: watch::Receiver<Order>,
-        pacing: Pacing,
+        bell: Option<Bell>,
     ) -> Self {
-        Self { run, context, orders, pacing, began: None }
+        let pacing = run.client.pacing();
+        Self { run, context, orders, bell, pacing, began: None }
     }
 
     /// Reads until the partition is not ours any more; then no checkpoint is written either.
@@ -109,11 +122,24 @@ impl Pump {
         };
         self.initialize().await;
         let Err(exit) = self.read(&mut receiver).await;
+        let exit = self.verdict(exit).await;
         self.close(receiver, &exit).await;
         exit
     }
 
+    /// A reader that the partition was taken from is cut off, and given the time to write its checkpoint.
     async fn open(&mut self) -> std::result::Result<PartitionReceiver, Exit> {
+        let receiver = self.attach().await?;
+        let context = self.context.clone();
+        if context.checkpointer().is_settled() {
+            return Ok(receiver);
+        }
+        self.unless_ordered(context.checkpointer().settled()).await?;
+        self.detach(receiver).await;
+        self.attach().await
+    }
+
+    async fn attach(&mut self) -> std::result::Result<PartitionReceiver, Exit> {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
         let began = self.began.clone();
@@ -129,6 +155,23 @@ impl Pump {
             }
             Err(error) if error.kind() == ErrorKind::OwnershipLost => Err(Exit::Stolen),
             Err(error) => Err(Exit::ReceiveFailed(error)),
+        }
+    }
+
+    /// Who stole the link may be an instance that waits for this one: the processor looks into the store.
+    async fn verdict(&mut self, exit: Exit) -> Exit {
+        let (Exit::Stolen, Some(bell)) = (&exit, self.bell.clone()) else {
+            return exit;
+        };
+        let partition = self.context.partition_id().clone();
+        let orders = &mut self.orders;
+        let told = timeout(VERDICT_LIMIT, async {
+            bell.send(partition).await.ok()?;
+            Some(ordered(orders, self.context.checkpointer()).await)
+        });
+        match told.await {
+            Ok(Some(Order::HandOver)) => Exit::Ordered(Order::HandOver),
+            _ => exit,
         }
     }
 
@@ -224,6 +267,10 @@ impl Pump {
                 run.report(Some(&self.context), error).await;
             }
         }
+        self.detach(receiver).await;
+    }
+
+    async fn detach(&self, receiver: PartitionReceiver) {
         if let Err(error) = receiver.close().await {
             tracing::debug!(partition = %self.context.partition_id(), %error, "the detach was not answered");
         }

@@ -51,6 +51,9 @@ impl<M> Receive<M> {
     /// How long a callback may still run after its partition was told to stop.
     pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
+    /// How long a run that stops offers its partitions to other instances.
+    pub const DEFAULT_OFFER_TIMEOUT: Duration = eventhubs_load_balancer::defaults::DEFAULT_OFFER_TIMEOUT;
+
     fn new(client: ConsumerClient, on_events: OnEvents) -> Self {
         let options = Options {
             partition: None,
@@ -61,6 +64,7 @@ impl<M> Receive<M> {
             track_last_enqueued: false,
             max_wait_time: None,
             max_batch_size: Self::DEFAULT_MAX_BATCH_SIZE,
+            offer_timeout: Self::DEFAULT_OFFER_TIMEOUT,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
         };
         let stop = futures::future::pending().boxed();
@@ -116,6 +120,13 @@ impl<M> Receive<M> {
         self
     }
 
+    /// How long a run that is told to stop reads on while other instances of ours take over its partitions; 20 seconds
+    /// unless set. What is not taken by then is released, as is all at once where no such instance runs, or with zero.
+    pub fn offer_timeout(mut self, limit: Duration) -> Self {
+        self.options.offer_timeout = limit;
+        self
+    }
+
     /// Called before the first event of a partition, each time this instance begins to read it.
     pub fn on_partition_initialize<F, Fut>(mut self, hook: F) -> Self
     where
@@ -137,8 +148,8 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`] a checkpoint
-    /// can still be written.
+    /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`] and
+    /// [`CloseReason::HandedOver`] a checkpoint can still be written.
     pub fn on_partition_close<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(PartitionContext, CloseReason) -> Fut + Send + Sync + 'static,
@@ -148,8 +159,9 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Stops when `signal` completes: running callbacks finish, the links are detached, and then the partitions are
-    /// released, so that other instances take them over in their next round and nothing is processed twice.
+    /// Stops when `signal` completes: the partitions are offered to other instances and read on until each is taken over
+    /// or [`offer_timeout`](Self::offer_timeout) is over. Then running callbacks finish, the links are detached, and the
+    /// rest is released for other instances to take in their next round. Nothing is processed twice.
     pub fn with_graceful_shutdown(mut self, signal: impl Future + Send + 'static) -> Self {
         self.stop = signal.map(drop).boxed();
         self

@@ -30,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) track_last_enqueued: bool,
     pub(crate) max_wait_time: Option<Duration>,
     pub(crate) max_batch_size: usize,
+    pub(crate) offer_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
 }
 

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cancel;
+mod credentials;
 mod faults;
 mod management;
 mod owner_level;
@@ -14,3 +15,5 @@ mod refusals;
 mod secrets;
 mod shutdown;
 mod support;
+mod tls;
+mod transports;

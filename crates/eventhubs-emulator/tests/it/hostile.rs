@@ -217,3 +217,18 @@ async fn a_reader_that_takes_nothing_costs_no_more_than_a_window() {
     drop(idle);
     eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
 }
+
+#[tokio::test]
+async fn a_disposition_of_everything_stalls_nobody() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let mut stream = connect(&emulator).await;
+    // as receiver and as sender, from the first delivery to the last that there can be
+    for role in [0x41, 0x42] {
+        let everything = frame(0, 0x15, 4, &[role, 0x43, 0x70, 0xff, 0xff, 0xff, 0xff, 0x41]);
+        stream.write_all(&[opened("ANONYMOUS"), everything].concat()).await.unwrap();
+        read_until(&mut stream, OPENED).await;
+        stream = connect(&emulator).await;
+    }
+    witness.is_served(&emulator).await;
+}

@@ -5,6 +5,8 @@ mod assignment;
 mod balancing;
 mod callbacks;
 mod checkpoints;
+mod handover;
+mod credentials;
 mod ownership;
 mod positions;
 mod recreation;
