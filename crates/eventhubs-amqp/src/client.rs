@@ -218,6 +218,14 @@ impl EventHubClient {
         attaching.await.map_err(|error| error.within(&format!("attaching to {}", options.subject())))
     }
 
+    /// The connection, with a token for the whole event hub; a fresh one if asked.
+    #[cfg(feature = "producer")]
+    pub(crate) async fn authorized_engine(&self, fresh: bool) -> Result<Arc<crate::engine::Engine>> {
+        let connection = self.0.connection.get().await?;
+        connection.authorize(&self.0.audience, fresh).await?;
+        Ok(Arc::clone(connection.engine()))
+    }
+
     pub(crate) fn retry(&self) -> &RetryPolicy {
         &self.0.retry
     }

@@ -24,6 +24,8 @@
 //! # }
 //! ```
 //!
+//! The feature `producer` adds a small sender, for tools and tests.
+//!
 //! # Recovery
 //!
 //! All partitions of a client share one connection; each has a link, and a session, of its own. When any of them is lost,
@@ -72,6 +74,8 @@ mod options;
 #[cfg(test)]
 mod peer;
 mod position;
+#[cfg(feature = "producer")]
+mod producer;
 #[cfg(feature = "websocket")]
 mod proxy;
 #[cfg(test)]
@@ -101,6 +105,8 @@ pub use connection_string::ConnectionString;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
 pub use options::ConnectionOptions;
+#[cfg(feature = "producer")]
+pub use producer::Producer;
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
 pub use retry::RetryPolicy;

@@ -6,14 +6,15 @@ use std::time::SystemTime;
 use eventhubs_types::{EventData, Offset, SequenceNumber};
 
 use crate::clock;
-use crate::emulator::{Emulator, find_partition};
+use crate::emulator::{Emulator, find_partition, unkept};
 use crate::error::Result;
 use crate::hub::{Hub, Partition};
-use crate::log::{NEVER_MS, StoredEvent};
+use crate::log::NEVER_MS;
 use crate::message;
 use crate::peers::{Handles, Peers};
 use crate::readers::Reader;
 use crate::requests::ReceivedRequest;
+use crate::shelf::StoredEvent;
 
 /// An event hub and what its partitions hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,10 +105,10 @@ impl Emulator {
     pub fn event_hubs(&self) -> Vec<EventHubProperties> {
         let hub = |hub: &Hub| EventHubProperties {
             name: hub.name.clone(),
-            consumer_groups: hub.consumer_groups().to_vec(),
+            consumer_groups: hub.consumer_groups(),
             partitions: hub.partitions.iter().map(|partition| properties(partition)).collect(),
         };
-        self.broker().hubs.iter().map(|shared| hub(shared)).collect()
+        self.hubs().all().iter().map(|shared| hub(shared)).collect()
     }
 
     /// What a partition holds.
@@ -115,7 +116,8 @@ impl Emulator {
     /// # Errors
     /// When hub or partition do not exist.
     pub fn partition(&self, event_hub: &str, partition_id: &str) -> Result<PartitionProperties> {
-        Ok(properties(find_partition(self.hub(event_hub)?, partition_id)?))
+        let hub = self.hub(event_hub)?;
+        Ok(properties(find_partition(&hub, partition_id)?))
     }
 
     /// Up to `limit` events of a partition, from this sequence number on or from the oldest one kept.
@@ -129,8 +131,9 @@ impl Emulator {
         from: SequenceNumber,
         limit: usize,
     ) -> Result<Vec<PublishedEvent>> {
-        let partition = find_partition(self.hub(event_hub)?, partition_id)?;
-        let events = partition.log().read(from.value(), limit);
+        let hub = self.hub(event_hub)?;
+        let events = find_partition(&hub, partition_id)?.log().read(from.value(), limit);
+        let events = events.map_err(|reason| unkept(&reason))?;
         Ok(events.iter().map(|event| published(event)).collect())
     }
 
@@ -173,15 +176,15 @@ fn properties(partition: &Partition) -> PartitionProperties {
         last_enqueued_offset: head.offset.to_string().into(),
         last_enqueued_time: clock::from_ms(head.enqueued_ms).filter(|_| head.enqueued_ms != NEVER_MS),
         event_count: log.len(),
-        byte_count: log.bytes(),
+        byte_count: usize::try_from(log.bytes()).unwrap_or(usize::MAX),
     }
 }
 
 fn published(event: &StoredEvent) -> PublishedEvent {
     PublishedEvent {
-        sequence_number: event.sequence_number.into(),
-        offset: event.offset.to_string().into(),
-        enqueued_time: clock::from_ms(event.enqueued_ms),
+        sequence_number: event.stamp.sequence_number.into(),
+        offset: event.stamp.offset.to_string().into(),
+        enqueued_time: clock::from_ms(event.stamp.enqueued_ms),
         event: message::to_event(&event.message.bytes),
     }
 }

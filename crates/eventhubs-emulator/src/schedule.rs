@@ -66,7 +66,7 @@ impl Schedule {
         while steps.len() < MAX_FAULTS {
             begin += up_to(&mut rng, settings.mean_pause * 2).max(Duration::from_millis(1));
             let end = begin + up_to(&mut rng, settings.longest_outage);
-            let (fault, remedy) = draw(&mut rng, &settings.event_hubs, end - begin);
+            let (fault, remedy) = draw(&mut rng, &settings.event_hubs, end.saturating_sub(begin));
             if end > settings.duration {
                 break;
             }

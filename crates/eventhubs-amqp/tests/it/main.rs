@@ -9,6 +9,7 @@ mod management;
 mod owner_level;
 mod positions;
 mod prefetch;
+mod produce;
 mod proxy;
 mod refusals;
 mod secrets;

@@ -9,4 +9,5 @@ mod handover;
 mod credentials;
 mod ownership;
 mod positions;
+mod recreation;
 mod support;
