@@ -59,6 +59,8 @@ pub struct PartitionProperties {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttachedReceiver {
+    /// Tells its link from all other links, also past ones.
+    pub id: u64,
     /// The consumer group.
     pub consumer_group: String,
     /// The partition.
@@ -205,6 +207,7 @@ fn find_partition<'a>(hub: &'a Hub, id: &str) -> Result<&'a Partition> {
 
 fn attached(partition: &Partition) -> Vec<AttachedReceiver> {
     let receiver = |(consumer_group, reader): (String, Reader)| AttachedReceiver {
+        id: reader.id,
         consumer_group,
         partition_id: partition.id.clone(),
         owner_level: reader.owner_level,

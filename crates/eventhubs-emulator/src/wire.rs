@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::frame::{FrameCheck, pad_frame, split_frame};
+use crate::frame::{FrameCheck, pad_frame, refuses_link, split_frame};
 use crate::peers::Handles;
 
 /// Frames that wait for the socket; above this the library has to wait.
@@ -23,6 +23,9 @@ pub(crate) struct Wire<S> {
     check: FrameCheck,
     partial: BytesMut,
     unsent: BytesMut,
+    /// The last frame refuses a link. It waits for the detach that says why: a client that sees it alone may detach
+    /// first, and is never told.
+    held: bool,
 }
 
 impl<S> Wire<S> {
@@ -35,6 +38,7 @@ impl<S> Wire<S> {
             check: FrameCheck::new(max_frame_size),
             partial: BytesMut::new(),
             unsent: BytesMut::new(),
+            held: false,
         }
     }
 
@@ -86,9 +90,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.unsent.len() >= MAX_UNSENT {
             ready!(self.poll_drain(cx))?;
         }
-        let Self { partial, unsent, .. } = &mut *self;
+        let Self { partial, unsent, held, .. } = &mut *self;
         partial.extend_from_slice(buf);
         while let Some(frame) = split_frame(partial) {
+            *held = refuses_link(&frame);
             pad_frame(&frame, unsent);
         }
         Poll::Ready(Ok(buf.len()))
@@ -100,6 +105,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         }
         if self.mute.is_cancelled() {
             return Poll::Pending;
+        }
+        if self.held {
+            return Poll::Ready(Ok(()));
         }
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -119,6 +127,7 @@ impl<S> fmt::Debug for Wire<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
@@ -150,6 +159,21 @@ mod tests {
         client.read_exact(&mut close).await.unwrap();
         assert_eq!(close[8..12], [0, 0x53, 0x18, 0xd0]);
         assert_eq!(close[20], 0x40);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_goes_out_with_its_reason() {
+        let (mut wire, mut client) = wire(&Handles::default());
+        let attach = b"\x00\x00\x00\x16\x02\x00\x00\x00\x00\x53\x12\xc0\x09\x05\xa1\x01n\x52\x00\x42\x40\x40";
+        let detach = b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x16\x45";
+        wire.write_all(attach).await.unwrap();
+        wire.flush().await.unwrap();
+        let mut both = [0; 4096];
+        assert!(client.read(&mut both).now_or_never().is_none());
+        wire.write_all(detach).await.unwrap();
+        wire.flush().await.unwrap();
+        let read = client.read(&mut both).await.unwrap();
+        assert_eq!(both[read - 3..read], [0x40; 3]);
     }
 
     #[tokio::test]
