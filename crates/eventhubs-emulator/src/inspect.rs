@@ -66,6 +66,8 @@ pub struct PublishedEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttachedReceiver {
+    /// Tells its link from all other links, also past ones.
+    pub id: u64,
     /// The connection; see [`ConnectedClient::id`].
     pub connection_id: u64,
     /// The name of its link.
@@ -195,6 +197,7 @@ fn attached(partition: &Partition, peers: &Peers) -> Vec<AttachedReceiver> {
         let link = peers.link(reader.id)?;
         let reading = link.reading?;
         Some(AttachedReceiver {
+            id: reader.id,
             connection_id: link.connection,
             link_name: link.name,
             consumer_group,
