@@ -74,6 +74,7 @@ mod peer;
 mod position;
 #[cfg(feature = "websocket")]
 mod proxy;
+mod raw_message;
 #[cfg(test)]
 mod raw_peer;
 mod receiver;
@@ -101,6 +102,7 @@ pub use connection_string::ConnectionString;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
 pub use options::ConnectionOptions;
+pub use raw_message::{RawMessage, Section};
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
 pub use retry::RetryPolicy;

@@ -130,8 +130,9 @@ impl PartitionReceiverBuilder {
             data_path: DataPath::default(),
         };
         let retry = self.client.retry().clone();
-        PartitionReceiver::open(Arc::new(ClientOpener { client: self.client, options }), retry, position)
-            .await
+        let connection = self.client.next_connection();
+        let links = ClientOpener { client: self.client, connection, options };
+        PartitionReceiver::open(Arc::new(links), retry, position).await
     }
 }
 
@@ -150,6 +151,7 @@ async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<Star
 
 struct ClientOpener {
     client: EventHubClient,
+    connection: usize,
     options: LinkOptions,
 }
 
@@ -159,7 +161,7 @@ impl Opener for ClientOpener {
         position: StartingPosition,
         fresh: bool,
     ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>> {
-        let (client, options) = (self.client.clone(), self.options.clone());
-        async move { client.attach_once(&options, &position, fresh).await }.boxed()
+        let (client, connection, options) = (self.client.clone(), self.connection, self.options.clone());
+        async move { client.attach_once(connection, &options, &position, fresh).await }.boxed()
     }
 }

@@ -74,7 +74,7 @@ pub use context::PartitionContext;
 pub use error::{Error, ErrorKind, HandlerError, HandlerResult, Result};
 pub use eventhubs_amqp::{
     AccessToken, ConnectionOptions, EventHubProperties, LastEnqueuedEventProperties, PartitionProperties,
-    ReceivedEvent, RetryPolicy, TokenCredential, TokenError,
+    RawMessage, ReceivedEvent, RetryPolicy, Section, TokenCredential, TokenError,
 };
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 pub use eventhubs_load_balancer::{Assignment, Strategy};
