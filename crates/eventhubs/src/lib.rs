@@ -63,6 +63,7 @@ mod client;
 mod context;
 mod error;
 mod hooks;
+mod opening;
 mod pacing;
 mod processor;
 mod pump;
@@ -83,6 +84,7 @@ pub use eventhubs_types::{
     SequenceNumber, StartingPosition, Value,
 };
 pub use hooks::CloseReason;
+pub use opening::InvalidPosition;
 pub use receive::{Batches, Events, Receive};
 
 /// The example of the README, which runs against the emulator.
