@@ -54,8 +54,8 @@ impl Credit {
     /// than before.
     pub(crate) fn top_up(&mut self, buffered: Buffered) -> bool {
         let room = self.room(buffered);
-        let due =
-            room > self.outstanding && self.outstanding + buffered.events <= (room + buffered.events) / 2;
+        let due = room > self.outstanding
+            && self.outstanding + buffered.events <= u32::midpoint(room, buffered.events);
         if due {
             self.withdrawn = self.withdrawn.saturating_sub(room - self.outstanding);
             self.outstanding = room;
