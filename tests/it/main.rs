@@ -3,9 +3,9 @@
 
 mod bad_input;
 mod broker_faults;
-mod python_sdk;
 mod store_outage;
 mod tls;
 mod two_languages;
 mod two_processes;
+mod witnesses;
 mod zombie;
