@@ -1,11 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use eventhubs_types::{
     ConsumerGroup, EventHubName, Namespace, Offset, PartitionId, SequenceNumber, StartingPosition, Value,
 };
 use futures::FutureExt;
+use futures::future::join_all;
 
 #[cfg(doc)]
 use crate::ErrorKind;
@@ -53,7 +55,7 @@ pub struct PartitionProperties {
     pub is_empty: bool,
 }
 
-/// Reads one event hub. Clones share one connection, which is opened when first needed and again after it is lost.
+/// Reads one event hub. Clones share their connections, which are opened when first needed and again after they are lost.
 ///
 /// ```
 /// # use eventhubs_emulator::Emulator;
@@ -81,7 +83,10 @@ struct Inner {
     credential: Credential,
     identifier: String,
     retry: RetryPolicy,
-    connection: SharedConnection,
+    /// The first also serves all that is not about reading.
+    connections: Vec<SharedConnection>,
+    /// How many receivers were made: they take turns with the connections.
+    receivers: AtomicUsize,
 }
 
 /// Options of an [`EventHubClient`]; made by [`EventHubClient::builder`].
@@ -188,8 +193,8 @@ impl EventHubClient {
     }
 
     async fn read_once(&self, partition: Option<&PartitionId>, fresh: bool) -> Result<Value> {
-        let Inner { event_hub, audience, credential, connection, .. } = &*self.0;
-        let connection = connection.get().await?;
+        let Inner { event_hub, audience, credential, connections, .. } = &*self.0;
+        let connection = connections[0].get().await?;
         let asking = async {
             connection.authorize(audience, fresh).await?;
             let token = credential.token(audience, ambient::now()).await?;
@@ -201,14 +206,15 @@ impl EventHubClient {
         })
     }
 
-    /// Attaches to a partition: one try, with a fresh token if asked.
+    /// Attaches to a partition on one of the connections: one try, with a fresh token if asked.
     pub(crate) async fn attach_once(
         &self,
+        connection: usize,
         options: &LinkOptions,
         position: &StartingPosition,
         fresh: bool,
     ) -> Result<Box<dyn DeliverySource>> {
-        let connection = self.0.connection.get().await?;
+        let connection = self.0.connections[connection].get().await?;
         let attaching = async {
             connection
                 .authorize(&format!("{}/consumergroups/{}", self.0.audience, options.group), fresh)
@@ -221,9 +227,14 @@ impl EventHubClient {
     /// The connection, with a token for the whole event hub; a fresh one if asked.
     #[cfg(feature = "producer")]
     pub(crate) async fn authorized_engine(&self, fresh: bool) -> Result<Arc<crate::engine::Engine>> {
-        let connection = self.0.connection.get().await?;
+        let connection = self.0.connections[0].get().await?;
         connection.authorize(&self.0.audience, fresh).await?;
         Ok(Arc::clone(connection.engine()))
+    }
+
+    /// The connection of the next receiver.
+    pub(crate) fn next_connection(&self) -> usize {
+        self.0.receivers.fetch_add(1, Ordering::Relaxed) % self.0.connections.len()
     }
 
     pub(crate) fn retry(&self) -> &RetryPolicy {
@@ -243,12 +254,12 @@ impl EventHubClient {
         PartitionReceiverBuilder::new(self.clone(), group, partition)
     }
 
-    /// Closes the shared connection. Receivers and later calls get [`ErrorKind::Closed`].
+    /// Closes the connections. Receivers and later calls get [`ErrorKind::Closed`].
     ///
     /// # Cancel safety
     /// Safe to drop: the client is closed at the first poll; only waiting for the peer is cut short.
     pub async fn close(&self) {
-        self.0.connection.close().await;
+        join_all(self.0.connections.iter().map(SharedConnection::close)).await;
     }
 }
 
@@ -327,6 +338,7 @@ impl EventHubClientBuilder {
             Proof::Secret(secret) => Credential::given(secret),
             Proof::Tokens(credential) => Credential::Issued { credential, limit: self.retry.timeout() },
         };
+        let connections = self.connection.connections.get();
         let settings = Settings {
             transport: Transport::new(self.endpoint.clone(), self.connection.clone()),
             credential: credential.clone(),
@@ -340,7 +352,8 @@ impl EventHubClientBuilder {
             credential,
             identifier,
             retry: self.retry,
-            connection: SharedConnection::new(settings),
+            connections: (0..connections).map(|_| SharedConnection::new(settings.clone())).collect(),
+            receivers: AtomicUsize::new(0),
         })))
     }
 }

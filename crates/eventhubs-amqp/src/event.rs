@@ -6,10 +6,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use eventhubs_types::{EventBody, EventData, Offset, SequenceNumber, Value};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use crate::decode::Attributes;
 use crate::message::Message;
-use crate::{Error, Result};
+use crate::{Error, RawMessage, Result};
 
 /// An event as it came from a partition. Clones share their content.
 ///
@@ -128,6 +130,29 @@ impl ReceivedEvent {
             EventBody::Value(Value::String(text)) => Ok(Cow::Borrowed(text)),
             _ => Err(Error::invalid("the body is not text")),
         }
+    }
+
+    /// The body read as JSON: the bytes of the data sections, or a value body that is a string.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of this form.
+    /// The error names the place, not the content.
+    pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
+        let text = self.body_as_str()?;
+        serde_json::from_str(&text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = match error.classify() {
+                Category::Data => "the body is JSON of another form",
+                _ => "the body is not JSON",
+            };
+            Error::invalid(format!("{what}, at line {line}, column {column}"))
+        })
+    }
+
+    /// The message as it came, for what has no accessor here; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn raw_message(&self) -> Option<RawMessage> {
+        self.message.raw()
     }
 
     /// The properties that the sender gave the event.

@@ -78,6 +78,7 @@ mod position;
 mod producer;
 #[cfg(feature = "websocket")]
 mod proxy;
+mod raw_message;
 #[cfg(test)]
 mod raw_peer;
 mod receiver;
@@ -107,6 +108,7 @@ pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
 pub use options::ConnectionOptions;
 #[cfg(feature = "producer")]
 pub use producer::Producer;
+pub use raw_message::{RawMessage, Section};
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
 pub use retry::RetryPolicy;

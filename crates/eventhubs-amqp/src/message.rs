@@ -9,7 +9,7 @@ use crate::decode::{Attributes, Named, OFFSET, SEQUENCE_NUMBER, last_enqueued, m
 use crate::position::Position;
 use crate::scan::Refused;
 use crate::wire::{Reader, section};
-use crate::{ReceivedEvent, Result};
+use crate::{RawMessage, ReceivedEvent, Result};
 
 /// The AMQP properties under their names on the wire, in the order of the wire (contract §6.2).
 const PROPERTIES: [&str; 13] = [
@@ -132,6 +132,11 @@ impl Sections {
 }
 
 impl Message {
+    /// As it came, if it did.
+    pub(crate) fn raw(&self) -> Option<RawMessage> {
+        (!self.raw.is_empty()).then(|| RawMessage::new(self.raw.clone()))
+    }
+
     pub(crate) fn has_head(&self) -> bool {
         self.sections.delivery_annotations != 0 && self.sections.body.kind != Kind::Poison
     }

@@ -149,10 +149,14 @@ impl Session {
 
     /// Hands over what was taken since the last time.
     pub(super) fn hand_over(&mut self, out: &mut BytesMut) {
-        for link in &mut self.links {
-            if !link.arrivals.is_empty() {
-                link.state.deliver(&mut link.arrivals);
+        let mut changed = Vec::new();
+        for link in self.links.iter_mut().filter(|link| !link.arrivals.is_empty()) {
+            if link.state.deliver(&mut link.arrivals) {
+                changed.extend(link.theirs);
             }
+        }
+        for handle in changed {
+            self.write_flow(handle, out);
         }
         if self.window_left <= self.begun.incoming_window / 2 {
             flow(self.local, self.window(), None, out);

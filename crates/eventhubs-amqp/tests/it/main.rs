@@ -14,6 +14,7 @@ mod proxy;
 mod refusals;
 mod secrets;
 mod shutdown;
+mod stream;
 mod support;
 mod tls;
 mod transports;
