@@ -1,11 +1,13 @@
 //! Ownership and checkpoints as the metadata of a blob, read as leniently and written as strictly as the other SDKs
 //! need it (contract §9.3).
 
-use eventhubs_checkpoint_store::{Checkpoint, Error, ErrorKind, Result};
+use eventhubs_checkpoint_store::{Checkpoint, Claim, Error, ErrorKind, Mark, Result};
 use eventhubs_types::{Offset, OwnerId, SequenceNumber};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 const OWNER: &str = "ownerid";
+/// Of ours alone: other SDKs ignore what they do not know, and erase it with their next write.
+const MARK: &str = "handover";
 const OFFSET: &str = "offset";
 const SEQUENCE_NUMBER: &str = "sequencenumber";
 
@@ -53,15 +55,23 @@ fn encoded_owner(id: &str) -> OwnerId {
     OwnerId::new(encoded).expect("letters, digits and % are allowed, and the length was cut")
 }
 
+/// The mark of a record; `None` where it has none.
+pub(crate) fn mark(metadata: &Metadata) -> Option<Mark> {
+    metadata.get(MARK).filter(|mark| !mark.is_empty()).map(Mark::new)
+}
+
 /// The metadata of an ownership record. A release is an empty value: without the key, listing fails in Python and
 /// JavaScript.
 ///
 /// # Errors
-/// When the owner id does not fit into a header.
-pub(crate) fn from_owner(owner: Option<&OwnerId>) -> Result<Metadata> {
-    let id = owner.map_or("", OwnerId::as_str);
+/// When the owner id or the mark does not fit into a header.
+pub(crate) fn from_claim(claim: &Claim) -> Result<Metadata> {
+    let id = claim.owner.as_ref().map_or("", OwnerId::as_str);
     check_header_value(id, "owner id: the blob store takes printable ASCII only")?;
-    Ok(Metadata::from_iter([(OWNER, id)]))
+    let mark = claim.mark.as_ref().map(Mark::as_str);
+    check_header_value(mark.unwrap_or_default(), "mark: the blob store takes printable ASCII only")?;
+    let mark = mark.map(|mark| (MARK, mark));
+    Ok([(OWNER, id)].into_iter().chain(mark).collect())
 }
 
 /// The position that a checkpoint names. What is missing or unusable is `None`.
@@ -103,6 +113,7 @@ fn invalid(context: &'static str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use eventhubs_checkpoint_store::Expected;
     use eventhubs_types::PartitionId;
     use proptest::prelude::*;
 
@@ -138,16 +149,31 @@ mod tests {
         assert!(owner(&metadata([("ownerid", &"é".repeat(300))])).is_some());
     }
 
+    fn claim(owner: Option<&str>, mark: Option<&str>) -> Claim {
+        let owner = owner.map(|id| OwnerId::new(id).unwrap());
+        Claim::new(PartitionId::new("0").unwrap(), owner, Expected::Absent).with_mark(mark.map(Mark::new))
+    }
+
     #[test]
     fn a_release_is_written_as_an_empty_value() {
-        assert_eq!(from_owner(None).unwrap(), metadata([("ownerid", "")]));
-        let id = OwnerId::new("Instance 1").unwrap();
-        assert_eq!(from_owner(Some(&id)).unwrap(), metadata([("ownerid", "Instance 1")]));
+        assert_eq!(from_claim(&claim(None, None)).unwrap(), metadata([("ownerid", "")]));
+        let owned = claim(Some("Instance 1"), None);
+        assert_eq!(from_claim(&owned).unwrap(), metadata([("ownerid", "Instance 1")]));
+    }
+
+    #[test]
+    fn a_mark_has_a_key_of_its_own_beside_that_of_all_sdks() {
+        let written = from_claim(&claim(Some("a"), Some("1 ask b"))).unwrap();
+        assert_eq!(written, metadata([("ownerid", "a"), ("handover", "1 ask b")]));
+        assert_eq!(mark(&written), Some(Mark::new("1 ask b")));
+        assert_eq!(mark(&metadata([("ownerid", "a"), ("Handover", " ")])), None);
+        let error = from_claim(&claim(Some("a"), Some("é"))).unwrap_err();
+        assert!(error.to_string().contains("mark"), "{error}");
     }
 
     #[test]
     fn an_owner_id_that_no_header_can_carry_is_refused() {
-        let error = from_owner(Some(&OwnerId::new("owner-é").unwrap())).unwrap_err();
+        let error = from_claim(&claim(Some("owner-é"), None)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.to_string().contains("owner id"), "{error}");
     }

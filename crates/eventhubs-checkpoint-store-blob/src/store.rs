@@ -173,11 +173,12 @@ impl BlobCheckpointStore {
     }
 
     async fn claim(&self, scope: &ConsumerScope, claim: &Claim) -> Result<Option<Ownership>> {
-        let metadata = records::from_owner(claim.owner.as_ref())?;
+        let metadata = records::from_claim(claim)?;
         let name = names::blob(scope, Kind::Ownership, &claim.partition);
         let stamp = self.in_time(self.write(&name, &metadata, &claim.expected)).await?;
         let won = |stamp: Stamp| {
             Ownership::new(claim.partition.clone(), claim.owner.clone(), stamp.version, stamp.modified)
+                .with_mark(claim.mark.clone())
         };
         Ok(stamp.map(won))
     }
@@ -238,6 +239,7 @@ impl CheckpointStore for BlobCheckpointStore {
             // A time that cannot be compared with the service's clock is worth nothing.
             let modified = stamp.modified.filter(|_| now.is_some());
             Ownership::new(partition, records::owner(&metadata), stamp.version, modified)
+                .with_mark(records::mark(&metadata))
         });
         Ok(OwnershipList::new(records.collect(), now, rejected))
     }

@@ -57,6 +57,7 @@ macro_rules! conformance_tests {
             ownership::a_claim_by_an_old_version_is_lost_and_changes_nothing
             ownership::a_steal_is_a_claim_by_version
             ownership::a_released_record_stays_and_has_no_owner
+            ownership::a_mark_stays_until_the_next_claim_is_won
             ownership::of_many_that_claim_an_absent_record_one_wins
             ownership::of_many_that_claim_one_version_one_wins
             ownership::the_store_has_one_clock_or_none

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Expected, Ownership};
+use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Expected, Mark, Ownership};
 use tokio::task::JoinSet;
 
 use crate::scene::{Scene, owner, partition, version_of};
@@ -82,6 +82,23 @@ pub async fn a_released_record_stays_and_has_no_owner(scene: Scene) {
     scene.assert_claim_is_lost("0", Some("b"), Expected::Absent).await;
     scene.claim("0", Some("b"), version_of(&released)).await;
     assert_eq!(scene.only_record().await.owner, Some(owner("b")));
+}
+
+/// A mark is told with the record until the next claim that is won; one that is lost changes nothing of it.
+pub async fn a_mark_stays_until_the_next_claim_is_won(scene: Scene) {
+    let mark = Some(Mark::new("1 ask instance 7/x"));
+    let plain = scene.claim("0", Some("a"), Expected::Absent).await;
+    assert_eq!((plain.mark.clone(), scene.only_record().await.mark), (None, None));
+    let marked = |version| Claim::new(partition("0"), Some(owner("a")), version).with_mark(mark.clone());
+    let ClaimOutcome::Won(won) = scene.store.claim_ownership(&scene.scope, &marked(version_of(&plain))).await
+    else {
+        panic!("a claim by the listed version is won");
+    };
+    assert_eq!((&won.mark, &scene.only_record().await.mark), (&mark, &mark));
+    scene.assert_claim_is_lost("0", Some("b"), version_of(&plain)).await;
+    assert_eq!(scene.only_record().await.mark, mark);
+    scene.claim("0", Some("b"), version_of(&won)).await;
+    assert_eq!(scene.only_record().await.mark, None);
 }
 
 /// Several instances start at once on an empty store.

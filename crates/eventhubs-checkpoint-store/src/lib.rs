@@ -12,5 +12,5 @@ pub use async_trait::async_trait;
 pub use checkpoint::{Checkpoint, CheckpointOutcome};
 pub use error::{Error, ErrorKind, Result};
 pub use memory::MemoryCheckpointStore;
-pub use ownership::{Claim, ClaimOutcome, Expected, Ownership, OwnershipList, RejectedRecord, Version};
+pub use ownership::{Claim, ClaimOutcome, Expected, Mark, Ownership, OwnershipList, RejectedRecord, Version};
 pub use store::CheckpointStore;

@@ -73,7 +73,8 @@ impl CheckpointStore for MemoryCheckpointStore {
         if !is_as_expected(ownership.get(&claim.partition).map(|record| &record.version), &claim.expected) {
             return ClaimOutcome::Lost;
         }
-        let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, None);
+        let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, None)
+            .with_mark(claim.mark.clone());
         ownership.insert(claim.partition.clone(), record.clone());
         ClaimOutcome::Won(record)
     }

@@ -28,6 +28,31 @@ impl fmt::Debug for Version {
     }
 }
 
+/// A note on an ownership record, from one balancer to others of its kind. A store keeps it and does not read it.
+///
+/// It stays until the next write, which brings its own or none. Other SDKs know nothing of it, and their writes erase it
+/// (contract §9.3).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Mark(Arc<str>);
+
+impl Mark {
+    /// A note of this text. A store may refuse what is not printable ASCII.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
 /// What a write expects to find. There is no way to say "whatever is there": that is how two owners come about
 /// (contract §12, trap 13).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,17 +75,26 @@ pub struct Ownership {
     pub version: Version,
     /// When the record was last written, by the clock of the store; `None` where the store has no clock.
     pub modified: Option<SystemTime>,
+    /// The note that the last write left; `None` where it left none.
+    pub mark: Option<Mark>,
 }
 
 impl Ownership {
-    /// A record as a store read or wrote it.
+    /// A record without a mark, as a store read or wrote it.
     pub fn new(
         partition: PartitionId,
         owner: Option<OwnerId>,
         version: Version,
         modified: Option<SystemTime>,
     ) -> Self {
-        Self { partition, owner, version, modified }
+        Self { partition, owner, version, modified, mark: None }
+    }
+
+    /// The record with this mark.
+    #[must_use]
+    pub fn with_mark(mut self, mark: Option<Mark>) -> Self {
+        self.mark = mark;
+        self
     }
 }
 
@@ -112,12 +146,21 @@ pub struct Claim {
     pub owner: Option<OwnerId>,
     /// What must be there for the claim to be won.
     pub expected: Expected,
+    /// The note to leave.
+    pub mark: Option<Mark>,
 }
 
 impl Claim {
-    /// A claim for `owner`, or a release where that is `None`.
+    /// A claim without a mark for `owner`, or a release where that is `None`.
     pub fn new(partition: PartitionId, owner: Option<OwnerId>, expected: Expected) -> Self {
-        Self { partition, owner, expected }
+        Self { partition, owner, expected, mark: None }
+    }
+
+    /// The claim with this mark.
+    #[must_use]
+    pub fn with_mark(mut self, mark: Option<Mark>) -> Self {
+        self.mark = mark;
+        self
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, Owners
 /// A store that has a clock puts it in [`OwnershipList::now`] and [`Ownership::modified`](crate::Ownership::modified).
 /// A store without one leaves both `None`, and leases are judged by observation instead.
 ///
+/// # Marks
+/// The [`Mark`](crate::Mark) of a claim that is won stands in the record until the next claim is won, and no longer.
+///
 /// # Bad records
 /// A record that cannot be read is skipped and reported, and never fails a listing. One without a usable owner is listed
 /// as released.

@@ -113,7 +113,8 @@ pub(crate) fn put_token(
         Some("servicebus.windows.net:sastoken") => {
             sas::verify(token, audience, &broker.keys, now_ms).map(Some)
         }
-        // any JSON web token is good: there is no issuer to ask
+        // there is no issuer to ask
+        Some("jwt") if !has_form_of_jwt(token) => Err("The token is no JSON web token."),
         Some("jwt") => Ok(timestamp_property(request, "expiration")),
         _ => return Response::status(400, "The token type is not known."),
     };
@@ -124,4 +125,13 @@ pub(crate) fn put_token(
         }
         Err(refusal) => Response::status(401, refusal),
     }
+}
+
+/// Whether these are three parts in the alphabet of base64 for URLs.
+fn has_form_of_jwt(token: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    token.split('.').count() == 3 && token.split('.').all(is_part)
 }

@@ -4,12 +4,15 @@ use fe2o3_amqp_types::definitions::{self, ErrorCondition};
 use fe2o3_amqp_types::primitives::Symbol;
 
 pub(crate) const LINK_STOLEN: &str = "amqp:link:stolen";
+pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
 pub(crate) const NOT_FOUND: &str = "amqp:not-found";
 pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
 pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";
 pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
+pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";
 pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
 pub(crate) const RESOURCE_LIMIT: &str = "amqp:resource-limit-exceeded";
+pub(crate) const SERVER_BUSY: &str = "com.microsoft:server-busy";
 pub(crate) const ARGUMENT_ERROR: &str = "com.microsoft:argument-error";
 pub(crate) const ARGUMENT_OUT_OF_RANGE: &str = "com.microsoft:argument-out-of-range";
 

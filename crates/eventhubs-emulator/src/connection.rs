@@ -20,14 +20,16 @@ use tracing::debug;
 use crate::broker::Broker;
 use crate::cbs::Grants;
 use crate::condition::{CONNECTION_FORCED, Condition};
+use crate::feeding::Feeding;
+use crate::line::Line;
 use crate::node::ReplyLinks;
 use crate::peers::Handles;
 use crate::session;
+use crate::tap::Tap;
 use crate::transport;
 use crate::wire::Wire;
 
-/// The largest frame that a client may send.
-const MAX_FRAME_SIZE: u32 = 1024 * 1024;
+const CONTAINER: &str = "eventhubs-emulator";
 /// The Python SDK cannot compare with a limit that is left out.
 const MAX_HANDLE: u32 = 255;
 /// How long a client may take for the header, SASL and open, and for each begin and attach.
@@ -38,16 +40,18 @@ pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the sessions and links of one connection share.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    pub(crate) id: u64,
     pub(crate) broker: Arc<Broker>,
     pub(crate) replies: ReplyLinks,
     /// Of this connection only.
     pub(crate) grants: watch::Sender<Grants>,
     pub(crate) cut: CancellationToken,
+    pub(crate) line: Arc<Line>,
 }
 
 /// Serves one client until it leaves, a fault ends it, or the emulator stops.
 pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: CancellationToken) {
-    let handles = Handles::default();
+    let handles = Handles { address: stream.peer_addr().ok(), ..Handles::default() };
     let _cut_at_the_end = handles.cut.clone().drop_guard();
     let entry = broker.peers.enter_connection(handles.clone());
     let _ = stream.set_nodelay(true);
@@ -57,16 +61,40 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
         () = shutdown.cancelled() => return,
     };
     let Some(mut handle) = accepted else { return };
-    let state =
-        Connection { broker, replies: ReplyLinks::default(), grants: handles.grants, cut: handles.cut };
+    let Handles { cut, grants, line, .. } = handles;
+    let idle_timeout = broker.idle_timeout;
+    let state = Connection {
+        id: entry.id,
+        broker,
+        replies: ReplyLinks::default(),
+        grants,
+        cut,
+        line: Arc::clone(&line),
+    };
     // outlive the farewell: a session that is dropped earlier would send an end of its own
     let mut sessions = JoinSet::new();
     let reason = tokio::select! {
         () = serve_sessions(&mut handle, &mut sessions, Arc::new(state)) => return,
         reason = entry.stop.stopped() => reason,
         () = shutdown.cancelled() => Condition::new(CONNECTION_FORCED, "The emulator stops."),
+        () = line.silent(idle_timeout), if !idle_timeout.is_zero() => inactive(idle_timeout),
     };
     let _ = timeout(FAREWELL_TIMEOUT, handle.close_with_error(reason)).await;
+}
+
+/// Less than what is allowed, in the measure of the service: 240 s of 300 s (contract §2). Some clients send as seldom as
+/// they may.
+fn announced(idle_timeout: Duration) -> Duration {
+    idle_timeout * 4 / 5
+}
+
+/// What the service says to a client that is silent for too long (contract §2).
+fn inactive(limit: Duration) -> Condition {
+    let text = format!(
+        "The connection was inactive for more than the allowed {} milliseconds and is closed by container '{CONTAINER}'.",
+        limit.as_millis()
+    );
+    Condition::new(CONNECTION_FORCED, text)
 }
 
 /// In a task of its own: the library panics on some malformed input before the connection is open.
@@ -75,15 +103,18 @@ async fn accept(
     broker: Arc<Broker>,
     handles: Handles,
 ) -> Option<ListenerConnectionHandle> {
+    let limits = broker.limits();
     let acceptor = ConnectionAcceptor::builder()
-        .container_id("eventhubs-emulator")
-        .max_frame_size(MAX_FRAME_SIZE)
+        .container_id(CONTAINER)
+        .max_frame_size(limits.enveloped_frame())
         .sasl_acceptor(Cbs)
         .build();
     let mut task = JoinSet::new();
     let open = async move {
         let stream = transport::accept(stream, &broker).await?;
-        let wire = Wire::new(stream, MAX_FRAME_SIZE, &handles);
+        let feeding = Feeding::new(broker.starved.subscribe());
+        let tap = Tap::new(Arc::clone(&handles.line), feeding, limits, announced(broker.idle_timeout));
+        let wire = Wire::new(stream, tap, &handles);
         acceptor.accept(wire).await
     };
     task.spawn(timeout(HANDSHAKE_TIMEOUT, open));
@@ -105,8 +136,9 @@ async fn serve_sessions(
         tokio::select! {
             incoming = handle.next_incoming_session() => {
                 let Some(incoming) = incoming else { return };
+                let channel = incoming.channel;
                 if let Some(session) = begin(handle, incoming).await {
-                    sessions.spawn(session::serve(session, Arc::clone(&state)));
+                    sessions.spawn(session::serve(session, channel, Arc::clone(&state)));
                 }
             }
             Some(_) = sessions.join_next() => {}

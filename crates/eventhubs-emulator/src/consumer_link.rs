@@ -1,24 +1,28 @@
 //! A link on which a consumer reads one partition (contract §5, §6.1).
 
+use std::future::pending;
 use std::sync::Arc;
 
 use eventhubs_types::StartingPosition;
 use fe2o3_amqp::Sender;
-use fe2o3_amqp::link::SendError;
-use fe2o3_amqp_types::messaging::DeliveryAnnotations;
-use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::performatives::Attach;
-use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Timestamp, Value};
+use fe2o3_amqp_types::primitives::{Symbol, Value};
 
 use crate::clock::Clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
+use crate::encoded::MapWriter;
 use crate::filter;
+use crate::flow::{Credit, Turn};
 use crate::hub::{Hub, Partition};
+use crate::line::{Line, LinkId};
 use crate::link;
-use crate::log::StoredEvent;
+use crate::opaque;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
+use crate::reading::Reading;
+use crate::room::{Place, Room};
 use crate::session::Session;
+use crate::shelf::StoredEvent;
 use crate::stop::Stop;
 
 /// How many events are looked up at once.
@@ -30,8 +34,11 @@ const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
 #[derive(Debug)]
 pub(crate) struct ConsumerLink {
     seat: Seat,
-    /// The sequence number of the next event to send.
-    next: i64,
+    reading: Arc<Reading>,
+    credit: Option<Arc<Credit>>,
+    id: LinkId,
+    line: Arc<Line>,
+    room: Arc<Room>,
     runtime_metric: bool,
     clock: Clock,
     hub: Arc<Hub>,
@@ -59,14 +66,22 @@ impl ConsumerLink {
         let group = hub.consumer_group(group).ok_or_else(|| Condition::entity_not_found(address))?;
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
-        let entry = broker.peers.enter_link(session.id, hub.name.clone());
-        let seat = Seat::take(partition, group, entry, attach, &broker.peers)?;
+        let id = (session.channel, attach.handle.0);
+        let line = Arc::clone(&session.connection.line);
+        let credit = line.credit(id);
+        let reading = Arc::new(Reading::from(next, credit.clone()));
+        let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, Some(&reading)));
+        hub.still_exists()?;
         Ok(Self {
-            seat,
-            next,
+            seat: Seat::take(partition, group, entry, attach, &broker.peers)?,
+            reading,
+            credit,
+            id,
+            line,
+            room: Arc::clone(&session.room),
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
-            hub: Arc::clone(hub),
+            hub,
         })
     }
 
@@ -79,7 +94,10 @@ impl ConsumerLink {
     pub(crate) async fn run(mut self, mut sender: Sender) {
         let stop = self.stop();
         let reason = tokio::select! {
-            _ = self.deliver(&mut sender) => return,
+            reason = self.deliver(&mut sender) => match reason {
+                Some(reason) => reason,
+                None => return,
+            },
             reason = stop.stopped() => reason,
         };
         // whoever sends it away has the seat already, or may take it now
@@ -87,63 +105,106 @@ impl ConsumerLink {
         link::close_sender(sender, reason).await;
     }
 
-    /// Ends only when the link does.
-    async fn deliver(&mut self, sender: &mut Sender) -> Result<(), SendError> {
+    /// Says why the link has to end, unless it has ended.
+    async fn deliver(&mut self, sender: &mut Sender) -> Option<Condition> {
         loop {
-            let events = self.seat.partition.log().read(self.next, BATCH);
+            let next = self.reading.next();
+            let events = match self.seat.partition.log().read(next, BATCH) {
+                Ok(events) => events,
+                Err(reason) => return Some(reason),
+            };
             if events.is_empty() {
                 tokio::select! {
-                    () = self.seat.partition.reaches(self.next) => continue,
-                    _ = sender.on_detach() => return Ok(()),
+                    () = self.seat.partition.reaches(next) => {}
+                    () = self.drained() => {}
+                    _ = sender.on_detach() => return None,
                 }
             }
-            for event in events {
-                self.hub.trouble.may_deliver().await;
-                self.send(sender, &event).await?;
-                self.next = event.sequence_number + 1;
+            for (index, event) in events.into_iter().enumerate() {
+                let message = self.message(&event);
+                let place = tokio::select! {
+                    biased;
+                    place = self.place(message.len(), index == 0) => place,
+                    _ = sender.on_detach() => return None,
+                };
+                // as batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no
+                // frame grows beyond the limit of the client
+                drop(sender.send_batchable(opaque::seal(message)).await.ok()?);
+                place.used();
+                self.reading.delivered_one(event.stamp.sequence_number);
             }
         }
     }
 
-    /// As batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no frame
-    /// grows beyond the limit of the client.
-    async fn send(&self, sender: &mut Sender, event: &StoredEvent) -> Result<(), SendError> {
-        if !self.runtime_metric {
-            return sender.send_batchable_ref(&event.sendable).await.map(drop);
-        }
-        let mut sendable = event.sendable.clone();
-        sendable.message.delivery_annotations = Some(self.runtime_info());
-        sender.send_batchable(sendable).await.map(drop)
+    /// Waits until an event of so many bytes may go out.
+    async fn place(&self, bytes: usize, begins_batch: bool) -> Place<'_> {
+        // the other way round, links without credit would fill the room of those that have some
+        self.may_send(begins_batch).await;
+        self.room.take(bytes).await
     }
 
-    fn runtime_info(&self) -> DeliveryAnnotations {
+    /// Waits until an event may go out, and spends the credit for it.
+    async fn may_send(&self, begins_batch: bool) {
+        self.hub.trouble.may_deliver(begins_batch).await;
+        let Some(credit) = &self.credit else { return };
+        loop {
+            match credit.spend() {
+                Turn::Send => return,
+                Turn::Drain => self.give_back(credit),
+                Turn::Wait => credit.changed().await,
+            }
+        }
+    }
+
+    /// Answers once that there is nothing to send, when the consumer asks for it.
+    async fn drained(&self) {
+        match &self.credit {
+            Some(credit) => {
+                credit.drain_wanted().await;
+                self.give_back(credit);
+            }
+            None => pending().await,
+        }
+    }
+
+    fn give_back(&self, credit: &Credit) {
+        self.line.drained(self.id, credit.give_back());
+    }
+
+    fn message(&self, event: &StoredEvent) -> Vec<u8> {
+        if self.runtime_metric {
+            event.message.with_delivery_annotations(&self.runtime_info())
+        } else {
+            event.message.bytes.to_vec()
+        }
+    }
+
+    fn runtime_info(&self) -> MapWriter {
         let head = self.seat.partition.log().head();
-        let entries = [
-            ("last_enqueued_sequence_number", Value::Long(head.sequence_number)),
-            ("last_enqueued_offset", Value::String(head.offset.to_string())),
-            ("last_enqueued_time_utc", Value::Timestamp(Timestamp::from(head.enqueued_ms))),
-            ("runtime_info_retrieval_time_utc", Value::Timestamp(Timestamp::from(self.clock.now_ms()))),
-        ];
-        let entries = entries.into_iter().map(|(key, value)| (OwnedKey::from(key), value));
-        DeliveryAnnotations(entries.collect::<OrderedMap<_, _>>())
+        let mut info = MapWriter::default();
+        info.put_long("last_enqueued_sequence_number", head.sequence_number);
+        info.put_string("last_enqueued_offset", &head.offset.to_string());
+        info.put_timestamp("last_enqueued_time_utc", head.enqueued_ms);
+        info.put_timestamp("runtime_info_retrieval_time_utc", self.clock.now_ms());
+        info
     }
 }
 
 impl Seat {
     fn take(
         partition: &Arc<Partition>,
-        group: &str,
+        group: String,
         entry: Entry,
         attach: &Attach,
         peers: &Peers,
     ) -> Result<Self, Condition> {
         let owner_level = property(attach, OWNER_LEVEL).and_then(integer);
         let name = property(attach, RECEIVER_NAME).and_then(text);
-        let displaced = partition.admit(group, Reader { id: entry.id, name, owner_level })?;
+        let displaced = partition.admit(&group, Reader { id: entry.id, name, owner_level })?;
         for reader in displaced {
             peers.stop(reader.id, reader.reason);
         }
-        Ok(Self { partition: Arc::clone(partition), consumer_group: group.to_owned(), entry })
+        Ok(Self { partition: Arc::clone(partition), consumer_group: group, entry })
     }
 }
 

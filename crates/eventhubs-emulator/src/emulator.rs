@@ -1,9 +1,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use eventhubs_types::{EventData, Offset, SequenceNumber};
+use eventhubs_types::EventData;
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,17 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::builder::Builder;
-use crate::clock;
+use crate::condition::Condition;
 use crate::connection;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, Partition};
-use crate::log::NEVER_MS;
+use crate::hubs::Hubs;
 use crate::message;
 use crate::peers::Peers;
-use crate::readers::Reader;
 
-/// How many clients may be connected at the same time.
-const MAX_CONNECTIONS: usize = 1024;
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long [`Emulator::stop`] waits for the farewells to all clients.
@@ -37,50 +34,16 @@ pub struct Emulator {
     listener: JoinHandle<()>,
 }
 
-/// What a partition holds; the times and numbers that `$management` reports (contract §4.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PartitionProperties {
-    /// The partition.
-    pub partition_id: String,
-    /// The number of the oldest event kept; of the next event if none is.
-    pub beginning_sequence_number: SequenceNumber,
-    /// The number of the last event; -1 if there never was one.
-    pub last_enqueued_sequence_number: SequenceNumber,
-    /// The offset of the last event; `-1` if there never was one.
-    pub last_enqueued_offset: Offset,
-    /// When the last event was enqueued.
-    pub last_enqueued_time: Option<SystemTime>,
-    /// How many events are kept.
-    pub event_count: usize,
-}
-
-/// A consumer that is attached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AttachedReceiver {
-    /// Tells its link from all other links, also past ones.
-    pub id: u64,
-    /// The consumer group.
-    pub consumer_group: String,
-    /// The partition.
-    pub partition_id: String,
-    /// The owner level (epoch), if it gave one.
-    pub owner_level: Option<i64>,
-    /// The name that it gave itself.
-    pub name: Option<String>,
-}
-
 impl Emulator {
     /// Describes an emulator; [`start`](Builder::start) starts it.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    pub(crate) fn run(listener: TcpListener, address: SocketAddr, broker: Broker) -> Self {
+    pub(crate) fn run(listener: TcpListener, address: SocketAddr, broker: Broker, places: usize) -> Self {
         let broker = Arc::new(broker);
         let shutdown = CancellationToken::new();
-        let listener = tokio::spawn(accept_clients(listener, Arc::clone(&broker), shutdown.clone()));
+        let listener = tokio::spawn(accept_clients(listener, places, Arc::clone(&broker), shutdown.clone()));
         Self { broker, address, shutdown, listener }
     }
 
@@ -125,7 +88,8 @@ impl Emulator {
         let hub = self.hub(event_hub)?;
         for event in events {
             let message = message::from_event(event.into())?;
-            hub.choose(&message).append([message]);
+            let message = message::sections(&message);
+            hub.choose(&message).append(&[message]).map_err(|reason| unkept(&reason))?;
         }
         Ok(())
     }
@@ -141,37 +105,12 @@ impl Emulator {
         partition_id: &str,
         events: impl IntoIterator<Item = E>,
     ) -> Result<()> {
-        let partition = find_partition(self.hub(event_hub)?, partition_id)?;
-        let messages = events.into_iter().map(|event| message::from_event(event.into()));
-        partition.append(messages.collect::<Result<Vec<_>>>()?);
-        Ok(())
-    }
-
-    /// What a partition holds.
-    ///
-    /// # Errors
-    /// When hub or partition do not exist.
-    pub fn partition(&self, event_hub: &str, partition_id: &str) -> Result<PartitionProperties> {
-        let partition = find_partition(self.hub(event_hub)?, partition_id)?;
-        let log = partition.log();
-        let head = log.head();
-        Ok(PartitionProperties {
-            partition_id: partition.id.clone(),
-            beginning_sequence_number: log.first_sequence_number().into(),
-            last_enqueued_sequence_number: head.sequence_number.into(),
-            last_enqueued_offset: head.offset.to_string().into(),
-            last_enqueued_time: clock::from_ms(head.enqueued_ms).filter(|_| head.enqueued_ms != NEVER_MS),
-            event_count: log.len(),
-        })
-    }
-
-    /// Who reads the event hub now, by partition and consumer group.
-    ///
-    /// # Errors
-    /// When the hub does not exist.
-    pub fn receivers(&self, event_hub: &str) -> Result<Vec<AttachedReceiver>> {
         let hub = self.hub(event_hub)?;
-        Ok(hub.partitions.iter().flat_map(|partition| attached(partition)).collect())
+        let partition = find_partition(&hub, partition_id)?;
+        let messages = events.into_iter().map(|event| message::from_event(event.into()));
+        let messages = messages.collect::<Result<Vec<_>>>()?;
+        let sections: Vec<_> = messages.iter().map(|message| message::sections(message)).collect();
+        partition.append(&sections).map_err(|reason| unkept(&reason))
     }
 
     /// Moves the clock of the emulator ahead: events and tokens age by that much at once.
@@ -192,33 +131,39 @@ impl Emulator {
         &self.broker.peers
     }
 
-    pub(crate) fn hub(&self, name: &str) -> Result<&Hub> {
-        let hub = self.broker.hub(name);
-        hub.map(|hub| &**hub).ok_or_else(|| Error::not_found(format!("event hub {name:?}")))
+    pub(crate) fn hubs(&self) -> &Hubs {
+        &self.broker.hubs
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    pub(crate) fn hub(&self, name: &str) -> Result<Arc<Hub>> {
+        let hub = self.broker.hubs.find(name);
+        hub.ok_or_else(|| Error::not_found(format!("event hub {name:?}")))
     }
 }
 
-fn find_partition<'a>(hub: &'a Hub, id: &str) -> Result<&'a Partition> {
+pub(crate) fn unkept(reason: &Condition) -> Error {
+    Error::new(ErrorKind::Storage, reason.description.clone())
+}
+
+pub(crate) fn find_partition<'a>(hub: &'a Hub, id: &str) -> Result<&'a Partition> {
     let partition = hub.partition(id);
     partition
         .map(|p| &**p)
         .ok_or_else(|| Error::not_found(format!("partition {id:?} of event hub {:?}", hub.name)))
 }
 
-fn attached(partition: &Partition) -> Vec<AttachedReceiver> {
-    let receiver = |(consumer_group, reader): (String, Reader)| AttachedReceiver {
-        id: reader.id,
-        consumer_group,
-        partition_id: partition.id.clone(),
-        owner_level: reader.owner_level,
-        name: reader.name,
-    };
-    partition.seated().into_iter().map(receiver).collect()
-}
-
 /// Dropping the tasks ends the connections: each cuts its stream when it is dropped.
-async fn accept_clients(listener: TcpListener, broker: Arc<Broker>, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept_clients(
+    listener: TcpListener,
+    places: usize,
+    broker: Arc<Broker>,
+    shutdown: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(places));
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {

@@ -1,11 +1,18 @@
 //! Faults on demand: what the service does to its clients on a bad day.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use crate::cbs::Grants;
 use crate::condition::Condition;
 use crate::emulator::Emulator;
 use crate::error::Result;
+use crate::feeding::Starved;
+use crate::intercept::{Request, Verdict};
 use crate::peers::{Handles, Peer};
 use crate::stop::Stop;
+use crate::trouble::Throttle;
 
 impl Emulator {
     /// Detaches all links of an event hub, of consumers and of producers, with a condition such as
@@ -32,7 +39,32 @@ impl Emulator {
     /// Leaves all connections half-open: nothing is read or written any more, and the streams stay open, as when a
     /// machine on the way vanished. New connections are served. Returns how many were hit.
     pub fn freeze_connections(&self) -> usize {
-        self.each_connection(|_, handles| handles.mute.cancel())
+        self.each_connection(|_, handles| {
+            handles.line.deaf.cancel();
+            handles.line.mute.cancel();
+        })
+    }
+
+    /// Half of [`freeze_connections`](Self::freeze_connections): nothing is read any more, and events still go out.
+    pub fn deafen_connections(&self) -> usize {
+        self.each_connection(|_, handles| handles.line.deaf.cancel())
+    }
+
+    /// The other half of [`freeze_connections`](Self::freeze_connections): what is written is lost, and clients are still
+    /// heard.
+    pub fn mute_connections(&self) -> usize {
+        self.each_connection(|_, handles| handles.line.mute.cancel())
+    }
+
+    /// Garbles the next so many frames to each client: no AMQP library can decode them. Returns how many connections were
+    /// hit.
+    pub fn corrupt_frames(&self, count: u32) -> usize {
+        self.each_connection(|_, handles| handles.line.garbled.store(count, Ordering::Relaxed))
+    }
+
+    /// Writes no more than this to each client, in bytes per second; 0 ends that. Returns how many connections were hit.
+    pub fn slow_connections(&self, bytes_per_second: u32) -> usize {
+        self.each_connection(|_, handles| handles.line.pace.store(bytes_per_second, Ordering::Relaxed))
     }
 
     /// Lets all tokens of all connections expire now; each entity link ends with `amqp:unauthorized-access` until its
@@ -92,9 +124,66 @@ impl Emulator {
         Ok(())
     }
 
+    /// Sends each batch of events, up to 256 of them, so much later; zero ends that.
+    ///
+    /// # Errors
+    /// When the hub does not exist.
+    pub fn delay_deliveries(&self, event_hub: &str, by: Duration) -> Result<()> {
+        self.hub(event_hub)?.trouble.delay_deliveries(by);
+        Ok(())
+    }
+
+    /// Answers requests to `$cbs` and `$management` so much later; zero ends that.
+    pub fn delay_requests(&self, by: Duration) {
+        self.broker().interceptor.delay_requests(by);
+    }
+
+    /// Answers attaches, messages of producers and reads of properties with `com.microsoft:server-busy`.
+    ///
+    /// # Errors
+    /// When the hub does not exist.
+    pub fn throttle(&self, event_hub: &str, throttle: Throttle) -> Result<()> {
+        self.hub(event_hub)?.trouble.throttle(throttle);
+        Ok(())
+    }
+
+    /// Takes all credit from the producers of an event hub, and gives later ones none; what is on its way is kept.
+    ///
+    /// # Errors
+    /// When the hub does not exist.
+    pub fn starve_producers(&self, event_hub: &str) -> Result<()> {
+        self.feed(event_hub, |starved, hub| _ = starved.insert(hub))
+    }
+
+    /// Ends [`starve_producers`](Self::starve_producers).
+    ///
+    /// # Errors
+    /// When the hub does not exist.
+    pub fn feed_producers(&self, event_hub: &str) -> Result<()> {
+        self.feed(event_hub, |starved, hub| _ = starved.remove(&hub))
+    }
+
+    fn feed(&self, event_hub: &str, change: impl FnOnce(&mut Starved, String)) -> Result<()> {
+        let hub = self.hub(event_hub)?.name.to_ascii_lowercase();
+        self.broker().starved.send_modify(|starved| change(starved, hub));
+        self.each_connection(|_, handles| handles.line.wake());
+        Ok(())
+    }
+
+    /// Lets `judge` decide about each request of a client from now on, in place of an earlier one. It is called by the
+    /// tasks that serve the clients, so it must not block.
+    pub fn intercept(&self, judge: impl Fn(&Request<'_>) -> Verdict + Send + Sync + 'static) {
+        self.broker().interceptor.set(Some(Arc::new(judge)));
+    }
+
+    /// Ends [`intercept`](Self::intercept).
+    pub fn stop_intercepting(&self) {
+        self.broker().interceptor.set(None);
+    }
+
     fn each_connection(&self, hit: impl Fn(&Stop, &Handles)) -> usize {
         let connections = self.peers().connections();
-        for (stop, handles) in &connections {
+        for (_, stop, handles) in &connections {
             hit(stop, handles);
         }
         connections.len()

@@ -4,17 +4,47 @@ use std::io;
 
 use bytes::{BufMut, BytesMut};
 
+use crate::encoded;
 use crate::nesting::Nesting;
+use crate::opaque::{self, ENVELOPE};
 
 /// A frame starts with its size, the offset of its data, its type and its channel; a protocol header is as long.
 const HEADER: usize = 8;
 const PROTOCOL: &[u8; 4] = b"AMQP";
+
+/// How many bytes of a frame are inverted to garble it.
+const GARBLED: usize = 16;
 
 const NULL: u8 = 0x40;
 const TRUE: u8 = 0x41;
 const LIST0: u8 = 0x45;
 const LIST8: u8 = 0xc0;
 const LIST32: u8 = 0xd0;
+
+const OPEN: u8 = 0x10;
+const ATTACH: u8 = 0x12;
+const TRANSFER: u8 = 0x14;
+
+/// How large things may be that a client sends. The library gets higher limits, since it sees messages in envelopes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Of a frame, in bytes.
+    pub(crate) frame: u32,
+    /// Of a message, in bytes.
+    pub(crate) message: u64,
+}
+
+impl Limits {
+    /// The largest frame that the library gets.
+    pub(crate) fn enveloped_frame(self) -> u32 {
+        self.frame + ENVELOPE
+    }
+
+    /// The largest message that the library gets: each byte of it may come in a frame of its own.
+    pub(crate) fn enveloped_message(self) -> u64 {
+        self.message.saturating_add(1).saturating_mul(1 + u64::from(ENVELOPE))
+    }
+}
 
 /// Follows incoming frames and refuses sizes that would make the library panic or allocate without limit.
 #[derive(Debug)]
@@ -98,35 +128,82 @@ pub(crate) fn split_frame(written: &mut BytesMut) -> Option<BytesMut> {
     (written.len() >= size).then(|| written.split_to(size))
 }
 
+/// The channel, the code and the encoding of the performative of an AMQP frame; `None` for other and empty frames.
+pub(crate) fn parse(frame: &[u8]) -> Option<(u16, u8, &[u8])> {
+    let [_, _, _, _, data_offset, 0, a, b, ..] = *frame else { return None };
+    let body = frame.get(usize::from(data_offset) * 4..)?;
+    let ([0, 0x53, code, ..] | [0, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..]) = *body else { return None };
+    Some((u16::from_be_bytes([a, b]), code, body))
+}
+
+/// Puts a frame of the AMQP type around a performative.
+pub(crate) fn write(channel: u16, body: &[u8], out: &mut BytesMut) {
+    out.put_u32(u32::try_from(HEADER + body.len()).expect("a performative is shorter than 4 GiB"));
+    out.put_slice(&[2, 0]);
+    out.put_u16(channel);
+    out.put_slice(body);
+}
+
+/// Makes a frame undecodable and leaves its size alone: no AMQP value starts with the inverse of a zero.
+pub(crate) fn garble(frame: &mut [u8]) {
+    for byte in frame.iter_mut().skip(HEADER).take(GARBLED) {
+        *byte = !*byte;
+    }
+}
+
 /// How many fields the list of a performative has.
 fn field_count(descriptor: u8) -> usize {
     match descriptor {
-        0x10 => 10,        // open
-        0x11 => 8,         // begin
-        0x12 => 14,        // attach
-        0x13 | 0x14 => 11, // flow, transfer
-        0x15 => 6,         // disposition
-        0x16 => 3,         // detach
-        0x17 | 0x18 => 1,  // end, close
+        OPEN => 10,
+        0x11 => 8, // begin
+        ATTACH => 14,
+        0x13 | TRANSFER => 11, // flow
+        0x15 => 6,             // disposition
+        0x16 => 3,             // detach
+        0x17 | 0x18 => 1,      // end, close
         _ => 0,
     }
 }
 
-/// Writes a frame with the null fields that the library leaves out at the end of a performative: the Python SDK indexes
-/// them blindly (contract §2.3). A frame of another form is written as it is.
-pub(crate) fn pad_frame(frame: &[u8], out: &mut BytesMut) {
-    match missing_fields(frame) {
-        Some((list, missing)) if missing > 0 => {
-            let grown = usize::from(missing) + list.growth;
-            let size = u32::try_from(frame.len() + grown).expect("the library writes frames below 4 GiB");
-            out.put_u32(size);
-            out.put_slice(&frame[4..LIST_AT]);
-            list.write_header(missing, out);
-            out.put_slice(&frame[list.content.clone()]);
-            out.put_bytes(NULL, missing.into());
-            out.put_slice(&frame[list.content.end..]);
-        }
-        _ => out.put_slice(frame),
+/// Writes a frame of the library: with the null fields that it leaves out at the end of a performative, since the Python SDK indexes
+/// them blindly (contract §2.3), with a message out of its envelope, and with the true limits. A frame of another form is written as it
+/// is. Says how many bytes of a message it carries.
+pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) -> usize {
+    let Some((descriptor, list)) = performative(&frame) else {
+        out.put_slice(&frame);
+        return 0;
+    };
+    match descriptor {
+        OPEN => overwrite(&mut frame, &list, 2, &limits.frame.to_be_bytes()),
+        ATTACH => overwrite(&mut frame, &list, 10, &limits.message.to_be_bytes()),
+        _ => {}
+    }
+    let (fields, payload) = (&frame[list.content.clone()], &frame[list.content.end..]);
+    let payload = if descriptor == TRANSFER { opaque::outgoing(fields, payload) } else { payload };
+    let missing = field_count(descriptor).saturating_sub(list.fields as usize);
+    let start = out.len();
+    out.put_slice(&frame[..LIST_AT]);
+    match missing {
+        // so that a full frame does not become longer than the client may take
+        0 => out.put_slice(&frame[LIST_AT..list.content.start]),
+        _ => list.write_header(missing, out),
+    }
+    out.put_slice(fields);
+    out.put_bytes(NULL, missing);
+    out.put_slice(payload);
+    let size = u32::try_from(out.len() - start).expect("the library writes frames below 4 GiB");
+    out[start..start + 4].copy_from_slice(&size.to_be_bytes());
+    payload.len()
+}
+
+/// Replaces the number in a field, if it has that width.
+fn overwrite(frame: &mut [u8], list: &List, index: usize, number: &[u8]) {
+    let content = &frame[list.content.clone()];
+    let rest = (0..index).try_fold(content, |rest, _| encoded::split_value(rest).map(|(_, rest)| rest));
+    let Some((field, rest)) = rest.and_then(encoded::split_value) else { return };
+    if field.len() == 1 + number.len() {
+        let end = list.content.end - rest.len();
+        frame[end - number.len()..end].copy_from_slice(number);
     }
 }
 
@@ -136,8 +213,6 @@ const LIST_AT: usize = HEADER + 3;
 struct List {
     content: std::ops::Range<usize>,
     fields: u32,
-    /// How much longer its header becomes when it is written in full.
-    growth: usize,
 }
 
 impl List {
@@ -153,26 +228,28 @@ impl List {
             _ => return None,
         };
         let content = at + header..at + header + content_size;
-        (content.end <= frame.len()).then_some(Self { content, fields, growth: 9 - header })
+        (content.end <= frame.len()).then_some(Self { content, fields })
     }
 
     /// Always the long form: one form less to get wrong.
-    fn write_header(&self, missing: u8, out: &mut BytesMut) {
-        let content = u32::try_from(self.content.len()).expect("a list lies in a frame below 4 GiB");
+    fn write_header(&self, missing: usize, out: &mut BytesMut) {
+        let size =
+            u32::try_from(self.content.len() + missing + 4).expect("a list lies in a frame below 4 GiB");
+        let missing = u32::try_from(missing).expect("no performative has more than 14 fields");
         out.put_u8(LIST32);
-        out.put_u32(content + u32::from(missing) + 4);
-        out.put_u32(self.fields + u32::from(missing));
+        out.put_u32(size);
+        out.put_u32(self.fields + missing);
     }
 }
 
-fn missing_fields(frame: &[u8]) -> Option<(List, u8)> {
+/// The descriptor of a frame's performative, and its list.
+fn performative(frame: &[u8]) -> Option<(u8, List)> {
     let [0, 0x53, descriptor] = *frame.get(HEADER..LIST_AT)? else {
         return None;
     };
     let is_amqp = frame[4] == 2 && frame[5] == 0;
     let list = List::read(frame).filter(|_| is_amqp)?;
-    let missing = field_count(descriptor).saturating_sub(list.fields as usize);
-    Some((list, u8::try_from(missing).expect("no performative has more than 14 fields")))
+    Some((descriptor, list))
 }
 
 /// Whether the frame is an attach that refuses a link: its own terminus is null (contract §5.3).
@@ -243,9 +320,9 @@ mod tests {
         chunks.iter().try_for_each(|chunk| check.advance(chunk))
     }
 
-    fn padded(frame: &[u8]) -> Vec<u8> {
+    fn written(frame: &[u8]) -> Vec<u8> {
         let mut out = BytesMut::new();
-        pad_frame(frame, &mut out);
+        put_outgoing(frame.into(), Limits { frame: 5, message: 6 }, &mut out);
         out.to_vec()
     }
 
@@ -283,20 +360,20 @@ mod tests {
         let detach = b"\x00\x00\x00\x0f\x02\x00\x00\x01\x00\x53\x16\xc0\x02\x01\x43";
         let expected =
             b"\x00\x00\x00\x17\x02\x00\x00\x01\x00\x53\x16\xd0\x00\x00\x00\x07\x00\x00\x00\x03\x43\x40\x40";
-        assert_eq!(padded(detach), expected);
+        assert_eq!(written(detach), expected);
         // close as list0
         let close = b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x18\x45";
         let expected =
             b"\x00\x00\x00\x15\x02\x00\x00\x00\x00\x53\x18\xd0\x00\x00\x00\x05\x00\x00\x00\x01\x40";
-        assert_eq!(padded(close), expected);
+        assert_eq!(written(close), expected);
     }
 
     #[test]
     fn a_payload_stays_behind_its_transfer() {
         let frame = b"\x00\x00\x00\x12\x02\x00\x00\x00\x00\x53\x14\xc0\x02\x01\x43xyz";
-        let padded = padded(frame);
-        assert_eq!(padded[..4], (u32::try_from(padded.len()).unwrap()).to_be_bytes());
-        assert!(padded.ends_with(b"\x43\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40xyz"));
+        let written = written(frame);
+        assert_eq!(written[..4], (u32::try_from(written.len()).unwrap()).to_be_bytes());
+        assert!(written.ends_with(b"\x43\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40xyz"));
     }
 
     #[test]
@@ -307,8 +384,34 @@ mod tests {
             b"\x00\x00\x00\x11\x02\x00\x00\x00\x00\x53\x16\xc0\x04\x03\x43\x41\x40",
             b"\x00\x00\x00\x0c\x02\x01\x00\x00\x00\x53\x40\x45",
         ] {
-            assert_eq!(padded(frame), frame);
+            assert_eq!(written(frame), frame);
         }
+    }
+
+    #[test]
+    fn a_message_goes_out_without_its_envelope() {
+        let fields = b"\x43\x43\xa0\x01t\x43\x41\x42\x40\x40\x42\x42\x41";
+        let transfer = |payload: &[u8]| {
+            let list = [b"\x00\x53\x14\xc0\x0e\x0b".as_slice(), fields, payload].concat();
+            let size = u32::try_from(8 + list.len()).unwrap().to_be_bytes();
+            [size.as_slice(), b"\x02\x00\x00\x01", &list].concat()
+        };
+        assert_eq!(written(&transfer(b"\x00\x53\x75\xa0\x03xyz")), transfer(b"xyz"));
+    }
+
+    #[test]
+    fn the_limits_that_clients_see_are_the_true_ones() {
+        let open =
+            b"\x00\x00\x00\x17\x02\x00\x00\x00\x00\x53\x10\xc0\x0a\x03\xa1\x01e\x40\x70\x00\x10\x00\x08";
+        let written_open = written(open);
+        assert_eq!(written_open[20..29], *b"\xa1\x01e\x40\x70\x00\x00\x00\x05");
+        let attach = [
+            b"\x00\x00\x00\x22\x02\x00\x00\x00\x00\x53\x12\xc0\x15\x0c".as_slice(),
+            &[0x40; 10],
+            b"\x80\x00\x00\x00\x00\x00\x00\x09\x00\x40",
+        ]
+        .concat();
+        assert_eq!(written(&attach)[30..39], *b"\x80\x00\x00\x00\x00\x00\x00\x00\x06");
     }
 
     #[test]

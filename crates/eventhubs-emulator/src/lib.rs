@@ -1,11 +1,11 @@
 //! An embedded emulator of Azure Event Hubs: an AMQP 1.0 broker in the process, on a loopback port.
 //!
 //! It speaks to the official SDKs of all languages: claims-based security, `$management`, receivers with filters, credit
-//! and owner levels, producers with partition keys and batches. Events live in memory only. It needs no container and
-//! starts in milliseconds; it is made for tests, examples and development, not for data that matters.
+//! and owner levels, producers with partition keys and batches. Events live in memory, or in a folder. It needs no container
+//! and starts in milliseconds; it is made for tests, examples and development, not for data that matters.
 //!
 //! Features: `tls` lets clients speak TLS on the same port, with a certificate made at start; `websocket` lets them wrap
-//! AMQP in a WebSocket there.
+//! AMQP in a WebSocket there; `persistence` keeps events in a folder.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,6 +21,7 @@
 //! ```
 
 mod address;
+mod admin;
 mod broker;
 mod builder;
 mod cbs;
@@ -28,26 +29,45 @@ mod clock;
 mod condition;
 mod connection;
 mod consumer_link;
+#[cfg(feature = "persistence")]
+mod disk;
 mod emulator;
+mod encoded;
 mod error;
+mod fault;
 mod faults;
+mod feeding;
 mod filter;
+mod flow;
 mod frame;
 mod hub;
+mod hubs;
+mod inspect;
+mod intercept;
+mod line;
 mod link;
 mod log;
 mod management;
 mod message;
 mod nesting;
 mod node;
+mod opaque;
+mod pace;
 mod partition_key;
 mod peers;
 mod producer_link;
 mod readers;
+mod reading;
 mod request;
+mod requests;
+mod room;
 mod sas;
+mod schedule;
+mod sections;
 mod session;
+mod shelf;
 mod stop;
+mod tap;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -58,5 +78,13 @@ mod websocket;
 mod wire;
 
 pub use builder::Builder;
-pub use emulator::{AttachedReceiver, Emulator, PartitionProperties};
+pub use emulator::Emulator;
 pub use error::{Error, ErrorKind, Result};
+pub use fault::Fault;
+pub use inspect::{
+    AttachedReceiver, ConnectedClient, EventHubProperties, PartitionProperties, PublishedEvent,
+};
+pub use intercept::{Request, RequestKind, Verdict};
+pub use requests::ReceivedRequest;
+pub use schedule::{Schedule, ScheduleSettings};
+pub use trouble::Throttle;

@@ -19,14 +19,26 @@ use crate::cbs;
 use crate::condition::{Condition, NOT_ALLOWED, UNAUTHORIZED};
 use crate::connection::{Connection, FAREWELL_TIMEOUT};
 use crate::consumer_link::ConsumerLink;
+use crate::intercept::{Denied, Request, RequestKind};
 use crate::message::AnyMessage;
 use crate::node::{self, Node};
 use crate::producer_link::ProducerLink;
+use crate::reading::Reading;
 use crate::session::Session;
 use crate::stop::Stop;
 
 /// What runs a link until it ends.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What is known about a link of an entity.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkInfo {
+    pub(crate) connection: u64,
+    pub(crate) hub: String,
+    pub(crate) name: String,
+    /// If a consumer reads over it.
+    pub(crate) reading: Option<Arc<Reading>>,
+}
 
 /// Who serves a link.
 enum Service {
@@ -36,17 +48,35 @@ enum Service {
     Responses(mpsc::Receiver<AnyMessage>),
 }
 
+/// Asks the interceptor about an attach. Not even an answer if it says nothing.
+pub(crate) async fn judge(session: &Session, attach: &Attach) -> Option<Result<(), Condition>> {
+    let address = address(attach);
+    let request = Request {
+        kind: RequestKind::Attach,
+        connection_id: session.connection.id,
+        address: &address,
+        size: 0,
+    };
+    match session.connection.broker.interceptor.judge(request).await {
+        Ok(()) => Some(Ok(())),
+        Err(Denied::Refused(reason)) => Some(Err(reason)),
+        Err(Denied::Dropped) => None,
+    }
+}
+
 /// Accepts a link, or refuses it as the service does: with a null terminus, then a detach that says why (contract §5.3).
 pub(crate) async fn accept(
     handle: &mut ListenerSessionHandle,
     session: &Session,
     mut attach: Attach,
+    judged: Result<(), Condition>,
 ) -> Option<Task> {
-    let service = admit(session, &attach);
+    let service = judged.and_then(|()| admit(session, &attach));
     let address = address(&attach);
     normalise(&mut attach, service.is_err());
     let capabilities = attach.desired_capabilities.clone().map(Vec::from).unwrap_or_default();
-    let acceptor = LinkAcceptor::builder().max_message_size(session.connection.broker.max_message_size);
+    let limits = session.connection.broker.limits();
+    let acceptor = LinkAcceptor::builder().max_message_size(limits.enveloped_message());
     let acceptor =
         if capabilities.is_empty() { acceptor } else { acceptor.set_offered_capabilities(capabilities) };
     let endpoint = match acceptor.build().accept_incoming_attach(attach, handle).await {
@@ -70,6 +100,9 @@ fn normalise(attach: &mut Attach, refused: bool) {
     let reads = attach.role == Role::Receiver;
     if reads {
         attach.snd_settle_mode = SenderSettleMode::Settled;
+    } else {
+        // what it would take, which the library would apply to the envelopes of what it sends
+        attach.max_message_size = None;
     }
     attach.rcv_settle_mode = ReceiverSettleMode::First;
     attach.source = (!(refused && reads)).then_some(source);
@@ -111,10 +144,10 @@ fn admit_to_entity(
             ConsumerLink::admit(session, attach, address, names).map(Service::Consumer)
         }
         (Address::Hub { hub }, Role::Sender) => {
-            ProducerLink::admit(session, address, hub, None).map(Service::Producer)
+            ProducerLink::admit(session, attach, address, (hub, None)).map(Service::Producer)
         }
         (Address::Partition { hub, partition }, Role::Sender) => {
-            ProducerLink::admit(session, address, hub, Some(partition.as_str())).map(Service::Producer)
+            ProducerLink::admit(session, attach, address, (hub, Some(partition))).map(Service::Producer)
         }
         (Address::Unknown, _) => Err(Condition::entity_not_found(address)),
         _ => {
@@ -157,7 +190,7 @@ fn serve(service: Service, endpoint: LinkEndpoint, session: &Session, address: S
             Box::pin(while_open(link.stop(), link.run(receiver), connection, address))
         }
         (Service::Responses(responses), LinkEndpoint::Sender(sender)) => {
-            Box::pin(node::send_responses(sender, responses))
+            Box::pin(node::send_responses(sender, responses, Arc::clone(&session.room)))
         }
         (Service::Requests(node), LinkEndpoint::Receiver(receiver)) => {
             Box::pin(node::serve_requests(receiver, node, session.id, connection))

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use eventhubs_types::{EventBody, EventData};
-use fe2o3_amqp_types::messaging::annotations::{AnnotationKey, OwnedKey};
+use fe2o3_amqp_types::messaging::annotations::OwnedKey;
+use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
 use fe2o3_amqp_types::messaging::{
-    AmqpSequence, AmqpValue, ApplicationProperties, Batch, Body, Data, Message, Properties,
+    AmqpSequence, AmqpValue, ApplicationProperties, Batch, Body, Data, Message, MessageAnnotations,
+    MessageId, Properties,
 };
 use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Value};
 use serde_amqp::primitives::Binary;
 use serde_amqp::read::SliceReader;
 
+use crate::encoded;
 use crate::error::{Error, Result};
+use crate::nesting::Nesting;
+use crate::sections::Sections;
 use crate::value;
 
 /// A message with a body of any of the three kinds, or none.
@@ -21,30 +27,76 @@ pub(crate) type AnyMessage = Message<Body<Value>>;
 /// The message format of a batch: each data section is an encoded message (contract §5.1).
 pub(crate) const BATCH_FORMAT: u32 = 0x8001_3700;
 
-pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
-pub(crate) const OFFSET: &str = "x-opt-offset";
-pub(crate) const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
-const PARTITION_KEY: &str = "x-opt-partition-key";
+pub(crate) const PARTITION_KEY: &str = "x-opt-partition-key";
 
-/// The message that a producer would send for this event.
+/// The bytes of the message that a producer would send for this event.
 ///
 /// # Errors
 /// When an application property holds a list, map or array, which AMQP does not allow.
-pub(crate) fn from_event(event: EventData) -> Result<AnyMessage> {
+pub(crate) fn from_event(event: EventData) -> Result<Vec<u8>> {
     let application_properties = application_properties(event.properties)?;
-    let mut message = Message {
+    let message = Message {
         header: None,
         delivery_annotations: None,
-        message_annotations: None,
+        message_annotations: event.partition_key.map(partition_key),
         properties: properties(event.message_id, event.correlation_id, event.content_type),
         application_properties,
         body: body(event.body),
         footer: None,
     };
-    if let Some(key) = event.partition_key {
-        annotate(&mut message, PARTITION_KEY, key);
+    Ok(encode(&message))
+}
+
+/// The sections of a message of our own.
+pub(crate) fn sections(message: &[u8]) -> Sections<'_> {
+    Sections::read(message).expect("what the library writes is a message")
+}
+
+fn partition_key(key: String) -> MessageAnnotations {
+    let mut annotations = MessageAnnotations::default();
+    annotations.insert(OwnedKey::from(PARTITION_KEY), Value::String(key));
+    annotations
+}
+
+/// What a producer meant with a message; [`from_event`] the other way round.
+pub(crate) fn to_event(bytes: &[u8]) -> EventData {
+    let Ok(message) = decode(bytes) else {
+        return EventData::with_body(EventBody::Undecodable(Bytes::copy_from_slice(bytes)));
+    };
+    let mut event = EventData::with_body(event_body(&message.body));
+    if let Some(properties) = &message.application_properties {
+        let entries = properties.0.iter();
+        event.properties =
+            entries.map(|(name, v)| (name.clone(), value::from_wire(&Value::from(v.clone())))).collect();
     }
-    Ok(message)
+    if let Some(properties) = &message.properties {
+        event.message_id = properties.message_id.as_ref().map(id_text);
+        event.correlation_id = properties.correlation_id.as_ref().map(id_text);
+        event.content_type = properties.content_type.as_ref().map(|symbol| symbol.as_str().to_owned());
+    }
+    event.partition_key = sections(bytes).partition_key().map(str::to_owned);
+    event
+}
+
+fn id_text(id: &MessageId) -> String {
+    match id {
+        MessageId::Ulong(number) => number.to_string(),
+        MessageId::Uuid(id) => format!("{id:x}"),
+        MessageId::Binary(bytes) => format!("{bytes:x?}"),
+        MessageId::String(text) => text.clone(),
+    }
+}
+
+fn event_body(body: &Body<Value>) -> EventBody {
+    let list = |list: &AmqpSequence<Value>| list.0.iter().map(value::from_wire).collect();
+    match body {
+        Body::Data(sections) => {
+            EventBody::Data(sections.iter().map(|data| Bytes::copy_from_slice(&data.0)).collect())
+        }
+        Body::Value(value) => EventBody::Value(value::from_wire(&value.0)),
+        Body::Sequence(lists) => EventBody::Sequence(lists.iter().map(list).collect()),
+        Body::Empty => EventBody::Value(eventhubs_types::Value::Null),
+    }
 }
 
 fn application_properties(
@@ -92,39 +144,21 @@ fn body(body: EventBody) -> Body<Value> {
     }
 }
 
-/// The messages of a batch, in order.
+/// Reads a message of a node's client. Its values are looked at first: the library decodes them by recursion.
 ///
 /// # Errors
-/// When a section is no encoded message, or the body has no data sections.
-pub(crate) fn unpack_batch(batch: &AnyMessage) -> std::result::Result<Vec<AnyMessage>, serde_amqp::Error> {
-    let sections = batch.body.try_as_data().map_err(|_| serde_amqp::Error::InvalidFormatCode)?;
-    sections.map(|bytes| Body::<Value>::decode_message_from_reader(SliceReader::new(bytes))).collect()
-}
-
-/// Sets one message annotation.
-pub(crate) fn annotate(message: &mut AnyMessage, key: &str, value: impl Into<Value>) {
-    let annotations = message.message_annotations.get_or_insert_with(Default::default);
-    annotations.insert(OwnedKey::from(key), value.into());
-}
-
-/// The partition key that a producer gave the message.
-pub(crate) fn partition_key(message: &AnyMessage) -> Option<&str> {
-    let annotations = message.message_annotations.as_ref()?;
-    match annotations.get(&PARTITION_KEY as &dyn AnnotationKey)? {
-        Value::String(key) => Some(key),
-        Value::Symbol(key) => Some(key.as_str()),
-        _ => None,
+/// When the bytes are no message, or values lie too deep in each other.
+pub(crate) fn decode(mut bytes: &[u8]) -> std::result::Result<AnyMessage, String> {
+    let message = bytes;
+    while let Some((section, rest)) = encoded::split_value(bytes) {
+        Nesting::default().advance(section).map_err(|error| error.to_string())?;
+        bytes = rest;
     }
+    let decoded = Body::<Value>::decode_message_from_reader(SliceReader::new(message));
+    decoded.map_err(|error| error.to_string())
 }
 
-/// The bytes of the body, or the size of its encoding.
-pub(crate) fn body_size(message: &AnyMessage) -> usize {
-    match &message.body {
-        Body::Data(sections) => sections.iter().map(|data| data.0.len()).sum(),
-        Body::Value(value) => serde_amqp::serialized_size(value).unwrap_or(0),
-        Body::Sequence(lists) => {
-            lists.iter().map(|list| serde_amqp::serialized_size(list).unwrap_or(0)).sum()
-        }
-        Body::Empty => 0,
-    }
+/// The bytes of a message.
+pub(crate) fn encode(message: &AnyMessage) -> Vec<u8> {
+    serde_amqp::to_vec(&Serializable(message)).expect("the values of a message can be written")
 }

@@ -2,18 +2,21 @@
 
 use std::sync::{Arc, Mutex};
 
-use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::{Receiver, Sender};
-use fe2o3_amqp_types::messaging::Body;
-use fe2o3_amqp_types::primitives::Value;
+use fe2o3_amqp_types::messaging::{Batch, Data};
 use tokio::sync::mpsc;
 
 use crate::cbs;
 use crate::condition::{Condition, DECODE_ERROR, NOT_ALLOWED};
 use crate::connection::Connection;
 use crate::hub::lock;
+use crate::intercept::{Denied, Request, RequestKind};
 use crate::management;
-use crate::message::AnyMessage;
+use crate::message::{self, AnyMessage};
+use crate::opaque;
+use crate::request::{Response, string_property};
+use crate::requests::ReceivedRequest;
+use crate::room::Room;
 
 /// Responses that wait for the credit of one client.
 const MAX_WAITING_RESPONSES: usize = 64;
@@ -22,6 +25,15 @@ const MAX_WAITING_RESPONSES: usize = 64;
 pub(crate) enum Node {
     Cbs,
     Management,
+}
+
+impl Node {
+    pub(crate) fn address(self) -> &'static str {
+        match self {
+            Self::Cbs => "$cbs",
+            Self::Management => "$management",
+        }
+    }
 }
 
 /// Where the responses of one connection go.
@@ -70,16 +82,26 @@ impl ReplyLinks {
 }
 
 /// Sends the responses until the client leaves.
-pub(crate) async fn send_responses(mut sender: Sender, mut responses: mpsc::Receiver<AnyMessage>) {
+pub(crate) async fn send_responses(
+    mut sender: Sender,
+    mut responses: mpsc::Receiver<AnyMessage>,
+    room: Arc<Room>,
+) {
     loop {
         let response = tokio::select! {
             response = responses.recv() => response,
             _ = sender.on_detach() => return,
         };
         let Some(response) = response else { return };
-        if sender.send_batchable(response).await.is_err() {
+        let response = message::encode(&response);
+        let place = tokio::select! {
+            place = room.take(response.len()) => place,
+            _ = sender.on_detach() => return,
+        };
+        if sender.send_batchable(opaque::seal(response)).await.is_err() {
             return;
         }
+        place.used();
     }
 }
 
@@ -90,17 +112,14 @@ pub(crate) async fn serve_requests(
     session: u64,
     connection: Arc<Connection>,
 ) {
-    loop {
-        let settled = match receiver.recv::<Body<Value>>().await {
-            Ok(delivery) => {
-                answer(node, session, &connection, delivery.message());
-                receiver.accept(&delivery).await
+    while let Ok(delivery) = receiver.recv::<Batch<Data>>().await {
+        let (info, request) = opaque::open(delivery);
+        let settled = match message::decode(&request) {
+            Ok(request) => {
+                answer(node, session, &connection, &request).await;
+                receiver.accept(info).await
             }
-            Err(RecvError::MessageDecode(error)) => {
-                let reason = Condition::new(DECODE_ERROR, error.source.to_string());
-                receiver.reject(error.info, Some(reason.into())).await
-            }
-            Err(_) => return,
+            Err(why) => receiver.reject(info, Some(Condition::new(DECODE_ERROR, why).into())).await,
         };
         if settled.is_err() {
             return;
@@ -108,17 +127,53 @@ pub(crate) async fn serve_requests(
     }
 }
 
-fn answer(node: Node, session: u64, connection: &Connection, request: &AnyMessage) {
+async fn answer(node: Node, session: u64, connection: &Connection, request: &AnyMessage) {
     let reply_to = request.properties.as_ref().and_then(|properties| properties.reply_to.as_deref());
     let Some(link) = connection.replies.find(node, session, reply_to) else {
         return;
     };
-    let (broker, grants) = (&connection.broker, &connection.grants);
-    let now_ms = broker.clock.now_ms();
-    let response = match node {
-        Node::Cbs => cbs::put_token(broker, grants, request, now_ms),
-        Node::Management => management::read(broker, &grants.borrow(), request, now_ms),
+    let mut seen = received(node, connection.id, request);
+    let response = match judge(node, connection, &seen).await {
+        Ok(()) => respond(node, connection, request),
+        Err(Denied::Refused(reason)) => Response::refusal(reason),
+        Err(Denied::Dropped) => return connection.broker.requests.push(seen),
     };
+    seen.status = Some(response.code());
+    connection.broker.requests.push(seen);
     // a client that asks without taking answers loses them
     let _ = link.try_send(response.to(request));
+}
+
+async fn judge(node: Node, connection: &Connection, seen: &ReceivedRequest) -> Result<(), Denied> {
+    let kind = match node {
+        Node::Cbs => RequestKind::PutToken,
+        Node::Management => RequestKind::Read,
+    };
+    let address = match &seen.partition_id {
+        Some(partition) => format!("{}/Partitions/{partition}", seen.name),
+        None => seen.name.clone(),
+    };
+    let request = Request { kind, connection_id: connection.id, address: &address, size: 0 };
+    connection.broker.interceptor.judge(request).await
+}
+
+fn respond(node: Node, connection: &Connection, request: &AnyMessage) -> Response {
+    let (broker, grants) = (&connection.broker, &connection.grants);
+    let now_ms = broker.clock.now_ms();
+    match node {
+        Node::Cbs => cbs::put_token(broker, grants, request, now_ms),
+        Node::Management => management::read(broker, &grants.borrow(), request, now_ms),
+    }
+}
+
+fn received(node: Node, connection_id: u64, request: &AnyMessage) -> ReceivedRequest {
+    let property = |name| string_property(request, name).map(str::to_owned);
+    ReceivedRequest {
+        connection_id,
+        node: node.address(),
+        operation: property("operation").unwrap_or_default(),
+        name: property("name").unwrap_or_default(),
+        partition_id: property("partition"),
+        status: None,
+    }
 }

@@ -1,6 +1,7 @@
 //! The connections, sessions and entity links that are alive, so that they can be ended from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cbs::Grants;
 use crate::condition::Condition;
 use crate::hub::lock;
+use crate::line::Line;
+use crate::link::LinkInfo;
 use crate::stop::Stop;
 
 /// One live connection, session or link.
@@ -26,7 +29,7 @@ pub(crate) struct Peer {
 pub(crate) enum Kind {
     Connection(Handles),
     Session,
-    Link { hub: String },
+    Link(LinkInfo),
 }
 
 /// What faults do to a connection as a whole.
@@ -34,9 +37,9 @@ pub(crate) enum Kind {
 pub(crate) struct Handles {
     /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
     pub(crate) cut: CancellationToken,
-    /// Neither reads nor writes any more, and leaves the stream open.
-    pub(crate) mute: CancellationToken,
     pub(crate) grants: watch::Sender<Grants>,
+    pub(crate) line: Arc<Line>,
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// The list; its length is bounded by what one client may open, and the number of clients.
@@ -63,8 +66,8 @@ impl Peers {
         self.enter(|id, stop| Peer { kind: Kind::Session, session: Some(id), stop })
     }
 
-    pub(crate) fn enter_link(self: &Arc<Self>, session: u64, hub: String) -> Entry {
-        self.enter(|_, stop| Peer { kind: Kind::Link { hub }, session: Some(session), stop })
+    pub(crate) fn enter_link(self: &Arc<Self>, session: u64, link: LinkInfo) -> Entry {
+        self.enter(|_, stop| Peer { kind: Kind::Link(link), session: Some(session), stop })
     }
 
     fn enter(self: &Arc<Self>, peer: impl FnOnce(u64, Stop) -> Peer) -> Entry {
@@ -82,12 +85,20 @@ impl Peers {
     }
 
     /// All connections.
-    pub(crate) fn connections(&self) -> Vec<(Stop, Handles)> {
-        let connection = |peer: &Peer| match &peer.kind {
-            Kind::Connection(handles) => Some((peer.stop.clone(), handles.clone())),
+    pub(crate) fn connections(&self) -> Vec<(u64, Stop, Handles)> {
+        let connection = |(id, peer): (&u64, &Peer)| match &peer.kind {
+            Kind::Connection(handles) => Some((*id, peer.stop.clone(), handles.clone())),
             _ => None,
         };
-        lock(&self.live).values().filter_map(connection).collect()
+        lock(&self.live).iter().filter_map(connection).collect()
+    }
+
+    /// What is known about one link, if it is alive.
+    pub(crate) fn link(&self, id: u64) -> Option<LinkInfo> {
+        match &lock(&self.live).get(&id)?.kind {
+            Kind::Link(link) => Some(link.clone()),
+            _ => None,
+        }
     }
 
     /// All peers of the kind that `wanted` picks.
@@ -105,7 +116,7 @@ impl Peers {
 
 impl Peer {
     pub(crate) fn is_link_of(&self, name: &str) -> bool {
-        matches!(&self.kind, Kind::Link { hub } if hub.eq_ignore_ascii_case(name))
+        matches!(&self.kind, Kind::Link(link) if link.hub.eq_ignore_ascii_case(name))
     }
 }
 

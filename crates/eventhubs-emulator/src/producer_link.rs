@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use fe2o3_amqp::Receiver;
-use fe2o3_amqp::link::RecvError;
-use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
-use fe2o3_amqp_types::messaging::Body;
-use fe2o3_amqp_types::primitives::Value;
+use fe2o3_amqp_types::messaging::{Batch, Data};
+use fe2o3_amqp_types::performatives::Attach;
 
-use crate::condition::{Condition, DECODE_ERROR};
+use crate::condition::{Condition, DECODE_ERROR, MESSAGE_SIZE_EXCEEDED};
+use crate::connection::Connection;
 use crate::hub::{Hub, Partition};
+use crate::intercept::{Denied, Request, RequestKind};
 use crate::link;
-use crate::message::{self, BATCH_FORMAT};
+use crate::message::BATCH_FORMAT;
+use crate::opaque;
 use crate::peers::Entry;
+use crate::sections::{Malformed, Sections};
 use crate::session::Session;
 use crate::stop::Stop;
 
@@ -21,22 +23,33 @@ pub(crate) struct ProducerLink {
     hub: Arc<Hub>,
     partition: Option<Arc<Partition>>,
     entry: Entry,
+    max_message_size: u64,
+    address: String,
+    connection: Arc<Connection>,
 }
 
 impl ProducerLink {
     /// Checks that hub and partition exist.
     pub(crate) fn admit(
         session: &Session,
+        attach: &Attach,
         address: &str,
-        hub: &str,
-        partition: Option<&str>,
+        (hub, partition): (&str, Option<&str>),
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
         hub.trouble.attach()?;
         let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
-        let entry = broker.peers.enter_link(session.id, hub.name.clone());
-        Ok(Self { hub: Arc::clone(hub), partition, entry })
+        let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, None));
+        hub.still_exists()?;
+        Ok(Self {
+            hub,
+            partition,
+            entry,
+            max_message_size: broker.max_message_size,
+            address: address.to_owned(),
+            connection: Arc::clone(&session.connection),
+        })
     }
 
     /// Ends the link from outside.
@@ -47,46 +60,68 @@ impl ProducerLink {
     /// Takes messages until the producer leaves or is sent away.
     pub(crate) async fn run(self, mut receiver: Receiver) {
         let reason = tokio::select! {
-            () = self.receive(&mut receiver) => return,
-            reason = self.entry.stop.stopped() => reason,
+            reason = self.receive(&mut receiver) => reason,
+            reason = self.entry.stop.stopped() => Some(reason),
         };
-        link::close_receiver(receiver, reason).await;
+        if let Some(reason) = reason {
+            link::close_receiver(receiver, reason).await;
+        }
     }
 
-    async fn receive(&self, receiver: &mut Receiver) {
-        loop {
-            let (delivery, stored) = match receiver.recv::<Body<Value>>().await {
-                Ok(delivery) => self.store(delivery),
-                Err(RecvError::MessageDecode(error)) => (error.info, Err(undecodable(&error.source))),
-                Err(_) => return,
+    /// Says why the link has to end, unless it has ended.
+    async fn receive(&self, receiver: &mut Receiver) -> Option<Condition> {
+        while let Ok(delivery) = receiver.recv::<Batch<Data>>().await {
+            let is_batch = *delivery.message_format() == Some(BATCH_FORMAT);
+            let (info, message) = opaque::open(delivery);
+            if message.len() as u64 > self.max_message_size {
+                return Some(self.too_large());
+            }
+            let stored = match self.judge(message.len()).await {
+                Ok(()) => self.store(&message, is_batch),
+                Err(Denied::Refused(reason)) => Err(reason),
+                Err(Denied::Dropped) => continue,
             };
             let settled = match stored {
-                Ok(()) => receiver.accept(delivery).await,
-                Err(reason) => receiver.reject(delivery, Some(reason.into())).await,
+                Ok(()) => receiver.accept(info).await,
+                Err(reason) => receiver.reject(info, Some(reason.into())).await,
             };
             if settled.is_err() {
-                return;
+                return None;
             }
         }
+        None
+    }
+
+    async fn judge(&self, size: usize) -> Result<(), Denied> {
+        let address = &self.address;
+        let request = Request { kind: RequestKind::Send, connection_id: self.connection.id, address, size };
+        self.connection.broker.interceptor.judge(request).await
+    }
+
+    fn too_large(&self) -> Condition {
+        let text = format!("The received message exceeds the limit of {} bytes.", self.max_message_size);
+        Condition::new(MESSAGE_SIZE_EXCEEDED, text)
     }
 
     /// All events of a batch go to one partition; the annotations of its envelope choose it.
-    fn store(&self, delivery: Delivery<Body<Value>>) -> (DeliveryInfo, Result<(), Condition>) {
-        let is_batch = *delivery.message_format() == Some(BATCH_FORMAT);
-        let (info, envelope) = delivery.into_parts();
-        if let Err(reason) = self.hub.trouble.send() {
-            return (info, Err(reason));
-        }
+    fn store(&self, message: &[u8], is_batch: bool) -> Result<(), Condition> {
+        self.hub.trouble.send()?;
+        let envelope = Sections::read(message)?;
         let partition = match &self.partition {
             Some(partition) => partition,
             None => self.hub.choose(&envelope),
         };
-        let messages = if is_batch { message::unpack_batch(&envelope) } else { Ok(vec![envelope]) };
-        let stored = messages.map(|messages| partition.append(messages));
-        (info, stored.map_err(|error| undecodable(&error)))
+        if is_batch {
+            let messages = envelope.batch()?.iter().map(|message| Sections::read(message));
+            partition.append(&messages.collect::<Result<Vec<_>, _>>()?)
+        } else {
+            partition.append(&[envelope])
+        }
     }
 }
 
-fn undecodable(error: &serde_amqp::Error) -> Condition {
-    Condition::new(DECODE_ERROR, error.to_string())
+impl From<Malformed> for Condition {
+    fn from(Malformed(why): Malformed) -> Self {
+        Self::new(DECODE_ERROR, format!("The message cannot be read: {why}."))
+    }
 }

@@ -1,8 +1,11 @@
 //! Requests and responses of the nodes `$cbs` and `$management`.
 
+use std::borrow::Cow;
+
 use fe2o3_amqp_types::messaging::{AmqpValue, ApplicationProperties, Body, Message, Properties};
 use fe2o3_amqp_types::primitives::{OrderedMap, SimpleValue, Symbol, Value};
 
+use crate::condition::{Condition, NOT_FOUND, SERVER_BUSY, UNAUTHORIZED};
 use crate::message::AnyMessage;
 
 /// The answer to a request, before it is addressed.
@@ -10,7 +13,7 @@ use crate::message::AnyMessage;
 pub(crate) struct Response {
     code: i32,
     description: String,
-    condition: Option<&'static str>,
+    condition: Option<Cow<'static, str>>,
     body: Value,
 }
 
@@ -23,9 +26,24 @@ impl Response {
         Self { body, ..Self::status(200, "OK") }
     }
 
-    pub(crate) fn condition(mut self, condition: &'static str) -> Self {
-        self.condition = Some(condition);
+    /// For what is not served; with the status that the service has for the condition (contract §4.3).
+    pub(crate) fn refusal(reason: Condition) -> Self {
+        let code = match reason.symbol.as_ref() {
+            UNAUTHORIZED => 401,
+            NOT_FOUND => 404,
+            SERVER_BUSY => 503,
+            _ => 500,
+        };
+        Self::status(code, reason.description).condition(reason.symbol)
+    }
+
+    pub(crate) fn condition(mut self, condition: impl Into<Cow<'static, str>>) -> Self {
+        self.condition = Some(condition.into());
         self
+    }
+
+    pub(crate) fn code(&self) -> i32 {
+        self.code
     }
 
     /// The message: its correlation id is the message id of the request, of the same AMQP type (contract §3.3).
@@ -39,7 +57,10 @@ impl Response {
         application.insert("status-code".to_owned(), SimpleValue::Int(self.code));
         application.insert("status-description".to_owned(), SimpleValue::String(self.description));
         if let Some(condition) = self.condition {
-            application.insert("error-condition".to_owned(), SimpleValue::Symbol(Symbol::from(condition)));
+            application.insert(
+                "error-condition".to_owned(),
+                SimpleValue::Symbol(Symbol::from(condition.into_owned())),
+            );
         }
         Message {
             header: None,

@@ -3,24 +3,42 @@
 use std::sync::Arc;
 
 use fe2o3_amqp::acceptor::ListenerSessionHandle;
+use fe2o3_amqp_types::performatives::Attach;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::connection::{Connection, FAREWELL_TIMEOUT, HANDSHAKE_TIMEOUT};
-use crate::link;
+use crate::hub::Hub;
+use crate::link::{self, LinkInfo};
+use crate::reading::Reading;
+use crate::room::Room;
 
 /// What the links of one session share.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: u64,
+    /// As the client counts.
+    pub(crate) channel: u16,
     pub(crate) connection: Arc<Connection>,
+    pub(crate) room: Arc<Room>,
+}
+
+impl Session {
+    pub(crate) fn link_info(&self, hub: &Hub, attach: &Attach, reading: Option<&Arc<Reading>>) -> LinkInfo {
+        LinkInfo {
+            connection: self.connection.id,
+            hub: hub.name.clone(),
+            name: attach.name.clone(),
+            reading: reading.cloned(),
+        }
+    }
 }
 
 /// Serves one session until the client or a fault ends it.
-pub(crate) async fn serve(mut handle: ListenerSessionHandle, connection: Arc<Connection>) {
+pub(crate) async fn serve(mut handle: ListenerSessionHandle, channel: u16, connection: Arc<Connection>) {
     let entry = connection.broker.peers.enter_session();
     let cut = connection.cut.clone();
-    let state = Session { id: entry.id, connection };
+    let state = Session { id: entry.id, channel, room: connection.line.room(channel), connection };
     // outlives the farewell: a link that is dropped earlier would send a detach of its own
     let mut links = JoinSet::new();
     let reason = tokio::select! {
@@ -38,7 +56,8 @@ async fn serve_links(handle: &mut ListenerSessionHandle, links: &mut JoinSet<()>
         tokio::select! {
             attach = handle.next_incoming_attach() => {
                 let Some(attach) = attach else { return };
-                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach)).await {
+                let Some(judged) = link::judge(state, &attach).await else { continue };
+                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged)).await {
                     Ok(Some(task)) => drop(links.spawn(task)),
                     Ok(None) => {}
                     Err(_) => return state.connection.cut.cancel(),

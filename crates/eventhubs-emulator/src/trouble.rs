@@ -1,18 +1,41 @@
 //! What an event hub is told to do wrong: a bad day that tests ask for.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
-use crate::condition::Condition;
+use crate::condition::{Condition, SERVER_BUSY};
 use crate::hub::lock;
+
+const BUSY_TEXT: &str = "The request was terminated because the entity is being throttled. Error code : 50002. \
+                         Please wait 4 seconds and try again.";
 
 /// The trouble of one event hub. None by default.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     attaches: Refusals,
     sends: Refusals,
+    busy: Mutex<Option<Busy>>,
     paused: watch::Sender<bool>,
+    delay: watch::Sender<Duration>,
+}
+
+/// For how long an event hub says that it is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Throttle {
+    /// To the next so many attaches, messages and reads of properties; 0 ends that.
+    Next(usize),
+    /// For so long.
+    For(Duration),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Busy {
+    Next(usize),
+    Until(Instant),
 }
 
 /// How many requests to refuse still, and how.
@@ -32,11 +55,23 @@ impl Trouble {
         self.paused.send_replace(paused);
     }
 
+    pub(crate) fn delay_deliveries(&self, by: Duration) {
+        self.delay.send_replace(by);
+    }
+
+    pub(crate) fn throttle(&self, throttle: Throttle) {
+        *lock(&self.busy) = match throttle {
+            Throttle::Next(count) => Some(Busy::Next(count)),
+            Throttle::For(time) => Some(Busy::Until(Instant::now() + time)),
+        };
+    }
+
     /// Whether a link may attach. Counts.
     ///
     /// # Errors
     /// When it is one of those to refuse.
     pub(crate) fn attach(&self) -> Result<(), Condition> {
+        self.busy()?;
         self.attaches.next()
     }
 
@@ -45,13 +80,51 @@ impl Trouble {
     /// # Errors
     /// When it is one of those to refuse.
     pub(crate) fn send(&self) -> Result<(), Condition> {
+        self.busy()?;
         self.sends.next()
     }
 
-    /// Returns as soon as events may go out.
-    pub(crate) async fn may_deliver(&self) {
+    /// Whether a request of any kind may be served. Counts.
+    ///
+    /// # Errors
+    /// While the hub is throttled: what the service says then.
+    pub(crate) fn busy(&self) -> Result<(), Condition> {
+        let mut busy = lock(&self.busy);
+        *busy = match *busy {
+            Some(Busy::Next(left @ 1..)) => Some(Busy::Next(left - 1)),
+            Some(Busy::Until(end)) if Instant::now() < end => Some(Busy::Until(end)),
+            _ => {
+                *busy = None;
+                return Ok(());
+            }
+        };
+        Err(Condition::new(SERVER_BUSY, BUSY_TEXT))
+    }
+
+    /// Returns as soon as the next event may go out.
+    pub(crate) async fn may_deliver(&self, begins_batch: bool) {
+        if begins_batch {
+            self.delayed().await;
+        }
         // the sender lives in self, so the wait cannot fail
         let _ = self.paused.subscribe().wait_for(|paused| !paused).await;
+    }
+}
+
+impl Trouble {
+    /// Waits for as long as deliveries are late; a change begins the wait anew.
+    async fn delayed(&self) {
+        let mut delay = self.delay.subscribe();
+        loop {
+            let late = *delay.borrow_and_update();
+            if late.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = sleep(late) => return,
+                _ = delay.changed() => {}
+            }
+        }
     }
 }
 
@@ -77,6 +150,24 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_hub_is_busy_for_as_many_requests_or_as_long_as_asked_for() {
+        let trouble = Trouble::default();
+        let refused =
+            |result: Result<(), Condition>| result.is_err_and(|reason| reason.symbol == SERVER_BUSY);
+        trouble.throttle(Throttle::Next(2));
+        assert!(refused(trouble.attach()) && refused(trouble.send()));
+        assert_eq!((trouble.attach(), trouble.send()), (Ok(()), Ok(())));
+        trouble.throttle(Throttle::For(Duration::from_secs(4)));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(refused(trouble.busy()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(trouble.busy(), Ok(()));
+        trouble.throttle(Throttle::Next(2));
+        trouble.throttle(Throttle::Next(0));
+        assert_eq!(trouble.busy(), Ok(()));
+    }
 
     #[test]
     fn as_many_are_refused_as_asked_for() {

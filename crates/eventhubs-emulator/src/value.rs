@@ -1,5 +1,6 @@
 //! The values of the public API in the types of the AMQP library.
 
+use bytes::Bytes;
 use eventhubs_types::Value;
 use fe2o3_amqp_types::primitives::{
     Array, Dec32, Dec64, Dec128, OrderedMap, SimpleValue, Symbol, Timestamp, Uuid, Value as Wire,
@@ -48,6 +49,44 @@ fn described(descriptor: Value, value: Value) -> Wire {
         other => Descriptor::Name(Symbol::from(other.as_str().unwrap_or_default())),
     };
     Wire::Described(Box::new(Described { descriptor, value: to_wire(value) }))
+}
+
+/// The opposite of [`to_wire`].
+pub(crate) fn from_wire(value: &Wire) -> Value {
+    let all = |values: &[Wire]| values.iter().map(from_wire).collect();
+    match value {
+        Wire::Bool(v) => Value::Bool(*v),
+        Wire::Ubyte(v) => Value::U8(*v),
+        Wire::Ushort(v) => Value::U16(*v),
+        Wire::Uint(v) => Value::U32(*v),
+        Wire::Ulong(v) => Value::U64(*v),
+        Wire::Byte(v) => Value::I8(*v),
+        Wire::Short(v) => Value::I16(*v),
+        Wire::Int(v) => Value::I32(*v),
+        Wire::Long(v) => Value::I64(*v),
+        Wire::Float(v) => Value::F32(v.into_inner()),
+        Wire::Double(v) => Value::F64(v.into_inner()),
+        Wire::Decimal32(v) => Value::Decimal32(v.clone().into_inner()),
+        Wire::Decimal64(v) => Value::Decimal64(v.clone().into_inner()),
+        Wire::Decimal128(v) => Value::Decimal128(v.clone().into_inner()),
+        Wire::Char(v) => Value::Char(*v),
+        Wire::Timestamp(v) => clock::from_ms(v.milliseconds()).map_or(Value::Null, Value::Timestamp),
+        Wire::Uuid(v) => Value::Uuid(v.clone().into_inner()),
+        Wire::Binary(v) => Value::Binary(Bytes::copy_from_slice(v)),
+        Wire::String(v) => Value::String(v.clone()),
+        Wire::Symbol(v) => Value::Symbol(v.as_str().to_owned()),
+        Wire::List(v) => Value::List(all(v)),
+        Wire::Map(v) => Value::Map(v.iter().map(|(k, v)| (from_wire(k), from_wire(v))).collect()),
+        Wire::Array(v) => Value::Array(all(&v.0)),
+        Wire::Described(v) => {
+            let descriptor = match &v.descriptor {
+                Descriptor::Code(code) => Value::U64(*code),
+                Descriptor::Name(name) => Value::Symbol(name.as_str().to_owned()),
+            };
+            Value::Described { descriptor: Box::new(descriptor), value: Box::new(from_wire(&v.value)) }
+        }
+        Wire::Null => Value::Null,
+    }
 }
 
 /// An application property: AMQP allows no list, map or array there.

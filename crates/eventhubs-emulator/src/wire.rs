@@ -1,27 +1,43 @@
-//! The stream below the AMQP library: it keeps malformed frames away from it, completes the lists it writes, and can be
-//! cut.
+//! The stream below the AMQP library: it keeps malformed frames and the inside of messages away from it, completes the lists it
+//! writes, and can be cut.
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::io::poll_read_buf;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::frame::{FrameCheck, pad_frame, refuses_link, split_frame};
+use crate::frame::{FrameCheck, refuses_link, split_frame};
+use crate::line::Line;
+use crate::pace::Pace;
 use crate::peers::Handles;
+use crate::tap::Tap;
 
-/// Frames that wait for the socket; above this the library has to wait.
+/// Bytes that wait for the socket; above this the library has to wait.
 const MAX_UNSENT: usize = 256 * 1024;
+/// Bytes that are read at once.
+const READ_SIZE: usize = 64 * 1024;
 
 pub(crate) struct Wire<S> {
     stream: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    mute: CancellationToken,
+    line: Arc<Line>,
+    tap: Tap,
     check: FrameCheck,
+    pace: Pace,
+    /// From the client, up to a whole frame.
+    arriving: BytesMut,
+    /// For the library, in whole frames.
+    arrived: BytesMut,
+    /// From the library, up to a whole frame.
     partial: BytesMut,
+    /// For the client, in whole frames.
     unsent: BytesMut,
     /// The last frame refuses a link. It waits for the detach that says why: a client that sees it alone may detach
     /// first, and is never told.
@@ -29,13 +45,17 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    /// Wraps a stream that ends, for the library, when it is cut, and stands still when it is muted.
-    pub(crate) fn new(stream: S, max_frame_size: u32, handles: &Handles) -> Self {
+    /// Wraps a stream that ends, for the library, when it is cut, and suffers what the line is told to do wrong.
+    pub(crate) fn new(stream: S, tap: Tap, handles: &Handles) -> Self {
         Self {
             stream,
             cut: Box::pin(handles.cut.clone().cancelled_owned()),
-            mute: handles.mute.clone(),
-            check: FrameCheck::new(max_frame_size),
+            line: Arc::clone(&handles.line),
+            check: FrameCheck::new(tap.limits.frame),
+            tap,
+            pace: Pace::default(),
+            arriving: BytesMut::new(),
+            arrived: BytesMut::new(),
             partial: BytesMut::new(),
             unsent: BytesMut::new(),
             held: false,
@@ -50,17 +70,57 @@ impl<S> Wire<S> {
 impl<S: AsyncWrite + Unpin> Wire<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
+            let rate = self.line.pace.load(Ordering::Relaxed);
+            let portion = ready!(self.pace.poll_portion(rate, cx)).min(self.unsent.len());
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent[..portion]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.pace.spent(written, rate);
             self.unsent.advance(written);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Writes what the library knows nothing of. What does not go out now does with its next frame.
+    fn write_unasked(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let before = self.unsent.len();
+        self.tap.unasked(&mut self.unsent);
+        if self.unsent.len() > before && !self.line.mute.is_cancelled() {
+            let _: Poll<()> = self.poll_drain(cx)?;
+        }
+        Ok(())
+    }
+
+    /// Reads until there is a whole frame, or the end of the stream.
+    fn poll_arrive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.tap.drains(cx.waker(), &mut self.arrived);
+            if !self.arrived.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.write_unasked(cx)?;
+            // the cut wakes it
+            if self.line.deaf.is_cancelled() {
+                return Poll::Pending;
+            }
+            self.arriving.reserve(READ_SIZE);
+            let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.arriving))?;
+            if read == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.line.hear();
+            self.check.advance(&self.arriving[self.arriving.len() - read..])?;
+            while let Some(frame) = split_frame(&mut self.arriving) {
+                self.tap.incoming(&frame, &mut self.arrived);
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -69,13 +129,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if self.is_cut(cx) {
             return Poll::Ready(Ok(()));
         }
-        // the cut wakes it
-        if self.mute.is_cancelled() {
-            return Poll::Pending;
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        Poll::Ready(self.check.advance(&buf.filled()[before..]))
+        ready!(self.poll_arrive(cx))?;
+        let size = self.arrived.len().min(buf.remaining());
+        buf.put_slice(&self.arrived.split_to(size));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -84,17 +141,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if self.mute.is_cancelled() {
-            return Poll::Pending;
+        if self.line.mute.is_cancelled() {
+            return Poll::Ready(Ok(buf.len()));
         }
         if self.unsent.len() >= MAX_UNSENT {
             ready!(self.poll_drain(cx))?;
         }
-        let Self { partial, unsent, held, .. } = &mut *self;
+        let Self { partial, unsent, tap, held, .. } = &mut *self;
         partial.extend_from_slice(buf);
         while let Some(frame) = split_frame(partial) {
             *held = refuses_link(&frame);
-            pad_frame(&frame, unsent);
+            tap.outgoing(frame, unsent);
         }
         Poll::Ready(Ok(buf.len()))
     }
@@ -103,8 +160,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if self.mute.is_cancelled() {
-            return Poll::Pending;
+        if self.line.mute.is_cancelled() {
+            return Poll::Ready(Ok(()));
         }
         if self.held {
             return Poll::Ready(Ok(()));
@@ -127,14 +184,22 @@ impl<S> fmt::Debug for Wire<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::watch;
 
     use super::*;
+    use crate::feeding::Feeding;
+    use crate::frame::Limits;
 
     fn wire(handles: &Handles) -> (Wire<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(4096);
-        (Wire::new(near, 1024, handles), far)
+        let limits = Limits { frame: 1024, message: 1024 };
+        let feeding = Feeding::new(watch::Sender::default().subscribe());
+        let tap = Tap::new(Arc::clone(&handles.line), feeding, limits, Duration::ZERO);
+        (Wire::new(near, tap, handles), far)
     }
 
     #[tokio::test]
@@ -187,11 +252,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mute_stream_stands_still_until_it_is_cut() {
+    async fn a_deaf_stream_stands_still_until_it_is_cut() {
         let handles = Handles::default();
         let (mut wire, mut client) = wire(&handles);
         client.write_all(b"AMQP\x00\x01\x00\x00").await.unwrap();
-        handles.mute.cancel();
+        handles.line.deaf.cancel();
         let mut byte = [0];
         let (read, ()) = tokio::join!(wire.read(&mut byte), async { handles.cut.cancel() });
         assert_eq!(read.unwrap(), 0);

@@ -9,7 +9,9 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use crate::calls::Calls;
+use crate::comeback::Comeback;
 use crate::holdings::Holdings;
+use crate::round::Purpose;
 use crate::settings::JITTER;
 use crate::sorted::Hub;
 use crate::tempo::{Findings, Tempo};
@@ -59,6 +61,13 @@ pub struct Balancer {
     pub(crate) holdings: Holdings,
     pub(crate) twins: TwinWatch,
     pub(crate) tempo: Tempo,
+    /// Whether the last listing was answered.
+    is_store_well: bool,
+    /// When the next round is to come, while it is only looked what changed hands.
+    due: Option<Instant>,
+    pub(crate) comeback: Comeback,
+    pub(crate) is_leaving: bool,
+    pub(crate) has_takers: bool,
 }
 
 impl Balancer {
@@ -85,6 +94,11 @@ impl Balancer {
             holdings: Holdings::new(settings.lease()),
             twins: TwinWatch::new(settings.expiry()),
             tempo: Tempo::default(),
+            is_store_well: true,
+            due: None,
+            comeback: Comeback::new(settings.comeback_time()),
+            is_leaving: false,
+            has_takers: false,
             owner,
             settings,
             rng,
@@ -100,30 +114,64 @@ impl Balancer {
     /// long as the leases last. A claim with an unknown outcome counts as not won; should it have been won, the next
     /// round finds the record and takes it up. A round ends in a quarter of the expiry at the latest.
     ///
+    /// What is taken from another instance of ours is acquired at once, but its [`Lease`] is not settled until that one
+    /// has handed it over: begin to read, so that the reader there is cut off, but do nothing with what comes before.
+    /// A round that [`next_delay`](Self::next_delay) asked for to see that earlier only [looks](Self::look).
+    ///
     /// # Cancel safety
     /// A round can be dropped: the next one tells what this one changed. A claim in flight may still be won, and the
     /// next round finds it; if there is no next round, others wait for its expiry. So let a round end before
     /// [`release`](Self::release).
     pub async fn round(&mut self, partitions: &[PartitionId]) -> Round {
+        let is_early = self.due.is_some_and(|due| Instant::now() < due);
+        if is_early && !self.is_leaving {
+            return self.look(partitions).await;
+        }
+        self.due = None;
+        self.run(partitions, Purpose::Balance).await
+    }
+
+    /// A round that takes and renews nothing: it tells what was lost, and what is [asked](Round::asked) for. Call it when
+    /// another reader has taken the link of a partition, for that may be an instance that waits.
+    ///
+    /// # Cancel safety
+    /// As that of a [`round`](Self::round).
+    pub async fn look(&mut self, partitions: &[PartitionId]) -> Round {
+        self.run(partitions, Purpose::Look).await
+    }
+
+    async fn run(&mut self, partitions: &[PartitionId], purpose: Purpose) -> Round {
         let now = Instant::now();
         let mut round = Round::default();
         self.hub.update(partitions, self.settings.assignment());
         // A lease that has run out is told at once: a listing may take long.
-        if self.holdings.lapse(now) {
+        if self.lapse(now) {
             self.tempo.lapsed();
+            self.due = None;
         } else {
             let deadline = self.deadline(now);
-            match self.calls.list(deadline).await {
-                Ok(listing) => self.act(listing, deadline, &mut round).await,
+            let listing = self.calls.list(deadline).await;
+            self.is_store_well = listing.is_ok();
+            match listing {
+                Ok(listing) => self.act(listing, purpose, deadline, &mut round).await,
                 Err(error) => {
+                    self.has_takers = false;
                     self.tempo.failed(error.retry_after().unwrap_or_default());
                     round.fail(Operation::ListOwnership, error);
                 }
             }
-            self.holdings.lapse(Instant::now());
+            self.lapse(Instant::now());
         }
         self.holdings.tell(&mut round);
         round
+    }
+
+    fn lapse(&mut self, now: Instant) -> bool {
+        let has_lapsed = self.holdings.lapse(now);
+        if has_lapsed && self.holdings.len() == 0 {
+            self.comeback.lost_all();
+        }
+        has_lapsed
     }
 
     /// What this instance owns, as of its last round.
@@ -181,9 +229,22 @@ impl Balancer {
     /// The interval as a rule. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
     /// tenths in a large or growing fleet. More when all has been calm for some rounds: up to three intervals, as long
     /// as enough others look too, the store has a clock, and no renewal gets late. At least what a store that failed
-    /// asked for. And never beyond the moment at which an own lease runs out.
+    /// asked for. And never beyond the moment at which an own lease runs out. A twentieth of the interval while another
+    /// instance may hand over a partition, and a quarter of it for one that leaves.
     pub fn next_delay(&mut self) -> Duration {
         let now = Instant::now();
+        let due = self.due.take().filter(|due| now < *due);
+        let delay = due.map_or_else(|| self.next_round_after(now), |due| due - now);
+        let jitter = self.rng.random_range(JITTER);
+        let look = self.settings.look_again_after().mul_f64(jitter);
+        if self.is_store_well && look < delay && self.holdings.is_waiting(now) {
+            self.due = Some(now + delay);
+            return look;
+        }
+        if self.is_leaving { delay.min(self.settings.leaving_pause().mul_f64(jitter)) } else { delay }
+    }
+
+    fn next_round_after(&mut self, now: Instant) -> Duration {
         let delay = self.tempo.delay(&self.settings).mul_f64(self.rng.random_range(JITTER));
         let Some(lapse) = self.holdings.next_lapse() else {
             return delay;

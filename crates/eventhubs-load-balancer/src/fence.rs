@@ -6,16 +6,32 @@ use tokio::time::{Instant, sleep_until};
 /// It ends by itself at the moment at which another instance may take the partition, whatever holds up the rounds of the
 /// [`Balancer`](crate::Balancer): the reader needs nobody to tell it. A renewal moves that moment at once, also in the
 /// middle of a round. Time is counted by the monotonic clock of the host, which goes on while the process is stopped.
+///
+/// A partition that was taken from an owner that hands over is not [settled](Self::is_settled) yet: its new reader
+/// attaches, which cuts off the one before, and waits with its first callback until that has written its checkpoint.
 #[derive(Debug, Clone)]
 pub struct Lease {
-    end: watch::Receiver<Instant>,
+    term: watch::Receiver<Term>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Term {
+    end: Instant,
+    /// Until when the owner before may take its time; `None` once it has handed over.
+    waits_until: Option<Instant>,
+}
+
+impl Term {
+    fn waits_until(&self) -> Option<Instant> {
+        self.waits_until.filter(|until| Instant::now() < *until)
+    }
 }
 
 impl Lease {
     /// Whether the partition is still owned, right now.
     pub fn is_valid(&self) -> bool {
-        let is_held = self.end.has_changed().is_ok();
-        is_held && Instant::now() < *self.end.borrow()
+        let is_held = self.term.has_changed().is_ok();
+        is_held && Instant::now() < self.term.borrow().end
     }
 
     /// Waits until the partition is not owned any more.
@@ -24,11 +40,31 @@ impl Lease {
     /// Can be dropped at any time.
     pub async fn ended(&mut self) {
         loop {
-            let end = *self.end.borrow_and_update();
+            let end = self.term.borrow_and_update().end;
             tokio::select! {
                 biased;
-                renewed = self.end.changed() => if renewed.is_err() { return },
+                renewed = self.term.changed() => if renewed.is_err() { return },
                 () = sleep_until(end) => return,
+            }
+        }
+    }
+
+    /// Whether no owner before may still be at work on the partition: it has handed over, or has had its time.
+    pub fn is_settled(&self) -> bool {
+        self.term.borrow().waits_until().is_none()
+    }
+
+    /// Waits until the partition is settled, or not owned any more.
+    ///
+    /// # Cancel safety
+    /// Can be dropped at any time.
+    pub async fn settled(&mut self) {
+        loop {
+            let Some(until) = self.term.borrow_and_update().waits_until() else { return };
+            tokio::select! {
+                biased;
+                changed = self.term.changed() => if changed.is_err() { return },
+                () = sleep_until(until) => return,
             }
         }
     }
@@ -37,24 +73,33 @@ impl Lease {
 /// The side of a lease that moves its end. When it is dropped, the lease ends.
 #[derive(Debug)]
 pub(crate) struct Fence {
-    end: watch::Sender<Instant>,
+    term: watch::Sender<Term>,
 }
 
 impl Fence {
     pub(crate) fn new(end: Instant) -> Self {
-        Self { end: watch::Sender::new(end) }
+        Self { term: watch::Sender::new(Term { end, waits_until: None }) }
     }
 
     pub(crate) fn end(&self) -> Instant {
-        *self.end.borrow()
+        self.term.borrow().end
     }
 
     pub(crate) fn move_to(&self, end: Instant) {
-        self.end.send_replace(end);
+        self.term.send_modify(|term| term.end = end);
+    }
+
+    /// Until when the owner before may take its time to hand over; that time may have passed.
+    pub(crate) fn waits_until(&self) -> Option<Instant> {
+        self.term.borrow().waits_until
+    }
+
+    pub(crate) fn wait_until(&self, until: Option<Instant>) {
+        self.term.send_modify(|term| term.waits_until = until);
     }
 
     pub(crate) fn lease(&self) -> Lease {
-        Lease { end: self.end.subscribe() }
+        Lease { term: self.term.subscribe() }
     }
 }
 
@@ -97,5 +142,24 @@ mod tests {
         let lease = fence.lease();
         advance(10 * SECOND).await;
         assert!(!lease.is_valid(), "nobody had to look before");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partition_is_settled_when_it_was_handed_over_or_when_there_was_time_enough() {
+        let start = Instant::now();
+        let fence = Fence::new(start + 60 * SECOND);
+        let mut lease = fence.lease();
+        assert!(lease.is_settled());
+        fence.wait_until(Some(start + 10 * SECOND));
+        assert!(!lease.is_settled());
+        lease.settled().await;
+        assert!(start.elapsed() >= 10 * SECOND && lease.is_settled());
+
+        fence.wait_until(Some(start + 30 * SECOND));
+        let (settled, ()) = tokio::join!(async { (lease.settled().await, start.elapsed()).1 }, async {
+            advance(SECOND).await;
+            fence.wait_until(None);
+        });
+        assert!(settled < 15 * SECOND, "{settled:?}");
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use eventhubs_checkpoint_store::Claim;
 use eventhubs_types::PartitionId;
 use tokio::time::Instant;
 
@@ -15,7 +16,18 @@ use crate::{Lease, LossReason, Round};
 pub(crate) struct Holdings {
     lease: Duration,
     held: BTreeMap<PartitionId, Holding>,
+    /// What another instance took and waits for, until its reader here has ended.
+    asked: BTreeMap<PartitionId, Asked>,
     untold_losses: Vec<(PartitionId, LossReason)>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    /// The lease of the reader that is to end; nobody renews it.
+    fence: Fence,
+    /// What tells the new owner that the reader has ended.
+    claim: Claim,
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -28,7 +40,7 @@ struct Holding {
 
 impl Holdings {
     pub(crate) fn new(lease: Duration) -> Self {
-        Self { lease, held: BTreeMap::new(), untold_losses: Vec::new() }
+        Self { lease, held: BTreeMap::new(), asked: BTreeMap::new(), untold_losses: Vec::new() }
     }
 
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionId> {
@@ -65,6 +77,49 @@ impl Holdings {
         holding.fence.move_to(end);
     }
 
+    /// As [`win`](Self::win), from an owner that may take its time until then.
+    pub(crate) fn win_asking(&mut self, partition: PartitionId, sent: Instant, until: Instant) {
+        self.win(partition.clone(), sent);
+        if let Some(holding) = self.held.get(&partition) {
+            holding.fence.wait_until(Some(until));
+        }
+    }
+
+    /// Until when the owner before may take its time, which may be over; `None` once it has handed over.
+    pub(crate) fn waits_until(&self, partition: &PartitionId) -> Option<Instant> {
+        self.held.get(partition)?.fence.waits_until()
+    }
+
+    /// Whether an owner before may still hand something over.
+    pub(crate) fn is_waiting(&self, now: Instant) -> bool {
+        let mut waits = self.held.values().filter_map(|holding| holding.fence.waits_until());
+        waits.any(|until| now < until)
+    }
+
+    /// The owner before has handed over, or is not waited for any more.
+    pub(crate) fn settle(&mut self, partition: &PartitionId) {
+        if let Some(holding) = self.held.get(partition) {
+            holding.fence.wait_until(None);
+        }
+    }
+
+    /// Another instance took the partition, and waits for this claim. Gives it back if nobody reads here.
+    pub(crate) fn ask(&mut self, claim: Claim) -> Option<Claim> {
+        match self.held.remove(&claim.partition) {
+            Some(Holding { fence, is_told: true, .. }) => {
+                self.asked.insert(claim.partition.clone(), Asked { fence, claim, is_told: false });
+                None
+            }
+            _ if self.asked.contains_key(&claim.partition) => None,
+            _ => Some(claim),
+        }
+    }
+
+    /// What to tell the one who asked, now that the reader has ended; `None` if nobody asked.
+    pub(crate) fn hand_over(&mut self, partition: &PartitionId) -> Option<Claim> {
+        self.asked.remove(partition).map(|asked| asked.claim)
+    }
+
     pub(crate) fn lease(&self, partition: &PartitionId) -> Option<Lease> {
         self.held.get(partition).map(|holding| holding.fence.lease())
     }
@@ -85,8 +140,9 @@ impl Holdings {
         self.held.values().map(|holding| holding.fence.end()).min()
     }
 
-    /// Loses all leases that have run out. Says whether there was one.
+    /// Loses all leases that have run out, of what was asked for without a word: its reader ends by itself. Says whether there was one.
     pub(crate) fn lapse(&mut self, now: Instant) -> bool {
+        self.asked.retain(|_, asked| now < asked.fence.end());
         let has_run_out = |holding: &Holding| holding.fence.end() <= now;
         let lapsed = self.held.iter().filter(|(_, holding)| has_run_out(holding));
         let lapsed: Vec<_> = lapsed.map(|(partition, _)| partition.clone()).collect();
@@ -103,11 +159,17 @@ impl Holdings {
             holding.is_told = true;
             round.acquired.push(partition.clone());
         }
+        for (partition, asked) in self.asked.iter_mut().filter(|(_, asked)| !asked.is_told) {
+            asked.is_told = true;
+            round.asked.push(partition.clone());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use eventhubs_checkpoint_store::Expected;
+
     use super::*;
 
     const LEASE: Duration = Duration::from_secs(57);
@@ -163,5 +225,25 @@ mod tests {
         assert!(!holdings.lapse(end - Duration::from_millis(1)));
         assert!(holdings.lapse(end));
         assert_eq!(holdings.next_lapse(), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_told_once_and_handed_over_once() {
+        let claim = || Claim::new(zero(), "b".parse().ok(), Expected::Absent);
+        let mut holdings = Holdings::new(LEASE);
+        assert_eq!(holdings.ask(claim()), Some(claim()), "nobody reads here");
+        holdings.win(zero(), Instant::now());
+        assert_eq!(holdings.ask(claim()), Some(claim()), "nobody knows of it yet");
+        holdings.win(zero(), Instant::now());
+        told(&mut holdings);
+        let lease = holdings.lease(&zero()).unwrap();
+        assert_eq!((holdings.ask(claim()), holdings.ask(claim())), (None, None));
+        let mut round = Round::default();
+        holdings.tell(&mut round);
+        holdings.tell(&mut round);
+        assert_eq!((round.asked, round.lost), (vec![zero()], vec![]));
+        assert!(lease.is_valid(), "a last checkpoint may be written");
+        assert_eq!((holdings.hand_over(&zero()), holdings.hand_over(&zero())), (Some(claim()), None));
+        assert!(!lease.is_valid());
     }
 }

@@ -15,7 +15,7 @@ use crate::sorted::take_at;
 #[derive(Debug, Clone)]
 pub struct LeaseObserver {
     expiry: Duration,
-    /// In the order of the partition ids.
+    /// Of records without a time by the clock of the store, in the order of the partition ids.
     sightings: Vec<Sighting>,
 }
 
@@ -24,6 +24,7 @@ struct Sighting {
     partition: PartitionId,
     version: Version,
     since: Instant,
+    age: Duration,
 }
 
 impl LeaseObserver {
@@ -49,21 +50,37 @@ impl LeaseObserver {
         for record in records {
             let before = take_at(&mut before, &record.partition, |sighting| &sighting.partition);
             let unchanged = before.filter(|sighting| sighting.version == record.version);
-            let sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
-            let age =
-                age_by_store(list, record).unwrap_or_else(|| asked.saturating_duration_since(sighting.since));
+            let age = age_by_store(list, record).unwrap_or_else(|| {
+                let sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
+                let age = asked.saturating_duration_since(sighting.since);
+                self.sightings.push(Sighting { age, ..sighting });
+                age
+            });
             if age >= self.expiry {
                 expired.insert(record.partition.clone());
             }
-            self.sightings.push(sighting);
         }
         expired
+    }
+
+    /// How old a record of the last listing was; at least so old where the store has no clock.
+    pub(crate) fn age(&self, list: &OwnershipList, record: &Ownership) -> Option<Duration> {
+        let observed = || {
+            let place = self.sightings.binary_search_by(|sighting| sighting.partition.cmp(&record.partition));
+            place.ok().map(|place| self.sightings[place].age)
+        };
+        age_by_store(list, record).or_else(observed)
     }
 }
 
 impl Sighting {
     fn of(record: &Ownership, since: Instant) -> Self {
-        Self { partition: record.partition.clone(), version: record.version.clone(), since }
+        Self {
+            partition: record.partition.clone(),
+            version: record.version.clone(),
+            since,
+            age: Duration::ZERO,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who of a consumer group reads which partition: a pure [`plan`], and one round of it against a checkpoint store.
 //!
 //! ```text
-//! round:  list ─▶ LeaseObserver ─▶ View ─▶ plan ─▶ renew, claim, steal ─▶ Round { acquired, lost, .. }
+//! round:  list ─▶ LeaseObserver ─▶ View ─▶ plan ─▶ renew, claim, steal ─▶ Round { acquired, lost, asked, .. }
 //! ```
 //!
 //! [`LeaseObserver`], [`View`] and [`plan`] know no clock, no I/O and no randomness but what they are given, so they can
@@ -10,9 +10,12 @@
 mod assignment;
 mod balancer;
 mod calls;
+mod comeback;
 mod fence;
+mod handover;
 mod holdings;
 mod lease;
+mod note;
 mod plan;
 mod report;
 mod round;
@@ -35,7 +38,8 @@ pub use view::{Peer, View};
 pub mod defaults {
     pub use crate::calls::MAX_IN_FLIGHT;
     pub use crate::settings::{
-        DEFAULT_EXPIRY, DEFAULT_INTERVAL, JITTER, MAX_EXPIRY, MIN_EXPIRY_PER_INTERVAL,
+        COMEBACK_INTERVALS, DEFAULT_EXPIRY, DEFAULT_INTERVAL, DEFAULT_OFFER_TIMEOUT, HANDOVER_INTERVALS,
+        JITTER, LOOKS_PER_INTERVAL, MAX_EXPIRY, MIN_EXPIRY_PER_INTERVAL,
     };
     pub use crate::tempo::{CALM_AFTER, MAX_CALM_INTERVALS, RAMP_FLEET};
 }

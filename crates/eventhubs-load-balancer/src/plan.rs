@@ -39,7 +39,10 @@ impl Plan {
 /// The share needs no rule of its own for an owner above the ceiling while all others are at the floor (contract §8.4,
 /// LB-12): then fewer owners than the remainder are above the floor, and those at it want one more.
 ///
-/// What it takes is chosen at random from all that fit, so that instances that see the same meet little. Where the
+/// What it had last and nobody took meanwhile comes before all else that is free, and an adaptive instance takes all of
+/// that at once: after an outage of the store so everybody gets back what it had.
+///
+/// What else it takes is chosen at random from all that fit, so that instances that see the same meet little. Where the
 /// assignment is fixed, there is no share to find: the instance takes all that is free of what the view shows to it.
 pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
     if settings.assignment().is_fixed() {
@@ -50,10 +53,10 @@ pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
     let (bound, passes) = match settings.strategy() {
         Strategy::Balanced => (1, 1),
         Strategy::Greedy => (needed, 1),
-        Strategy::Adaptive => (share.own.max(1), share.own.max(1)),
+        Strategy::Adaptive => (share.own.max(1).max(view.former.len()), share.own.max(1)),
     };
     let wanted = needed.min(bound);
-    let claim = view.free.iter().cloned().sample(rng, wanted);
+    let claim = choose_free(view, wanted, rng);
     let mut steal = Vec::new();
     for pass in 0..passes {
         let chosen = share.choose_from_others(view, pass, &steal, wanted - claim.len() - steal.len(), rng);
@@ -63,6 +66,13 @@ pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
         steal.extend(chosen);
     }
     Plan { renew: view.mine.clone(), claim, steal, could_grow: needed > wanted }
+}
+
+fn choose_free(view: &View, wanted: usize, rng: &mut impl Rng) -> Vec<PartitionId> {
+    let mut chosen = view.former.iter().cloned().sample(rng, wanted);
+    let others = view.free.iter().filter(|partition| view.former.binary_search(partition).is_err());
+    chosen.extend(others.cloned().sample(rng, wanted - chosen.len()));
+    chosen
 }
 
 /// What would be fair, and what this instance misses.

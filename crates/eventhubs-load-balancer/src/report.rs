@@ -14,6 +14,9 @@ pub struct Round {
     pub lost: Vec<(PartitionId, LossReason)>,
     /// Partitions to start reading.
     pub acquired: Vec<PartitionId>,
+    /// Partitions that another instance took and waits for: let their readers end what they are at and write their
+    /// checkpoints, then call [`Balancer::hand_over`](crate::Balancer::hand_over). It does not wait for ever.
+    pub asked: Vec<PartitionId>,
     /// Calls of the store that failed. The next round tries again, so nothing has to be done but to tell.
     pub failures: Vec<Failure>,
     /// Ownership records that could not be read. They are taken for missing.
@@ -63,6 +66,8 @@ pub enum Operation {
     Claim(PartitionId),
     /// To release a partition. Others may have to wait for its expiry.
     Release(PartitionId),
+    /// To tell the new owner of a partition that its reader here has ended. It goes on without, a little later.
+    HandOver(PartitionId),
     /// To send all claims before the round had to end.
     Round,
 }
@@ -74,6 +79,7 @@ impl fmt::Display for Operation {
             Self::Renew(partition) => write!(f, "renew partition {partition}"),
             Self::Claim(partition) => write!(f, "claim partition {partition}"),
             Self::Release(partition) => write!(f, "release partition {partition}"),
+            Self::HandOver(partition) => write!(f, "hand over partition {partition}"),
             Self::Round => f.write_str("send all claims of a round"),
         }
     }

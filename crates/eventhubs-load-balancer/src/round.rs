@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::calls::{Attempt, Attempted, Listing};
+use crate::note::Note;
 use crate::tempo::{Findings, Outlook};
 use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, View, plan};
 
@@ -23,6 +24,15 @@ fn retry_after(failures: &[Failure]) -> Duration {
     asked.max().unwrap_or_default()
 }
 
+/// What a round is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To renew, and to take what is missing.
+    Balance,
+    /// To see what changed hands.
+    Look,
+}
+
 /// The steps of a round.
 impl Balancer {
     pub(crate) fn deadline(&self, now: Instant) -> Instant {
@@ -30,37 +40,64 @@ impl Balancer {
         self.holdings.next_lapse().map_or(deadline, |lapse| deadline.min(lapse))
     }
 
-    /// Makes and follows the plan for what was listed.
-    pub(crate) async fn act(&mut self, listing: Listing, deadline: Instant, round: &mut Round) {
+    /// Takes note of what was listed, and makes and follows the plan for it.
+    pub(crate) async fn act(
+        &mut self,
+        listing: Listing,
+        purpose: Purpose,
+        deadline: Instant,
+        round: &mut Round,
+    ) {
         let Listing { mut list, asked, answered } = listing;
         list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
-        let expired = self.observer.judge(&list, asked, answered);
+        let mut expired = self.observer.judge(&list, asked, answered);
+        if self.comeback.is_under_way(answered) {
+            expired.retain(|partition| {
+                record_of(partition, &list.records)
+                    .is_some_and(|record| record.owner.as_ref() == Some(&self.owner))
+            });
+        }
+        let answers = self.hear(&list.records, &expired);
         self.lose_what_is_not_ours(&list.records);
         if self.twins.has_to_give_way(&list.records, &self.owner, answered) {
             // Nothing is written any more: the records belong to the other one.
             round.is_owner_taken = true;
             return;
         }
+        self.look_for_takers(&list.records, &expired);
+        let (plan, mut findings) = match purpose {
+            Purpose::Balance => self.decide(&list, &expired),
+            Purpose::Look => Default::default(),
+        };
+        let mut attempts = answers;
+        attempts.extend(self.attempts(plan, &list, answered));
+        round.rejected = list.rejected;
+        self.attempt_all(attempts, deadline, round, &mut findings).await;
+        if !round.failures.is_empty() {
+            self.tempo.failed(retry_after(&round.failures));
+        } else if purpose == Purpose::Balance {
+            self.tempo.found(self.settings.strategy(), findings);
+        }
+    }
+
+    fn decide(&mut self, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> (Plan, Findings) {
         let held = self.holdings.to_set();
-        let view = View::new(self.hub.sorted(), &self.owner, &list.records, &held, &expired);
+        if self.is_leaving {
+            let renew = held.into_iter().collect();
+            return (Plan { renew, ..Plan::default() }, Findings::default());
+        }
+        let view = View::new(self.hub.sorted(), &self.owner, &list.records, &held, expired);
         let plan = plan(&view, &self.settings, &mut self.rng);
         tracing::debug!(
             owner = %self.owner, mine = view.mine.len(), free = view.free.len(), others = view.others.len(),
             claim = ?plan.claim, steal = ?plan.steal, "planned a round",
         );
-        let mut findings = Findings {
+        let findings = Findings {
             owners: view.owners().try_into().unwrap_or(u32::MAX),
-            outlook: self.outlook(&plan, &list, &expired),
+            outlook: self.outlook(&plan, list, expired),
             ..Findings::default()
         };
-        let attempts = self.attempts(plan, &list.records, answered);
-        round.rejected = list.rejected;
-        self.attempt_all(attempts, deadline, round, &mut findings).await;
-        if round.failures.is_empty() {
-            self.tempo.found(self.settings.strategy(), findings);
-        } else {
-            self.tempo.failed(retry_after(&round.failures));
-        }
+        (plan, findings)
     }
 
     fn outlook(&self, plan: &Plan, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> Outlook {
@@ -102,26 +139,43 @@ impl Balancer {
     /// The claims that the plan asks for: due renewals, the oldest lease first, and then what is to be won.
     ///
     /// Should the time of a round not be enough for all, the next one begins with those left over.
-    fn attempts(&self, plan: Plan, records: &[Ownership], now: Instant) -> Vec<Attempt> {
-        let is_due = |renewed: Instant| now.saturating_duration_since(renewed) >= self.settings.renew_after();
+    fn attempts(&self, plan: Plan, list: &OwnershipList, now: Instant) -> Vec<Attempt> {
+        let records = &list.records;
         let mut renew = plan.renew;
         let mut adoptable = self.settings.max_partitions().saturating_sub(self.holdings.len());
         renew.retain(|partition| match self.holdings.renewed(partition) {
-            Some(renewed) => is_due(renewed),
+            Some(renewed) => self.is_due(partition, renewed, records, now),
             // What a run before left beyond the maximum is for others, once it expires.
             None => adoptable.checked_sub(1).map(|left| adoptable = left).is_some(),
         });
         renew.sort_by_key(|partition| self.holdings.renewed(partition));
 
         let attempt = |operation: fn(PartitionId) -> Operation, partition: PartitionId| {
-            let version = record_of(&partition, records).map(|record| record.version.clone());
-            let expected = version.map_or(Expected::Absent, Expected::Version);
+            let record = record_of(&partition, records);
+            let expected =
+                record.map_or(Expected::Absent, |record| Expected::Version(record.version.clone()));
             let claim = Claim::new(partition.clone(), Some(self.owner.clone()), expected);
-            Attempt { operation: operation(partition), claim }
+            let operation = operation(partition);
+            let note = match &operation {
+                Operation::Claim(_) => self.note_to_take(list, record),
+                _ => self.note_to_keep(),
+            };
+            Attempt { operation, claim: claim.with_mark(Some(note.to_mark())) }
         };
         let renewals = renew.into_iter().map(|partition| attempt(Operation::Renew, partition));
         let claims = plan.claim.into_iter().chain(plan.steal);
         renewals.chain(claims.map(|partition| attempt(Operation::Claim, partition))).collect()
+    }
+
+    /// Whether an own record is to be written again: it gets old, or does not say yet that the partition is offered. While
+    /// an owner before may still write it, it is left alone, and afterwards written so that this one may not any more.
+    fn is_due(&self, partition: &PartitionId, renewed: Instant, records: &[Ownership], now: Instant) -> bool {
+        if let Some(until) = self.holdings.waits_until(partition) {
+            return until <= now;
+        }
+        let is_offered = || record_of(partition, records).and_then(Note::of) == Some(Note::Offered);
+        now.saturating_duration_since(renewed) >= self.settings.renew_after()
+            || self.is_offering() && !is_offered()
     }
 
     pub(crate) fn releases(&self, partitions: &[PartitionId], records: &[Ownership]) -> Vec<Attempt> {
@@ -143,6 +197,7 @@ impl Balancer {
         round: &mut Round,
         findings: &mut Findings,
     ) {
+        let limit = self.settings.handover_limit();
         let Self { calls, holdings, twins, .. } = self;
         let mut unsent = 0_usize;
         let mut attempted = pin!(calls.attempt_all(attempts, deadline));
@@ -157,11 +212,20 @@ impl Balancer {
                 (None, _) => unsent += 1,
                 // It may have been applied: what is held stays so, and the next listing shows the rest.
                 (Some(ClaimOutcome::Failed(error)), _) => round.fail(operation, error),
-                (Some(ClaimOutcome::Won(_)), Operation::Renew(_)) => holdings.win(claim.partition, begun),
-                (Some(ClaimOutcome::Won(_)), Operation::Claim(_)) => {
+                (Some(ClaimOutcome::Won(_)), Operation::Renew(_)) => {
+                    holdings.settle(&claim.partition);
                     holdings.win(claim.partition, begun);
+                }
+                (Some(ClaimOutcome::Won(record)), Operation::Claim(_)) => {
+                    match Note::of(&record) {
+                        Some(Note::Asks(_)) => holdings.win_asking(claim.partition, begun, begun + limit),
+                        _ => holdings.win(claim.partition, begun),
+                    }
                     findings.has_won = true;
                 }
+                // The owner before may have written the record: the next listing tells.
+                (Some(ClaimOutcome::Lost), Operation::Renew(_))
+                    if holdings.waits_until(&claim.partition).is_some() => {}
                 // Somebody else wrote the record; to read on until the next listing would make two readers.
                 (Some(ClaimOutcome::Lost), Operation::Renew(_)) => {
                     holdings.lose(&claim.partition, LossReason::Taken);

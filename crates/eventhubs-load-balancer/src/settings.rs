@@ -16,6 +16,19 @@ pub const MIN_EXPIRY_PER_INTERVAL: u32 = 3;
 /// The longest expiry: what crashed is taken over within a day.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long an instance that leaves offers its partitions by default: two rounds of the others at the default interval,
+/// and with time left of the 30 seconds that container platforms give to a process that ends.
+pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How many intervals an owner has to hand over a partition that another instance took, before that reads in any case.
+pub const HANDOVER_INTERVALS: u32 = 1;
+
+/// An instance that lost all its leases at once leaves for so many intervals to others what they had.
+pub const COMEBACK_INTERVALS: u32 = 2;
+
+/// One who waits for a partition to be handed over looks so many times in an interval.
+pub const LOOKS_PER_INTERVAL: u32 = 20;
+
 /// Every delay is multiplied by a random factor of this range, so that instances do not keep in step (contract §8.5).
 pub const JITTER: Range<f64> = 0.8..1.2;
 
@@ -43,6 +56,7 @@ pub enum Strategy {
 /// | a round | expiry / 4 | 15 s |
 /// | one claim | interval / 2, at most half a round | 5 s |
 /// | one listing | an interval, at most a round without the time for a claim | 10 s |
+/// | the time to hand over a partition | an interval | 10 s |
 /// | own lease without a renewal | 95 % of the expiry | 57 s |
 ///
 /// ```
@@ -223,6 +237,26 @@ impl Settings {
     /// An owner that did not renew for so long may be in trouble.
     pub(crate) fn late_after(&self) -> Duration {
         self.expiry.mul_f64(0.65)
+    }
+
+    /// How long an owner has to hand over.
+    pub(crate) fn handover_limit(&self) -> Duration {
+        self.interval * HANDOVER_INTERVALS
+    }
+
+    /// How long after an outage others have time to come back.
+    pub(crate) fn comeback_time(&self) -> Duration {
+        self.interval * COMEBACK_INTERVALS
+    }
+
+    /// The pause between two looks whether a partition was handed over.
+    pub(crate) fn look_again_after(&self) -> Duration {
+        self.interval / LOOKS_PER_INTERVAL
+    }
+
+    /// The pause between two rounds of one that leaves and is not told by its readers that a partition was taken.
+    pub(crate) fn leaving_pause(&self) -> Duration {
+        self.interval / 4
     }
 
     /// The longest wait before the first round.

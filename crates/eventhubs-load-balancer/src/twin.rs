@@ -5,11 +5,15 @@ use eventhubs_checkpoint_store::{Ownership, Version};
 use eventhubs_types::{OwnerId, PartitionId};
 use tokio::time::Instant;
 
+use crate::note::Note;
+
 /// Finds out whether another live process writes records under the own id.
 ///
 /// Every record that this instance wrote has a version that it knows; where one shows the own id with another version,
 /// somebody else wrote it. One such write may be an own one whose answer was lost, so it takes two, one after another,
 /// within two expiries.
+///
+/// A partition that was handed over is no stranger's: its owner before wrote that in the name of the new one.
 ///
 /// Both of two such processes see this; the later one is to give way. It is the one that found records of its id already
 /// there when it began, less than two expiries ago.
@@ -47,7 +51,7 @@ impl TwinWatch {
             if let Some(known) = self.known.get_mut(&record.partition)
                 && *known != record.version
             {
-                has_stranger = true;
+                has_stranger |= Note::of(record) != Some(Note::HandedOver);
                 *known = record.version.clone();
             }
         }
@@ -102,6 +106,18 @@ mod tests {
         assert_eq!(verdicts(&[], &["2", "3", "4", "5"]), [false; 4]);
         let long_ago = [&["1"; 12][..], &["2", "3", "4"]].concat();
         assert!(!verdicts(&record("0"), &long_ago).contains(&true));
+    }
+
+    #[test]
+    fn what_was_handed_over_is_no_stranger() {
+        let (me, now) = ("me".parse().unwrap(), Instant::now());
+        let mut watch = TwinWatch::new(EXPIRY);
+        watch.has_to_give_way(&record("0"), &me, now);
+        for (wrote, seen) in [("1", "2"), ("3", "4"), ("5", "6")] {
+            watch.wrote(&record(wrote)[0]);
+            let handed_over = record(seen).map(|record| record.with_mark(Some(Note::HandedOver.to_mark())));
+            assert!(!watch.has_to_give_way(&handed_over, &me, now));
+        }
     }
 
     #[test]

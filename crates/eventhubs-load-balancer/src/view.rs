@@ -3,6 +3,7 @@ use std::collections::{BTreeSet, HashMap};
 use eventhubs_checkpoint_store::Ownership;
 use eventhubs_types::{OwnerId, PartitionId};
 
+use crate::note::Note;
 use crate::sorted::take_at;
 
 /// Who holds which partition at the time of a listing, as one instance sees it.
@@ -14,8 +15,10 @@ use crate::sorted::take_at;
 pub struct View {
     /// What this instance holds or may go on with.
     pub mine: Vec<PartitionId>,
-    /// What nobody holds: no record, a released one, or one that has expired.
+    /// What nobody holds: no record, a released one, or one that has expired; and what its owner offers because it stops.
     pub free: Vec<PartitionId>,
+    /// Those of the free ones whose records still name this instance: it could not renew them in time.
+    pub former: Vec<PartitionId>,
     /// The other instances that hold something, in the order of the first partition of each. An instance that holds
     /// nothing cannot be seen (contract §8.5).
     pub others: Vec<Peer>,
@@ -66,11 +69,17 @@ impl View {
             let owner = record.and_then(|record| record.owner.as_ref());
             let is_held = held.contains(partition);
             let is_live = is_held || !expired.contains(partition);
+            let is_offered = || record.and_then(Note::of) == Some(Note::Offered);
             match owner {
                 Some(owner) if owner == me && is_live => view.mine.push(partition.clone()),
                 None if is_held => view.mine.push(partition.clone()),
-                Some(owner) if owner != me && !expired.contains(partition) => peers.add(owner, partition),
-                _ => view.free.push(partition.clone()),
+                Some(owner) if owner != me && !expired.contains(partition) && !is_offered() => {
+                    peers.add(owner, partition)
+                }
+                _ => {
+                    view.free.push(partition.clone());
+                    view.former.extend(owner.filter(|owner| *owner == me).map(|_| partition.clone()));
+                }
             }
         }
         view.others = peers.list;
@@ -136,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn what_another_owner_offers_is_free_and_what_it_keeps_or_asks_for_is_not() {
+        let noted = |id, owner, note: Note| record(id, Some(owner)).with_mark(Some(note.to_mark()));
+        let asks = Note::Asks("me".parse().unwrap());
+        let records = [noted("0", "b", Note::Offered), noted("1", "b", Note::Kept), noted("2", "c", asks)];
+        let view = view(&records, &ids([]), &ids([]));
+        assert_eq!(view.free, list(["0"]));
+        assert_eq!(view.others, [peer("b", ["1"]), peer("c", ["2"])]);
+    }
+
+    #[test]
     fn a_live_record_belongs_to_its_owner() {
         let records = [record("0", Some("me")), record("1", Some("b")), record("2", Some("b"))];
         let view = view(&records, &ids([]), &ids([]));
@@ -171,5 +190,6 @@ mod tests {
         let records = [record("0", Some("me")), record("1", Some("me"))];
         let view = view(&records, &ids([]), &ids(["1"]));
         assert_eq!((view.mine, view.free), (list(["0"]), list(["1", "2"])));
+        assert_eq!(view.former, list(["1"]));
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Fleet {
 
 struct Running {
     task: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<bool>,
 }
 
 impl Fleet {
@@ -77,9 +77,11 @@ impl Fleet {
                 sleep(seconds(over_s)).await;
             }
             Action::Crash { fraction } => self.crash(self.count(fraction)),
-            Action::Leave { fraction, over_s } => self.leave(self.count(fraction), seconds(over_s)).await,
-            Action::Deploy { fraction, every_s, overlap_s } => {
-                self.deploy(fraction, seconds(every_s), seconds(overlap_s)).await
+            Action::Leave { fraction, over_s, offers } => {
+                self.leave(self.count(fraction), seconds(over_s), offers).await
+            }
+            Action::Deploy { fraction, every_s, overlap_s, offers } => {
+                self.deploy(fraction, seconds(every_s), seconds(overlap_s), offers).await
             }
             Action::Store { for_s, model } => {
                 self.world.set_model(model);
@@ -116,7 +118,7 @@ impl Fleet {
     }
 
     /// Each stops at a random moment of that time.
-    async fn leave(&mut self, count: usize, over: Duration) {
+    async fn leave(&mut self, count: usize, over: Duration, offers: bool) {
         let begun = Instant::now();
         let chosen = self.choose(count);
         let mut times: Vec<_> = chosen
@@ -126,19 +128,19 @@ impl Fleet {
         times.sort_unstable();
         for (after, number) in times {
             sleep_until(begun + after).await;
-            self.stop(number);
+            self.stop(number, offers);
         }
         sleep_until(begun + over).await;
     }
 
-    fn stop(&mut self, number: InstanceId) {
+    fn stop(&mut self, number: InstanceId, offers: bool) {
         let running = self.running.remove(&number).expect("it was chosen of the running ones");
         self.world.ledger(|ledger, now| ledger.depart(number, now));
         // It goes on in its task until it has released all; one that ended already has nothing to stop.
-        let _ = running.stop.send(());
+        let _ = running.stop.send(offers);
     }
 
-    async fn deploy(&mut self, fraction: f64, every: Duration, overlap: Duration) {
+    async fn deploy(&mut self, fraction: f64, every: Duration, overlap: Duration, offers: bool) {
         let group = self.count(fraction);
         let mut old: Vec<_> = self.running.keys().copied().collect();
         while !old.is_empty() {
@@ -148,7 +150,7 @@ impl Fleet {
             sleep(overlap).await;
             self.world.ledger(Ledger::disturb);
             for number in leaving {
-                self.stop(number);
+                self.stop(number, offers);
             }
             if !old.is_empty() {
                 sleep_until(begun + every).await;

@@ -1,14 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventhubs_load_balancer::defaults::DEFAULT_OFFER_TIMEOUT;
 use eventhubs_load_balancer::{Balancer, Round, Settings};
 use eventhubs_types::{ConsumerScope, PartitionId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::store::{Handle, index, owner, partition};
+
+/// How long a reader is at work on what it has when it is to end.
+const CALLBACK: Duration = Duration::from_millis(50);
 
 /// What every instance is given, ours and the modelled ones.
 pub(crate) struct Player {
@@ -17,23 +22,133 @@ pub(crate) struct Player {
     pub(crate) settings: Settings,
     pub(crate) seed: u64,
     pub(crate) start_after: Duration,
-    /// Resolves when it shall stop gracefully.
-    pub(crate) stop: oneshot::Receiver<()>,
+    /// Resolves when it shall stop gracefully, and says whether it is to offer its partitions first.
+    pub(crate) stop: oneshot::Receiver<bool>,
 }
 
 /// Plays an instance of ours: the real balancer, called as the processor calls it.
-pub(crate) async fn play(mut player: Player) {
+pub(crate) async fn play(player: Player) {
     sleep(player.start_after).await;
     player.join();
-    let mut balancer = player.balancer();
-    let mut delay = balancer.first_delay();
-    while timeout(delay, &mut player.stop).await.is_err() {
-        player.forget_stolen(&mut balancer);
-        let round = balancer.round(&player.partitions).await;
-        player.follow(&round);
-        delay = balancer.next_delay();
+    Instance::new(player).run().await;
+}
+
+/// What the processor is in the real one: it keeps the readers equal to what the balancer owns.
+struct Instance {
+    player: Player,
+    balancer: Balancer,
+    bell: Arc<Notify>,
+    /// Readers that wait until the owner before has handed over.
+    waiting: JoinSet<PartitionId>,
+    /// Readers that end what they are at, for others wait for it.
+    ending: JoinSet<PartitionId>,
+    leaves_by: Option<Instant>,
+}
+
+impl Instance {
+    fn new(player: Player) -> Self {
+        Self {
+            balancer: player.balancer(),
+            bell: player.bell(),
+            player,
+            waiting: JoinSet::new(),
+            ending: JoinSet::new(),
+            leaves_by: None,
+        }
     }
-    player.leave(balancer).await;
+
+    async fn run(mut self) {
+        let mut next_round = Instant::now() + self.balancer.first_delay();
+        while !self.has_left() {
+            tokio::select! {
+                biased;
+                offers = &mut self.player.stop, if self.leaves_by.is_none() => {
+                    self.begin_to_leave(offers.unwrap_or(false));
+                    next_round = Instant::now();
+                }
+                Some(Ok(partition)) = self.ending.join_next() => {
+                    self.balancer.hand_over(&[partition]).await;
+                }
+                Some(Ok(partition)) = self.waiting.join_next() => self.begin_to_read(&partition),
+                () = self.bell.notified() => self.answer_bell().await,
+                () = sleep_until(next_round) => {
+                    let round = self.balancer.round(&self.player.partitions).await;
+                    self.follow(&round);
+                    next_round = Instant::now() + self.balancer.next_delay();
+                }
+            }
+        }
+        self.leave().await;
+    }
+
+    fn begin_to_leave(&mut self, offers: bool) {
+        self.balancer.leave();
+        self.leaves_by = Some(Instant::now() + if offers { DEFAULT_OFFER_TIMEOUT } else { Duration::ZERO });
+    }
+
+    fn has_left(&self) -> bool {
+        let has_nothing = || self.balancer.owned().next().is_none() && self.ending.is_empty();
+        self.leaves_by
+            .is_some_and(|limit| Instant::now() >= limit || !self.balancer.is_offering() || has_nothing())
+    }
+
+    /// Readers whose links were stolen: what nobody waits for is forgotten.
+    async fn answer_bell(&mut self) {
+        let stolen = self.player.take_stolen();
+        let look = self.balancer.look(&self.player.partitions).await;
+        self.follow(&look);
+        for partition in stolen.iter().filter(|partition| !look.asked.contains(partition)) {
+            self.balancer.forget(partition);
+        }
+    }
+
+    fn follow(&mut self, round: &Round) {
+        for (lost, _) in &round.lost {
+            self.player.detach(lost);
+        }
+        for acquired in &round.acquired {
+            self.open(acquired);
+        }
+        for asked in round.asked.iter().cloned() {
+            self.player.detach(&asked);
+            self.ending.spawn(async {
+                sleep(CALLBACK).await;
+                asked
+            });
+        }
+    }
+
+    fn open(&mut self, partition: &PartitionId) {
+        match self.balancer.lease(partition) {
+            Some(mut lease) if !lease.is_settled() => {
+                self.player.cut_off(partition);
+                let partition = partition.clone();
+                self.waiting.spawn(async move {
+                    lease.settled().await;
+                    partition
+                });
+            }
+            _ => self.player.attach(partition),
+        }
+    }
+
+    /// What was lost while the reader waited is not read.
+    fn begin_to_read(&self, partition: &PartitionId) {
+        if self.balancer.lease(partition).is_some() {
+            self.player.attach(partition);
+        }
+    }
+
+    async fn leave(mut self) {
+        let owned: Vec<_> = self.balancer.owned().cloned().collect();
+        for partition in &owned {
+            self.player.detach(partition);
+        }
+        while let Some(Ok(partition)) = self.ending.join_next().await {
+            self.balancer.hand_over(&[partition]).await;
+        }
+        self.balancer.release(&owned).await;
+    }
 }
 
 /// The group is the same in all runs: nothing depends on its name.
@@ -65,6 +180,17 @@ impl Player {
         self.store.world.ledger(|ledger, now| ledger.attach(instance, index(id), now));
     }
 
+    /// Takes the link from the reader before, and reads nothing yet.
+    fn cut_off(&self, id: &PartitionId) {
+        let instance = self.store.instance;
+        self.store.world.ledger(|ledger, now| ledger.cut_off(instance, index(id), now));
+    }
+
+    /// Rings when the broker has cut a link.
+    fn bell(&self) -> Arc<Notify> {
+        self.store.world.ledger(|ledger, _| ledger.bell(self.store.instance))
+    }
+
     pub(crate) fn detach(&self, id: &PartitionId) {
         let instance = self.store.instance;
         self.store.world.ledger(|ledger, now| ledger.detach(instance, index(id), now));
@@ -74,29 +200,5 @@ impl Player {
         let instance = self.store.instance;
         let stolen = self.store.world.ledger(|ledger, _| ledger.take_stolen(instance));
         stolen.into_iter().map(partition).collect()
-    }
-
-    /// The reader of a stolen link ends at once, and the processor tells the balancer.
-    fn forget_stolen(&self, balancer: &mut Balancer) {
-        for stolen in self.take_stolen() {
-            balancer.forget(&stolen);
-        }
-    }
-
-    fn follow(&self, round: &Round) {
-        for (lost, _) in &round.lost {
-            self.detach(lost);
-        }
-        for acquired in &round.acquired {
-            self.attach(acquired);
-        }
-    }
-
-    async fn leave(&self, mut balancer: Balancer) {
-        let owned: Vec<_> = balancer.owned().cloned().collect();
-        for partition in &owned {
-            self.detach(partition);
-        }
-        balancer.release(&owned).await;
     }
 }

@@ -3,8 +3,10 @@
 //! It sees everything at once, which no instance can. Nothing that plays is told by it but that its link was stolen.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::history::History;
@@ -70,6 +72,7 @@ struct Instance {
     /// What it owned at the last disturbance.
     owned_before: usize,
     stolen: BTreeSet<PartitionIndex>,
+    bell: Arc<Notify>,
 }
 
 impl Ledger {
@@ -168,12 +171,29 @@ impl Ledger {
     pub(crate) fn attach(&mut self, instance: InstanceId, partition: PartitionIndex, now: Instant) {
         match self.partitions[partition].reader.replace(instance) {
             Some(before) if before == instance => {}
-            Some(before) => {
-                self.instances[before].stolen.insert(partition);
-            }
+            Some(before) => self.steal_from(before, partition),
             None => self.note_unread(partition, now),
         }
         self.instances[instance].stolen.remove(&partition);
+    }
+
+    /// As [`attach`](Self::attach), by one who does not read yet.
+    pub(crate) fn cut_off(&mut self, instance: InstanceId, partition: PartitionIndex, now: Instant) {
+        if let Some(before) = self.partitions[partition].reader.filter(|before| *before != instance) {
+            self.detach(before, partition, now);
+            self.steal_from(before, partition);
+        }
+    }
+
+    fn steal_from(&mut self, instance: InstanceId, partition: PartitionIndex) {
+        self.instances[instance].stolen.insert(partition);
+        self.instances[instance].bell.notify_one();
+    }
+
+    /// Rings when a link of this instance was stolen.
+    pub(crate) fn bell(&mut self, instance: InstanceId) -> Arc<Notify> {
+        self.know(instance);
+        Arc::clone(&self.instances[instance].bell)
     }
 
     pub(crate) fn detach(&mut self, instance: InstanceId, partition: PartitionIndex, now: Instant) {

@@ -59,7 +59,8 @@ impl Records {
         }
         self.last_version += 1;
         let version = Version::new(self.last_version.to_string());
-        let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, Some(modified));
+        let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, Some(modified))
+            .with_mark(claim.mark.clone());
         past.push_back((now, record.clone()));
         Some(record)
     }

@@ -154,6 +154,9 @@ pub enum Action {
         /// Within which time.
         #[serde(default = "defaults::over_s")]
         over_s: f64,
+        /// Whether they offer their partitions and read on, where their balancer can.
+        #[serde(default = "defaults::offers")]
+        offers: bool,
     },
     /// All instances are replaced, group by group: the new ones of a group start, then the old ones stop.
     Deploy {
@@ -163,6 +166,9 @@ pub enum Action {
         every_s: f64,
         /// The time between the start of the new ones and the stop of the old ones.
         overlap_s: f64,
+        /// Whether the old ones offer their partitions and read on, where their balancer can.
+        #[serde(default = "defaults::offers")]
+        offers: bool,
     },
     /// The store is another one for a time.
     Store {
@@ -205,6 +211,10 @@ mod defaults {
 
     pub(super) fn over_s() -> f64 {
         5.0
+    }
+
+    pub(super) fn offers() -> bool {
+        true
     }
 
     pub(super) fn interval_s() -> f64 {

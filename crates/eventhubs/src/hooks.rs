@@ -16,6 +16,8 @@ pub enum CloseReason {
     Shutdown,
     /// Another instance owns the partition, or the lease could not be renewed in time.
     OwnershipLost,
+    /// Another instance takes the partition over and waits for this one to end, so a last checkpoint can be written.
+    HandedOver,
     /// The callback failed. The partition stays owned and is read again from its checkpoint after a pause.
     HandlerFailed,
     /// The partition could not be read. It stays owned and is tried again after a pause.

@@ -6,17 +6,20 @@ use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_load_balancer::{Balancer, Failure, Operation, Round};
 use eventhubs_types::PartitionId;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::client::entropy;
-use crate::pump::{Ended, Order, Pump};
+use crate::pump::{Bell, Ended, Order, Pump};
 use crate::run::Run;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
 /// How many calls of the error hook may be under way for troubles that belong to no partition; more are only logged.
 const MAX_REPORTS: usize = 16;
+
+/// How many pumps may wait to tell that their links were stolen; more wait in line.
+const MAX_BELLS: usize = 64;
 
 /// What a stop takes beyond the time limit of the callbacks: detaching, and the last calls of hooks.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
@@ -37,8 +40,7 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
 async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
     let context = run.context(&partition, None);
     let (orders, received) = watch::channel(Order::Run);
-    let pacing = run.client.pacing();
-    let pump = Pump::new(run, context, received, pacing).run();
+    let pump = Pump::new(run, context, received, None).run();
     tokio::pin!(pump);
     let ended = tokio::select! {
         biased;
@@ -96,10 +98,15 @@ struct Processor {
     balancer: Balancer,
     pumps: BTreeMap<PartitionId, Running>,
     tasks: JoinSet<(PartitionId, Ended)>,
+    bell: Bell,
+    bells: mpsc::Receiver<PartitionId>,
     partitions: watch::Receiver<Vec<PartitionId>>,
     background: JoinSet<()>,
     reports: JoinSet<()>,
 }
+
+/// What became of the task of a pump.
+type Joined = std::result::Result<(PartitionId, Ended), JoinError>;
 
 #[derive(Debug)]
 struct Running {
@@ -119,6 +126,7 @@ impl Processor {
             entropy(),
         );
         let (known, partitions) = watch::channel(partitions);
+        let (bell, bells) = mpsc::channel(MAX_BELLS);
         let mut background = JoinSet::new();
         background.spawn(watch_partitions(Arc::clone(&run), known));
         Self {
@@ -126,6 +134,8 @@ impl Processor {
             balancer,
             pumps: BTreeMap::new(),
             tasks: JoinSet::new(),
+            bell,
+            bells,
             partitions,
             background,
             reports: JoinSet::new(),
@@ -137,16 +147,17 @@ impl Processor {
         let result = loop {
             tokio::select! {
                 biased;
-                () = &mut stop => break Ok(()),
+                () = &mut stop => break self.offer().await,
                 Some(ended) = self.tasks.join_next() => {
-                    if let Err(error) = self.pump_ended(ended) {
+                    if let Err(error) = self.pumps_ended(ended).await {
                         break Err(error);
                     }
                 }
+                Some(partition) = self.bells.recv() => self.answer_bell(partition).await,
                 () = sleep_until(next_round) => {
                     match self.round(&mut stop).await {
                         Flow::Continue => {}
-                        Flow::Stop => break Ok(()),
+                        Flow::Stop => break self.offer().await,
                         Flow::GiveWay => return Err(self.give_way().await),
                     }
                     next_round = Instant::now() + self.balancer.next_delay();
@@ -157,28 +168,71 @@ impl Processor {
         result
     }
 
-    /// One round. It is never cut off, since its claims may have been won; but the pumps hear of a stop at once.
+    /// One round. It is never cut off, since its claims may have been won.
     async fn round(&mut self, stop: &mut BoxFuture<'static, ()>) -> Flow {
         let partitions = self.partitions.borrow().clone();
-        let round = {
+        let (round, flow) = {
             let round = self.balancer.round(&partitions);
             tokio::pin!(round);
             tokio::select! {
                 biased;
-                () = stop => {
-                    order_all(&self.pumps, Order::Shutdown);
-                    round.await;
-                    return Flow::Stop;
-                }
-                round = &mut round => round,
+                () = stop => (round.await, Flow::Stop),
+                round = &mut round => (round, Flow::Continue),
             }
         };
         let has_to_give_way = round.is_owner_taken;
-        self.follow(round);
-        if has_to_give_way { Flow::GiveWay } else { Flow::Continue }
+        self.follow(round).await;
+        if has_to_give_way { Flow::GiveWay } else { flow }
     }
 
-    fn follow(&mut self, round: Round) {
+    /// Pumps whose links were stolen are to know whether the thief waits for them.
+    async fn answer_bell(&mut self, partition: PartitionId) {
+        let mut rung = vec![partition];
+        while let Ok(partition) = self.bells.try_recv() {
+            rung.push(partition);
+        }
+        let partitions = self.partitions.borrow().clone();
+        let look = self.balancer.look(&partitions).await;
+        self.follow(look).await;
+        for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
+            running.orders.send_if_modified(|order| {
+                let is_unknown = *order == Order::Run;
+                if is_unknown {
+                    *order = Order::OwnershipLost;
+                }
+                is_unknown
+            });
+        }
+    }
+
+    /// Reads on while other instances take over the partitions, for as long as the user lets it.
+    ///
+    /// # Errors
+    /// As [`pumps_ended`](Self::pumps_ended).
+    async fn offer(&mut self) -> Result<()> {
+        let deadline = Instant::now() + self.run.options.offer_timeout;
+        let mut next_round = Instant::now();
+        self.balancer.leave();
+        while Instant::now() < deadline && !self.pumps.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
+                Some(partition) = self.bells.recv() => self.answer_bell(partition).await,
+                () = sleep_until(next_round.min(deadline)) => {
+                    let partitions = self.partitions.borrow().clone();
+                    let round = self.balancer.round(&partitions).await;
+                    self.follow(round).await;
+                    next_round = Instant::now() + self.balancer.next_delay();
+                }
+            }
+            if !self.balancer.is_offering() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self, round: Round) {
         for (partition, reason) in round.lost {
             tracing::info!(%partition, ?reason, "partition lost");
             if let Some(running) = self.pumps.get(&partition) {
@@ -190,6 +244,15 @@ impl Processor {
             tracing::info!(%partition, "partition acquired");
             self.start(partition);
         }
+        let mut unread = Vec::new();
+        for partition in round.asked {
+            tracing::info!(%partition, "another instance takes the partition over");
+            match self.pumps.get(&partition) {
+                Some(running) => drop(running.orders.send_replace(Order::HandOver)),
+                None => unread.push(partition),
+            }
+        }
+        self.hand_over(&unread).await;
         for record in round.rejected {
             tracing::warn!(
                 record = record.name,
@@ -209,15 +272,27 @@ impl Processor {
         }
         let context = self.run.context(&partition, self.balancer.lease(&partition));
         let (orders, received) = watch::channel(Order::Run);
-        let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, self.run.client.pacing());
+        let bell = Some(self.bell.clone());
+        let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, bell);
         let name = partition.clone();
         let task = self.tasks.spawn(async move { (name, pump.run().await) });
         self.pumps.insert(partition, Running { context, orders, task });
     }
 
+    /// Tells those that wait for the partition of a pump that has ended, and of all others that have.
+    ///
     /// # Errors
     /// When nothing could ever be read, by a mistake in what the user gave: that ends the run.
-    fn pump_ended(&mut self, ended: std::result::Result<(PartitionId, Ended), JoinError>) -> Result<()> {
+    async fn pumps_ended(&mut self, ended: Joined) -> Result<()> {
+        let mut partitions = vec![self.pump_ended(ended)?];
+        while let Some(ended) = self.tasks.try_join_next() {
+            partitions.push(self.pump_ended(ended)?);
+        }
+        self.hand_over(&partitions).await;
+        Ok(())
+    }
+
+    fn pump_ended(&mut self, ended: Joined) -> Result<PartitionId> {
         let (partition, ended) = match ended {
             Ok(ended) => ended,
             Err(error) => (self.find(&error), Ended::Stopped),
@@ -233,9 +308,9 @@ impl Processor {
         }
         // A lease that has just ended is for the next round to judge.
         if self.balancer.lease(&partition).is_some_and(|lease| lease.is_valid()) {
-            self.start(partition);
+            self.start(partition.clone());
         }
-        Ok(())
+        Ok(partition)
     }
 
     /// The pump whose task panicked.
@@ -281,12 +356,19 @@ impl Processor {
                 ended.push(more);
             }
             let ended: Vec<_> = ended.into_iter().filter_map(|ended| Some(ended.ok()?.0)).collect();
+            self.hand_over(&ended).await;
             self.release(&ended).await;
         }
         self.tasks.shutdown().await;
         let rest: Vec<_> = self.balancer.owned().cloned().collect();
         self.release(&rest).await;
         let _ = timeout_at(deadline, async { while self.reports.join_next().await.is_some() {} }).await;
+    }
+
+    async fn hand_over(&mut self, partitions: &[PartitionId]) {
+        for failure in self.balancer.hand_over(partitions).await {
+            self.report(failed(failure));
+        }
     }
 
     async fn release(&mut self, partitions: &[PartitionId]) {
@@ -313,9 +395,10 @@ fn order_all(pumps: &BTreeMap<PartitionId, Running>, order: Order) {
 fn failed(failure: Failure) -> Error {
     let error = Error::store(format!("could not {}", failure.operation), failure.error);
     match &failure.operation {
-        Operation::Renew(partition) | Operation::Claim(partition) | Operation::Release(partition) => {
-            error.on_partition(partition)
-        }
+        Operation::Renew(partition)
+        | Operation::Claim(partition)
+        | Operation::Release(partition)
+        | Operation::HandOver(partition) => error.on_partition(partition),
         _ => error,
     }
 }

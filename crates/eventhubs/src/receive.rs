@@ -12,7 +12,9 @@ use futures::future::BoxFuture;
 
 use crate::hooks::{Hooks, OnEvents, boxed1, boxed2};
 use crate::run::{Options, Run};
-use crate::{CloseReason, ConsumerClient, Error, HandlerResult, PartitionContext, Result, processor};
+use crate::{
+    CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, processor,
+};
 
 /// Marks a [`Receive`] whose callback gets one event a call.
 #[derive(Debug)]
@@ -46,10 +48,16 @@ pub struct Receive<M> {
 impl<M> Receive<M> {
     /// How many events the service may send ahead, per partition.
     pub const DEFAULT_PREFETCH: u32 = 300;
+
+    /// The default of [`prefetch_bytes`](Self::prefetch_bytes).
+    pub const DEFAULT_PREFETCH_BYTES: usize = 8 * 1024 * 1024;
     /// How many events one call of a batch callback gets at most.
     pub const DEFAULT_MAX_BATCH_SIZE: usize = 300;
     /// How long a callback may still run after its partition was told to stop.
     pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// How long a run that stops offers its partitions to other instances.
+    pub const DEFAULT_OFFER_TIMEOUT: Duration = eventhubs_load_balancer::defaults::DEFAULT_OFFER_TIMEOUT;
 
     fn new(client: ConsumerClient, on_events: OnEvents) -> Self {
         let options = Options {
@@ -58,9 +66,12 @@ impl<M> Receive<M> {
             starting_positions: BTreeMap::new(),
             owner_level: None,
             prefetch: Self::DEFAULT_PREFETCH,
+            prefetch_bytes: Self::DEFAULT_PREFETCH_BYTES,
+            invalid_position: InvalidPosition::default(),
             track_last_enqueued: false,
             max_wait_time: None,
             max_batch_size: Self::DEFAULT_MAX_BATCH_SIZE,
+            offer_timeout: Self::DEFAULT_OFFER_TIMEOUT,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
         };
         let stop = futures::future::pending().boxed();
@@ -102,6 +113,19 @@ impl<M> Receive<M> {
         self
     }
 
+    /// How many bytes of events the service may send ahead, per partition; 8 MiB unless set. One event is always let
+    /// through.
+    pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
+        self.options.prefetch_bytes = bytes;
+        self
+    }
+
+    /// What to do when the service does not know the position of a checkpoint; [`InvalidPosition::Fail`] unless set.
+    pub fn on_invalid_position(mut self, policy: InvalidPosition) -> Self {
+        self.options.invalid_position = policy;
+        self
+    }
+
     /// Lets the service tell about the newest event of a partition with each event that it sends; see
     /// [`PartitionContext::last_enqueued_event_properties`].
     pub fn track_last_enqueued_event_properties(mut self, track: bool) -> Self {
@@ -113,6 +137,13 @@ impl<M> Receive<M> {
     /// 30 seconds unless set.
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
         self.options.shutdown_timeout = limit;
+        self
+    }
+
+    /// How long a run that is told to stop reads on while other instances of ours take over its partitions; 20 seconds
+    /// unless set. What is not taken by then is released, as is all at once where no such instance runs, or with zero.
+    pub fn offer_timeout(mut self, limit: Duration) -> Self {
+        self.options.offer_timeout = limit;
         self
     }
 
@@ -137,8 +168,8 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`] a checkpoint
-    /// can still be written.
+    /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`] and
+    /// [`CloseReason::HandedOver`] a checkpoint can still be written.
     pub fn on_partition_close<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(PartitionContext, CloseReason) -> Fut + Send + Sync + 'static,
@@ -148,8 +179,9 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Stops when `signal` completes: running callbacks finish, the links are detached, and then the partitions are
-    /// released, so that other instances take them over in their next round and nothing is processed twice.
+    /// Stops when `signal` completes: the partitions are offered to other instances and read on until each is taken over
+    /// or [`offer_timeout`](Self::offer_timeout) is over. Then running callbacks finish, the links are detached, and the
+    /// rest is released for other instances to take in their next round. Nothing is processed twice.
     pub fn with_graceful_shutdown(mut self, signal: impl Future + Send + 'static) -> Self {
         self.stop = signal.map(drop).boxed();
         self

@@ -20,7 +20,7 @@ pub(crate) struct Program {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventhubs"));
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.env_remove("EVENTHUBS_CONNECTION_STRING").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -32,6 +32,22 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 /// Runs the program to its end.
 pub(crate) async fn output(arguments: &[&str]) -> Output {
     within(command(arguments).output()).await.unwrap()
+}
+
+/// Runs the program to its end with this on its standard input, and gives what it printed.
+pub(crate) async fn output_of(arguments: &[&str], input: &str) -> Output {
+    let mut command = command(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    within(stdin.write_all(input.as_bytes())).await.unwrap();
+    drop(stdin);
+    within(child.wait_with_output()).await.unwrap()
+}
+
+/// Runs the program to its end, trusting this certificate.
+pub(crate) async fn output_trusting(certificate: &str, arguments: &[&str]) -> Output {
+    within(command(arguments).env("SSL_CERT_FILE", certificate).output()).await.unwrap()
 }
 
 impl Program {
@@ -66,6 +82,11 @@ impl Program {
         within(stream.read_to_string(&mut answer)).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    /// Kills it, without a chance to write anything.
+    pub(crate) async fn kill(mut self) {
+        within(self.child.kill()).await.unwrap();
     }
 
     /// Sends a signal such as `TERM` and waits for the end.

@@ -118,6 +118,7 @@ impl Client {
             .container_id("test")
             .hostname("localhost")
             .scheme("amqp")
+            .properties([(Symbol::from("user-agent"), Value::from("tester/1.0"))].into_iter().collect())
             .sasl_profile(SaslProfile::Anonymous);
         let connection = within(builder.open_with_stream(stream)).await.unwrap();
         Self { connection, sessions: Vec::new(), links: 0, cbs: None }

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Reading, eventually, next, orders, text, within};
+use crate::raw::{self, length};
 use crate::wire::{OPENED, frame, opened, read_until, rest};
 
 /// A good client that is attached, and notices whether the broker still serves.
@@ -48,29 +49,30 @@ async fn hurl(emulator: &Emulator, bytes: &[u8]) {
     rest(stream).await;
 }
 
-/// An attach with a property of lists in lists, so many deep.
-fn nested(depth: usize) -> Vec<u8> {
+/// Lists in lists, so many deep.
+fn lists(depth: usize) -> Vec<u8> {
     let mut value = Vec::new();
     for inner in (0..depth).rev() {
         // a list head of nine bytes per level, around an empty list
-        let size = u32::try_from(9 * inner + 1 + 4).unwrap().to_be_bytes();
-        value.extend_from_slice(&[0xd0]);
-        value.extend_from_slice(&size);
-        value.extend_from_slice(&[0, 0, 0, 1]);
+        value.push(0xd0);
+        value.extend(length(9 * inner + 1 + 4));
+        value.extend([0, 0, 0, 1]);
     }
     value.push(0x45);
-    let size = u32::try_from(value.len() + 3 + 4).unwrap().to_be_bytes();
-    let properties = [&[0xd1], size.as_slice(), &[0, 0, 0, 2], b"\xa3\x01a", &value].concat();
+    value
+}
+
+/// A map with the symbol or string `a` as its only key.
+fn map(key: &[u8], value: &[u8]) -> Vec<u8> {
+    [&[0xd1], length(value.len() + 3 + 4).as_slice(), &[0, 0, 0, 2], key, value].concat()
+}
+
+/// An attach with a property of lists in lists, so many deep.
+fn nested(depth: usize) -> Vec<u8> {
+    let properties = map(b"\xa3\x01a", &lists(depth));
     let fields = [b"\xa1\x01a\x43\x41".as_slice(), &[0x40; 10], &properties].concat();
-    let list = [
-        &[0xd0],
-        u32::try_from(fields.len() + 4).unwrap().to_be_bytes().as_slice(),
-        &14_u32.to_be_bytes(),
-        &fields,
-    ]
-    .concat();
-    let size = u32::try_from(8 + 3 + list.len()).unwrap().to_be_bytes();
-    [size.as_slice(), &[2, 0, 0, 0, 0, 0x53, 0x12], &list].concat()
+    let list = [&[0xd0], length(fields.len() + 4).as_slice(), &14_u32.to_be_bytes(), &fields].concat();
+    [length(8 + 3 + list.len()).as_slice(), &[2, 0, 0, 0, 0, 0x53, 0x12], &list].concat()
 }
 
 #[tokio::test]
@@ -107,6 +109,50 @@ async fn deeply_nested_performatives_harm_only_their_sender() {
     let mut witness = Witness::new(&emulator).await;
     for depth in [10, 1000, 100_000] {
         hurl(&emulator, &[opened("ANONYMOUS"), nested(depth)].concat()).await;
+        witness.is_served(&emulator).await;
+    }
+}
+
+/// Nobody needs a token to reach `$cbs`.
+#[tokio::test]
+async fn deeply_nested_requests_are_refused() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let mut link = raw::Link::cbs(&emulator).await;
+    for (depth, taken) in [(10, true), (1000, false), (100_000, false)] {
+        let lists = lists(depth);
+        for message in [
+            [&[0, 0x53, 0x77], lists.as_slice()].concat(),
+            [&[0, 0x53, 0x73, 0xd0], length(lists.len() + 4).as_slice(), &[0, 0, 0, 1], &lists].concat(),
+            [[0, 0x53, 0x77].repeat(depth), vec![0x45]].concat(),
+        ] {
+            let accepted = link.send(&message).await;
+            assert!(taken || !accepted, "{depth}");
+        }
+        witness.is_served(&emulator).await;
+    }
+}
+
+/// The broker decodes neither: it keeps the bytes, and they come out as they went in.
+#[tokio::test]
+async fn deeply_nested_events_are_kept_as_they_are() {
+    let builder = Emulator::builder().event_hub("orders", 4).max_message_size(16 << 20);
+    let emulator = builder.retention(1000, 1 << 30).start().await.unwrap();
+    let mut witness = Witness::new(&emulator).await;
+    let mut producer = raw::Link::attach(&emulator, raw::Role::Sender, "orders/Partitions/0").await;
+    let source = "orders/ConsumerGroups/$Default/Partitions/0";
+    let mut consumer = raw::Link::attach(&emulator, raw::Role::Receiver, source).await;
+    for depth in [10, 1000, 1_000_000] {
+        let lists = lists(depth);
+        for message in [
+            [&[0, 0x53, 0x77], lists.as_slice()].concat(),
+            [&[0, 0x53, 0x74], map(b"\xa1\x01a", &lists).as_slice()].concat(),
+            [&[0, 0x53, 0x72], map(b"\xa3\x01a", &lists).as_slice()].concat(),
+        ] {
+            assert!(producer.send(&message).await, "{depth}");
+            let event = consumer.receive().await;
+            assert!(event.windows(lists.len()).any(|bytes| bytes == lists), "{depth}");
+        }
         witness.is_served(&emulator).await;
     }
 }
@@ -170,4 +216,19 @@ async fn a_reader_that_takes_nothing_costs_no_more_than_a_window() {
     witness.is_served(&emulator).await;
     drop(idle);
     eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_disposition_of_everything_stalls_nobody() {
+    let emulator = orders().await;
+    let mut witness = Witness::new(&emulator).await;
+    let mut stream = connect(&emulator).await;
+    // as receiver and as sender, from the first delivery to the last that there can be
+    for role in [0x41, 0x42] {
+        let everything = frame(0, 0x15, 4, &[role, 0x43, 0x70, 0xff, 0xff, 0xff, 0xff, 0x41]);
+        stream.write_all(&[opened("ANONYMOUS"), everything].concat()).await.unwrap();
+        read_until(&mut stream, OPENED).await;
+        stream = connect(&emulator).await;
+    }
+    witness.is_served(&emulator).await;
 }

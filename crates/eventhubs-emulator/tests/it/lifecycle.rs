@@ -122,3 +122,73 @@ async fn many_clients_come_and_go() {
     }
     eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
 }
+
+const FORCED: &str = "amqp:connection:forced";
+
+/// The emulator in a runtime of its own, so that its tasks can be counted.
+struct Apart {
+    runtime: tokio::runtime::Runtime,
+    emulator: Option<Emulator>,
+}
+
+impl Apart {
+    fn new() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let starting = Emulator::builder().event_hub("orders", 4).start();
+        let emulator = Some(runtime.block_on(starting).unwrap());
+        Self { runtime, emulator }
+    }
+
+    fn emulator(&self) -> &Emulator {
+        self.emulator.as_ref().unwrap()
+    }
+
+    fn tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
+    }
+}
+
+/// A client with links of every kind.
+async fn busy(emulator: &Emulator) -> (Client, Vec<fe2o3_amqp::Receiver>, fe2o3_amqp::Sender) {
+    let mut client = Client::connect(emulator).await;
+    emulator.publish_to("orders", "0", ["event"; 100]).unwrap();
+    let without_credit = client.manual("orders/ConsumerGroups/$Default/Partitions/0").await;
+    let waiting = client.read("1", Reading::default()).await.unwrap();
+    let sender = client.sender("orders").await.unwrap();
+    (client, vec![without_credit, waiting], sender)
+}
+
+#[test]
+fn whatever_ends_its_connections_no_task_stays() {
+    let apart = Apart::new();
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let idle = apart.tasks();
+    // the clients stay until the tasks are gone
+    let endings: [fn(&Emulator) -> usize; 5] = [
+        |emulator| emulator.drop_connections(),
+        |emulator| emulator.close_connections(FORCED, ""),
+        |emulator| emulator.freeze_connections() + emulator.drop_connections(),
+        |emulator| emulator.end_sessions("orders", FORCED, "") + emulator.drop_connections(),
+        |emulator| emulator.detach_links("orders", FORCED, "") + emulator.drop_connections(),
+    ];
+    for (index, end) in endings.into_iter().enumerate() {
+        here.block_on(async {
+            let clients = [busy(apart.emulator()).await, busy(apart.emulator()).await];
+            assert!(apart.tasks() > idle);
+            assert!(end(apart.emulator()) >= 2, "ending {index}");
+            eventually(|| apart.tasks() == idle).await;
+            drop(clients);
+        });
+    }
+}
+
+#[test]
+fn a_stopped_emulator_leaves_no_task() {
+    let mut apart = Apart::new();
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _clients = here.block_on(busy(apart.emulator()));
+    let emulator = apart.emulator.take().unwrap();
+    apart.runtime.block_on(emulator.stop());
+    here.block_on(eventually(|| apart.tasks() == 0));
+}

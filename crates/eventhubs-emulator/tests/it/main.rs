@@ -4,11 +4,19 @@
 
 mod cbs;
 mod client;
+mod credit;
 mod faults;
+mod frames;
 mod hostile;
+mod hubs;
+mod idle;
+mod inspect;
 mod lifecycle;
 mod management;
+mod memory;
 mod owner_level;
+mod persistence;
+mod raw;
 mod receive;
 mod send;
 mod transport;

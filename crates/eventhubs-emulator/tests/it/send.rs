@@ -9,6 +9,7 @@ use fe2o3_amqp::types::primitives::Value;
 use eventhubs_emulator::Emulator;
 
 use crate::client::{Client, Reading, annotation, next, orders, send, text, within};
+use crate::raw;
 
 const BATCH_FORMAT: u32 = 0x8001_3700;
 
@@ -161,5 +162,20 @@ async fn the_largest_message_is_announced_and_no_larger_one_is_taken() {
     // the AMQP library keeps to the limit by itself
     assert!(within(sender.send(message(1001))).await.is_err());
     within(sender.send(message(900))).await.unwrap();
+    assert_eq!(emulator.partition("orders", "0").unwrap().event_count, 1);
+}
+
+#[tokio::test]
+async fn a_message_may_be_as_large_as_announced_in_however_many_frames() {
+    let limit = 2_500_000;
+    let builder = Emulator::builder().event_hub("orders", 1).max_message_size(limit);
+    let emulator = builder.start().await.unwrap();
+    let message = |size: u64| {
+        let body = vec![b'a'; usize::try_from(size - 8).unwrap()];
+        [[0, 0x53, 0x75, 0xb0].as_slice(), &raw::length(body.len()), &body].concat()
+    };
+    let mut link = raw::Link::attach(&emulator, raw::Role::Sender, "orders").await;
+    assert!(link.send(&message(limit)).await);
+    assert!(!link.send(&message(limit + 1)).await);
     assert_eq!(emulator.partition("orders", "0").unwrap().event_count, 1);
 }

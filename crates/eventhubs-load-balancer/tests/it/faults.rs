@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::ErrorKind;
-use eventhubs_load_balancer::{Balancer, LossReason, Operation, Round, defaults::MAX_IN_FLIGHT};
+use eventhubs_load_balancer::{Balancer, LossReason, Operation, Round, Settings, defaults::MAX_IN_FLIGHT};
 use eventhubs_types::PartitionId;
 use tokio::time::{Instant, advance, sleep};
 
@@ -114,6 +114,55 @@ async fn after_an_outage_all_is_acquired_again() {
     until_loss(&mut balancer, &hub).await;
     store.script().lists = None;
     assert_eq!(balancer.round(&hub).await.acquired, hub);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_everybody_gets_back_what_it_had_whoever_comes_first() {
+    for store in [FaultyStore::new(), FaultyStore::with_clock()] {
+        let hub = partitions(12);
+        let mut fleet = ["a", "b", "c"].map(|name| balancer(&store, name, &Settings::default()));
+        for _ in 0..6 {
+            for balancer in &mut fleet {
+                balancer.round(&hub).await;
+            }
+        }
+        let before = fleet.each_ref().map(owned);
+        assert!(before.iter().all(|owned| owned.len() == 4), "{before:?}");
+        store.script().lists = Some(Fault::FailsBefore);
+        for _ in 0..30 {
+            advance(INTERVAL).await;
+            for balancer in &mut fleet {
+                balancer.round(&hub).await;
+            }
+        }
+        assert!(fleet.iter().all(|balancer| owned(balancer).is_empty()));
+        store.script().lists = None;
+        for balancer in &mut fleet {
+            advance(INTERVAL / 2).await;
+            balancer.round(&hub).await;
+        }
+        assert_eq!(fleet.each_ref().map(owned), before, "in one round each");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_comes_back_for_after_an_outage_is_taken_a_little_later() {
+    let (store, hub) = (FaultyStore::with_clock(), partitions(4));
+    for id in &hub[..2] {
+        overwrite(&*store, id, Some("dead")).await;
+    }
+    let mut balancer = balancer(&store, "a", &Settings::default());
+    for _ in 0..3 {
+        balancer.round(&hub).await;
+    }
+    store.script().lists = Some(Fault::FailsBefore);
+    until_loss(&mut balancer, &hub).await;
+    advance(300 * SECOND).await;
+    store.script().lists = None;
+    assert!(balancer.round(&hub).await.acquired.iter().eq(&hub[2..]));
+    advance(2 * INTERVAL).await;
+    balancer.round(&hub).await;
+    assert_eq!(owned(&balancer).len(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ mod delays;
 mod faults;
 mod faulty_store;
 mod fleet;
+mod handover;
 mod plan_exhaustive;
 mod plan_random;
 mod plan_vectors;

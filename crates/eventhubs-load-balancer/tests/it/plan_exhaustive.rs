@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use eventhubs_checkpoint_store::{Mark, Ownership, Version};
 use eventhubs_load_balancer::{Plan, Strategy, View, plan};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use crate::setup::{settings, view_of};
+use crate::setup::{owner, partition, partitions, settings, view_of};
 
 const OWNERS: usize = 4;
 const STRATEGIES: [Strategy; 3] = [Strategy::Balanced, Strategy::Greedy, Strategy::Adaptive];
@@ -83,6 +84,41 @@ fn a_plan_takes_only_what_it_may() {
         let view = view_of(&assignment, 0);
         for strategy in STRATEGIES {
             check(&view, strategy, &plan_of(&view, strategy));
+        }
+    }
+}
+
+/// The marks that an owner may leave: to keep, to offer, to wait for another, to have got it from that.
+const MARKS: [&str; 4] = ["1", "1 offer", "1 ask 3", "1 done"];
+
+/// What instance 0 sees of such an assignment, where `marks` in turn says what each owner left.
+fn marked_view(assignment: &[Option<usize>], marks: &[&str]) -> View {
+    let record = |(id, holder): (usize, &Option<usize>)| {
+        let record = |holder: usize| {
+            let owner = owner(&holder.to_string());
+            Ownership::new(partition(id), Some(owner), Version::new("1"), None)
+        };
+        holder.map(record).map(|record| record.with_mark(Some(Mark::new(marks[id]))))
+    };
+    let records: Vec<_> = assignment.iter().enumerate().filter_map(record).collect();
+    View::new(&partitions(assignment.len()), &owner("0"), &records, &BTreeSet::new(), &BTreeSet::new())
+}
+
+#[test]
+fn whatever_the_records_are_marked_with_a_plan_takes_only_what_it_may_and_an_offer_is_free() {
+    for assignment in assignments(4) {
+        let count = u32::try_from(assignment.len()).expect("a few");
+        for number in 0..MARKS.len().pow(count) {
+            let marks: Vec<_> =
+                (0..count).map(|id| MARKS[number / MARKS.len().pow(id) % MARKS.len()]).collect();
+            let mut view = marked_view(&assignment, &marks);
+            view.others.sort_by(|one, other| one.owner.cmp(&other.owner));
+            let is_offered = |id: usize| assignment[id] != Some(0) && marks[id] == "1 offer";
+            let unmarked = (0..assignment.len()).map(|id| assignment[id].filter(|_| !is_offered(id)));
+            assert_eq!(view, view_of(&unmarked.collect::<Vec<_>>(), 0), "{assignment:?} {marks:?}");
+            for strategy in STRATEGIES {
+                check(&view, strategy, &plan_of(&view, strategy));
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ async fn two_instances_share_evenly_and_one_takes_over_what_the_other_leaves() {
         until(|| open(&first) == 8).await;
         let stayer = instance(&clients[1], &second);
         until(|| open(&first) == 4 && open(&second) == 4).await;
-        assert_eq!(first.all().iter().filter(|text| text.ends_with("OwnershipLost")).count(), 4);
+        assert_eq!(first.all().iter().filter(|text| text.starts_with("close")).count(), 4);
 
         leaver.stop().await;
         until(|| open(&second) == 8).await;

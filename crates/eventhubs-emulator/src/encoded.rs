@@ -1,0 +1,228 @@
+//! AMQP values as bytes: read and written without a tree of them, so that it does not matter how deep they go.
+
+use bytes::{BufMut, BytesMut};
+
+pub(crate) const DESCRIBED: u8 = 0x00;
+pub(crate) const NULL: u8 = 0x40;
+const SMALL_ULONG: u8 = 0x53;
+const ULONG: u8 = 0x80;
+const LONG: u8 = 0x81;
+const TIMESTAMP: u8 = 0x83;
+const BINARY8: u8 = 0xa0;
+const STRING8: u8 = 0xa1;
+const SYMBOL8: u8 = 0xa3;
+const BINARY32: u8 = 0xb0;
+const STRING32: u8 = 0xb1;
+const SYMBOL32: u8 = 0xb3;
+const MAP8: u8 = 0xc1;
+const MAP32: u8 = 0xd1;
+
+/// The first value, with all its descriptors, and what follows it. `None` when there is no whole value.
+pub(crate) fn split_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = bytes;
+    let mut missing = 1_usize;
+    while missing > 0 {
+        if *rest.first()? == DESCRIBED {
+            // a descriptor and a value instead of one value
+            missing += 1;
+            rest = &rest[1..];
+        } else {
+            rest = rest.get(plain_length(rest)?..)?;
+            missing -= 1;
+        }
+    }
+    Some(bytes.split_at(bytes.len() - rest.len()))
+}
+
+/// How long a value without descriptor is, by the first half of its constructor (AMQP 1.0 part 1, §1.2).
+fn plain_length(bytes: &[u8]) -> Option<usize> {
+    Some(match bytes.first()? >> 4 {
+        0x4 => 1,
+        width @ 0x5..=0x9 => 1 + (1 << (width - 5)),
+        0xa | 0xc | 0xe => 2 + usize::from(*bytes.get(1)?),
+        0xb | 0xd | 0xf => 5 + u32::from_be_bytes(*bytes.get(1..)?.first_chunk()?) as usize,
+        _ => return None,
+    })
+}
+
+/// The descriptor of a described value, and the value. All that the broker knows are numbers below 256.
+pub(crate) fn describes(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (&DESCRIBED, rest) = bytes.split_first()? else { return None };
+    match *rest.first()? {
+        SMALL_ULONG => Some((*rest.get(1)?, &rest[2..])),
+        ULONG => {
+            let code = u64::from_be_bytes(*rest[1..].first_chunk()?);
+            Some((code.try_into().ok()?, &rest[9..]))
+        }
+        _ => None,
+    }
+}
+
+/// The content of a string or symbol.
+pub(crate) fn text(value: &[u8]) -> Option<&str> {
+    let bytes = match *value.first()? {
+        STRING8 | SYMBOL8 => value.get(2..)?,
+        STRING32 | SYMBOL32 => value.get(5..)?,
+        _ => return None,
+    };
+    std::str::from_utf8(bytes).ok()
+}
+
+/// The content of a binary value.
+pub(crate) fn binary(value: &[u8]) -> Option<&[u8]> {
+    match *value.first()? {
+        BINARY8 => value.get(2..),
+        BINARY32 => value.get(5..),
+        _ => None,
+    }
+}
+
+/// The keys and values of a map, one after the other; none for a null.
+pub(crate) fn map_content(value: &[u8]) -> Option<&[u8]> {
+    match *value.first()? {
+        NULL => Some(&[]),
+        MAP8 => value.get(3..),
+        MAP32 => value.get(9..),
+        _ => None,
+    }
+}
+
+/// The first key and value of a map's content, and what follows them.
+pub(crate) fn split_entry(content: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (key, rest) = split_value(content)?;
+    let (value, rest) = split_value(rest)?;
+    Some((key, value, rest))
+}
+
+/// A map with symbols as keys, as it is written.
+#[derive(Debug, Default)]
+pub(crate) struct MapWriter {
+    content: BytesMut,
+    /// Keys and values.
+    count: u32,
+}
+
+impl MapWriter {
+    /// Writes an entry that is encoded already.
+    pub(crate) fn put_encoded(&mut self, key: &[u8], value: &[u8]) {
+        self.content.put_slice(key);
+        self.content.put_slice(value);
+        self.count += 2;
+    }
+
+    pub(crate) fn put_long(&mut self, key: &str, value: i64) {
+        self.put_key(key);
+        self.content.put_u8(LONG);
+        self.content.put_i64(value);
+    }
+
+    /// In milliseconds since 1970.
+    pub(crate) fn put_timestamp(&mut self, key: &str, ms: i64) {
+        self.put_key(key);
+        self.content.put_u8(TIMESTAMP);
+        self.content.put_i64(ms);
+    }
+
+    pub(crate) fn put_string(&mut self, key: &str, value: &str) {
+        self.put_key(key);
+        put_short(&mut self.content, STRING8, value);
+    }
+
+    fn put_key(&mut self, key: &str) {
+        put_short(&mut self.content, SYMBOL8, key);
+        self.count += 2;
+    }
+
+    /// Writes the map with its descriptor.
+    pub(crate) fn finish(&self, descriptor: u8, out: &mut Vec<u8>) {
+        let size = u32::try_from(self.content.len() + 4).expect("a map lies in a message below 4 GiB");
+        out.extend_from_slice(&[DESCRIBED, SMALL_ULONG, descriptor, MAP32]);
+        out.put_u32(size);
+        out.put_u32(self.count);
+        out.put_slice(&self.content);
+    }
+}
+
+fn put_short(out: &mut BytesMut, constructor: u8, text: &str) {
+    out.put_u8(constructor);
+    out.put_u8(u8::try_from(text.len()).expect("our own keys and numbers are short"));
+    out.put_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_amqp::described::Described;
+    use serde_amqp::descriptor::Descriptor;
+    use serde_amqp::primitives::{Binary, OrderedMap, Symbol, Timestamp};
+    use serde_amqp::{Value, to_vec};
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<u8>().prop_map(Value::Ubyte),
+            any::<i32>().prop_map(Value::Int),
+            any::<u64>().prop_map(Value::Ulong),
+            any::<i64>().prop_map(|ms| Value::Timestamp(Timestamp::from(ms))),
+            ".{0,300}".prop_map(Value::String),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| Value::Binary(Binary::from(bytes))),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+                prop::collection::vec((".{0,9}".prop_map(Value::String), inner.clone()), 0..4)
+                    .prop_map(|entries| Value::Map(entries.into_iter().collect::<OrderedMap<_, _>>())),
+                (any::<u64>(), inner).prop_map(|(code, value)| {
+                    Value::Described(Box::new(Described { descriptor: Descriptor::Code(code), value }))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_ends_where_the_library_ends_it(value in value(), tail in prop::collection::vec(any::<u8>(), 0..20)) {
+            let encoded = to_vec(&value).unwrap();
+            let bytes = [encoded.as_slice(), &tail].concat();
+            prop_assert_eq!(split_value(&bytes), Some((encoded.as_slice(), tail.as_slice())));
+            prop_assert_eq!(split_value(&encoded[..encoded.len() - 1]), None);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Some((value, rest)) = split_value(&bytes) {
+                prop_assert_eq!([value, rest].concat(), bytes.clone());
+                let _ = (describes(value), text(value), binary(value), map_content(value));
+            }
+        }
+    }
+
+    #[test]
+    fn descriptors_without_end_are_no_value() {
+        assert_eq!(split_value(&vec![DESCRIBED; 1_000_000]), None);
+    }
+
+    #[test]
+    fn a_written_map_is_read_by_the_library() {
+        let mut map = MapWriter::default();
+        map.put_long("a", -1);
+        map.put_timestamp("b", 2);
+        map.put_string("c", "three");
+        map.put_encoded(&to_vec(&Symbol::from("d")).unwrap(), &to_vec(&Value::Null).unwrap());
+        let mut bytes = Vec::new();
+        map.finish(0x72, &mut bytes);
+        let Value::Described(read) = serde_amqp::from_slice(&bytes).unwrap() else { panic!("{bytes:x?}") };
+        let entries = [
+            ("a", Value::Long(-1)),
+            ("b", Value::Timestamp(Timestamp::from(2))),
+            ("c", Value::from("three")),
+            ("d", Value::Null),
+        ];
+        let expected = entries.into_iter().map(|(key, value)| (Value::Symbol(Symbol::from(key)), value));
+        assert_eq!(read.descriptor, Descriptor::Code(0x72));
+        assert_eq!(read.value, Value::Map(expected.collect()));
+    }
+}

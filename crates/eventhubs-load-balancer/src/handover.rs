@@ -1,0 +1,104 @@
+use std::collections::BTreeSet;
+
+use eventhubs_checkpoint_store::{Claim, Expected, Ownership, OwnershipList};
+use eventhubs_types::{OwnerId, PartitionId};
+use tokio::time::Instant;
+
+use crate::calls::Attempt;
+use crate::note::Note;
+use crate::tempo::Findings;
+use crate::{Balancer, Failure, Operation, Round};
+
+/// How partitions change hands among instances of ours, so that no event is read twice.
+///
+/// Who takes a partition from an owner that hands over writes itself as the owner at once, as in any steal, and that it
+/// waits for the one before. That one ends what it is at and says so in the same record, which it may write only as
+/// long as it is as the new owner left it. So no record of another SDK is ever written but to steal it.
+impl Balancer {
+    /// What to write into a record that is to be taken.
+    ///
+    /// An owner that is late with a renewal may be dead: nobody waits for it.
+    pub(crate) fn note_to_take(&self, list: &OwnershipList, record: Option<&Ownership>) -> Note {
+        let asks = record.and_then(|record| {
+            let owner = record.owner.as_ref().filter(|owner| **owner != self.owner)?;
+            let age = self.observer.age(list, record)?;
+            Note::of(record).filter(|_| age < self.settings.late_after())?;
+            Some(Note::Asks(owner.clone()))
+        });
+        asks.unwrap_or(Note::Kept)
+    }
+
+    /// What to write into the own records.
+    pub(crate) fn note_to_keep(&self) -> Note {
+        if self.is_offering() { Note::Offered } else { Note::Kept }
+    }
+
+    /// Takes note of what was handed over, and of what is asked for. Gives the answers that need not wait: nobody reads
+    /// those partitions here.
+    pub(crate) fn hear(&mut self, records: &[Ownership], expired: &BTreeSet<PartitionId>) -> Vec<Attempt> {
+        let mut answers = Vec::new();
+        for record in records {
+            let note = Note::of(record);
+            if record.owner.as_ref() == Some(&self.owner) {
+                if !matches!(note, Some(Note::Asks(_))) {
+                    self.holdings.settle(&record.partition);
+                }
+            } else if note.is_some_and(|note| note.asks(&self.owner)) && !expired.contains(&record.partition)
+            {
+                answers.extend(self.holdings.ask(answer(record)));
+            }
+        }
+        answers.into_iter().map(handing_over).collect()
+    }
+
+    /// Looks whether another live instance of ours could take what this one offers.
+    pub(crate) fn look_for_takers(&mut self, records: &[Ownership], expired: &BTreeSet<PartitionId>) {
+        let is_taker = |record: &Ownership| {
+            record.owner.as_ref().is_some_and(|owner| *owner != self.owner)
+                && Note::of(record).is_some_and(|note| note != Note::Offered)
+                && !expired.contains(&record.partition)
+        };
+        self.has_takers = !self.settings.assignment().is_fixed() && records.iter().any(is_taker);
+    }
+
+    /// From now on takes nothing, and offers what it has: each [`round`](Self::round) renews and tells what was taken.
+    ///
+    /// Go on reading, and hand over what is [asked](Round::asked) for, as long as [`is_offering`](Self::is_offering);
+    /// then end the readers and [`release`](Self::release) the rest.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Whether it leaves, and somebody was there at the last round who may take what it offers: another live instance
+    /// of ours that does not leave. Instances with a fixed assignment take nothing from each other.
+    pub fn is_offering(&self) -> bool {
+        self.is_leaving && self.has_takers
+    }
+
+    /// Tells those that took partitions that the readers here have ended; what nobody [asked](Round::asked) for is
+    /// passed over. Takes a quarter of the expiry at most.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, some new owners may not be told: they begin when they have waited long enough.
+    pub async fn hand_over(&mut self, partitions: &[PartitionId]) -> Vec<Failure> {
+        let answers = partitions.iter().filter_map(|partition| self.holdings.hand_over(partition));
+        let attempts: Vec<_> = answers.map(handing_over).collect();
+        let mut round = Round::default();
+        if !attempts.is_empty() {
+            let deadline = Instant::now() + self.settings.round_limit();
+            self.attempt_all(attempts, deadline, &mut round, &mut Findings::default()).await;
+        }
+        round.failures
+    }
+}
+
+/// The record as it was found, but for the note.
+fn answer(record: &Ownership) -> Claim {
+    let owner: Option<OwnerId> = record.owner.clone();
+    Claim::new(record.partition.clone(), owner, Expected::Version(record.version.clone()))
+        .with_mark(Some(Note::HandedOver.to_mark()))
+}
+
+fn handing_over(claim: Claim) -> Attempt {
+    Attempt { operation: Operation::HandOver(claim.partition.clone()), claim }
+}
