@@ -9,6 +9,7 @@ use crate::condition::Condition;
 use crate::feeding::Starved;
 use crate::frame::Limits;
 use crate::hub::Hub;
+use crate::hubs::Hubs;
 use crate::intercept::Interceptor;
 use crate::peers::Peers;
 use crate::requests::RequestLog;
@@ -20,7 +21,7 @@ const MAX_FRAME_SIZE: u32 = 1024 * 1024;
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    pub(crate) hubs: Vec<Arc<Hub>>,
+    pub(crate) hubs: Hubs,
     /// At least one.
     pub(crate) keys: Vec<SharedAccessKey>,
     pub(crate) peers: Arc<Peers>,
@@ -41,24 +42,19 @@ impl Broker {
         Limits { frame: MAX_FRAME_SIZE, message: self.max_message_size }
     }
 
-    /// Finds a hub by its name in any case.
-    pub(crate) fn hub(&self, name: &str) -> Option<&Arc<Hub>> {
-        self.hubs.iter().find(|hub| hub.name.eq_ignore_ascii_case(name))
-    }
-
     /// The hub that an address names.
     ///
     /// # Errors
     /// When there is none: what the service says then.
-    pub(crate) fn hub_at(&self, name: &str, address: &str) -> Result<&Arc<Hub>, Condition> {
-        self.hub(name).ok_or_else(|| Condition::entity_not_found(address))
+    pub(crate) fn hub_at(&self, name: &str, address: &str) -> Result<Arc<Hub>, Condition> {
+        self.hubs.find(name).ok_or_else(|| Condition::entity_not_found(address))
     }
 
     /// The hub of an audience such as `sb://host/hub/consumergroups/group`; `None` for the whole namespace.
     ///
     /// # Errors
     /// When there is none: what the service says then.
-    pub(crate) fn hub_of_audience(&self, audience: &str) -> Result<Option<&Arc<Hub>>, Condition> {
+    pub(crate) fn hub_of_audience(&self, audience: &str) -> Result<Option<Arc<Hub>>, Condition> {
         match address::path(audience).split('/').next() {
             None | Some("") => Ok(None),
             Some(name) => self.hub_at(name, audience).map(Some),

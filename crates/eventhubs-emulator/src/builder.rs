@@ -3,26 +3,28 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_types::{ConsumerGroup, EventHubName, InvalidName};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
+#[cfg(feature = "persistence")]
+use crate::disk::DiskStorage;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::Hub;
+use crate::hubs::{HubSpec, Hubs};
 use crate::intercept::Interceptor;
 use crate::log::Retention;
 use crate::peers::Peers;
 use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
+use crate::shelf::{InMemory, Storage};
 
 /// How many events one hub keeps by default; small ones take about 1.3 KiB each.
 const DEFAULT_MAX_EVENTS: usize = 500_000;
 /// How many bytes of bodies one hub keeps by default.
-const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
+const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// How long a hub keeps an event by default: the most of the standard tier.
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The largest message that a producer may send by default, in bytes: that of the standard tier.
@@ -31,8 +33,6 @@ const DEFAULT_MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How many clients may be connected at the same time by default.
 const DEFAULT_MAX_CONNECTIONS: usize = 1024;
-/// The hash of a partition key tells no more apart (see [`crate::partition_key`]).
-const MAX_PARTITIONS: usize = 32_768;
 /// In bytes.
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
 const DEFAULT_KEY_NAME: &str = "RootManageSharedAccessKey";
@@ -62,6 +62,8 @@ pub struct Builder {
     max_message_size: u64,
     idle_timeout: Duration,
     max_connections: usize,
+    #[cfg(feature = "persistence")]
+    data_dir: Option<std::path::PathBuf>,
 }
 
 impl Builder {
@@ -75,6 +77,8 @@ impl Builder {
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            #[cfg(feature = "persistence")]
+            data_dir: None,
         }
         .retention_time(DEFAULT_MAX_AGE)
     }
@@ -106,7 +110,7 @@ impl Builder {
 
     /// Keeps at most this many events, and bytes of bodies, per event hub, in equal shares per partition; by default
     /// 500 000 events and 256 MiB. The oldest events go first.
-    pub fn retention(mut self, events: usize, bytes: usize) -> Self {
+    pub fn retention(mut self, events: usize, bytes: u64) -> Self {
         self.retention = Retention { events, bytes, ..self.retention };
         self
     }
@@ -137,10 +141,20 @@ impl Builder {
         self
     }
 
+    /// Keeps hubs and events in this folder, so that the next emulator with it goes on where this one ended, however it
+    /// ended; the loss of power excepted. Hubs that the folder holds are there without being described again. Only 24 bytes
+    /// per event stay in memory. One emulator at a time can use a folder.
+    #[cfg(feature = "persistence")]
+    pub fn data_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.data_dir = Some(folder.into());
+        self
+    }
+
     /// Starts the emulator; it can be connected to when this returns.
     ///
     /// # Errors
-    /// When a name or a partition count cannot be used, a consumer group names no hub, or the port is taken.
+    /// When a name or a partition count cannot be used, a consumer group names no hub, the port is taken, or the data folder
+    /// cannot be used.
     ///
     /// # Cancel safety
     /// When the future is dropped, nothing is left running.
@@ -167,7 +181,7 @@ impl Builder {
         Ok(Emulator::run(listener, address, broker, self.max_connections))
     }
 
-    fn hubs(&self, clock: &Clock) -> Result<Vec<Arc<Hub>>> {
+    fn hubs(&self, clock: &Clock) -> Result<Hubs> {
         for (hub, _) in &self.consumer_groups {
             if !self.event_hubs.iter().any(|(name, _)| name == hub) {
                 return Err(Error::invalid(format!(
@@ -175,41 +189,34 @@ impl Builder {
                 )));
             }
         }
-        let mut hubs: Vec<Arc<Hub>> = Vec::new();
-        for (name, partitions) in &self.event_hubs {
-            if hubs.iter().any(|hub| hub.name.eq_ignore_ascii_case(name)) {
+        let hubs = Hubs::open(self.storage()?, self.retention, clock.clone())?;
+        for (index, (name, partitions)) in self.event_hubs.iter().enumerate() {
+            if self.event_hubs[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 return Err(Error::invalid(format!("the event hub {name:?} is given twice")));
             }
-            hubs.push(Arc::new(self.hub(name, *partitions, clock)?));
+            let groups = self.consumer_groups.iter().filter(|(hub, _)| hub == name);
+            let consumer_groups = groups.map(|(_, group)| group.clone()).collect();
+            hubs.add_or_resume(&HubSpec { name: name.clone(), partitions: *partitions, consumer_groups })?;
         }
         Ok(hubs)
     }
 
-    fn hub(&self, name: &str, partitions: usize, clock: &Clock) -> Result<Hub> {
-        EventHubName::new(name).map_err(|error| invalid_name(&error))?;
-        if !(1..=MAX_PARTITIONS).contains(&partitions) {
-            let text =
-                format!("the partition count of event hub {name:?} is not between 1 and {MAX_PARTITIONS}");
-            return Err(Error::invalid(text));
+    #[cfg(feature = "persistence")]
+    fn storage(&self) -> Result<Box<dyn Storage>> {
+        match &self.data_dir {
+            Some(folder) => Ok(Box::new(DiskStorage::open(folder)?)),
+            None => Ok(Box::new(InMemory)),
         }
-        let groups = self.groups(name)?;
-        Ok(Hub::new(name.to_owned(), partitions, groups, self.retention.share(partitions), clock))
     }
 
-    /// All groups of a hub.
-    fn groups(&self, hub: &str) -> Result<Vec<String>> {
-        let mut groups = vec![ConsumerGroup::DEFAULT.to_owned()];
-        for (_, group) in self.consumer_groups.iter().filter(|(name, _)| name == hub) {
-            ConsumerGroup::new(group).map_err(|error| invalid_name(&error))?;
-            match groups.iter().position(|known| known.eq_ignore_ascii_case(group)) {
-                None => groups.push(group.clone()),
-                Some(0) => {}
-                Some(_) => {
-                    return Err(Error::invalid(format!("the consumer group {group:?} is given twice")));
-                }
-            }
-        }
-        Ok(groups)
+    #[cfg(not(feature = "persistence"))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "a folder can be one that cannot be used"
+    )]
+    fn storage(&self) -> Result<Box<dyn Storage>> {
+        Ok(Box::new(InMemory))
     }
 }
 
@@ -233,8 +240,4 @@ fn limit_segments(listener: &TcpListener) -> io::Result<()> {
     #[cfg(unix)]
     socket2::SockRef::from(listener).set_tcp_mss(MAX_SEGMENT)?;
     Ok(())
-}
-
-fn invalid_name(error: &InvalidName) -> Error {
-    Error::invalid(format!("the {error}"))
 }

@@ -9,6 +9,7 @@ pub(crate) const NOT_FOUND: &str = "amqp:not-found";
 pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
 pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";
 pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
+pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";
 pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
 pub(crate) const RESOURCE_LIMIT: &str = "amqp:resource-limit-exceeded";
 pub(crate) const SERVER_BUSY: &str = "com.microsoft:server-busy";

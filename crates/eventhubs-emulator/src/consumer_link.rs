@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use eventhubs_types::StartingPosition;
 use fe2o3_amqp::Sender;
-use fe2o3_amqp::link::SendError;
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::{Symbol, Value};
 
@@ -17,13 +16,13 @@ use crate::flow::{Credit, Turn};
 use crate::hub::{Hub, Partition};
 use crate::line::{Line, LinkId};
 use crate::link;
-use crate::log::StoredEvent;
 use crate::opaque;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::reading::Reading;
 use crate::room::{Place, Room};
 use crate::session::Session;
+use crate::shelf::StoredEvent;
 use crate::stop::Stop;
 
 /// How many events are looked up at once.
@@ -71,7 +70,8 @@ impl ConsumerLink {
         let line = Arc::clone(&session.connection.line);
         let credit = line.credit(id);
         let reading = Arc::new(Reading::from(next, credit.clone()));
-        let entry = broker.peers.enter_link(session.id, session.link_info(hub, attach, Some(&reading)));
+        let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, Some(&reading)));
+        hub.still_exists()?;
         Ok(Self {
             seat: Seat::take(partition, group, entry, attach, &broker.peers)?,
             reading,
@@ -81,7 +81,7 @@ impl ConsumerLink {
             room: Arc::clone(&session.room),
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
-            hub: Arc::clone(hub),
+            hub,
         })
     }
 
@@ -94,7 +94,10 @@ impl ConsumerLink {
     pub(crate) async fn run(mut self, mut sender: Sender) {
         let stop = self.stop();
         let reason = tokio::select! {
-            _ = self.deliver(&mut sender) => return,
+            reason = self.deliver(&mut sender) => match reason {
+                Some(reason) => reason,
+                None => return,
+            },
             reason = stop.stopped() => reason,
         };
         // whoever sends it away has the seat already, or may take it now
@@ -102,16 +105,19 @@ impl ConsumerLink {
         link::close_sender(sender, reason).await;
     }
 
-    /// Ends only when the link does.
-    async fn deliver(&mut self, sender: &mut Sender) -> Result<(), SendError> {
+    /// Says why the link has to end, unless it has ended.
+    async fn deliver(&mut self, sender: &mut Sender) -> Option<Condition> {
         loop {
             let next = self.reading.next();
-            let events = self.seat.partition.log().read(next, BATCH);
+            let events = match self.seat.partition.log().read(next, BATCH) {
+                Ok(events) => events,
+                Err(reason) => return Some(reason),
+            };
             if events.is_empty() {
                 tokio::select! {
                     () = self.seat.partition.reaches(next) => {}
                     () = self.drained() => {}
-                    _ = sender.on_detach() => return Ok(()),
+                    _ = sender.on_detach() => return None,
                 }
             }
             for (index, event) in events.into_iter().enumerate() {
@@ -119,13 +125,13 @@ impl ConsumerLink {
                 let place = tokio::select! {
                     biased;
                     place = self.place(message.len(), index == 0) => place,
-                    _ = sender.on_detach() => return Ok(()),
+                    _ = sender.on_detach() => return None,
                 };
                 // as batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no
                 // frame grows beyond the limit of the client
-                drop(sender.send_batchable(opaque::seal(message)).await?);
+                drop(sender.send_batchable(opaque::seal(message)).await.ok()?);
                 place.used();
-                self.reading.delivered_one(event.sequence_number);
+                self.reading.delivered_one(event.stamp.sequence_number);
             }
         }
     }
@@ -187,18 +193,18 @@ impl ConsumerLink {
 impl Seat {
     fn take(
         partition: &Arc<Partition>,
-        group: &str,
+        group: String,
         entry: Entry,
         attach: &Attach,
         peers: &Peers,
     ) -> Result<Self, Condition> {
         let owner_level = property(attach, OWNER_LEVEL).and_then(integer);
         let name = property(attach, RECEIVER_NAME).and_then(text);
-        let displaced = partition.admit(group, Reader { id: entry.id, name, owner_level })?;
+        let displaced = partition.admit(&group, Reader { id: entry.id, name, owner_level })?;
         for reader in displaced {
             peers.stop(reader.id, reader.reason);
         }
-        Ok(Self { partition: Arc::clone(partition), consumer_group: group.to_owned(), entry })
+        Ok(Self { partition: Arc::clone(partition), consumer_group: group, entry })
     }
 }
 

@@ -13,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::builder::Builder;
+use crate::condition::Condition;
 use crate::connection;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, Partition};
+use crate::hubs::Hubs;
 use crate::message;
 use crate::peers::Peers;
 
@@ -87,7 +89,7 @@ impl Emulator {
         for event in events {
             let message = message::from_event(event.into())?;
             let message = message::sections(&message);
-            hub.choose(&message).append([&message]);
+            hub.choose(&message).append(&[message]).map_err(|reason| unkept(&reason))?;
         }
         Ok(())
     }
@@ -103,11 +105,12 @@ impl Emulator {
         partition_id: &str,
         events: impl IntoIterator<Item = E>,
     ) -> Result<()> {
-        let partition = find_partition(self.hub(event_hub)?, partition_id)?;
+        let hub = self.hub(event_hub)?;
+        let partition = find_partition(&hub, partition_id)?;
         let messages = events.into_iter().map(|event| message::from_event(event.into()));
         let messages = messages.collect::<Result<Vec<_>>>()?;
-        partition.append(&messages.iter().map(|message| message::sections(message)).collect::<Vec<_>>());
-        Ok(())
+        let sections: Vec<_> = messages.iter().map(|message| message::sections(message)).collect();
+        partition.append(&sections).map_err(|reason| unkept(&reason))
     }
 
     /// Moves the clock of the emulator ahead: events and tokens age by that much at once.
@@ -132,10 +135,18 @@ impl Emulator {
         &self.broker
     }
 
-    pub(crate) fn hub(&self, name: &str) -> Result<&Hub> {
-        let hub = self.broker.hub(name);
-        hub.map(|hub| &**hub).ok_or_else(|| Error::not_found(format!("event hub {name:?}")))
+    pub(crate) fn hubs(&self) -> &Hubs {
+        &self.broker.hubs
     }
+
+    pub(crate) fn hub(&self, name: &str) -> Result<Arc<Hub>> {
+        let hub = self.broker.hubs.find(name);
+        hub.ok_or_else(|| Error::not_found(format!("event hub {name:?}")))
+    }
+}
+
+pub(crate) fn unkept(reason: &Condition) -> Error {
+    Error::new(ErrorKind::Storage, reason.description.clone())
 }
 
 pub(crate) fn find_partition<'a>(hub: &'a Hub, id: &str) -> Result<&'a Partition> {

@@ -22,10 +22,14 @@ pub struct Error {
 pub enum ErrorKind {
     /// The event hub or the partition does not exist.
     NotFound,
+    /// The event hub exists already.
+    AlreadyExists,
     /// The caller gave something that cannot be used; the text names the field.
     InvalidArgument,
     /// The loopback port could not be opened.
     Unavailable,
+    /// The data folder cannot be used, or not be read or written now.
+    Storage,
 }
 
 impl Error {
@@ -35,6 +39,10 @@ impl Error {
 
     pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidArgument, context)
+    }
+
+    pub(crate) fn exists(context: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::AlreadyExists, context)
     }
 
     pub(crate) fn not_found(context: impl Into<Cow<'static, str>>) -> Self {
@@ -73,8 +81,10 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotFound => "not found",
+            Self::AlreadyExists => "already exists",
             Self::InvalidArgument => "invalid argument",
             Self::Unavailable => "the emulator cannot listen",
+            Self::Storage => "the data cannot be used",
         })
     }
 }

@@ -1,17 +1,18 @@
 //! An event hub: its partitions, its consumer groups, and who reads.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::condition::{ARGUMENT_OUT_OF_RANGE, Condition};
-use crate::log::{Log, Retention};
+use crate::log::Log;
 use crate::partition_key;
 use crate::readers::{Displaced, Reader, Readers};
 use crate::sections::Sections;
+use crate::shelf::SavedHub;
 use crate::trouble::Trouble;
 
 /// An event hub.
@@ -21,7 +22,8 @@ pub(crate) struct Hub {
     pub(crate) created_ms: i64,
     pub(crate) partitions: Vec<Arc<Partition>>,
     pub(crate) trouble: Trouble,
-    consumer_groups: Vec<String>,
+    deleted: AtomicBool,
+    consumer_groups: Mutex<Vec<String>>,
     /// Counts the messages that go round.
     next: AtomicUsize,
 }
@@ -39,24 +41,41 @@ pub(crate) struct Partition {
 }
 
 impl Hub {
-    pub(crate) fn new(
-        name: String,
-        partitions: usize,
-        consumer_groups: Vec<String>,
-        retention: Retention,
-        clock: &Clock,
-    ) -> Self {
-        let partitions = (0..partitions)
-            .map(|id| Arc::new(Partition::new(id.to_string(), retention, clock.clone())))
-            .collect();
+    pub(crate) fn new(saved: SavedHub, partitions: Vec<Arc<Partition>>) -> Self {
         Self {
-            name,
-            created_ms: clock.now_ms(),
+            name: saved.name,
+            created_ms: saved.created_ms,
             partitions,
             trouble: Trouble::default(),
-            consumer_groups,
+            consumer_groups: Mutex::new(saved.consumer_groups),
             next: AtomicUsize::new(0),
+            deleted: AtomicBool::new(false),
         }
+    }
+
+    /// What has to outlive the process.
+    pub(crate) fn saved(&self) -> SavedHub {
+        SavedHub {
+            name: self.name.clone(),
+            partitions: u32::try_from(self.partitions.len()).unwrap_or(u32::MAX),
+            created_ms: self.created_ms,
+            consumer_groups: lock(&self.consumer_groups).clone(),
+        }
+    }
+
+    /// Takes no more events, and no links that look whether it is deleted from now on.
+    pub(crate) fn delete(&self) {
+        self.deleted.store(true, Ordering::SeqCst);
+        for partition in &self.partitions {
+            partition.log().delete();
+        }
+    }
+
+    /// # Errors
+    /// When the hub was deleted: what the service says then.
+    pub(crate) fn still_exists(&self) -> Result<(), Condition> {
+        let deleted = self.deleted.load(Ordering::SeqCst);
+        if deleted { Err(Condition::entity_not_found(&self.name)) } else { Ok(()) }
     }
 
     pub(crate) fn partition(&self, id: &str) -> Option<&Arc<Partition>> {
@@ -80,12 +99,17 @@ impl Hub {
     }
 
     /// The spelling of the hub for a group given in any case (contract §5.1).
-    pub(crate) fn consumer_group(&self, name: &str) -> Option<&str> {
-        self.consumer_groups.iter().map(String::as_str).find(|group| group.eq_ignore_ascii_case(name))
+    pub(crate) fn consumer_group(&self, name: &str) -> Option<String> {
+        lock(&self.consumer_groups).iter().find(|group| group.eq_ignore_ascii_case(name)).cloned()
     }
 
-    pub(crate) fn consumer_groups(&self) -> &[String] {
-        &self.consumer_groups
+    /// Adds those that are not there.
+    pub(crate) fn add_consumer_groups(&self, groups: Vec<String>) {
+        for group in groups {
+            if self.consumer_group(&group).is_none() {
+                lock(&self.consumer_groups).push(group);
+            }
+        }
     }
 
     /// The partition for a message that names none: by its partition key, else in turn.
@@ -99,20 +123,22 @@ impl Hub {
 }
 
 impl Partition {
-    fn new(id: String, retention: Retention, clock: Clock) -> Self {
-        let log = Mutex::new(Log::new(retention));
-        Self { id, log, clock, appended: watch::Sender::new(-1), readers: Mutex::default() }
+    pub(crate) fn new(id: u32, log: Log, clock: Clock) -> Self {
+        let appended = watch::Sender::new(log.head().sequence_number);
+        Self { id: id.to_string(), log: Mutex::new(log), clock, appended, readers: Mutex::default() }
     }
 
     /// Keeps the messages, in order, and wakes the receivers that wait for them.
-    pub(crate) fn append<'a>(&self, messages: impl IntoIterator<Item = &'a Sections<'a>>) {
+    ///
+    /// # Errors
+    /// When they cannot be kept; then none of them is.
+    pub(crate) fn append(&self, messages: &[Sections<'_>]) -> Result<(), Condition> {
         let mut log = self.log();
-        for message in messages {
-            log.append(message, self.clock.now_ms());
-        }
+        log.append(messages, self.clock.now_ms())?;
         let head = log.head().sequence_number;
         drop(log);
         self.appended.send_replace(head);
+        Ok(())
     }
 
     /// Returns as soon as the event with this sequence number is there.

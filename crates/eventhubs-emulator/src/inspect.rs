@@ -6,26 +6,15 @@ use std::time::SystemTime;
 use eventhubs_types::{EventData, Offset, SequenceNumber};
 
 use crate::clock;
-use crate::emulator::{Emulator, find_partition};
+use crate::emulator::{Emulator, find_partition, unkept};
 use crate::error::Result;
-use crate::hub::{Hub, Partition};
-use crate::log::{NEVER_MS, StoredEvent};
+use crate::hub::Partition;
+use crate::log::NEVER_MS;
 use crate::message;
 use crate::peers::{Handles, Peers};
 use crate::readers::Reader;
 use crate::requests::ReceivedRequest;
-
-/// An event hub and what its partitions hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EventHubProperties {
-    /// The event hub.
-    pub name: String,
-    /// Its consumer groups; `$Default` is the first.
-    pub consumer_groups: Vec<String>,
-    /// Its partitions, in the order of their numbers.
-    pub partitions: Vec<PartitionProperties>,
-}
+use crate::shelf::StoredEvent;
 
 /// What a partition holds; the times and numbers that `$management` reports (contract §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +33,7 @@ pub struct PartitionProperties {
     /// How many events are kept.
     pub event_count: usize,
     /// How many bytes of bodies are kept.
-    pub byte_count: usize,
+    pub byte_count: u64,
 }
 
 /// An event as a partition keeps it.
@@ -100,14 +89,12 @@ pub struct ConnectedClient {
 }
 
 impl Emulator {
-    /// All event hubs.
-    pub fn event_hubs(&self) -> Vec<EventHubProperties> {
-        let hub = |hub: &Hub| EventHubProperties {
-            name: hub.name.clone(),
-            consumer_groups: hub.consumer_groups().to_vec(),
-            partitions: hub.partitions.iter().map(|partition| properties(partition)).collect(),
-        };
-        self.broker().hubs.iter().map(|shared| hub(shared)).collect()
+    /// What all partitions of an event hub hold, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the hub does not exist.
+    pub fn partitions(&self, event_hub: &str) -> Result<Vec<PartitionProperties>> {
+        Ok(self.hub(event_hub)?.partitions.iter().map(|partition| properties(partition)).collect())
     }
 
     /// What a partition holds.
@@ -115,13 +102,15 @@ impl Emulator {
     /// # Errors
     /// When hub or partition do not exist.
     pub fn partition(&self, event_hub: &str, partition_id: &str) -> Result<PartitionProperties> {
-        Ok(properties(find_partition(self.hub(event_hub)?, partition_id)?))
+        let hub = self.hub(event_hub)?;
+        Ok(properties(find_partition(&hub, partition_id)?))
     }
 
-    /// Up to `limit` events of a partition, from this sequence number on or from the oldest one kept.
+    /// Up to `limit` events of a partition, from this sequence number on or from the oldest one kept; fewer when they are
+    /// large.
     ///
     /// # Errors
-    /// When hub or partition do not exist.
+    /// When hub or partition do not exist, or the data folder cannot be read.
     pub fn events(
         &self,
         event_hub: &str,
@@ -129,8 +118,9 @@ impl Emulator {
         from: SequenceNumber,
         limit: usize,
     ) -> Result<Vec<PublishedEvent>> {
-        let partition = find_partition(self.hub(event_hub)?, partition_id)?;
-        let events = partition.log().read(from.value(), limit);
+        let hub = self.hub(event_hub)?;
+        let partition = find_partition(&hub, partition_id)?;
+        let events = partition.log().read(from.value(), limit).map_err(|reason| unkept(&reason))?;
         Ok(events.iter().map(|event| published(event)).collect())
     }
 
@@ -179,9 +169,9 @@ fn properties(partition: &Partition) -> PartitionProperties {
 
 fn published(event: &StoredEvent) -> PublishedEvent {
     PublishedEvent {
-        sequence_number: event.sequence_number.into(),
-        offset: event.offset.to_string().into(),
-        enqueued_time: clock::from_ms(event.enqueued_ms),
+        sequence_number: event.stamp.sequence_number.into(),
+        offset: event.stamp.offset.to_string().into(),
+        enqueued_time: clock::from_ms(event.stamp.enqueued_ms),
         event: message::to_event(&event.message.bytes),
     }
 }

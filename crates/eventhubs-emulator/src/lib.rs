@@ -1,11 +1,11 @@
 //! An embedded emulator of Azure Event Hubs: an AMQP 1.0 broker in the process, on a loopback port.
 //!
 //! It speaks to the official SDKs of all languages: claims-based security, `$management`, receivers with filters, credit
-//! and owner levels, producers with partition keys and batches. Events live in memory only. It needs no container and
-//! starts in milliseconds; it is made for tests, examples and development, not for data that matters.
+//! and owner levels, producers with partition keys and batches. Events live in memory, or in a folder. It needs no container
+//! and starts in milliseconds; it is made for tests, examples and development, not for data that matters.
 //!
 //! Features: `tls` lets clients speak TLS on the same port, with a certificate made at start; `websocket` lets them wrap
-//! AMQP in a WebSocket there.
+//! AMQP in a WebSocket there; `persistence` keeps events in a folder.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,6 +21,7 @@
 //! ```
 
 mod address;
+mod admin;
 mod broker;
 mod builder;
 mod cbs;
@@ -28,6 +29,8 @@ mod clock;
 mod condition;
 mod connection;
 mod consumer_link;
+#[cfg(feature = "persistence")]
+mod disk;
 mod emulator;
 mod encoded;
 mod error;
@@ -38,6 +41,7 @@ mod filter;
 mod flow;
 mod frame;
 mod hub;
+mod hubs;
 mod inspect;
 mod intercept;
 mod line;
@@ -61,6 +65,7 @@ mod sas;
 mod schedule;
 mod sections;
 mod session;
+mod shelf;
 mod stop;
 mod tap;
 #[cfg(feature = "tls")]
@@ -72,13 +77,12 @@ mod value;
 mod websocket;
 mod wire;
 
+pub use admin::EventHubProperties;
 pub use builder::Builder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind, Result};
 pub use fault::Fault;
-pub use inspect::{
-    AttachedReceiver, ConnectedClient, EventHubProperties, PartitionProperties, PublishedEvent,
-};
+pub use inspect::{AttachedReceiver, ConnectedClient, PartitionProperties, PublishedEvent};
 pub use intercept::{Request, RequestKind, Verdict};
 pub use requests::ReceivedRequest;
 pub use schedule::{Schedule, ScheduleSettings};

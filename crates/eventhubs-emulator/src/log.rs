@@ -1,4 +1,4 @@
-//! The events of one partition. Pure: time is an argument.
+//! The log of one partition: numbers, positions and retention of its events. Pure but for the shelf: time is an argument.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 use eventhubs_types::StartingPosition;
 
 use crate::clock;
-use crate::condition::{ARGUMENT_ERROR, Condition};
-use crate::sections::{Sections, Stamp, StampedMessage};
+use crate::condition::{ARGUMENT_ERROR, Condition, NOT_FOUND};
+use crate::sections::{Sections, Stamp};
+use crate::shelf::{Shelf, ShelfError, StoredEvent};
 
 /// Offsets are byte positions that count this besides each body, so that no offset but the first equals a sequence number.
-const EVENT_OVERHEAD: usize = 64;
+const EVENT_OVERHEAD: i64 = 64;
 
 /// The time that a partition reports before its first event: 0001-01-01, in milliseconds (contract §4.2).
 pub(crate) const NEVER_MS: i64 = -62_135_596_800_000;
@@ -19,83 +20,132 @@ pub(crate) const NEVER_MS: i64 = -62_135_596_800_000;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
     pub(crate) events: usize,
-    pub(crate) bytes: usize,
+    pub(crate) bytes: u64,
     pub(crate) age_ms: i64,
 }
 
 impl Retention {
     /// What one of so many partitions keeps.
     pub(crate) fn share(self, partitions: usize) -> Self {
-        Self { events: (self.events / partitions).max(1), bytes: (self.bytes / partitions).max(1), ..self }
+        Self {
+            events: (self.events / partitions).max(1),
+            bytes: (self.bytes / partitions as u64).max(1),
+            ..self
+        }
     }
 }
 
-/// An event as it goes out to receivers.
-#[derive(Debug)]
-pub(crate) struct StoredEvent {
-    pub(crate) sequence_number: i64,
-    pub(crate) message: StampedMessage,
+/// What is in memory of an event, wherever the event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
     pub(crate) offset: i64,
     pub(crate) enqueued_ms: i64,
-    size: usize,
+    pub(crate) size: u32,
+}
+
+/// What a partition knows besides its events.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The events that are kept.
+    pub(crate) index: VecDeque<Entry>,
+    /// Of the last event, kept or not.
+    pub(crate) head: Stamp,
+    /// Of the event to come.
+    pub(crate) next_offset: i64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let head = Stamp { sequence_number: -1, offset: -1, enqueued_ms: NEVER_MS };
+        Self { index: VecDeque::new(), head, next_offset: 0 }
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Log {
-    events: VecDeque<Arc<StoredEvent>>,
-    bytes: usize,
-    next_offset: i64,
-    /// Of the last event.
-    head: Stamp,
+    state: State,
+    bytes: u64,
     retention: Retention,
+    shelf: Box<dyn Shelf>,
+    deleted: bool,
 }
 
 impl Log {
-    pub(crate) fn new(retention: Retention) -> Self {
-        let head = Stamp { sequence_number: -1, offset: -1, enqueued_ms: NEVER_MS };
-        Self { events: VecDeque::new(), bytes: 0, next_offset: 0, head, retention }
+    pub(crate) fn new(retention: Retention, shelf: Box<dyn Shelf>, state: State) -> Self {
+        let bytes = state.index.iter().map(|entry| u64::from(entry.size)).sum();
+        Self { state, bytes, retention, shelf, deleted: false }
     }
 
-    /// Numbers, stamps and keeps a message; drops the oldest ones beyond the retention.
-    pub(crate) fn append(&mut self, message: &Sections<'_>, now_ms: i64) {
-        let size = message.body_size();
-        self.head = Stamp {
-            sequence_number: self.head.sequence_number + 1,
-            offset: self.next_offset,
-            enqueued_ms: now_ms.max(self.head.enqueued_ms),
-        };
-        self.next_offset += i64::try_from(size + EVENT_OVERHEAD).unwrap_or(i64::MAX);
-        let Stamp { sequence_number, offset, enqueued_ms } = self.head;
-        let message = message.stamped(self.head);
-        self.events.push_back(Arc::new(StoredEvent { sequence_number, message, offset, enqueued_ms, size }));
-        self.bytes += size;
-        self.drop_oldest();
-    }
-
-    fn drop_oldest(&mut self) {
-        while self.events.len() > self.retention.events || self.bytes > self.retention.bytes {
-            self.drop_first();
+    /// Numbers, stamps and keeps messages, all or none; drops the oldest ones beyond the retention.
+    ///
+    /// # Errors
+    /// When they cannot be kept, or the hub is deleted.
+    pub(crate) fn append(&mut self, messages: &[Sections<'_>], now_ms: i64) -> Result<(), Condition> {
+        if self.deleted {
+            return Err(Condition::new(
+                NOT_FOUND,
+                "The messaging entity could not be found: it was deleted.",
+            ));
         }
+        let (mut head, mut next_offset) = (self.state.head, self.state.next_offset);
+        let mut events = Vec::with_capacity(messages.len());
+        for message in messages {
+            let size = message.body_size();
+            head = Stamp {
+                sequence_number: head.sequence_number + 1,
+                offset: next_offset,
+                enqueued_ms: now_ms.max(head.enqueued_ms),
+            };
+            next_offset += i64::from(size) + EVENT_OVERHEAD;
+            events.push(Arc::new(StoredEvent { stamp: head, size, message: message.stamped(head) }));
+        }
+        self.shelf.append(&events, next_offset)?;
+        self.state.head = head;
+        self.state.next_offset = next_offset;
+        for event in events {
+            let Stamp { offset, enqueued_ms, .. } = event.stamp;
+            self.state.index.push_back(Entry { offset, enqueued_ms, size: event.size });
+            self.bytes += u64::from(event.size);
+        }
+        self.drop_where(|log, _| log.len() > log.retention.events || log.bytes > log.retention.bytes);
+        Ok(())
     }
 
     /// Drops the events that are older than the retention allows.
     pub(crate) fn drop_expired(&mut self, now_ms: i64) {
         let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
-        while self.events.front().is_some_and(|event| event.enqueued_ms < oldest_kept) {
-            self.drop_first();
+        self.drop_where(|_, oldest| oldest.enqueued_ms < oldest_kept);
+    }
+
+    /// Drops the oldest event as long as it has to go.
+    fn drop_where(&mut self, has_to_go: impl Fn(&Self, &Entry) -> bool) {
+        let before = self.len();
+        while let Some(oldest) = self.state.index.front().copied().filter(|oldest| has_to_go(self, oldest)) {
+            self.bytes -= u64::from(oldest.size);
+            self.state.index.pop_front();
+        }
+        if self.len() < before
+            && let Err(ShelfError(why)) = self.shelf.drop_before(self.first_sequence_number())
+        {
+            // they are out of sight; the next ones that go take them along
+            tracing::warn!("expired events are still on disk: {why}");
         }
     }
 
-    fn drop_first(&mut self) {
-        if let Some(oldest) = self.events.pop_front() {
-            self.bytes -= oldest.size;
-        }
+    /// Takes no more events.
+    pub(crate) fn delete(&mut self) {
+        self.deleted = true;
     }
 
     /// Up to `limit` events from this sequence number on, or from the oldest one kept.
-    pub(crate) fn read(&self, from: i64, limit: usize) -> Vec<Arc<StoredEvent>> {
-        let skip = usize::try_from(from - self.first_sequence_number()).unwrap_or(0);
-        self.events.iter().skip(skip).take(limit).cloned().collect()
+    ///
+    /// # Errors
+    /// When they cannot be read now.
+    pub(crate) fn read(&self, from: i64, limit: usize) -> Result<Vec<Arc<StoredEvent>>, Condition> {
+        if from > self.state.head.sequence_number {
+            return Ok(Vec::new());
+        }
+        Ok(self.shelf.read(from.max(self.first_sequence_number()), limit)?)
     }
 
     /// The sequence number at which a receiver starts.
@@ -104,14 +154,14 @@ impl Log {
     /// When the position lies ahead of the last event, or is no offset of this log (contract §5.4).
     pub(crate) fn resolve(&self, position: &StartingPosition) -> Result<i64, Condition> {
         match position {
-            StartingPosition::Latest => Ok(self.head.sequence_number + 1),
+            StartingPosition::Latest => Ok(self.state.head.sequence_number + 1),
             StartingPosition::Offset { offset, inclusive } => {
                 self.resolve_offset(offset.as_str(), *inclusive)
             }
             StartingPosition::SequenceNumber { number, inclusive } => {
                 let number = number.value();
-                if number > self.head.sequence_number {
-                    return Err(ahead("sequence number", number, self.head.sequence_number));
+                if number > self.state.head.sequence_number {
+                    return Err(ahead("sequence number", number, self.state.head.sequence_number));
                 }
                 Ok(if *inclusive { number } else { number + 1 })
             }
@@ -126,34 +176,34 @@ impl Log {
 
     fn resolve_offset(&self, text: &str, inclusive: bool) -> Result<i64, Condition> {
         match text.parse::<i64>() {
-            Ok(offset) if offset <= self.head.offset => {
+            Ok(offset) if offset <= self.state.head.offset => {
                 Ok(self.first_where(|event| event.offset > offset || inclusive && event.offset == offset))
             }
-            _ => Err(ahead("offset", text, self.head.offset)),
+            _ => Err(ahead("offset", text, self.state.head.offset)),
         }
     }
 
     /// The sequence number of the first kept event with a property that stays true once it is; the next one's if none.
-    fn first_where(&self, property: impl Fn(&StoredEvent) -> bool) -> i64 {
-        let index = self.events.partition_point(|event| !property(event));
-        self.events.get(index).map_or(self.head.sequence_number + 1, |event| event.sequence_number)
+    fn first_where(&self, property: impl Fn(&Entry) -> bool) -> i64 {
+        let index = self.state.index.partition_point(|entry| !property(entry));
+        self.first_sequence_number() + i64::try_from(index).unwrap_or(i64::MAX)
     }
 
     /// The sequence number of the oldest event kept; that of the next event when none is.
     pub(crate) fn first_sequence_number(&self) -> i64 {
-        self.events.front().map_or(self.head.sequence_number + 1, |event| event.sequence_number)
+        self.state.head.sequence_number + 1 - i64::try_from(self.len()).unwrap_or(i64::MAX)
     }
 
     pub(crate) fn head(&self) -> Stamp {
-        self.head
+        self.state.head
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.events.len()
+        self.state.index.len()
     }
 
     /// Of bodies.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 }
@@ -173,21 +223,22 @@ mod tests {
 
     use super::*;
     use crate::message;
+    use crate::shelf::Memory;
 
     const RETENTION: Retention = Retention { events: 100, bytes: 1 << 20, age_ms: 60_000 };
 
     /// Five events of 10 bytes, enqueued at 1000, 1010, ... ms.
     fn log(retention: Retention) -> Log {
-        let mut log = Log::new(retention);
+        let mut log = Log::new(retention, Box::new(Memory::default()), State::default());
         for time in 0..5 {
             let message = message::from_event(EventData::new("0123456789")).unwrap();
-            log.append(&Sections::read(&message).unwrap(), 1000 + 10 * time);
+            log.append(&[message::sections(&message)], 1000 + 10 * time).unwrap();
         }
         log
     }
 
     fn numbers(log: &Log, from: i64) -> Vec<i64> {
-        log.read(from, 100).iter().map(|event| event.sequence_number).collect()
+        log.read(from, 100).unwrap().iter().map(|event| event.stamp.sequence_number).collect()
     }
 
     fn at(ms: u64) -> std::time::SystemTime {
@@ -243,7 +294,7 @@ mod tests {
 
     #[test]
     fn an_empty_log_has_nothing_before_its_first_event() {
-        let log = Log::new(RETENTION);
+        let log = Log::new(RETENTION, Box::new(Memory::default()), State::default());
         assert_eq!(log.resolve(&StartingPosition::Earliest), Ok(0));
         assert_eq!(log.resolve(&StartingPosition::Latest), Ok(0));
         assert!(log.resolve(&StartingPosition::after_offset("0")).is_err());
@@ -277,6 +328,6 @@ mod tests {
         assert_eq!(numbers(&log, 0), [0, 1, 2, 3, 4]);
         assert_eq!(numbers(&log, 3), [3, 4]);
         assert_eq!(numbers(&log, 5), [] as [i64; 0]);
-        assert_eq!(log.read(1, 2).len(), 2);
+        assert_eq!(log.read(1, 2).unwrap().len(), 2);
     }
 }

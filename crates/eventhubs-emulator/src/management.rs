@@ -18,7 +18,7 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
         return Response::status(400, "The operation is not READ.");
     }
     let name = string_property(request, "name").unwrap_or_default();
-    let Some(hub) = broker.hub(name) else {
+    let Some(hub) = broker.hubs.find(name) else {
         return not_found(name);
     };
     if !grants.open(&format!("{name}/$management"), now_ms) {
@@ -31,11 +31,11 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
         return Response::refusal(busy);
     }
     match string_property(request, "type") {
-        Some(HUB_TYPE) => Response::value(hub_properties(hub)),
+        Some(HUB_TYPE) => Response::value(hub_properties(&hub)),
         Some(PARTITION_TYPE) => {
             let id = string_property(request, "partition").unwrap_or_default();
             match hub.partition(id) {
-                Some(partition) => Response::value(partition_properties(hub, partition)),
+                Some(partition) => Response::value(partition_properties(&hub, partition)),
                 None => not_found(&format!("{name}/Partitions/{id}")),
             }
         }

@@ -40,9 +40,10 @@ impl ProducerLink {
         let hub = broker.hub_at(hub, address)?;
         hub.trouble.attach()?;
         let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
-        let entry = broker.peers.enter_link(session.id, session.link_info(hub, attach, None));
+        let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, None));
+        hub.still_exists()?;
         Ok(Self {
-            hub: Arc::clone(hub),
+            hub,
             partition,
             entry,
             max_message_size: broker.max_message_size,
@@ -112,11 +113,10 @@ impl ProducerLink {
         };
         if is_batch {
             let messages = envelope.batch()?.iter().map(|message| Sections::read(message));
-            partition.append(&messages.collect::<Result<Vec<_>, _>>()?);
+            partition.append(&messages.collect::<Result<Vec<_>, _>>()?)
         } else {
-            partition.append([&envelope]);
+            partition.append(&[envelope])
         }
-        Ok(())
     }
 }
 

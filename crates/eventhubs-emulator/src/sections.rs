@@ -32,7 +32,8 @@ pub(crate) struct Sections<'a> {
     bare: Vec<&'a [u8]>,
     data: Vec<&'a [u8]>,
     other_body: bool,
-    body_size: usize,
+    /// As in all of AMQP, nothing is longer than 4 GiB.
+    body_size: u32,
 }
 
 /// What the broker adds to an event.
@@ -70,12 +71,12 @@ impl<'a> Sections<'a> {
             PROPERTIES | APPLICATION_PROPERTIES | FOOTER => self.bare.push(section),
             DATA => {
                 let data = encoded::binary(value).ok_or(Malformed("a data section is not binary"))?;
-                self.body_size += data.len();
+                self.body_size += length(data);
                 self.data.push(data);
                 self.bare.push(section);
             }
             SEQUENCE | VALUE => {
-                self.body_size += value.len();
+                self.body_size += length(value);
                 self.other_body = true;
                 self.bare.push(section);
             }
@@ -103,7 +104,7 @@ impl<'a> Sections<'a> {
     }
 
     /// The bytes of the body: of its data, or of the encoding of another one.
-    pub(crate) fn body_size(&self) -> usize {
+    pub(crate) fn body_size(&self) -> u32 {
         self.body_size
     }
 
@@ -135,24 +136,29 @@ impl<'a> Sections<'a> {
         let mut bytes = self.header.to_vec();
         annotations.finish(MESSAGE_ANNOTATIONS, &mut bytes);
         bytes.extend(self.bare.iter().copied().flatten());
-        StampedMessage { header: self.header.len(), bytes: bytes.into() }
+        StampedMessage { header: length(self.header), bytes: bytes.into() }
     }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("a message is below 4 GiB")
 }
 
 /// An event as it goes out to consumers.
 #[derive(Debug, Clone)]
 pub(crate) struct StampedMessage {
     /// How long the header section in front is.
-    pub(crate) header: usize,
+    pub(crate) header: u32,
     pub(crate) bytes: bytes::Bytes,
 }
 
 impl StampedMessage {
     /// The message with these delivery annotations, which belong behind the header.
     pub(crate) fn with_delivery_annotations(&self, annotations: &MapWriter) -> Vec<u8> {
-        let mut bytes = self.bytes[..self.header].to_vec();
+        let (header, rest) = self.bytes.split_at(self.header as usize);
+        let mut bytes = header.to_vec();
         annotations.finish(DELIVERY_ANNOTATIONS, &mut bytes);
-        bytes.extend_from_slice(&self.bytes[self.header..]);
+        bytes.extend_from_slice(rest);
         bytes
     }
 }

@@ -41,11 +41,11 @@ impl Announcement {
 }
 
 fn announce(namespace: &Namespace, emulator: &Emulator) -> AnnouncedNamespace {
-    let hubs = namespace.event_hubs.iter().map(|hub| AnnouncedHub {
-        name: hub.name.clone(),
-        partitions: hub.partitions,
-        consumer_groups: hub.consumer_groups.clone(),
+    let hubs = emulator.event_hubs().into_iter().map(|hub| AnnouncedHub {
         connection_string: emulator.connection_string(&hub.name),
+        name: hub.name,
+        partitions: hub.partition_count,
+        consumer_groups: hub.consumer_groups,
     });
     AnnouncedNamespace {
         name: namespace.name.clone(),
@@ -61,10 +61,8 @@ impl fmt::Display for Announcement {
             writeln!(f, "namespace {} on {}", namespace.name, namespace.address)?;
             writeln!(f, "  {}\n", namespace.connection_string)?;
             for hub in &namespace.event_hubs {
-                write!(f, "event hub {}, {} partitions, $Default", hub.name, hub.partitions)?;
-                for group in &hub.consumer_groups {
-                    write!(f, ", {group}")?;
-                }
+                let groups = hub.consumer_groups.join(", ");
+                write!(f, "event hub {}, {} partitions, {groups}", hub.name, hub.partitions)?;
                 writeln!(f, "\n  {}\n", hub.connection_string)?;
             }
         }

@@ -50,7 +50,7 @@ pub(super) struct CountedReason {
     at: HubReason,
 }
 
-type Answer = (StatusCode, Json<Value>);
+pub(super) type Answer = (StatusCode, Json<Value>);
 
 /// Answers with how many links, sessions or connections were hit, if that can be said.
 pub(super) async fn inject(
@@ -58,16 +58,30 @@ pub(super) async fn inject(
     Path(namespace): Path<String>,
     Json(fault): Json<Fault>,
 ) -> Answer {
+    with_emulator(&running, &namespace, |emulator| {
+        let hit = apply(emulator, &fault)?;
+        Ok((StatusCode::OK, Json(json!({ "hit": hit }))))
+    })
+}
+
+/// Asks something of the emulator of a namespace.
+pub(super) fn with_emulator(
+    running: &Weak<Running>,
+    namespace: &str,
+    ask: impl FnOnce(&Emulator) -> Result<Answer, Error>,
+) -> Answer {
     let running = running.upgrade();
-    let Some(emulator) = running.as_ref().and_then(|running| running.emulator(&namespace)) else {
+    let Some(emulator) = running.as_ref().and_then(|running| running.emulator(namespace)) else {
         return refusal(StatusCode::NOT_FOUND, &format!("there is no namespace {namespace:?}"));
     };
-    match apply(emulator, &fault) {
-        Ok(hit) => (StatusCode::OK, Json(json!({ "hit": hit }))),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            refusal(StatusCode::NOT_FOUND, &error.to_string())
-        }
-        Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+    ask(emulator).unwrap_or_else(|error| refusal(status(error.kind()), &error.to_string()))
+}
+
+fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Storage => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 

@@ -3,6 +3,7 @@
 mod announcement;
 mod config;
 mod control;
+mod hubs;
 mod options;
 mod running;
 mod signals;

@@ -15,12 +15,19 @@ const EXAMPLES: &str = r#"Examples:
       One event hub with 4 partitions. Prints its connection string, ready to paste.
   eventhubs emulator --hub orders:4:billing,audit --hub returns:2 --port 0 --health-port 0 --json
       Two event hubs, the first with two consumer groups beside $Default, on free ports, described for a script.
+  eventhubs emulator --hub orders:4 --data ./events
+      The same, and the events are still there after a restart, even after a crash.
   eventhubs emulator --config Config.json
       What a Config.json of Microsoft's emulator describes.
 
 Faults on demand, here the next two links of a hub refused:
   curl -H 'Content-Type: application/json' http://127.0.0.1:5300/namespaces/emulatorNs1/faults \
     -d '{"fault": "refuse_attaches", "event_hub": "orders", "count": 2, "condition": "com.microsoft:server-busy"}'
+
+Event hubs come and go while it runs; a PUT of one that is there creates it anew, empty:
+  curl -X PUT -H 'Content-Type: application/json' http://127.0.0.1:5300/namespaces/emulatorNs1/event-hubs/orders \
+    -d '{"partitions": 2}'
+  curl -X DELETE http://127.0.0.1:5300/namespaces/emulatorNs1/event-hubs/orders
 
 A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Clients that want TLS or AMQP over
 WebSocket find it on the same port. Tokens are checked as in the cloud;
@@ -29,7 +36,7 @@ the key is the one of Microsoft's emulator. Nothing listens outside this machine
 /// Run a local Azure Event Hubs that the SDKs of all languages can connect to.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[group(required = true, multiple = true, id = "what", args = ["config", "hubs"])]
+#[group(required = true, multiple = true, id = "what", args = ["config", "hubs", "data"])]
 pub(crate) struct Options {
     /// Serve what this Config.json of Microsoft's emulator describes.
     #[arg(long, value_name = "FILE", conflicts_with = "hubs")]
@@ -39,7 +46,11 @@ pub(crate) struct Options {
     #[arg(long = "hub", value_name = "NAME:PARTITIONS[:GROUP,...]")]
     hubs: Vec<EventHub>,
 
-    /// The name of the namespace of the hubs given with --hub; only shown.
+    /// Keep hubs and events in this folder; what it holds from an earlier run is served again. Each namespace has its own folder there.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) data: Option<PathBuf>,
+
+    /// The name of the namespace of the hubs given with --hub.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE, value_parser = NonEmptyStringValueParser::new())]
     namespace: String,
 
@@ -61,7 +72,7 @@ pub(crate) struct Options {
 
     /// How many bytes of bodies an event hub keeps; the oldest events go first.
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
-    pub(super) retention_bytes: usize,
+    pub(super) retention_bytes: u64,
 
     /// The largest message, or batch, that a producer may send.
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]

@@ -73,6 +73,9 @@ async fn start(namespace: &Namespace, port: u16, options: &Options) -> Result<Em
         .retention(options.retention_events, options.retention_bytes)
         .retention_time(HOUR * options.retention_hours)
         .max_message_size(options.max_message_size);
+    if let Some(folder) = &options.data {
+        builder = builder.data_dir(folder.join(&namespace.name));
+    }
     for hub in &namespace.event_hubs {
         builder = builder.event_hub(&hub.name, hub.partitions);
         for group in &hub.consumer_groups {

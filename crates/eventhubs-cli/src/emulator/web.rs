@@ -4,13 +4,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Weak;
 
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::control;
 use super::running::Running;
+use super::{control, hubs};
 use crate::Result;
 
 /// Opens the port; 0 for a free one.
@@ -30,6 +30,7 @@ pub(super) async fn serve(listener: TcpListener, running: Weak<Running>) -> io::
     let router = Router::new()
         .route("/health", get(health))
         .route("/namespaces/{namespace}/faults", post(control::inject))
+        .route("/namespaces/{namespace}/event-hubs/{hub}", put(hubs::create).delete(hubs::delete))
         .with_state(running);
     axum::serve(listener, router).await
 }

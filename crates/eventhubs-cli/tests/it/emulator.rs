@@ -167,3 +167,44 @@ async fn a_fault_that_is_none_is_refused_with_a_reason() {
         assert!(status.contains(code) && answer.contains(why), "{body}: {status} {answer}");
     }
 }
+
+#[tokio::test]
+async fn event_hubs_come_and_go_over_http() {
+    let program = Program::start(&["--hub", "orders:4:billing"]).await;
+    let orders = "/namespaces/emulatorNs1/event-hubs/orders";
+    let (status, body) = program.http("PUT", orders, r#"{"partitions": 2}"#).await;
+    assert_eq!(status, "HTTP/1.1 200 OK", "{body}");
+    assert_eq!(partitions(program.connection_string(0, 0)).await, 2);
+    let late = "/namespaces/emulatorNs1/event-hubs/late";
+    let (status, body) =
+        program.http("PUT", late, r#"{"partitions": 3, "consumer_groups": ["audit"]}"#).await;
+    assert_eq!(status, "HTTP/1.1 201 Created", "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(partitions(answer["connection_string"].as_str().unwrap()).await, 3);
+    assert_eq!(program.http("DELETE", late, "").await.0, "HTTP/1.1 200 OK");
+    for (method, path, body, code) in [
+        ("DELETE", late, "", "404"),
+        ("PUT", late, r#"{"partitions": 0}"#, "400"),
+        ("PUT", late, "{}", "422"),
+        ("PUT", "/namespaces/other/event-hubs/orders", r#"{"partitions": 1}"#, "404"),
+    ] {
+        let (status, answer) = program.http(method, path, body).await;
+        assert!(status.contains(code), "{method} {path} {body}: {status} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_data_folder_is_served_again_without_being_described() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let program = Program::start(&["--hub", "orders:4:billing", "--data", data]).await;
+    let in_use = output(&["emulator", "--port", "0", "--health-port", "0", "--data", data]).await;
+    assert_eq!(in_use.status.code(), Some(1));
+    let error = String::from_utf8(in_use.stderr).unwrap();
+    assert!(error.contains("is used by another process"), "{error}");
+    program.signal("TERM").await;
+    let program = Program::start(&["--data", data]).await;
+    let hub = &program.announcement["namespaces"][0]["event_hubs"][0];
+    assert_eq!(hub["consumer_groups"], serde_json::json!(["$Default", "billing"]));
+    assert_eq!(partitions(program.connection_string(0, 0)).await, 4);
+}

@@ -8,4 +8,5 @@ mod checkpoints;
 mod handover;
 mod ownership;
 mod positions;
+mod recreation;
 mod support;
