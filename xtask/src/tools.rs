@@ -9,7 +9,15 @@ use crate::shell::{Result, require, root, run};
 /// Installs each program below `target`, unless the version that the repository pins is there.
 pub(crate) fn install(target: &Path) -> Result<()> {
     azurite(target)?;
+    browser()?;
     python(target)
+}
+
+/// Nothing that can be installed below `target`: the package registries have no browser.
+fn browser() -> Result<()> {
+    let get = "the tests need Chromium and its driver, for the page of the emulator: `apt install chromium chromium-driver`";
+    require("chromium", &["--version"], get)?;
+    require("chromedriver", &["--version"], get)
 }
 
 /// Installs what the benchmark compares with.

@@ -33,6 +33,10 @@ impl Running {
         &self.0
     }
 
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(namespace, _)| namespace.name.clone()).collect()
+    }
+
     /// The emulator of a namespace, found by its name in any case.
     pub(super) fn emulator(&self, namespace: &str) -> Option<&Emulator> {
         let mut all = self.0.iter();

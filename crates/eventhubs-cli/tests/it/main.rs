@@ -2,5 +2,8 @@
 
 #![cfg(test)]
 
+mod browser;
+mod control;
 mod emulator;
+mod page;
 mod program;

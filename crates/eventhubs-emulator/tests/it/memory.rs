@@ -95,7 +95,7 @@ async fn a_message_above_the_limit_is_refused_before_it_is_whole() {
     let mut client = Raw::connect(&emulator).await;
     client.send(&attach(1, "producer", Role::Sender, "orders")).await;
     client.until(FLOW).await;
-    let chunk = frame(&transfer(1, 1, true), &[0; 500_000]);
+    let chunk = frame(&transfer(1, 1, true), &vec![0; 500_000]);
     let peak = peak_during(async {
         write_until_stuck(&mut client.stream, &chunk, 200 * MIB).await;
         let detach = client.until(DETACH).await;
