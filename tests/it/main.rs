@@ -4,6 +4,7 @@
 mod bad_input;
 mod broker_faults;
 mod python_sdk;
+mod schedules;
 mod store_outage;
 mod tls;
 mod two_languages;
