@@ -3,10 +3,10 @@
 
 mod bad_input;
 mod broker_faults;
-mod python_sdk;
 mod schedules;
 mod store_outage;
 mod tls;
 mod two_languages;
 mod two_processes;
+mod witnesses;
 mod zombie;

@@ -6,12 +6,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{Result, cargo, root, run, target};
-use crate::{test, tidy};
+use crate::{test, tidy, tools};
 
 type Step = fn() -> Result<()>;
 
 const STEPS: &[(&str, Step)] = &[
-    ("fmt", || run(&mut cargo(["fmt", "--all", "--check"]))),
+    ("fmt", fmt),
     ("tidy", tidy::check),
     ("clippy", || run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))),
     ("test", || test::all(&[])),
@@ -35,6 +35,11 @@ fn timed(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
     let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
     println!("=== {name}: {verdict}, {} s", started.elapsed().as_secs());
     outcome.map_err(|error| format!("{name}: {error}").into())
+}
+
+fn fmt() -> Result<()> {
+    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    run(&mut cargo(["fmt", "--manifest-path", tools::RUST_SDK, "--check"]))
 }
 
 /// Advisories are not checked here: their database is not on a package registry, and changes without us.

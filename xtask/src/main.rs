@@ -37,13 +37,16 @@ Install what the tests need, then run all of them: unit, integration and doc tes
 Usage: cargo xtask test [-- ARGS]
 
 The tests talk to foreign programs, which are installed below the target folder, once per version:
-  Azurite              by npm, from tests/azurite/package-lock.json  (needs node and npm)
-  Azure's Python SDK   by pip, from tests/python/requirements.txt    (needs python3 with its venv module)
+  Azurite                 by npm, from tests/azurite/package-lock.json      (needs node and npm)
+  clients in JavaScript   by npm, from tests/witnesses/js/package-lock.json
+  clients in Python       by pip, from tests/python/requirements.txt        (needs python3 with its venv module, and a
+                                                                             C compiler for Qpid Proton)
+  Microsoft's Rust SDK    by cargo, from tests/witnesses/rust/Cargo.lock
 Then `cargo test --workspace ARGS` runs. No test is skipped: a missing program is an error that names it.
 
 Examples:
   cargo xtask test                            everything
-  cargo xtask test -- python_sdk              the tests whose name contains python_sdk
+  cargo xtask test -- bears_witness           the clients of others against the emulator
   cargo xtask test -- --test it -- --nocapture  the integration tests, with their output";
 
 const TIDY_HELP: &str = "\

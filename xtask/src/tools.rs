@@ -4,13 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell::{Result, require, root, run};
+use crate::shell::{Result, cargo, require, root, run};
+
+const NODE: &str =
+    "the tests need Node.js 20 or newer with npm: https://nodejs.org, or `apt install nodejs npm`";
+/// Microsoft's Rust SDK with what the tests and the benchmark do with it; a workspace of its own.
+pub(crate) const RUST_SDK: &str = "tests/witnesses/rust/Cargo.toml";
 
 /// Installs each program below `target`, unless the version that the repository pins is there.
 pub(crate) fn install(target: &Path) -> Result<()> {
-    azurite(target)?;
     browser()?;
-    python(target)
+    npm("Azurite", "tests/azurite", &target.join("azurite"), "azurite/dist/src/blob/main.js")?;
+    python(target)?;
+    javascript(target)?;
+    rust_sdk(target, &["--bin", "eventhubs-witness"])
 }
 
 /// Nothing that can be installed below `target`: the package registries have no browser.
@@ -23,24 +30,31 @@ fn browser() -> Result<()> {
 /// Installs what the benchmark compares with.
 pub(crate) fn install_compared(target: &Path) -> Result<()> {
     python(target)?;
-    let get =
-        "the benchmark needs Node.js 20 or newer with npm: https://nodejs.org, or `apt install nodejs npm`";
-    let sdk = "node_modules/@azure/event-hubs/package.json";
-    npm("Azure's JavaScript SDK", "xtask/bench/foreign/js", &target.join("bench-js"), sdk, get)
+    javascript(target)?;
+    rust_sdk(target, &["--release", "--bin", "receive"])
 }
 
-fn azurite(target: &Path) -> Result<()> {
-    let server = "node_modules/azurite/dist/src/blob/main.js";
-    let get = "the tests need Node.js 20 or newer with npm, for Azurite: https://nodejs.org, or `apt install nodejs npm`";
-    npm("Azurite", "tests/azurite", &target.join("azurite"), server, get)
+fn javascript(target: &Path) -> Result<()> {
+    npm(
+        "the clients in JavaScript",
+        "tests/witnesses/js",
+        &target.join("js"),
+        "@azure/event-hubs/package.json",
+    )
 }
 
-/// Installs what the lock file in `pins` names; `proof` is a file of it, `get` tells how to get npm.
-fn npm(name: &str, pins: &str, home: &Path, proof: &str, get: &str) -> Result<()> {
+/// Cargo itself knows what is built already.
+fn rust_sdk(target: &Path, what: &[&str]) -> Result<()> {
+    let build = ["build", "--locked", "--quiet", "--manifest-path", RUST_SDK, "--target-dir"];
+    run(cargo(build).arg(target.join("witness")).args(what))
+}
+
+/// Installs what the lock file in `pins` names; `proof` is a file of it.
+fn npm(name: &str, pins: &str, home: &Path, proof: &str) -> Result<()> {
     let pins = ["package.json", "package-lock.json"].map(|file| root().join(pins).join(file));
-    require("node", &["--version"], get)?;
-    once(name, home, &pins, &home.join(proof), || {
-        require("npm", &["--version"], get)?;
+    require("node", &["--version"], NODE)?;
+    once(name, home, &pins, &home.join("node_modules").join(proof), || {
+        require("npm", &["--version"], NODE)?;
         for pin in &pins {
             fs::copy(pin, home.join(pin.file_name().unwrap_or_default()))?;
         }
@@ -54,8 +68,8 @@ fn python(target: &Path) -> Result<()> {
     let pins = [root().join("tests/python/requirements.txt")];
     let home = target.join("python");
     let python = home.join("bin/python");
-    once("Azure's Python SDK", &home, &pins, &python, || {
-        let get = "the tests need Python 3.10 or newer, for Azure's SDK: https://python.org, or `apt install python3`";
+    once("the clients in Python", &home, &pins, &python, || {
+        let get = "the tests need Python 3.10 or newer: https://python.org, or `apt install python3`";
         require("python3", &["--version"], get)?;
         let get = "the tests need python3's venv module: `apt install python3-venv`";
         require("python3", &["-c", "import venv, ensurepip"], get)?;

@@ -1,6 +1,7 @@
 //! Claims-based security: a token for each audience, put before it is needed and renewed before it expires (contract §3).
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,11 +9,11 @@ use fe2o3_amqp_types::primitives::SimpleValue;
 use rand::{Rng, RngExt};
 use secrecy::ExposeSecret;
 use serde_amqp::Value as Amqp;
-use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use crate::credential::{Credential, Token};
+use crate::credential::{Credential, Secret, Token};
 use crate::engine::Engine;
 use crate::request::{Request, Requests};
 use crate::{Result, ambient};
@@ -40,14 +41,21 @@ impl Cbs {
         Ok(Self { requests, credential, audiences: Mutex::default(), changed: Notify::new() })
     }
 
-    /// Renews tokens until the links are gone.
+    /// Renews tokens until the links are gone: before they expire, and when the key is replaced.
     pub(crate) async fn keep_renewing(&self) {
+        let mut replacements = self.credential.replacements();
         while self.requests.is_live() {
-            match self.renew_due().await {
-                Some(due) => _ = timeout_at(due, self.changed.notified()).await,
-                None => self.changed.notified().await,
+            let due = self.renew_due().await;
+            tokio::select! {
+                () = until(due) => {}
+                () = self.changed.notified() => {}
+                () = replaced(replacements.as_mut()) => self.renew_all().await,
             }
         }
+    }
+
+    async fn renew_all(&self) {
+        self.audiences.lock().await.values_mut().for_each(|due| *due = Some(Instant::now()));
     }
 
     /// Puts a token for the audience, unless one was put on this connection already; `fresh` puts one in any case.
@@ -65,10 +73,10 @@ impl Cbs {
     /// Puts a token and says when the next one is due.
     async fn put_token(&self, audience: &str) -> Result<Option<Instant>> {
         let now = ambient::now();
-        let token = self.credential.token(audience, now);
+        let token = self.credential.token(audience, now).await?;
         self.requests.call(put_token(audience, &token)).await?;
         debug!(audience, "token put");
-        let lifetime = token.expires_at.filter(|_| self.credential.is_renewable());
+        let lifetime = token.expires_at.filter(|_| token.is_renewable);
         let lifetime = lifetime.map(|expiry| expiry.duration_since(now).unwrap_or_default());
         Ok(lifetime.map(|lifetime| Instant::now() + renewal_delay(lifetime, &mut ambient::rng())))
     }
@@ -86,6 +94,23 @@ impl Cbs {
             }
         }
         audiences.values().flatten().min().copied()
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+async fn replaced(replacements: Option<&mut watch::Receiver<Secret>>) {
+    let is_replaced = match replacements {
+        Some(replacements) => replacements.changed().await.is_ok(),
+        None => false,
+    };
+    if !is_replaced {
+        pending::<()>().await;
     }
 }
 
@@ -142,6 +167,19 @@ mod tests {
             renewals.iter().all(|(_, at)| (2_900..3_300).contains(&(*at - start).as_secs())),
             "{renewals:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replaced_key_is_used_at_once() {
+        let (peer, connection) = Peer::connect().await;
+        connection.authorize("a", false).await.unwrap();
+        connection.authorize("b", false).await.unwrap();
+        let start = Instant::now();
+        assert!(peer.credential().replace(Secret::key("Root", "another")));
+        sleep(Duration::from_secs(1)).await;
+        let renewals = peer.requests().split_off(2);
+        assert_eq!(renewals.iter().map(|(audience, _)| audience.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(renewals.iter().all(|(_, at)| *at == start), "{renewals:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,19 +1,27 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use eventhubs_types::{
     ConsumerGroup, EventHubName, Namespace, Offset, PartitionId, SequenceNumber, StartingPosition, Value,
 };
 use futures::FutureExt;
+use futures::future::join_all;
 
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::attempts::{Failures, retrying};
 use crate::connection::{Settings, SharedConnection};
-use crate::credential::Credential;
+use crate::credential::{Credential, Secret};
+use crate::endpoint::{Address, Endpoint};
 use crate::link::{LinkOptions, attach};
 use crate::source::DeliverySource;
 use crate::transport::Transport;
-use crate::{ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy, ambient, management};
+use crate::{
+    ConnectionOptions, ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy,
+    TokenCredential, ambient, management,
+};
 
 /// What the service says about an event hub (contract §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +55,7 @@ pub struct PartitionProperties {
     pub is_empty: bool,
 }
 
-/// Reads one event hub. Clones share one connection, which is opened when first needed and again after it is lost.
+/// Reads one event hub. Clones share their connections, which are opened when first needed and again after they are lost.
 ///
 /// ```
 /// # use eventhubs_emulator::Emulator;
@@ -71,33 +79,75 @@ pub struct EventHubClient(Arc<Inner>);
 struct Inner {
     namespace: Namespace,
     event_hub: EventHubName,
-    /// `sb://<host>/<hub>`: what tokens are for, or begin with (contract §3.4).
     audience: String,
     credential: Credential,
     identifier: String,
     retry: RetryPolicy,
-    connection: SharedConnection,
+    /// The first also serves all that is not about reading.
+    connections: Vec<SharedConnection>,
+    /// How many receivers were made: they take turns with the connections.
+    receivers: AtomicUsize,
 }
 
 /// Options of an [`EventHubClient`]; made by [`EventHubClient::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct EventHubClientBuilder {
-    connection_string: ConnectionString,
+    endpoint: Endpoint,
+    proof: Proof,
+    connection: ConnectionOptions,
+    /// The `EntityPath` of the connection string.
+    path: Option<EventHubName>,
     event_hub: Option<EventHubName>,
     retry: RetryPolicy,
     identifier: Option<String>,
 }
 
+/// What proves that we may read.
+#[derive(Debug, Clone)]
+enum Proof {
+    Secret(Secret),
+    Tokens(Arc<dyn TokenCredential>),
+}
+
 impl EventHubClient {
-    /// Starts to build a client.
+    /// Starts to build a client that shows the key or signature of a connection string.
     pub fn builder(connection_string: ConnectionString) -> EventHubClientBuilder {
-        EventHubClientBuilder {
-            connection_string,
-            event_hub: None,
-            retry: RetryPolicy::default(),
-            identifier: None,
+        let ConnectionString { endpoint, event_hub: path, secret } = connection_string;
+        EventHubClientBuilder { path, ..EventHubClientBuilder::new(endpoint, Proof::Secret(secret)) }
+    }
+
+    /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name, for example
+    /// `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored (contract §1.5).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when the namespace or the event hub is not a name.
+    pub fn with_credential(
+        namespace: impl AsRef<str>,
+        event_hub: impl AsRef<str>,
+        credential: impl TokenCredential + 'static,
+    ) -> Result<EventHubClientBuilder> {
+        let address = Address::parse(namespace.as_ref());
+        let address = address.map_err(|reason| Error::invalid(format!("namespace: {reason}")))?;
+        let endpoint = Endpoint { address, tls: true };
+        let event_hub = EventHubName::new(event_hub.as_ref()).map_err(|e| Error::invalid(e.to_string()))?;
+        Ok(EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub))
+    }
+
+    /// Shows the key or signature of another connection string from now on, so that keys can be exchanged while the
+    /// program runs: open connections put new tokens at once and lose nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or this client shows the
+    /// tokens of a credential.
+    pub fn update_connection_string(&self, connection_string: &ConnectionString) -> Result<()> {
+        if connection_string.namespace() != self.namespace() {
+            return Err(Error::invalid("connection string: is for another namespace"));
         }
+        if !self.0.credential.replace(connection_string.secret.clone()) {
+            return Err(Error::invalid("connection string: this client shows the tokens of a credential"));
+        }
+        Ok(())
     }
 
     /// The host name of the namespace, without a port.
@@ -143,11 +193,11 @@ impl EventHubClient {
     }
 
     async fn read_once(&self, partition: Option<&PartitionId>, fresh: bool) -> Result<Value> {
-        let Inner { event_hub, audience, credential, connection, .. } = &*self.0;
-        let connection = connection.get().await?;
+        let Inner { event_hub, audience, credential, connections, .. } = &*self.0;
+        let connection = connections[0].get().await?;
         let asking = async {
             connection.authorize(audience, fresh).await?;
-            let token = credential.token(audience, ambient::now());
+            let token = credential.token(audience, ambient::now()).await?;
             connection.manage(management::read(event_hub, partition, &token)).await
         };
         asking.await.map_err(|error| {
@@ -156,14 +206,15 @@ impl EventHubClient {
         })
     }
 
-    /// Attaches to a partition: one try, with a fresh token if asked.
+    /// Attaches to a partition on one of the connections: one try, with a fresh token if asked.
     pub(crate) async fn attach_once(
         &self,
+        connection: usize,
         options: &LinkOptions,
         position: &StartingPosition,
         fresh: bool,
     ) -> Result<Box<dyn DeliverySource>> {
-        let connection = self.0.connection.get().await?;
+        let connection = self.0.connections[connection].get().await?;
         let attaching = async {
             connection
                 .authorize(&format!("{}/consumergroups/{}", self.0.audience, options.group), fresh)
@@ -171,6 +222,19 @@ impl EventHubClient {
             attach(connection.engine(), options, position).await
         };
         attaching.await.map_err(|error| error.within(&format!("attaching to {}", options.subject())))
+    }
+
+    /// The connection, with a token for the whole event hub; a fresh one if asked.
+    #[cfg(feature = "producer")]
+    pub(crate) async fn authorized_engine(&self, fresh: bool) -> Result<Arc<crate::engine::Engine>> {
+        let connection = self.0.connections[0].get().await?;
+        connection.authorize(&self.0.audience, fresh).await?;
+        Ok(Arc::clone(connection.engine()))
+    }
+
+    /// The connection of the next receiver.
+    pub(crate) fn next_connection(&self) -> usize {
+        self.0.receivers.fetch_add(1, Ordering::Relaxed) % self.0.connections.len()
     }
 
     pub(crate) fn retry(&self) -> &RetryPolicy {
@@ -190,12 +254,12 @@ impl EventHubClient {
         PartitionReceiverBuilder::new(self.clone(), group, partition)
     }
 
-    /// Closes the shared connection. Receivers and later calls get [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// Closes the connections. Receivers and later calls get [`ErrorKind::Closed`].
     ///
     /// # Cancel safety
     /// Safe to drop: the client is closed at the first poll; only waiting for the peer is cut short.
     pub async fn close(&self) {
-        self.0.connection.close().await;
+        join_all(self.0.connections.iter().map(SharedConnection::close)).await;
     }
 }
 
@@ -209,6 +273,25 @@ impl fmt::Debug for EventHubClient {
 }
 
 impl EventHubClientBuilder {
+    fn new(endpoint: Endpoint, proof: Proof) -> Self {
+        Self {
+            endpoint,
+            proof,
+            connection: ConnectionOptions::new(),
+            path: None,
+            event_hub: None,
+            retry: RetryPolicy::default(),
+            identifier: None,
+        }
+    }
+
+    /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string says so
+    /// itself.
+    pub fn use_development_emulator(mut self) -> Self {
+        self.endpoint.tls = false;
+        self
+    }
+
     /// The event hub to read, if the connection string has no `EntityPath`.
     pub fn event_hub(mut self, event_hub: EventHubName) -> Self {
         self.event_hub = Some(event_hub);
@@ -221,6 +304,12 @@ impl EventHubClientBuilder {
         self
     }
 
+    /// How the service is reached.
+    pub fn connection(mut self, options: ConnectionOptions) -> Self {
+        self.connection = options;
+        self
+    }
+
     /// Names this client in the service's own texts, at most 64 bytes; default: a random one.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
@@ -230,10 +319,10 @@ impl EventHubClientBuilder {
     /// Makes the client. Does no I/O.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is given, when it differs
+    /// [`ErrorKind::InvalidArgument`] when no event hub is given, when it differs
     /// from the `EntityPath` of the connection string, or when the identifier is too long.
     pub fn build(self) -> Result<EventHubClient> {
-        let event_hub = match (self.event_hub, self.connection_string.event_hub()) {
+        let event_hub = match (self.event_hub, self.path) {
             (None, None) => return Err(Error::invalid("event hub: neither given nor in EntityPath")),
             (Some(given), Some(path)) if !given.as_str().eq_ignore_ascii_case(path.as_str()) => {
                 return Err(Error::invalid(
@@ -241,26 +330,30 @@ impl EventHubClientBuilder {
                 ));
             }
             (Some(given), _) => given,
-            (None, Some(path)) => path.clone(),
+            (None, Some(path)) => path,
         };
         let identifier = self.identifier.unwrap_or_else(|| format!("eventhubs-{}", ambient::suffix()));
         check_identifier(&identifier)?;
-        let endpoint = self.connection_string.endpoint();
-        let credential = self.connection_string.credential().clone();
+        let credential = match self.proof {
+            Proof::Secret(secret) => Credential::given(secret),
+            Proof::Tokens(credential) => Credential::Issued { credential, limit: self.retry.timeout() },
+        };
+        let connections = self.connection.connections.get();
         let settings = Settings {
-            transport: Transport::new(endpoint.clone()),
+            transport: Transport::new(self.endpoint.clone(), self.connection.clone()),
             credential: credential.clone(),
             identifier: identifier.clone(),
             limit: self.retry.timeout(),
         };
         Ok(EventHubClient(Arc::new(Inner {
-            namespace: self.connection_string.namespace().clone(),
-            audience: format!("sb://{}/{event_hub}", endpoint.authority(!endpoint.tls)),
+            audience: self.endpoint.audience(event_hub.as_str()),
+            namespace: self.endpoint.address.host,
             event_hub,
             credential,
             identifier,
             retry: self.retry,
-            connection: SharedConnection::new(settings),
+            connections: (0..connections).map(|_| SharedConnection::new(settings.clone())).collect(),
+            receivers: AtomicUsize::new(0),
         })))
     }
 }

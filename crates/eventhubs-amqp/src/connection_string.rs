@@ -3,12 +3,9 @@ use std::str::FromStr;
 
 use eventhubs_types::{EventHubName, Namespace};
 
-use crate::credential::Credential;
-use crate::transport::Endpoint;
+use crate::credential::Secret;
+use crate::endpoint::{Address, Endpoint};
 use crate::{Error, Result};
-
-const TLS_PORT: u16 = 5671;
-const EMULATOR_PORT: u16 = 5672;
 
 /// Where a namespace is and how to prove that we may read it.
 ///
@@ -25,10 +22,9 @@ const EMULATOR_PORT: u16 = 5672;
 /// ```
 #[derive(Clone)]
 pub struct ConnectionString {
-    namespace: Namespace,
-    endpoint: Endpoint,
-    event_hub: Option<EventHubName>,
-    credential: Credential,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) event_hub: Option<EventHubName>,
+    pub(crate) secret: Secret,
 }
 
 impl ConnectionString {
@@ -39,35 +35,21 @@ impl ConnectionString {
     pub fn parse(text: &str) -> Result<Self> {
         let parts = Parts::split(text)?;
         let emulator = parts.emulator()?;
-        let (host, port) = host_and_port(required(parts.endpoint, "Endpoint")?)?;
-        let port = port.unwrap_or(if emulator { EMULATOR_PORT } else { TLS_PORT });
-        let namespace = Namespace::new(host).map_err(|e| wrong("Endpoint", e))?;
+        let address = Address::parse(required(parts.endpoint, "Endpoint")?);
+        let endpoint = Endpoint { address: address.map_err(|e| wrong("Endpoint", e))?, tls: !emulator };
         let event_hub =
             parts.entity_path.map(EventHubName::new).transpose().map_err(|e| wrong("EntityPath", e))?;
-        Ok(Self {
-            endpoint: Endpoint { host: namespace.clone(), port, tls: !emulator },
-            namespace,
-            event_hub,
-            credential: parts.credential()?,
-        })
+        Ok(Self { endpoint, event_hub, secret: parts.secret()? })
     }
 
     /// The host name of the namespace, without a port.
     pub fn namespace(&self) -> &Namespace {
-        &self.namespace
+        self.endpoint.host()
     }
 
     /// The event hub, if the connection string has an `EntityPath`.
     pub fn event_hub(&self) -> Option<&EventHubName> {
         self.event_hub.as_ref()
-    }
-
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    pub(crate) fn credential(&self) -> &Credential {
-        &self.credential
     }
 }
 
@@ -120,14 +102,14 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn credential(&self) -> Result<Credential> {
+    fn secret(&self) -> Result<Secret> {
         match (self.key_name, self.key, self.signature) {
             (_, Some(_), Some(_)) => Err(invalid("give SharedAccessKey or SharedAccessSignature, not both")),
             (None, Some(_), None) => Err(wrong("SharedAccessKeyName", "is missing beside SharedAccessKey")),
             (Some(_), None, None) => Err(wrong("SharedAccessKey", "is missing beside SharedAccessKeyName")),
             (None, None, None) => Err(invalid("SharedAccessKey or SharedAccessSignature is missing")),
-            (Some(name), Some(key), None) => Ok(Credential::shared_key(name, key)),
-            (_, None, Some(signature)) => Ok(Credential::signature(signature)),
+            (Some(name), Some(key), None) => Ok(Secret::key(name, key)),
+            (_, None, Some(signature)) => Ok(Secret::signature(signature)),
         }
     }
 }
@@ -144,27 +126,6 @@ fn required<'a>(value: Option<&'a str>, key: &str) -> Result<&'a str> {
     value.ok_or_else(|| wrong(key, "is missing"))
 }
 
-/// Splits an endpoint URL; the scheme is stripped and a path refused (contract §1.5).
-fn host_and_port(endpoint: &str) -> Result<(&str, Option<u16>)> {
-    let authority = match endpoint.split_once("://") {
-        None => endpoint,
-        Some((scheme, rest)) if ["sb", "amqps", "https"].iter().any(|s| s.eq_ignore_ascii_case(scheme)) => {
-            rest
-        }
-        Some(_) => return Err(wrong("Endpoint", "has a scheme that is not sb, amqps or https")),
-    };
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => (address, rest.strip_prefix(':')),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    if host.contains(['/', '?', '#', '@', ' ']) {
-        return Err(wrong("Endpoint", "is not a host name with an optional port"));
-    }
-    let port = port.map(|port| port.parse().map_err(|_| wrong("Endpoint", "has a bad port"))).transpose()?;
-    Ok((host, port))
-}
-
 impl FromStr for ConnectionString {
     type Err = Error;
 
@@ -175,9 +136,7 @@ impl FromStr for ConnectionString {
 
 impl fmt::Display for ConnectionString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let default = if self.endpoint.tls { TLS_PORT } else { EMULATOR_PORT };
-        let host = self.endpoint.authority(self.endpoint.port != default);
-        write!(f, "Endpoint=sb://{host}/")?;
+        write!(f, "Endpoint=sb://{}/", self.endpoint.address)?;
         match &self.event_hub {
             Some(hub) => write!(f, ";EntityPath={hub}"),
             None => Ok(()),
@@ -239,7 +198,7 @@ mod tests {
             assert_eq!(parsed.to_string(), format!("Endpoint=sb://{shown}"), "{row}");
             assert!(parsed.endpoint.tls, "{row}");
         }
-        assert_eq!(parse("{NS};{KEY}").unwrap().endpoint.port, 5671);
+        assert_eq!(parse("{NS};{KEY}").unwrap().endpoint.port(), 5671);
     }
 
     /// Contract §1.2, §13.1.
@@ -251,8 +210,12 @@ mod tests {
             ("CS10", "Endpoint=sb://localhost:6065;{KEY};UseDevelopmentEmulator=True", "localhost", 6065),
             ("CS11", "Endpoint=sb://[::1]:6065;{KEY};UseDevelopmentEmulator=true", "::1", 6065),
         ] {
-            let ConnectionString { namespace, endpoint, .. } = parse(text).unwrap();
-            assert_eq!((namespace.as_str(), endpoint.port, endpoint.tls), (host, port, false), "{row}");
+            let ConnectionString { endpoint, .. } = parse(text).unwrap();
+            assert_eq!(
+                (endpoint.host().as_str(), endpoint.port(), endpoint.tls),
+                (host, port, false),
+                "{row}"
+            );
         }
         assert!(parse("{NS};{KEY};UseDevelopmentEmulator=false").unwrap().endpoint.tls);
     }
@@ -297,6 +260,6 @@ mod tests {
     #[test]
     fn no_secret_is_shown() {
         let parsed = parse("{NS};{KEY}").unwrap();
-        assert!(!format!("{parsed} {parsed:?} {:?}", parsed.credential).contains("abcdefgh"));
+        assert!(!format!("{parsed} {parsed:?} {:?}", parsed.secret).contains("abcdefgh"));
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -6,22 +7,51 @@ use hmac::{Hmac, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::token_credential::{AccessToken, SCOPE};
+use crate::{Error, ErrorKind, Result, TokenCredential, TokenError};
 
 /// How long a signature that we make is valid.
 const VALIDITY: Duration = Duration::from_secs(60 * 60);
 
 const SAS_TOKEN: &str = "servicebus.windows.net:sastoken";
 
+const JWT: &str = "jwt";
+
 /// What stays as it is in a SAS token: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// What proves that we may read.
+/// What stands in a connection string to prove that we may read.
 #[derive(Debug, Clone)]
-pub(crate) enum Credential {
+pub(crate) enum Secret {
     /// A policy and its key, to sign tokens with.
-    SharedKey { policy: String, key: SecretString },
+    Key { policy: String, key: SecretString },
     /// A signature made elsewhere; it cannot be renewed.
     Signature(SecretString),
+}
+
+impl Secret {
+    pub(crate) fn key(policy: &str, key: &str) -> Self {
+        Self::Key { policy: policy.to_owned(), key: key.into() }
+    }
+
+    pub(crate) fn signature(signature: &str) -> Self {
+        Self::Signature(signature.into())
+    }
+
+    /// A token for the audience, fresh if we can sign.
+    fn token(&self, audience: &str, now: SystemTime) -> Token {
+        let (secret, expires_at, is_renewable) = match self {
+            Self::Key { policy, key } => {
+                let expires_at = now + VALIDITY;
+                (sign(audience, policy, key, unix_seconds(expires_at)), Some(expires_at), true)
+            }
+            Self::Signature(signature) => (signature.clone(), expiry(signature), false),
+        };
+        Token { secret, kind: SAS_TOKEN, expires_at, is_renewable }
+    }
 }
 
 /// What is put to `$cbs`.
@@ -32,33 +62,57 @@ pub(crate) struct Token {
     pub(crate) kind: &'static str,
     /// `None` when it cannot be known; such a token is never renewed.
     pub(crate) expires_at: Option<SystemTime>,
+    /// Whether a later token lives longer; a given signature is never made anew (contract §1.3).
+    pub(crate) is_renewable: bool,
+}
+
+/// Where the tokens of a client come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Credential {
+    /// What the user gave, until another is given.
+    Given(watch::Sender<Secret>),
+    /// Microsoft Entra ID.
+    Issued { credential: Arc<dyn TokenCredential>, limit: Duration },
 }
 
 impl Credential {
-    pub(crate) fn shared_key(policy: &str, key: &str) -> Self {
-        Self::SharedKey { policy: policy.to_owned(), key: key.into() }
+    pub(crate) fn given(secret: Secret) -> Self {
+        Self::Given(watch::Sender::new(secret))
     }
 
-    pub(crate) fn signature(signature: &str) -> Self {
-        Self::Signature(signature.into())
-    }
-
-    /// Whether a later token lives longer; a given signature is never made anew (contract §1.3).
-    pub(crate) fn is_renewable(&self) -> bool {
-        matches!(self, Self::SharedKey { .. })
-    }
-
-    /// A token for the audience, fresh if we can sign.
-    pub(crate) fn token(&self, audience: &str, now: SystemTime) -> Token {
-        let (secret, expires_at) = match self {
-            Self::SharedKey { policy, key } => {
-                let expires_at = now + VALIDITY;
-                (sign(audience, policy, key, unix_seconds(expires_at)), Some(expires_at))
+    /// A token for the audience.
+    pub(crate) async fn token(&self, audience: &str, now: SystemTime) -> Result<Token> {
+        match self {
+            Self::Given(secret) => Ok(secret.borrow().token(audience, now)),
+            Self::Issued { credential, limit } => {
+                let issued = timeout(*limit, credential.token(SCOPE)).await;
+                let issued = issued.map_err(|_| Error::new(ErrorKind::Timeout, "getting a token"))?;
+                let AccessToken { secret, expires_at } = issued.map_err(no_token)?;
+                Ok(Token { secret, kind: JWT, expires_at: Some(expires_at), is_renewable: true })
             }
-            Self::Signature(signature) => (signature.clone(), expiry(signature)),
-        };
-        Token { secret, kind: SAS_TOKEN, expires_at }
+        }
     }
+
+    /// Replaces what was given; `false` if nothing was.
+    pub(crate) fn replace(&self, secret: Secret) -> bool {
+        match self {
+            Self::Given(given) => _ = given.send_replace(secret),
+            Self::Issued { .. } => return false,
+        }
+        true
+    }
+
+    /// Changes with each replacement; `None` if there can be none.
+    pub(crate) fn replacements(&self) -> Option<watch::Receiver<Secret>> {
+        match self {
+            Self::Given(given) => Some(given.subscribe()),
+            Self::Issued { .. } => None,
+        }
+    }
+}
+
+fn no_token(source: TokenError) -> Error {
+    Error::new(ErrorKind::Credential, "getting a token").with_boxed_source(source)
 }
 
 /// A SAS token (contract §1.3): HMAC-SHA256 over the escaped audience and the expiry, keyed with the text of the key.
@@ -152,16 +206,17 @@ mod tests {
     #[test]
     fn a_given_signature_is_passed_on_with_its_expiry() {
         let given = "SharedAccessSignature sr=sb%3A%2F%2Fns&sig=abc%3D&se=1700003600&skn=Root";
-        let token = Credential::signature(given).token("sb://other", UNIX_EPOCH);
+        let token = Secret::signature(given).token("sb://other", UNIX_EPOCH);
         assert_eq!(token.secret.expose_secret(), given);
         assert_eq!(token.expires_at, Some(UNIX_EPOCH + Duration::from_secs(1_700_003_600)));
-        assert_eq!(Credential::signature("se=soon").token("", UNIX_EPOCH).expires_at, None);
+        assert_eq!(Secret::signature("se=soon").token("", UNIX_EPOCH).expires_at, None);
     }
 
     #[test]
     fn no_secret_is_shown() {
-        let credential = Credential::shared_key("Root", K);
-        let token = credential.token("sb://ns/hub", UNIX_EPOCH);
+        let secret = Secret::key("Root", K);
+        let token = secret.token("sb://ns/hub", UNIX_EPOCH);
+        let credential = Credential::given(secret);
         assert!(!format!("{credential:?} {token:?}").contains("abcdefgh"));
         assert!(!format!("{token:?}").contains("sig="));
     }

@@ -17,7 +17,7 @@ const NEVER_MILLIS: i64 = -62_135_596_800_000;
 
 pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
 pub(crate) const OFFSET: &str = "x-opt-offset";
-pub(crate) const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
+const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
 const PARTITION_KEY: &str = "x-opt-partition-key";
 
 /// Values by name.
@@ -117,8 +117,13 @@ pub(crate) fn offset(value: Value) -> Option<Offset> {
 pub(crate) fn time(value: &Value) -> Option<SystemTime> {
     match value {
         Value::Timestamp(time) => Some(*time).filter(|time| Some(*time) != from_millis(NEVER_MILLIS)),
-        number => number.as_i64().filter(|millis| *millis != NEVER_MILLIS).and_then(from_millis),
+        number => number.as_i64().and_then(time_of),
     }
+}
+
+/// The time this many milliseconds after 1970; `None` for "never".
+pub(crate) fn time_of(millis: i64) -> Option<SystemTime> {
+    if millis == NEVER_MILLIS { None } else { from_millis(millis) }
 }
 
 fn body(body: Body<Amqp>) -> EventBody {

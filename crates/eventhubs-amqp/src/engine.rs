@@ -54,7 +54,7 @@ impl Engine {
     /// Connects and opens; `container_id` names us to the service.
     pub(crate) async fn open(transport: &Transport, container_id: &str, limit: Duration) -> Result<Self> {
         let stream = timeout(limit, transport.connect()).await.map_err(|_| no_answer("connecting"))??;
-        Self::over(stream, transport.endpoint().host.as_str(), container_id, limit).await
+        Self::over(stream, transport.endpoint().host().as_str(), container_id, limit).await
     }
 
     /// Opens over a connected stream.

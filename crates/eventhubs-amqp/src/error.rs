@@ -50,6 +50,8 @@ pub enum ErrorKind {
     OwnershipLost,
     /// The service refused the credential, also after a fresh token.
     Unauthorized,
+    /// The [`TokenCredential`](crate::TokenCredential) has no token.
+    Credential,
     /// The namespace, event hub or consumer group does not exist.
     NotFound,
     /// The event hub is disabled.
@@ -135,6 +137,13 @@ impl Error {
         self
     }
 
+    /// The same for a cause of unknown type.
+    #[must_use]
+    pub(crate) fn with_boxed_source(mut self, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Arc::make_mut(&mut self.0).source = Some(source.into());
+        self
+    }
+
     /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -165,7 +174,7 @@ impl Error {
 
 impl ErrorKind {
     fn is_transient(self) -> bool {
-        matches!(self, Self::Busy | Self::Timeout | Self::Transport)
+        matches!(self, Self::Credential | Self::Busy | Self::Timeout | Self::Transport)
     }
 }
 
@@ -208,6 +217,7 @@ impl fmt::Display for ErrorKind {
         f.write_str(match self {
             Self::OwnershipLost => "ownership of the partition was lost",
             Self::Unauthorized => "the service refused the credential",
+            Self::Credential => "the credential has no token",
             Self::NotFound => "not found",
             Self::EntityDisabled => "the event hub is disabled",
             Self::QuotaExceeded => "a limit of the service is reached",

@@ -6,21 +6,23 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use eventhubs_types::{EventBody, EventData, Offset, SequenceNumber, Value};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use crate::decode::Attributes;
 use crate::message::Message;
-use crate::{Error, Result};
+use crate::{Error, RawMessage, Result};
 
 /// An event as it came from a partition. Clones share their content.
 ///
 /// The position is read when the event comes, all else when it is first asked for. The body is not copied: it keeps the
-/// piece of the stream alive in which it came, at most 64 times its own size.
+/// piece of the stream alive in which it came, at most 128 times its own size.
 #[derive(Clone)]
 pub struct ReceivedEvent {
     sequence_number: SequenceNumber,
+    offset: Offset,
     enqueued_time: Option<SystemTime>,
     message: Message,
-    offset: OnceLock<Offset>,
     body: OnceLock<Arc<EventBody>>,
     attributes: OnceLock<Arc<Attributes>>,
 }
@@ -63,25 +65,26 @@ impl ReceivedEvent {
     ) -> Self {
         Self {
             sequence_number,
+            offset,
             enqueued_time,
             message: Message::default(),
-            offset: offset.into(),
             body: Arc::new(body).into(),
             attributes: Arc::new(attributes).into(),
         }
     }
 
-    /// An event whose offset, body and attributes are read from the message when somebody asks.
+    /// An event whose body and attributes are read from the message when somebody asks.
     pub(crate) fn from_message(
         message: Message,
+        offset: Offset,
         sequence_number: i64,
         enqueued_time: Option<SystemTime>,
     ) -> Self {
         Self {
             sequence_number: sequence_number.into(),
+            offset,
             enqueued_time,
             message,
-            offset: OnceLock::new(),
             body: OnceLock::new(),
             attributes: OnceLock::new(),
         }
@@ -129,6 +132,29 @@ impl ReceivedEvent {
         }
     }
 
+    /// The body read as JSON: the bytes of the data sections, or a value body that is a string.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of this form.
+    /// The error names the place, not the content.
+    pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
+        let text = self.body_as_str()?;
+        serde_json::from_str(&text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = match error.classify() {
+                Category::Data => "the body is JSON of another form",
+                _ => "the body is not JSON",
+            };
+            Error::invalid(format!("{what}, at line {line}, column {column}"))
+        })
+    }
+
+    /// The message as it came, for what has no accessor here; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn raw_message(&self) -> Option<RawMessage> {
+        self.message.raw()
+    }
+
     /// The properties that the sender gave the event.
     pub fn properties(&self) -> &BTreeMap<String, Value> {
         &self.attributes().properties
@@ -142,9 +168,7 @@ impl ReceivedEvent {
 
     /// Where the event stands in its partition, as opaque text.
     pub fn offset(&self) -> &Offset {
-        // No event is made of a message without one.
-        let read = || self.message.offset().unwrap_or_else(|| Offset::new(""));
-        self.offset.get_or_init(read)
+        &self.offset
     }
 
     /// The number of the event in its partition.
@@ -183,7 +207,7 @@ impl PartialEq for ReceivedEvent {
     fn eq(&self, other: &Self) -> bool {
         let position = |event: &Self| (event.sequence_number, event.enqueued_time);
         position(self) == position(other)
-            && self.offset() == other.offset()
+            && self.offset == other.offset
             && self.body() == other.body()
             && self.attributes() == other.attributes()
     }
@@ -194,7 +218,7 @@ impl fmt::Debug for ReceivedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceivedEvent")
             .field("sequence_number", &self.sequence_number)
-            .field("offset", self.offset())
+            .field("offset", &self.offset)
             .field("enqueued_time", &self.enqueued_time)
             .field("body_len", &self.body_bytes().map(|b| b.len()))
             .finish_non_exhaustive()

@@ -24,6 +24,8 @@
 //! # }
 //! ```
 //!
+//! The feature `producer` adds a small sender, for tools and tests.
+//!
 //! # Recovery
 //!
 //! All partitions of a client share one connection; each has a link, and a session, of its own. When any of them is lost,
@@ -53,11 +55,13 @@
 mod ambient;
 mod attempts;
 mod cbs;
+mod chunks;
 mod client;
 mod connection;
 mod connection_string;
 mod credential;
 mod decode;
+mod endpoint;
 mod engine;
 mod error;
 mod event;
@@ -66,8 +70,15 @@ mod frame;
 mod link;
 mod management;
 mod message;
+mod options;
 #[cfg(test)]
 mod peer;
+mod position;
+#[cfg(feature = "producer")]
+mod producer;
+#[cfg(feature = "websocket")]
+mod proxy;
+mod raw_message;
 #[cfg(test)]
 mod raw_peer;
 mod receiver;
@@ -82,8 +93,11 @@ mod stream;
 mod tap;
 mod tap_source;
 mod task;
+mod token_credential;
 mod transport;
 mod value;
+#[cfg(feature = "websocket")]
+mod web_socket;
 mod wire;
 mod wire_error;
 
@@ -91,6 +105,11 @@ pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, Part
 pub use connection_string::ConnectionString;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
+pub use options::ConnectionOptions;
+#[cfg(feature = "producer")]
+pub use producer::Producer;
+pub use raw_message::{RawMessage, Section};
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
 pub use retry::RetryPolicy;
+pub use token_credential::{AccessToken, TokenCredential, TokenError};

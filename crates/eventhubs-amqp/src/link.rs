@@ -15,7 +15,7 @@ use serde_amqp::primitives::Symbol;
 use crate::engine::Engine;
 use crate::filter::selector;
 use crate::source::{Attached, DeliverySource, PlainSource};
-use crate::tap::Mode;
+use crate::tap::{Mode, Prefetch};
 use crate::tap_source::TapSource;
 use crate::{Result, ambient};
 
@@ -32,7 +32,7 @@ pub(crate) struct LinkOptions {
     pub(crate) group: ConsumerGroup,
     pub(crate) partition: PartitionId,
     pub(crate) owner_level: Option<i64>,
-    pub(crate) prefetch: u32,
+    pub(crate) prefetch: Prefetch,
     pub(crate) track_last_enqueued: bool,
     pub(crate) identifier: String,
     pub(crate) data_path: DataPath,
@@ -116,7 +116,7 @@ pub(crate) async fn attach(
     };
     Ok(match options.data_path {
         DataPath::Tap => Box::new(TapSource::start(link, attached)),
-        DataPath::Plain => Box::new(PlainSource::start(link, attached, options.prefetch).await?),
+        DataPath::Plain => Box::new(PlainSource::start(link, attached, options.prefetch.events).await?),
     })
 }
 
@@ -133,7 +133,7 @@ mod tests {
             group: ConsumerGroup::default(),
             partition: PartitionId::new("3").unwrap(),
             owner_level: Some(7),
-            prefetch: 50,
+            prefetch: Prefetch { events: 50, bytes: 1_000_000 },
             track_last_enqueued: true,
             identifier: "reader-1".to_owned(),
             data_path: DataPath::default(),

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use eventhubs_types::{EventBody, Offset, Value};
+use eventhubs_types::{EventBody, Value};
 
-use crate::decode::{
-    Attributes, ENQUEUED_TIME, Named, OFFSET, SEQUENCE_NUMBER, last_enqueued, missing, offset, time,
-};
+use crate::decode::{Attributes, Named, OFFSET, SEQUENCE_NUMBER, last_enqueued, missing};
+use crate::position::Position;
 use crate::scan::Refused;
-use crate::wire::{Reader, skip, skip_unseen};
-use crate::{ReceivedEvent, Result};
+use crate::wire::{Reader, section};
+use crate::{RawMessage, ReceivedEvent, Result};
 
 /// The AMQP properties under their names on the wire, in the order of the wire (contract §6.2).
 const PROPERTIES: [&str; 13] = [
@@ -29,17 +28,21 @@ const PROPERTIES: [&str; 13] = [
     "reply-to-group-id",
 ];
 
-/// A message and where its sections are. 0 stands for a section that is not there: none begins at the first byte.
+/// An encoded message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Message {
     raw: Bytes,
+    sections: Sections,
+}
+
+/// Where the sections of a message are. 0 stands for one that is not there: none begins at the first byte.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sections {
     delivery_annotations: u32,
     annotations: u32,
     properties: u32,
     application_properties: u32,
     body: Body,
-    /// Where the offset stands among the message annotations.
-    offset: u32,
 }
 
 /// The body sections of a message, which follow each other.
@@ -68,36 +71,25 @@ enum Kind {
 /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when the sequence number or offset cannot be found: without them
 /// no position can be kept.
 pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
-    let mut message = Message::default();
-    if message.index(&raw, skip).is_err() {
+    let (mut sections, mut position) = (Sections::default(), Position::default());
+    if sections.find::<true>(&raw, &mut position).is_err() {
         // What the service itself wrote is found by the declared sizes alone.
-        message = Message::default();
-        let _ = message.index(&raw, skip_unseen);
-        message.body.kind = Kind::Poison;
+        (sections, position) = (Sections::default(), Position::default());
+        let _ = sections.find::<false>(&raw, &mut position);
+        sections.body.kind = Kind::Poison;
     }
-    message.raw = raw;
-    let position = message.position();
-    message.offset = position.offset;
-    if !message.has_offset() {
-        return Err(missing(OFFSET));
-    }
+    let offset = position.offset.ok_or_else(|| missing(OFFSET))?;
     let number = position.sequence_number.ok_or_else(|| missing(SEQUENCE_NUMBER))?;
-    Ok(ReceivedEvent::from_message(message, number, position.enqueued_time.as_ref().and_then(time)))
+    Ok(ReceivedEvent::from_message(Message { raw, sections }, offset, number, position.enqueued_time))
 }
 
-type Skip = fn(&[u8]) -> std::result::Result<usize, Refused>;
-
-/// What is read of every event at once.
-#[derive(Debug, Default)]
-struct Position {
-    sequence_number: Option<i64>,
-    enqueued_time: Option<Value>,
-    offset: u32,
-}
-
-impl Message {
-    /// Finds the sections.
-    fn index(&mut self, raw: &[u8], skip: Skip) -> std::result::Result<(), Refused> {
+impl Sections {
+    /// Goes through a message, and reads its position on the way.
+    fn find<const SOUND: bool>(
+        &mut self,
+        raw: &Bytes,
+        position: &mut Position,
+    ) -> std::result::Result<(), Refused> {
         let mut at = 0;
         while at < raw.len() {
             let (code, descriptor) = match &raw[at..] {
@@ -106,7 +98,10 @@ impl Message {
                 _ => return Err(Refused::UnknownCode),
             };
             let start = at + descriptor;
-            let end = start + skip(&raw[start..])?;
+            let end = match (code, raw.get(start)) {
+                (0x72, Some(0xc1 | 0xd1)) => position.read::<SOUND>(raw, start)?,
+                _ => start + section::<SOUND>(&raw[start..])?,
+            };
             match code {
                 0x75..=0x77 => self.body.add(code, raw[start], short(at)?, short(end)?)?,
                 _ => self.section(code, raw[start], short(start)?)?,
@@ -134,64 +129,24 @@ impl Message {
             _ => Err(Refused::Impossible),
         }
     }
+}
 
-    /// Reads the position among the message annotations. Of a name that stands there twice, the last counts.
-    fn position(&self) -> Position {
-        let mut position = Position::default();
-        let Some(mut at) = start(self.annotations) else {
-            return position;
-        };
-        let mut map = Reader::at(&self.raw, at);
-        let Some(count) = map.enter() else { return position };
-        at = map.position();
-        for _ in 0..count / 2 {
-            let Ok(key) = skip_unseen(&self.raw[at..]) else {
-                break;
-            };
-            let (name, value) = (&self.raw[at..at + key], at + key);
-            let Ok(length) = skip_unseen(&self.raw[value..]) else {
-                break;
-            };
-            // Declared sizes led here: what is read must be proven sound first.
-            let sound = || skip(&self.raw[value..]).is_ok();
-            let read = || Reader::at(&self.raw, value).value();
-            match symbol(name) {
-                Some(SEQUENCE_NUMBER) if sound() => {
-                    position.sequence_number = read().and_then(|n| n.as_i64());
-                }
-                Some(ENQUEUED_TIME) if sound() => position.enqueued_time = read(),
-                Some(OFFSET) if sound() => position.offset = short(value).unwrap_or_default(),
-                _ => {}
-            }
-            at = value + length;
-        }
-        position
-    }
-
-    /// Whether there is an offset, of a type that can be read as one.
-    fn has_offset(&self) -> bool {
-        match start(self.offset).map(|at| self.raw[at]) {
-            Some(0xa1 | 0xa3 | 0xb1 | 0xb3) => true,
-            Some(_) => self.offset().is_some(),
-            None => false,
-        }
-    }
-
-    pub(crate) fn offset(&self) -> Option<Offset> {
-        let mut reader = Reader::at(&self.raw, start(self.offset)?);
-        reader.value().and_then(offset)
+impl Message {
+    /// As it came, if it did.
+    pub(crate) fn raw(&self) -> Option<RawMessage> {
+        (!self.raw.is_empty()).then(|| RawMessage::new(self.raw.clone()))
     }
 
     pub(crate) fn has_head(&self) -> bool {
-        self.delivery_annotations != 0 && self.body.kind != Kind::Poison
+        self.sections.delivery_annotations != 0 && self.sections.body.kind != Kind::Poison
     }
 
     /// The bytes of the only data section.
     pub(crate) fn data(&self) -> Option<Bytes> {
-        if self.body.kind != Kind::Data || self.body.count != 1 {
+        if self.sections.body.kind != Kind::Data || self.sections.body.count != 1 {
             return None;
         }
-        let first = self.body.first as usize;
+        let first = self.sections.body.first as usize;
         let descriptor = if self.raw[first + 1] == 0x53 { 3 } else { 10 };
         let mut reader = Reader::at(&self.raw, first + descriptor);
         let code = reader.byte()?;
@@ -199,7 +154,7 @@ impl Message {
     }
 
     pub(crate) fn body(&self) -> EventBody {
-        match self.body.kind {
+        match self.sections.body.kind {
             Kind::None => EventBody::default(),
             Kind::Data => EventBody::Data(self.sections(binary)),
             Kind::Sequence => EventBody::Sequence(self.sections(list)),
@@ -209,20 +164,20 @@ impl Message {
     }
 
     fn sections<T>(&self, content: fn(Value) -> Option<T>) -> Vec<T> {
-        let mut reader = Reader::at(&self.raw, self.body.first as usize);
+        let mut reader = Reader::at(&self.raw, self.sections.body.first as usize);
         let inside = |value| match value {
             Value::Described { value, .. } => content(*value),
             _ => None,
         };
-        (0..self.body.count).filter_map(|_| reader.value().and_then(inside)).collect()
+        (0..self.sections.body.count).filter_map(|_| reader.value().and_then(inside)).collect()
     }
 
     pub(crate) fn attributes(&self) -> Attributes {
-        if self.body.kind == Kind::Poison {
+        if self.sections.body.kind == Kind::Poison {
             return Attributes::default();
         }
-        let head = self.map(self.delivery_annotations);
-        let properties = start(self.properties).and_then(|at| {
+        let head = self.map(self.sections.delivery_annotations);
+        let properties = start(self.sections.properties).and_then(|at| {
             let mut list = Reader::at(&self.raw, at);
             let count = list.enter()?;
             let named = PROPERTIES.iter().take(count).map_while(|name| Some((*name, list.value()?)));
@@ -230,9 +185,9 @@ impl Message {
             Some(set.map(|(name, value)| (name.to_owned(), value)).collect())
         });
         Attributes::new(
-            self.map(self.annotations),
+            self.map(self.sections.annotations),
             properties.unwrap_or_default(),
-            self.map(self.application_properties),
+            self.map(self.sections.application_properties),
             last_enqueued(&head),
         )
     }
@@ -278,13 +233,6 @@ fn start(at: u32) -> Option<usize> {
 
 fn short(at: usize) -> std::result::Result<u32, Refused> {
     u32::try_from(at).map_err(|_| Refused::BadSize)
-}
-
-fn symbol(encoded: &[u8]) -> Option<&str> {
-    match encoded {
-        [0xa3, _, symbol @ ..] | [0xb3, _, _, _, _, symbol @ ..] => str::from_utf8(symbol).ok(),
-        _ => None,
-    }
 }
 
 fn binary(value: Value) -> Option<Bytes> {

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
-use crate::credential::Credential;
+use crate::credential::{Credential, Secret};
 use crate::engine::Engine;
 
 /// How long the client under test waits for this peer; less than after which it takes silence for a loss.
@@ -33,6 +33,7 @@ pub(crate) struct Peer {
     shared: Arc<Shared>,
     links: mpsc::Receiver<Sender>,
     silent: Arc<Notify>,
+    credential: Credential,
 }
 
 struct Shared {
@@ -60,9 +61,14 @@ impl Peer {
         });
         tokio::spawn(serve(theirs, Arc::clone(&shared)));
         let engine = Engine::over(Box::new(ours), "peer", "client", LIMIT).await.unwrap();
-        let connection =
-            Connection::over(Arc::new(engine), Credential::shared_key("Root", "key")).await.unwrap();
-        (Self { shared, links, silent }, connection)
+        let credential = Credential::given(Secret::key("Root", "key"));
+        let connection = Connection::over(Arc::new(engine), credential.clone()).await.unwrap();
+        (Self { shared, links, silent, credential }, connection)
+    }
+
+    /// What the client shows.
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
     }
 
     /// From now on nothing arrives in either direction, and nothing is closed.

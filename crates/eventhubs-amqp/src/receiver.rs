@@ -1,9 +1,11 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_types::StartingPosition;
 use futures::future::BoxFuture;
+use futures::stream::{self, Stream};
 use tokio::time::{Instant, timeout};
 
 use crate::attempts::{Failures, retrying};
@@ -13,6 +15,9 @@ use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result
 
 /// A link that lived this long was healthy: what failed before no longer counts.
 const HEALTHY: Duration = Duration::from_secs(60);
+
+/// How many events a stream takes at a time.
+const EVENTS_A_TURN: usize = 100;
 
 /// Makes links for one receiver.
 pub(crate) trait Opener: Send + Sync {
@@ -36,6 +41,8 @@ pub struct PartitionReceiver {
     position: StartingPosition,
     failures: Failures,
     last_enqueued: Option<LastEnqueuedEventProperties>,
+    /// Events that a stream has taken and not yet yielded.
+    ready: VecDeque<ReceivedEvent>,
 }
 
 enum State {
@@ -61,7 +68,7 @@ impl PartitionReceiver {
         let (failures, opened) =
             recover(Arc::clone(&links), retry.clone(), position.clone(), Failures::default(), None).await;
         let state = State::Attached { source: opened?, since: Instant::now() };
-        Ok(Self { links, retry, state, position, failures, last_enqueued: None })
+        Ok(Self { links, retry, state, position, failures, last_enqueued: None, ready: VecDeque::new() })
     }
 
     /// Waits for at least one event and returns all that are there, at most `max`; an empty list only when `max_wait`
@@ -86,7 +93,69 @@ impl PartitionReceiver {
         }
     }
 
+    /// The events one by one, until the receiver has ended: after an error that is not
+    /// [transient](crate::Error::is_transient) comes nothing more. An error that is comes once, and the stream goes on.
+    ///
+    /// ```
+    /// # use eventhubs_emulator::Emulator;
+    /// # use eventhubs_amqp::{ConnectionString, EventHubClient};
+    /// # use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};
+    /// use futures::{StreamExt, TryStreamExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let emulator = Emulator::builder().event_hub("orders", 1).start().await?;
+    /// # emulator.publish_to("orders", "0", ["a", "b"])?;
+    /// # let text = emulator.connection_string("orders");
+    /// # let client = EventHubClient::builder(ConnectionString::parse(&text)?).build()?;
+    /// # let receiver = client.partition_receiver(ConsumerGroup::default(), PartitionId::new("0")?);
+    /// let mut receiver = receiver.starting_position(StartingPosition::Earliest).open().await?;
+    /// let first_two: Vec<_> = receiver.events().take(2).try_collect().await?;
+    /// assert_eq!(first_two[1].body_as_str()?, "b");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Safe to drop at any point: what was not yielded comes first from the next stream, or the next
+    /// [`receive_batch`](Self::receive_batch).
+    pub fn events(&mut self) -> impl Stream<Item = Result<ReceivedEvent>> + Send + Unpin {
+        Box::pin(stream::unfold(Some(self), |receiver| async {
+            let receiver = receiver?;
+            let next = receiver.next().await;
+            let has_ended = matches!(receiver.state, State::Final(_));
+            Some((next, (!has_ended).then_some(receiver)))
+        }))
+    }
+
+    async fn next(&mut self) -> Result<ReceivedEvent> {
+        loop {
+            if self.ready.is_empty() {
+                self.ready = self.receive(EVENTS_A_TURN).await?.into();
+            }
+            self.drop_ready_if_lost();
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn drop_ready_if_lost(&mut self) {
+        if !self.ready.is_empty() && self.ownership_lost() {
+            self.ready.clear();
+        }
+    }
+
+    /// What a stream left behind, or what comes.
     async fn receive(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
+        self.drop_ready_if_lost();
+        if self.ready.is_empty() {
+            return self.receive_new(max).await;
+        }
+        Ok(self.ready.drain(..max.min(self.ready.len())).collect())
+    }
+
+    async fn receive_new(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         loop {
             match &mut self.state {
                 State::Attached { source, .. } => match source.receive(max).await {

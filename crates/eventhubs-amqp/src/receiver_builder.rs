@@ -9,6 +9,7 @@ use crate::filter::selector;
 use crate::link::{DataPath, LinkOptions};
 use crate::receiver::Opener;
 use crate::source::DeliverySource;
+use crate::tap::Prefetch;
 use crate::{Error, ErrorKind, EventHubClient, PartitionReceiver, Result};
 
 /// Options of a [`PartitionReceiver`]; made by [`EventHubClient::partition_receiver`].
@@ -42,7 +43,7 @@ pub struct PartitionReceiverBuilder {
     partition: PartitionId,
     position: StartingPosition,
     owner_level: Option<i64>,
-    prefetch: u32,
+    prefetch: Prefetch,
     track: bool,
     identifier: Option<String>,
 }
@@ -50,6 +51,9 @@ pub struct PartitionReceiverBuilder {
 impl PartitionReceiverBuilder {
     /// The default of [`prefetch`](Self::prefetch).
     pub const DEFAULT_PREFETCH: u32 = 300;
+
+    /// The default of [`prefetch_bytes`](Self::prefetch_bytes): 8 MiB.
+    pub const DEFAULT_PREFETCH_BYTES: usize = 8 * 1024 * 1024;
 
     /// The largest value of [`prefetch`](Self::prefetch).
     pub const MAX_PREFETCH: u32 = 10_000;
@@ -61,7 +65,7 @@ impl PartitionReceiverBuilder {
             partition,
             position: StartingPosition::default(),
             owner_level: None,
-            prefetch: Self::DEFAULT_PREFETCH,
+            prefetch: Prefetch { events: Self::DEFAULT_PREFETCH, bytes: Self::DEFAULT_PREFETCH_BYTES },
             track: false,
             identifier: None,
         }
@@ -83,7 +87,14 @@ impl PartitionReceiverBuilder {
     /// How many events the service may send ahead, 1 to [`MAX_PREFETCH`](Self::MAX_PREFETCH); default
     /// [`DEFAULT_PREFETCH`](Self::DEFAULT_PREFETCH).
     pub fn prefetch(mut self, events: u32) -> Self {
-        self.prefetch = events;
+        self.prefetch.events = events;
+        self
+    }
+
+    /// How many bytes of events the service may send ahead, as far as the sizes of the last events tell; default
+    /// [`DEFAULT_PREFETCH_BYTES`](Self::DEFAULT_PREFETCH_BYTES). One event is always let through, whatever its size.
+    pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
+        self.prefetch.bytes = bytes;
         self
     }
 
@@ -111,7 +122,7 @@ impl PartitionReceiverBuilder {
     pub async fn open(self) -> Result<PartitionReceiver> {
         let identifier = self.identifier.unwrap_or_else(|| self.client.identifier().to_owned());
         check_identifier(&identifier)?;
-        if !(1..=Self::MAX_PREFETCH).contains(&self.prefetch) {
+        if !(1..=Self::MAX_PREFETCH).contains(&self.prefetch.events) {
             return Err(Error::invalid(format!("prefetch: must be 1 to {}", Self::MAX_PREFETCH)));
         }
         selector(&self.position)?;
@@ -130,8 +141,9 @@ impl PartitionReceiverBuilder {
             data_path: DataPath::default(),
         };
         let retry = self.client.retry().clone();
-        PartitionReceiver::open(Arc::new(ClientOpener { client: self.client, options }), retry, position)
-            .await
+        let connection = self.client.next_connection();
+        let links = ClientOpener { client: self.client, connection, options };
+        PartitionReceiver::open(Arc::new(links), retry, position).await
     }
 }
 
@@ -150,6 +162,7 @@ async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<Star
 
 struct ClientOpener {
     client: EventHubClient,
+    connection: usize,
     options: LinkOptions,
 }
 
@@ -159,7 +172,7 @@ impl Opener for ClientOpener {
         position: StartingPosition,
         fresh: bool,
     ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>> {
-        let (client, options) = (self.client.clone(), self.options.clone());
-        async move { client.attach_once(&options, &position, fresh).await }.boxed()
+        let (client, connection, options) = (self.client.clone(), self.connection, self.options.clone());
+        async move { client.attach_once(connection, &options, &position, fresh).await }.boxed()
     }
 }

@@ -143,6 +143,10 @@ impl Walk {
             0xb => self.skip(u64::from(number(&header[..4]))),
             kind => {
                 let (size, count) = (number(&header[..half]), number(&header[half..2 * half]));
+                // serde_amqp subtracts below zero at a key without a value
+                if matches!(code, 0xc1 | 0xd1) && count % 2 == 1 {
+                    return Err(Refused::BadSize);
+                }
                 self.collection(kind >= 0xe, size, count, half)
             }
         }
@@ -299,6 +303,7 @@ mod tests {
             Err(Refused::BadSize),
             "a size smaller than the count"
         );
+        assert_eq!(walk(&[0xc1, 2, 1, 0x40]), Err(Refused::BadSize), "a key without a value");
         assert_eq!(walk(&[0xd0, 0, 0, 0, 4, 0, 1, 0, 1]), Err(Refused::TooMany));
         assert_eq!(walk(&[0xf0, 0, 0, 0, 5, 0, 1, 0, 0, 0x41]), Ok(true), "65 536 elements without bytes");
         assert_eq!(walk(&[0xe0, 4, 2, 0x71, 0, 0]), Ok(false), "an array whose elements are missing");

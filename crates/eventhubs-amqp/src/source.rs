@@ -193,6 +193,7 @@ mod tests {
     use crate::link::{DataPath, LinkOptions, attach};
     use crate::peer::{Peer, event};
     use crate::recovery::Recovery;
+    use crate::tap::Prefetch;
 
     const BOTH: [DataPath; 2] = [DataPath::Plain, DataPath::Tap];
 
@@ -203,7 +204,7 @@ mod tests {
             group: ConsumerGroup::default(),
             partition: PartitionId::new("0").unwrap(),
             owner_level: None,
-            prefetch: 10,
+            prefetch: Prefetch { events: 10, bytes: 1 << 40 },
             track_last_enqueued: false,
             identifier: "reader".to_owned(),
             data_path,

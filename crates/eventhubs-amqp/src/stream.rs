@@ -14,17 +14,15 @@ use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::frame::{Inspector, MAX_FRAME_SIZE, Violation, frame_length, whole_frames};
+use crate::chunks::Chunks;
+use crate::frame::{Inspector, Violation, frame_length, whole_frames};
 use crate::tap::{Tap, Taps};
-
-/// How much is read into one chunk: the largest frame must fit.
-pub(crate) const READ_CHUNK: usize = MAX_FRAME_SIZE as usize;
 
 /// A read has at least this much room.
 const LEAST_READ: usize = 8 * 1024;
 
 /// How many reads may follow each other before other tasks get their turn.
-const MAX_TURNS: usize = 16;
+const MAX_TURNS: usize = 4;
 
 /// How much may wait to be written before the library has to wait.
 const MAX_OUTGOING: usize = 256 * 1024;
@@ -89,6 +87,7 @@ pub(crate) struct GuardedStream<S> {
     inspector: Inspector,
     tap: Tap,
     incoming: BytesMut,
+    chunks: Chunks,
     /// Frames for the library.
     passed: BytesMut,
     last_passed: Instant,
@@ -109,6 +108,7 @@ impl<S> GuardedStream<S> {
             inspector: Inspector::default(),
             tap: Tap::new(taps),
             incoming: BytesMut::new(),
+            chunks: Chunks::default(),
             passed: BytesMut::new(),
             last_passed: now,
             unfinished: BytesMut::new(),
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
         };
         let free = self.incoming.capacity() - self.incoming.len();
         if free < needed.max(LEAST_READ) {
-            self.incoming.reserve(READ_CHUNK);
+            self.chunks.renew(&mut self.incoming);
         }
     }
 

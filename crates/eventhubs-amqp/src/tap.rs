@@ -18,6 +18,7 @@ use crate::frame::{AMQP_FRAME, ATTACH, BEGIN, DETACH, END, FLOW, Performative, T
 use session::{Begun, Session};
 use transfer::Transfer;
 
+pub(crate) use credit::Prefetch;
 pub(crate) use link::{Mode, TappedLink};
 pub(crate) use registry::Taps;
 

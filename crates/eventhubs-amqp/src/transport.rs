@@ -5,10 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_types::Namespace;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,7 +17,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::{Error, ErrorKind, Result};
+use crate::endpoint::{Address, Endpoint};
+#[cfg(feature = "websocket")]
+use crate::web_socket;
+use crate::{ConnectionOptions, Error, ErrorKind, Result};
 
 /// How long one address of a host may take to answer before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,33 +33,17 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 
-/// Where to dial, and whether TLS is spoken there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    pub(crate) host: Namespace,
-    pub(crate) port: u16,
-    pub(crate) tls: bool,
-}
-
-impl Endpoint {
-    /// The host as it stands in a URL, with the port if asked.
-    pub(crate) fn authority(&self, with_port: bool) -> impl fmt::Display {
-        let host = self.host.as_str();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        if with_port { format!("{host}:{}", self.port) } else { host }
-    }
-}
-
 /// Dials one endpoint. Clones share the TLS configuration, which is read from the system when first needed.
 #[derive(Clone)]
 pub(crate) struct Transport {
     endpoint: Endpoint,
+    options: ConnectionOptions,
     tls: Arc<OnceCell<TlsConnector>>,
 }
 
 impl Transport {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, tls: Arc::default() }
+    pub(crate) fn new(endpoint: Endpoint, options: ConnectionOptions) -> Self {
+        Self { endpoint, options, tls: Arc::default() }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -66,36 +52,73 @@ impl Transport {
 
     /// A connected stream, with TLS unless the endpoint is an emulator.
     pub(crate) async fn connect(&self) -> Result<Box<dyn Io>> {
-        let stream = self.dial().await.map_err(|e| self.failed("connecting", e))?;
-        if !self.endpoint.tls {
-            return Ok(Box::new(stream));
+        let stream = self.reach().await?;
+        let stream = if self.endpoint.tls { self.secure(stream).await? } else { stream };
+        #[cfg(feature = "websocket")]
+        if self.options.web_socket {
+            let service = Address { host: self.endpoint.host().clone(), port: self.target().port };
+            let opened = web_socket::open(stream, &service, self.endpoint.tls).await;
+            return opened.map_err(|e| failed("opening a WebSocket", &service, e));
         }
-        let host = self.endpoint.host.as_str().to_owned();
-        let name = ServerName::try_from(host)
+        Ok(stream)
+    }
+
+    /// A stream to the service, through the proxy if there is one.
+    async fn reach(&self) -> Result<Box<dyn Io>> {
+        let target = self.target();
+        #[cfg(feature = "websocket")]
+        if let Some(proxy) = &self.options.proxy {
+            let address = Address { port: Some(proxy.port()), ..proxy.address.clone() };
+            let mut stream = connect_to(&address).await?;
+            proxy.tunnel(&mut stream, &target).await?;
+            return Ok(stream);
+        }
+        connect_to(&target).await
+    }
+
+    /// The host and port that is to be reached.
+    fn target(&self) -> Address {
+        #[cfg(not(feature = "websocket"))]
+        let by_default = self.endpoint.port();
+        #[cfg(feature = "websocket")]
+        let by_default =
+            if self.options.web_socket { self.endpoint.web_port() } else { self.endpoint.port() };
+        let Address { host, port } =
+            self.options.custom_endpoint.as_ref().unwrap_or(&self.endpoint.address).clone();
+        Address { host, port: port.or(Some(by_default)) }
+    }
+
+    async fn secure(&self, stream: Box<dyn Io>) -> Result<Box<dyn Io>> {
+        let name = ServerName::try_from(self.endpoint.host().as_str().to_owned())
             .map_err(|e| Error::invalid("Endpoint: no host name").with_source(e))?;
-        let connector = self.tls.get_or_try_init(connector).await?;
-        let stream = connector.connect(name, stream).await.map_err(|e| self.failed("TLS handshake", e))?;
-        Ok(Box::new(stream))
+        let connector = self.tls.get_or_try_init(|| connector(self.options.authorities.clone())).await?;
+        let secured = connector.connect(name, stream).await;
+        Ok(Box::new(secured.map_err(|e| failed("TLS handshake", &self.target(), e))?))
     }
+}
 
-    /// Tries the addresses of the host in turn.
-    async fn dial(&self) -> io::Result<TcpStream> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await? {
-            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return tuned(stream),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
-            }
+async fn connect_to(address: &Address) -> Result<Box<dyn Io>> {
+    let dialled = dial(address.host.as_str(), address.port.unwrap_or_default()).await;
+    Ok(Box::new(dialled.map_err(|e| failed("connecting", address, e))?))
+}
+
+/// Tries the addresses of the host in turn.
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return tuned(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
         }
-        Err(last)
     }
+    Err(last)
+}
 
-    fn failed(&self, what: &str, error: io::Error) -> Error {
-        let kind =
-            if error.kind() == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Transport };
-        Error::new(kind, format!("{what} to {}", self.endpoint.authority(true))).with_source(error)
-    }
+fn failed(what: &str, address: &Address, error: io::Error) -> Error {
+    let timed_out = error.kind() == io::ErrorKind::TimedOut;
+    let kind = if timed_out { ErrorKind::Timeout } else { ErrorKind::Transport };
+    Error::new(kind, format!("{what} to {address}")).with_source(error)
 }
 
 impl fmt::Debug for Transport {
@@ -112,16 +135,16 @@ fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
 }
 
 /// Reads the certificates that the system trusts, which blocks.
-async fn connector() -> Result<TlsConnector> {
-    let failed = || Error::new(ErrorKind::Transport, "reading the certificates that the system trusts");
-    let config = spawn_blocking(tls_config).await.map_err(|e| failed().with_source(e))?;
+async fn connector(authorities: Vec<CertificateDer<'static>>) -> Result<TlsConnector> {
+    let failed = || Error::new(ErrorKind::Transport, "reading the certificates that are trusted");
+    let config = spawn_blocking(|| tls_config(authorities)).await.map_err(|e| failed().with_source(e))?;
     Ok(TlsConnector::from(Arc::new(config.map_err(|e| failed().with_source(e))?)))
 }
 
 /// The provider is given here, so that no default of the process is needed or changed.
-fn tls_config() -> std::result::Result<ClientConfig, rustls::Error> {
+fn tls_config(authorities: Vec<CertificateDer<'static>>) -> std::result::Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = Verifier::new(Arc::clone(&provider))?;
+    let verifier = Verifier::new_with_extra_roots(authorities, Arc::clone(&provider))?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()

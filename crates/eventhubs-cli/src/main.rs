@@ -1,6 +1,7 @@
 //! `eventhubs`: the project on the command line.
 
 mod emulator;
+mod send;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Emulator(emulator::Options),
+    Send(send::Options),
 }
 
 #[tokio::main]
@@ -30,6 +32,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
     let done = match command {
         Command::Emulator(options) => emulator::run(options).await,
+        Command::Send(options) => send::run(options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,35 +1,10 @@
 //! Event hubs that come and go while the emulator runs.
 
-use std::sync::Arc;
-
 use crate::emulator::Emulator;
 use crate::error::Result;
-use crate::hub::Hub;
 use crate::hubs::HubSpec;
 
-/// What an event hub is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EventHubProperties {
-    /// As it was created; it is found in any case.
-    pub name: String,
-    /// Their ids are `0` to one less than this.
-    pub partition_count: usize,
-    /// All of them, `$Default` first.
-    pub consumer_groups: Vec<String>,
-}
-
 impl Emulator {
-    /// The event hubs that are there now.
-    pub fn event_hubs(&self) -> Vec<EventHubProperties> {
-        let properties = |hub: Arc<Hub>| EventHubProperties {
-            name: hub.name.clone(),
-            partition_count: hub.partitions.len(),
-            consumer_groups: hub.saved().consumer_groups,
-        };
-        self.hubs().all().into_iter().map(properties).collect()
-    }
-
     /// Adds an event hub with this many partitions, and these consumer groups beside `$Default`.
     ///
     /// # Errors

@@ -60,10 +60,10 @@ pub struct Builder {
     port: u16,
     retention: Retention,
     max_message_size: u64,
-    idle_timeout: Duration,
-    max_connections: usize,
     #[cfg(feature = "persistence")]
     data_dir: Option<std::path::PathBuf>,
+    idle_timeout: Duration,
+    max_connections: usize,
 }
 
 impl Builder {
@@ -75,10 +75,10 @@ impl Builder {
             port: 0,
             retention: Retention { events: DEFAULT_MAX_EVENTS, bytes: DEFAULT_MAX_BYTES, age_ms: 0 },
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
-            idle_timeout: DEFAULT_IDLE_TIMEOUT,
-            max_connections: DEFAULT_MAX_CONNECTIONS,
             #[cfg(feature = "persistence")]
             data_dir: None,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
         }
         .retention_time(DEFAULT_MAX_AGE)
     }
@@ -128,6 +128,15 @@ impl Builder {
         self
     }
 
+    /// Keeps hubs and events in this folder, so that the next emulator with it goes on where this one ended, however it
+    /// ended; the loss of power excepted. Hubs that the folder holds are there without being described again. Only 24 bytes
+    /// per event stay in memory. One emulator at a time can use a folder.
+    #[cfg(feature = "persistence")]
+    pub fn data_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.data_dir = Some(folder.into());
+        self
+    }
+
     /// Closes connections whose client is silent for so long, with `amqp:connection:forced`; by default 300 s. Clients are
     /// asked for a sign of life in four fifths of it, as by the service (contract §2). Zero lets them be silent for ever.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
@@ -138,15 +147,6 @@ impl Builder {
     /// Serves at most this many clients at the same time; by default 1024. Further ones wait, unserved, until one leaves.
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
-        self
-    }
-
-    /// Keeps hubs and events in this folder, so that the next emulator with it goes on where this one ended, however it
-    /// ended; the loss of power excepted. Hubs that the folder holds are there without being described again. Only 24 bytes
-    /// per event stay in memory. One emulator at a time can use a folder.
-    #[cfg(feature = "persistence")]
-    pub fn data_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
-        self.data_dir = Some(folder.into());
         self
     }
 

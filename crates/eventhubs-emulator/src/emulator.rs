@@ -131,12 +131,12 @@ impl Emulator {
         &self.broker.peers
     }
 
-    pub(crate) fn broker(&self) -> &Broker {
-        &self.broker
-    }
-
     pub(crate) fn hubs(&self) -> &Hubs {
         &self.broker.hubs
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     pub(crate) fn hub(&self, name: &str) -> Result<Arc<Hub>> {

@@ -16,6 +16,7 @@ const PROTOCOL: &[u8; 4] = b"AMQP";
 const GARBLED: usize = 16;
 
 const NULL: u8 = 0x40;
+const TRUE: u8 = 0x41;
 const LIST0: u8 = 0x45;
 const LIST8: u8 = 0xc0;
 const LIST32: u8 = 0xd0;
@@ -251,9 +252,68 @@ fn performative(frame: &[u8]) -> Option<(u8, List)> {
     Some((descriptor, list))
 }
 
+/// Whether the frame is an attach that refuses a link: its own terminus is null (contract §5.3).
+pub(crate) fn refuses_link(frame: &[u8]) -> bool {
+    let attach = matches!(frame.get(HEADER..LIST_AT), Some([0, 0x53, 0x12]));
+    attach && List::read(frame).and_then(|list| lacks_terminus(&frame[list.content])).unwrap_or(false)
+}
+
+/// Name, handle, role, two settle modes, source, target.
+fn lacks_terminus(mut fields: &[u8]) -> Option<bool> {
+    for _ in 0..2 {
+        fields = fields.get(value_size(fields)?..)?;
+    }
+    let receives = *fields.first()? == TRUE;
+    for _ in 2..if receives { 6 } else { 5 } {
+        fields = fields.get(value_size(fields)?..)?;
+    }
+    // nulls at the end may be left out
+    Some(fields.first().is_none_or(|terminus| *terminus == NULL))
+}
+
+/// How long the first encoded value is.
+fn value_size(bytes: &[u8]) -> Option<usize> {
+    let (code, rest) = bytes.split_first()?;
+    Some(match code >> 4 {
+        0x0 => {
+            let descriptor = value_size(rest)?;
+            1 + descriptor + value_size(rest.get(descriptor..)?)?
+        }
+        0x4 => 1,
+        width @ 0x5..=0x9 => 1 + (1 << (width - 5)),
+        0xa | 0xc | 0xe => 2 + usize::from(*rest.first()?),
+        _ => 5 + u32::from_be_bytes(*rest.first_chunk()?) as usize,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FALSE: u8 = 0x42;
+
+    /// An attach with name, handle, role and what follows the settle modes.
+    fn attach(role: u8, termini: &[u8]) -> Vec<u8> {
+        let fields = [b"\xa1\x01n\x52\x07", &[role][..], b"\x50\x01\x40", termini].concat();
+        let size = u8::try_from(fields.len()).unwrap();
+        [b"\x00\x00\x00\x00\x02\x00\x00\x00\x00\x53\x12\xc0", &[size + 1, 7][..], &fields].concat()
+    }
+
+    #[test]
+    fn an_attach_without_the_own_terminus_refuses_the_link() {
+        let some = b"\x00\x53\x28\xc0\x04\x01\xa1\x01a".as_slice();
+        for (role, termini, refuses) in [
+            (FALSE, [&[NULL], some].concat(), true),
+            (FALSE, [some, &[NULL]].concat(), false),
+            (FALSE, Vec::new(), true),
+            (TRUE, [some, &[NULL]].concat(), true),
+            (TRUE, some.to_vec(), true),
+            (TRUE, [some, some].concat(), false),
+        ] {
+            assert_eq!(refuses_link(&attach(role, &termini)), refuses, "{role:#x} {termini:x?}");
+        }
+        assert!(!refuses_link(b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x16\x45"));
+    }
 
     fn check(chunks: &[&[u8]]) -> io::Result<()> {
         let mut check = FrameCheck::new(1024);

@@ -59,7 +59,7 @@ impl Hub {
             name: self.name.clone(),
             partitions: u32::try_from(self.partitions.len()).unwrap_or(u32::MAX),
             created_ms: self.created_ms,
-            consumer_groups: lock(&self.consumer_groups).clone(),
+            consumer_groups: self.consumer_groups(),
         }
     }
 
@@ -110,6 +110,10 @@ impl Hub {
                 lock(&self.consumer_groups).push(group);
             }
         }
+    }
+
+    pub(crate) fn consumer_groups(&self) -> Vec<String> {
+        lock(&self.consumer_groups).clone()
     }
 
     /// The partition for a message that names none: by its partition key, else in turn.

@@ -8,13 +8,25 @@ use eventhubs_types::{EventData, Offset, SequenceNumber};
 use crate::clock;
 use crate::emulator::{Emulator, find_partition, unkept};
 use crate::error::Result;
-use crate::hub::Partition;
+use crate::hub::{Hub, Partition};
 use crate::log::NEVER_MS;
 use crate::message;
 use crate::peers::{Handles, Peers};
 use crate::readers::Reader;
 use crate::requests::ReceivedRequest;
 use crate::shelf::StoredEvent;
+
+/// An event hub and what its partitions hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventHubProperties {
+    /// The event hub.
+    pub name: String,
+    /// Its consumer groups; `$Default` is the first.
+    pub consumer_groups: Vec<String>,
+    /// Its partitions, in the order of their numbers.
+    pub partitions: Vec<PartitionProperties>,
+}
 
 /// What a partition holds; the times and numbers that `$management` reports (contract §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +66,8 @@ pub struct PublishedEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttachedReceiver {
+    /// Tells its link from all other links, also past ones.
+    pub id: u64,
     /// The connection; see [`ConnectedClient::id`].
     pub connection_id: u64,
     /// The name of its link.
@@ -97,6 +111,16 @@ impl Emulator {
         Ok(self.hub(event_hub)?.partitions.iter().map(|partition| properties(partition)).collect())
     }
 
+    /// All event hubs.
+    pub fn event_hubs(&self) -> Vec<EventHubProperties> {
+        let hub = |hub: &Hub| EventHubProperties {
+            name: hub.name.clone(),
+            consumer_groups: hub.consumer_groups(),
+            partitions: hub.partitions.iter().map(|partition| properties(partition)).collect(),
+        };
+        self.hubs().all().iter().map(|shared| hub(shared)).collect()
+    }
+
     /// What a partition holds.
     ///
     /// # Errors
@@ -119,8 +143,8 @@ impl Emulator {
         limit: usize,
     ) -> Result<Vec<PublishedEvent>> {
         let hub = self.hub(event_hub)?;
-        let partition = find_partition(&hub, partition_id)?;
-        let events = partition.log().read(from.value(), limit).map_err(|reason| unkept(&reason))?;
+        let events = find_partition(&hub, partition_id)?.log().read(from.value(), limit);
+        let events = events.map_err(|reason| unkept(&reason))?;
         Ok(events.iter().map(|event| published(event)).collect())
     }
 
@@ -182,6 +206,7 @@ fn attached(partition: &Partition, peers: &Peers) -> Vec<AttachedReceiver> {
         let link = peers.link(reader.id)?;
         let reading = link.reading?;
         Some(AttachedReceiver {
+            id: reader.id,
             connection_id: link.connection,
             link_name: link.name,
             consumer_group,

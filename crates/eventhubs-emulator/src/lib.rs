@@ -77,12 +77,13 @@ mod value;
 mod websocket;
 mod wire;
 
-pub use admin::EventHubProperties;
 pub use builder::Builder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind, Result};
 pub use fault::Fault;
-pub use inspect::{AttachedReceiver, ConnectedClient, PartitionProperties, PublishedEvent};
+pub use inspect::{
+    AttachedReceiver, ConnectedClient, EventHubProperties, PartitionProperties, PublishedEvent,
+};
 pub use intercept::{Request, RequestKind, Verdict};
 pub use requests::ReceivedRequest;
 pub use schedule::{Schedule, ScheduleSettings};

@@ -21,7 +21,7 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
     let Some(hub) = broker.hubs.find(name) else {
         return not_found(name);
     };
-    if !grants.open(&format!("{name}/$management"), now_ms) {
+    if !grants.open_management(name, now_ms) {
         return Response::status(
             401,
             "Unauthorized access. 'Listen' claim(s) are required to perform this operation.",

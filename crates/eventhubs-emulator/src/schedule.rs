@@ -65,9 +65,8 @@ impl Schedule {
         let mut begin = Duration::ZERO;
         while steps.len() < MAX_FAULTS {
             begin += up_to(&mut rng, settings.mean_pause * 2).max(Duration::from_millis(1));
-            let outage = up_to(&mut rng, settings.longest_outage);
-            let end = begin + outage;
-            let (fault, remedy) = draw(&mut rng, &settings.event_hubs, outage);
+            let end = begin + up_to(&mut rng, settings.longest_outage);
+            let (fault, remedy) = draw(&mut rng, &settings.event_hubs, end.saturating_sub(begin));
             if end > settings.duration {
                 break;
             }

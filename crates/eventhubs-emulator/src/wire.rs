@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::frame::{FrameCheck, split_frame};
+use crate::frame::{FrameCheck, refuses_link, split_frame};
 use crate::line::Line;
 use crate::pace::Pace;
 use crate::peers::Handles;
@@ -39,6 +39,9 @@ pub(crate) struct Wire<S> {
     partial: BytesMut,
     /// For the client, in whole frames.
     unsent: BytesMut,
+    /// The last frame refuses a link. It waits for the detach that says why: a client that sees it alone may detach
+    /// first, and is never told.
+    held: bool,
 }
 
 impl<S> Wire<S> {
@@ -55,6 +58,7 @@ impl<S> Wire<S> {
             arrived: BytesMut::new(),
             partial: BytesMut::new(),
             unsent: BytesMut::new(),
+            held: false,
         }
     }
 
@@ -143,9 +147,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.unsent.len() >= MAX_UNSENT {
             ready!(self.poll_drain(cx))?;
         }
-        let Self { partial, unsent, tap, .. } = &mut *self;
+        let Self { partial, unsent, tap, held, .. } = &mut *self;
         partial.extend_from_slice(buf);
         while let Some(frame) = split_frame(partial) {
+            *held = refuses_link(&frame);
             tap.outgoing(frame, unsent);
         }
         Poll::Ready(Ok(buf.len()))
@@ -156,6 +161,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if self.line.mute.is_cancelled() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.held {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_drain(cx))?;
@@ -178,6 +186,7 @@ impl<S> fmt::Debug for Wire<S> {
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::sync::watch;
 
@@ -215,6 +224,21 @@ mod tests {
         client.read_exact(&mut close).await.unwrap();
         assert_eq!(close[8..12], [0, 0x53, 0x18, 0xd0]);
         assert_eq!(close[20], 0x40);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_goes_out_with_its_reason() {
+        let (mut wire, mut client) = wire(&Handles::default());
+        let attach = b"\x00\x00\x00\x16\x02\x00\x00\x00\x00\x53\x12\xc0\x09\x05\xa1\x01n\x52\x00\x42\x40\x40";
+        let detach = b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x16\x45";
+        wire.write_all(attach).await.unwrap();
+        wire.flush().await.unwrap();
+        let mut both = [0; 4096];
+        assert!(client.read(&mut both).now_or_never().is_none());
+        wire.write_all(detach).await.unwrap();
+        wire.flush().await.unwrap();
+        let read = client.read(&mut both).await.unwrap();
+        assert_eq!(both[read - 3..read], [0x40; 3]);
     }
 
     #[tokio::test]

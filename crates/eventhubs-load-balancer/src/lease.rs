@@ -15,7 +15,7 @@ use crate::sorted::take_at;
 #[derive(Debug, Clone)]
 pub struct LeaseObserver {
     expiry: Duration,
-    /// In the order of the partition ids.
+    /// Of records without a time by the clock of the store, in the order of the partition ids.
     sightings: Vec<Sighting>,
 }
 
@@ -50,21 +50,26 @@ impl LeaseObserver {
         for record in records {
             let before = take_at(&mut before, &record.partition, |sighting| &sighting.partition);
             let unchanged = before.filter(|sighting| sighting.version == record.version);
-            let mut sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
-            let observed = asked.saturating_duration_since(sighting.since);
-            sighting.age = age_by_store(list, record).unwrap_or(observed);
-            if sighting.age >= self.expiry {
+            let age = age_by_store(list, record).unwrap_or_else(|| {
+                let sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
+                let age = asked.saturating_duration_since(sighting.since);
+                self.sightings.push(Sighting { age, ..sighting });
+                age
+            });
+            if age >= self.expiry {
                 expired.insert(record.partition.clone());
             }
-            self.sightings.push(sighting);
         }
         expired
     }
 
-    /// How old the record of a partition was at the last listing; at least so old where the store has no clock.
-    pub(crate) fn age(&self, partition: &PartitionId) -> Option<Duration> {
-        let place = self.sightings.binary_search_by(|sighting| sighting.partition.cmp(partition));
-        place.ok().map(|place| self.sightings[place].age)
+    /// How old a record of the last listing was; at least so old where the store has no clock.
+    pub(crate) fn age(&self, list: &OwnershipList, record: &Ownership) -> Option<Duration> {
+        let observed = || {
+            let place = self.sightings.binary_search_by(|sighting| sighting.partition.cmp(&record.partition));
+            place.ok().map(|place| self.sightings[place].age)
+        };
+        age_by_store(list, record).or_else(observed)
     }
 }
 

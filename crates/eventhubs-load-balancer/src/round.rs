@@ -70,7 +70,7 @@ impl Balancer {
             Purpose::Look => Default::default(),
         };
         let mut attempts = answers;
-        attempts.extend(self.attempts(plan, &list.records, answered));
+        attempts.extend(self.attempts(plan, &list, answered));
         round.rejected = list.rejected;
         self.attempt_all(attempts, deadline, round, &mut findings).await;
         if !round.failures.is_empty() {
@@ -139,7 +139,8 @@ impl Balancer {
     /// The claims that the plan asks for: due renewals, the oldest lease first, and then what is to be won.
     ///
     /// Should the time of a round not be enough for all, the next one begins with those left over.
-    fn attempts(&self, plan: Plan, records: &[Ownership], now: Instant) -> Vec<Attempt> {
+    fn attempts(&self, plan: Plan, list: &OwnershipList, now: Instant) -> Vec<Attempt> {
+        let records = &list.records;
         let mut renew = plan.renew;
         let mut adoptable = self.settings.max_partitions().saturating_sub(self.holdings.len());
         renew.retain(|partition| match self.holdings.renewed(partition) {
@@ -156,7 +157,7 @@ impl Balancer {
             let claim = Claim::new(partition.clone(), Some(self.owner.clone()), expected);
             let operation = operation(partition);
             let note = match &operation {
-                Operation::Claim(_) => self.note_to_take(record),
+                Operation::Claim(_) => self.note_to_take(list, record),
                 _ => self.note_to_keep(),
             };
             Attempt { operation, claim: claim.with_mark(Some(note.to_mark())) }

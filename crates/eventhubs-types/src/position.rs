@@ -1,18 +1,19 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
+
+use smol_str::SmolStr;
 
 /// Where an event stands in its partition, as opaque text.
 ///
 /// Geo-replicated hubs hand out composite, non-numeric offsets, so an offset is never parsed or compared for order
 /// (contract §0.2); order comes from [`SequenceNumber`] alone.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Offset(Arc<str>);
+pub struct Offset(SmolStr);
 
 impl Offset {
     /// Takes an offset as the service or a checkpoint gave it.
     pub fn new(offset: impl AsRef<str>) -> Self {
-        Self(offset.as_ref().into())
+        Self(SmolStr::new(offset))
     }
 
     /// The offset as text.

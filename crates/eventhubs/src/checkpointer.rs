@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use eventhubs_amqp::ReceivedEvent;
-use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, CheckpointStore, Expected};
+use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, CheckpointStore, Expected, Version};
 use eventhubs_load_balancer::Lease;
 use eventhubs_types::{ConsumerScope, PartitionId, SequenceNumber, StartingPosition};
 use tokio::sync::Mutex;
@@ -31,6 +31,8 @@ pub(crate) struct Checkpointer {
 struct Known {
     expected: Expected,
     sequence_number: Option<SequenceNumber>,
+    /// The version of a checkpoint whose position the service does not know.
+    forgotten: Option<Version>,
 }
 
 impl Known {
@@ -38,12 +40,17 @@ impl Known {
         self.sequence_number.is_some_and(|known| known >= number)
     }
 
-    fn read(checkpoint: Option<&Checkpoint>) -> Self {
+    /// Takes over what the store holds; the position, unless it was forgotten.
+    fn learn<'a>(&mut self, checkpoint: Option<&'a Checkpoint>) -> Option<&'a Checkpoint> {
         let version = checkpoint.and_then(|checkpoint| checkpoint.version.clone());
-        Self {
-            expected: version.map_or(Expected::Absent, Expected::Version),
-            sequence_number: checkpoint.and_then(|checkpoint| checkpoint.sequence_number),
-        }
+        let valid = checkpoint.filter(|_| self.forgotten.is_none() || self.forgotten != version);
+        self.sequence_number = valid.and_then(|checkpoint| checkpoint.sequence_number);
+        self.expected = version.map_or(Expected::Absent, Expected::Version);
+        valid
+    }
+
+    fn wrote(&mut self, version: Version, number: SequenceNumber) {
+        *self = Self { expected: Expected::Version(version), sequence_number: Some(number), forgotten: None };
     }
 }
 
@@ -61,7 +68,7 @@ impl Checkpointer {
             partition,
             revoked: AtomicBool::new(false),
             delivered: AtomicI64::new(i64::MIN),
-            known: Mutex::new(Known::read(None)),
+            known: Mutex::new(Known { expected: Expected::Absent, sequence_number: None, forgotten: None }),
         }
     }
 
@@ -112,8 +119,19 @@ impl Checkpointer {
     pub(crate) async fn resume_position(&self) -> Result<Option<StartingPosition>> {
         let mut known = self.known.lock().await;
         let checkpoint = self.read().await?;
-        *known = Known::read(checkpoint.as_ref());
-        Ok(checkpoint.and_then(|checkpoint| checkpoint.resume_position()))
+        Ok(known.learn(checkpoint.as_ref()).and_then(Checkpoint::resume_position))
+    }
+
+    /// The service does not know the position of the checkpoint that was read last: the numbers begin anew, and the next
+    /// checkpoint replaces it whatever its number.
+    pub(crate) async fn forget(&self) {
+        let mut known = self.known.lock().await;
+        known.sequence_number = None;
+        known.forgotten = match &known.expected {
+            Expected::Version(version) => Some(version.clone()),
+            _ => None,
+        };
+        self.delivered.store(i64::MIN, Ordering::Release);
     }
 
     pub(crate) async fn update(&self, event: &ReceivedEvent) -> Result<()> {
@@ -128,10 +146,10 @@ impl Checkpointer {
             }
             match self.write(&checkpoint, &known.expected).await? {
                 CheckpointOutcome::Written(version) => {
-                    *known = Known { expected: Expected::Version(version), sequence_number: Some(number) };
+                    known.wrote(version, number);
                     return Ok(());
                 }
-                _ => *known = Known::read(self.read().await?.as_ref()),
+                _ => _ = known.learn(self.read().await?.as_ref()),
             }
         }
         Err(self.error(Error::new(ErrorKind::Store, "others keep writing the same checkpoint")))

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventhubs_amqp::{
-    ConnectionString, EventHubClient, EventHubProperties, PartitionProperties, ReceivedEvent,
+    ConnectionOptions, EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties,
+    ReceivedEvent, TokenCredential,
 };
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 use eventhubs_load_balancer::defaults::{DEFAULT_EXPIRY, DEFAULT_INTERVAL};
@@ -45,20 +46,32 @@ impl ConsumerClient {
         connection_string: impl AsRef<str>,
         consumer_group: impl AsRef<str>,
     ) -> Result<ConsumerClientBuilder> {
-        Ok(ConsumerClientBuilder {
-            connection_string: connection_string.as_ref().parse()?,
-            consumer_group: ConsumerGroup::new(consumer_group)?,
-            event_hub: None,
-            store: None,
-            namespace: None,
-            owner: None,
-            strategy: None,
-            interval: DEFAULT_INTERVAL,
-            expiry: DEFAULT_EXPIRY,
-            assignment: Assignment::default(),
-            max_partitions: None,
-            retry: RetryPolicy::default(),
-        })
+        let hub = EventHubClient::builder(connection_string.as_ref().parse()?);
+        Ok(ConsumerClientBuilder::new(hub, ConsumerGroup::new(consumer_group)?))
+    }
+
+    /// Starts to build a client that shows the tokens of a credential, such as a managed identity. `namespace` is the
+    /// whole host name, for example `contoso.servicebus.windows.net`.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) that names the field which is wrong.
+    pub fn with_credential(
+        namespace: impl AsRef<str>,
+        event_hub: impl AsRef<str>,
+        consumer_group: impl AsRef<str>,
+        credential: impl TokenCredential + 'static,
+    ) -> Result<ConsumerClientBuilder> {
+        let hub = EventHubClient::with_credential(namespace, event_hub, credential)?;
+        Ok(ConsumerClientBuilder::new(hub, ConsumerGroup::new(consumer_group)?))
+    }
+
+    /// Shows the key of another connection string from now on: keys can be exchanged while runs go on.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another namespace, or
+    /// when this client shows the tokens of a credential.
+    pub fn update_connection_string(&self, connection_string: impl AsRef<str>) -> Result<()> {
+        Ok(self.hub().update_connection_string(&connection_string.as_ref().parse()?)?)
     }
 
     /// Receives events, one a call. Calls for one partition never overlap and are in order; calls for different
@@ -180,9 +193,8 @@ pub(crate) fn entropy() -> StdRng {
 #[derive(Debug)]
 #[must_use]
 pub struct ConsumerClientBuilder {
-    connection_string: ConnectionString,
+    hub: EventHubClientBuilder,
     consumer_group: ConsumerGroup,
-    event_hub: Option<EventHubName>,
     store: Option<Arc<dyn CheckpointStore>>,
     namespace: Option<Namespace>,
     owner: Option<OwnerId>,
@@ -195,9 +207,37 @@ pub struct ConsumerClientBuilder {
 }
 
 impl ConsumerClientBuilder {
+    fn new(hub: EventHubClientBuilder, consumer_group: ConsumerGroup) -> Self {
+        Self {
+            hub,
+            consumer_group,
+            store: None,
+            namespace: None,
+            owner: None,
+            strategy: None,
+            interval: DEFAULT_INTERVAL,
+            expiry: DEFAULT_EXPIRY,
+            assignment: Assignment::default(),
+            max_partitions: None,
+            retry: RetryPolicy::default(),
+        }
+    }
+
     /// The event hub, when the connection string has no `EntityPath`.
     pub fn event_hub(mut self, name: EventHubName) -> Self {
-        self.event_hub = Some(name);
+        self.hub = self.hub.event_hub(name);
+        self
+    }
+
+    /// How the service is reached: in a WebSocket, through a proxy, by another endpoint, by several connections.
+    pub fn connection(mut self, options: ConnectionOptions) -> Self {
+        self.hub = self.hub.connection(options);
+        self
+    }
+
+    /// Talks to an emulator, without TLS. A connection string says so itself.
+    pub fn use_development_emulator(mut self) -> Self {
+        self.hub = self.hub.use_development_emulator();
         self
     }
 
@@ -292,13 +332,7 @@ impl ConsumerClientBuilder {
     pub fn build(self) -> Result<ConsumerClient> {
         let balancing = self.balancing()?;
         let owner = self.owner.map_or_else(random_owner, Ok)?;
-        let mut hub = EventHubClient::builder(self.connection_string)
-            .retry(self.retry.clone())
-            .identifier(owner.as_str());
-        if let Some(name) = self.event_hub {
-            hub = hub.event_hub(name);
-        }
-        let hub = hub.build()?;
+        let hub = self.hub.retry(self.retry.clone()).identifier(owner.as_str()).build()?;
         let scope = ConsumerScope {
             namespace: self.namespace.unwrap_or_else(|| hub.namespace().clone()),
             event_hub: hub.event_hub().clone(),

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     OwnerIdInUse,
     /// The credential was refused.
     Unauthorized,
+    /// The [`TokenCredential`](crate::TokenCredential) has no token.
+    Credential,
     /// The namespace, event hub, consumer group or partition does not exist.
     NotFound,
     /// The event hub is disabled.
@@ -119,6 +121,7 @@ fn kind_of(kind: eventhubs_amqp::ErrorKind) -> ErrorKind {
     match kind {
         Amqp::OwnershipLost => ErrorKind::OwnershipLost,
         Amqp::Unauthorized => ErrorKind::Unauthorized,
+        Amqp::Credential => ErrorKind::Credential,
         Amqp::NotFound => ErrorKind::NotFound,
         Amqp::EntityDisabled => ErrorKind::EntityDisabled,
         Amqp::QuotaExceeded => ErrorKind::QuotaExceeded,

@@ -63,6 +63,7 @@ mod client;
 mod context;
 mod error;
 mod hooks;
+mod opening;
 mod pacing;
 mod processor;
 mod pump;
@@ -73,7 +74,8 @@ pub use client::{ConsumerClient, ConsumerClientBuilder};
 pub use context::PartitionContext;
 pub use error::{Error, ErrorKind, HandlerError, HandlerResult, Result};
 pub use eventhubs_amqp::{
-    EventHubProperties, LastEnqueuedEventProperties, PartitionProperties, ReceivedEvent, RetryPolicy,
+    AccessToken, ConnectionOptions, EventHubProperties, LastEnqueuedEventProperties, PartitionProperties,
+    RawMessage, ReceivedEvent, RetryPolicy, Section, TokenCredential, TokenError,
 };
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 pub use eventhubs_load_balancer::{Assignment, Strategy};
@@ -82,6 +84,7 @@ pub use eventhubs_types::{
     SequenceNumber, StartingPosition, Value,
 };
 pub use hooks::CloseReason;
+pub use opening::InvalidPosition;
 pub use receive::{Batches, Events, Receive};
 
 /// The example of the README, which runs against the emulator.

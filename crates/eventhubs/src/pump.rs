@@ -11,9 +11,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{OnEvents, guarded};
+use crate::opening::{Opened, open};
 use crate::pacing::Pacing;
 use crate::run::Run;
-use crate::{CloseReason, Error, ErrorKind, HandlerResult, PartitionContext, Result};
+use crate::{CloseReason, Error, ErrorKind, HandlerResult, PartitionContext};
 
 /// How many events are taken from the receiver at a time for a callback that gets one event a call.
 const EVENTS_A_TURN: usize = 100;
@@ -128,7 +129,7 @@ impl Pump {
     }
 
     /// A reader that the partition was taken from is cut off, and given the time to write its checkpoint.
-    async fn open(&mut self) -> std::result::Result<PartitionReceiver, Exit> {
+    async fn open(&mut self) -> Result<PartitionReceiver, Exit> {
         let receiver = self.attach().await?;
         let context = self.context.clone();
         if context.checkpointer().is_settled() {
@@ -139,17 +140,13 @@ impl Pump {
         self.attach().await
     }
 
-    async fn attach(&mut self) -> std::result::Result<PartitionReceiver, Exit> {
+    async fn attach(&mut self) -> Result<PartitionReceiver, Exit> {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
         let began = self.began.clone();
-        let opening = async {
-            let position = starting_position(&run, &context, began).await?;
-            Result::Ok((open_receiver(&run, &context, position.clone()).await?, position))
-        };
-        match self.unless_ordered(opening).await? {
-            Ok((receiver, position)) => {
-                self.began.get_or_insert(position);
+        match self.unless_ordered(open(&run, &context, began)).await? {
+            Ok(Opened { receiver, began }) => {
+                self.began = Some(began);
                 self.run.opened();
                 Ok(receiver)
             }
@@ -183,7 +180,7 @@ impl Pump {
         }
     }
 
-    async fn read(&mut self, receiver: &mut PartitionReceiver) -> std::result::Result<Infallible, Exit> {
+    async fn read(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
         let most = match run.on_events {
             OnEvents::Each { .. } => EVENTS_A_TURN,
@@ -222,7 +219,7 @@ impl Pump {
         &mut self,
         receiver: &mut PartitionReceiver,
         most: usize,
-    ) -> std::result::Result<Vec<ReceivedEvent>, Exit> {
+    ) -> Result<Vec<ReceivedEvent>, Exit> {
         let wait = self.run.options.max_wait_time;
         loop {
             match self.unless_ordered(receiver.receive_batch(most, wait)).await? {
@@ -280,7 +277,7 @@ impl Pump {
     async fn call(
         &mut self,
         callback: impl FnOnce(PartitionContext) -> BoxFuture<'static, HandlerResult>,
-    ) -> std::result::Result<(), Exit> {
+    ) -> Result<(), Exit> {
         let context = self.context.clone();
         let limit = self.run.options.shutdown_timeout;
         let orders = &mut self.orders;
@@ -309,7 +306,7 @@ impl Pump {
     }
 
     /// Waits out a pause, and obeys any order.
-    async fn may_call(&mut self) -> std::result::Result<(), Exit> {
+    async fn may_call(&mut self) -> Result<(), Exit> {
         if self.context.is_paused() {
             let context = self.context.clone();
             self.unless_ordered(context.resumed()).await?;
@@ -317,7 +314,7 @@ impl Pump {
         self.obey()
     }
 
-    fn obey(&self) -> std::result::Result<(), Exit> {
+    fn obey(&self) -> Result<(), Exit> {
         match *self.orders.borrow() {
             Order::Run if self.context.checkpointer().is_owned() => Ok(()),
             Order::Run => Err(Exit::Ordered(Order::OwnershipLost)),
@@ -325,7 +322,7 @@ impl Pump {
         }
     }
 
-    async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> std::result::Result<T, Exit> {
+    async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Exit> {
         tokio::select! {
             biased;
             order = ordered(&mut self.orders, self.context.checkpointer()) => Err(Exit::Ordered(order)),
@@ -339,7 +336,7 @@ impl Pump {
 }
 
 /// What was received before a theft belongs to the thief.
-fn still_owned(receiver: &PartitionReceiver) -> std::result::Result<(), Exit> {
+fn still_owned(receiver: &PartitionReceiver) -> Result<(), Exit> {
     if receiver.ownership_lost() {
         return Err(Exit::Stolen);
     }
@@ -355,57 +352,4 @@ async fn ordered(orders: &mut watch::Receiver<Order>, checkpointer: &Checkpointe
         order = order => order.map_or(Order::Shutdown, |order| *order),
         () = checkpointer.lease_ended() => Order::OwnershipLost,
     }
-}
-
-/// A checkpoint beats all else (contract §8.8). `Latest` is pinned to the number of the newest event, so that a second
-/// attempt skips nothing that came meanwhile.
-async fn starting_position(
-    run: &Run,
-    context: &PartitionContext,
-    began: Option<StartingPosition>,
-) -> Result<StartingPosition> {
-    if let Some(position) = context.checkpointer().resume_position().await? {
-        return Ok(position);
-    }
-    if let Some(position) = began {
-        return Ok(position);
-    }
-    match run.options.starting_position(context.partition_id()) {
-        StartingPosition::Latest => behind_the_newest_event(run, context).await,
-        position => Ok(position.clone()),
-    }
-}
-
-async fn behind_the_newest_event(run: &Run, context: &PartitionContext) -> Result<StartingPosition> {
-    let partition = context.partition_id();
-    let properties = run.client.hub().partition_properties(partition).await.map_err(|source| {
-        Error::amqp("the newest event could not be looked up", source).on_partition(partition)
-    })?;
-    Ok(if properties.is_empty && properties.last_enqueued_sequence_number.value() < 0 {
-        StartingPosition::Earliest
-    } else {
-        StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number)
-    })
-}
-
-async fn open_receiver(
-    run: &Run,
-    context: &PartitionContext,
-    position: StartingPosition,
-) -> Result<PartitionReceiver> {
-    let partition = context.partition_id();
-    let options = &run.options;
-    let mut receiver = run
-        .client
-        .hub()
-        .partition_receiver(context.consumer_group().clone(), partition.clone())
-        .starting_position(position)
-        .prefetch(options.prefetch)
-        .track_last_enqueued_event_properties(options.track_last_enqueued)
-        .identifier(run.client.owner_id().as_str());
-    if let Some(level) = options.owner_level() {
-        receiver = receiver.owner_level(level);
-    }
-    let opened = receiver.open().await;
-    opened.map_err(|source| Error::amqp("the partition could not be opened", source).on_partition(partition))
 }

@@ -12,7 +12,9 @@ use futures::future::BoxFuture;
 
 use crate::hooks::{Hooks, OnEvents, boxed1, boxed2};
 use crate::run::{Options, Run};
-use crate::{CloseReason, ConsumerClient, Error, HandlerResult, PartitionContext, Result, processor};
+use crate::{
+    CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, processor,
+};
 
 /// Marks a [`Receive`] whose callback gets one event a call.
 #[derive(Debug)]
@@ -46,6 +48,9 @@ pub struct Receive<M> {
 impl<M> Receive<M> {
     /// How many events the service may send ahead, per partition.
     pub const DEFAULT_PREFETCH: u32 = 300;
+
+    /// The default of [`prefetch_bytes`](Self::prefetch_bytes).
+    pub const DEFAULT_PREFETCH_BYTES: usize = 8 * 1024 * 1024;
     /// How many events one call of a batch callback gets at most.
     pub const DEFAULT_MAX_BATCH_SIZE: usize = 300;
     /// How long a callback may still run after its partition was told to stop.
@@ -61,6 +66,8 @@ impl<M> Receive<M> {
             starting_positions: BTreeMap::new(),
             owner_level: None,
             prefetch: Self::DEFAULT_PREFETCH,
+            prefetch_bytes: Self::DEFAULT_PREFETCH_BYTES,
+            invalid_position: InvalidPosition::default(),
             track_last_enqueued: false,
             max_wait_time: None,
             max_batch_size: Self::DEFAULT_MAX_BATCH_SIZE,
@@ -103,6 +110,19 @@ impl<M> Receive<M> {
     /// How many events the service may send ahead, per partition; 300 unless set.
     pub fn prefetch(mut self, events: u32) -> Self {
         self.options.prefetch = events;
+        self
+    }
+
+    /// How many bytes of events the service may send ahead, per partition; 8 MiB unless set. One event is always let
+    /// through.
+    pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
+        self.options.prefetch_bytes = bytes;
+        self
+    }
+
+    /// What to do when the service does not know the position of a checkpoint; [`InvalidPosition::Fail`] unless set.
+    pub fn on_invalid_position(mut self, policy: InvalidPosition) -> Self {
+        self.options.invalid_position = policy;
         self
     }
 

@@ -7,7 +7,7 @@ use eventhubs_types::{PartitionId, StartingPosition};
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{Hooks, OnEvents, guarded};
-use crate::{ConsumerClient, Error, ErrorKind, PartitionContext};
+use crate::{ConsumerClient, Error, ErrorKind, InvalidPosition, PartitionContext};
 
 /// One call of `receive`: what its tasks share.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) starting_positions: BTreeMap<PartitionId, StartingPosition>,
     pub(crate) owner_level: Option<i64>,
     pub(crate) prefetch: u32,
+    pub(crate) prefetch_bytes: usize,
+    pub(crate) invalid_position: InvalidPosition,
     pub(crate) track_last_enqueued: bool,
     pub(crate) max_wait_time: Option<Duration>,
     pub(crate) max_batch_size: usize,

@@ -11,10 +11,11 @@ use tempfile::TempDir;
 use tokio::sync::{OnceCell, oneshot};
 use tokio::time::timeout;
 
+use crate::installed;
+
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const ACCOUNT: &str = "devstoreaccount1";
-const MISSING: &str = "Azurite is not installed; run `cargo xtask test` once, it installs it";
 
 /// The account key that Microsoft publishes for emulators.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -184,14 +185,9 @@ fn port_in(line: &str) -> Option<u16> {
     port.trim().parse().ok()
 }
 
-/// Where `cargo xtask test` installs it: in cargo's target folder, which this program was built into.
+/// Where it is installed, unless told otherwise.
 fn home() -> PathBuf {
-    if let Some(home) = env::var_os("AZURITE_HOME") {
-        return home.into();
-    }
-    let program = env::current_exe().expect("the path of this program");
-    let mut places = program.ancestors().map(|folder| folder.join("azurite"));
-    places.find(|place| place.join("node_modules/azurite").is_dir()).expect(MISSING)
+    env::var_os("AZURITE_HOME").map_or_else(|| installed("azurite"), PathBuf::from)
 }
 
 #[cfg(test)]

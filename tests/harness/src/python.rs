@@ -1,14 +1,15 @@
 //! Runs the programs in `tests/python` with the packages that `cargo xtask test` installs.
 
-use std::env;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::time::timeout;
+
+use crate::interpreter;
 
 /// Runs `tests/python/<script>` until it ends well; returns what it printed.
 ///
@@ -52,16 +53,6 @@ fn contents(file: &mut File) -> io::Result<String> {
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The interpreter of the virtual environment in cargo's target folder, which this program was built into.
-///
-/// # Panics
-/// If it is not installed.
-pub fn interpreter() -> PathBuf {
-    let program = env::current_exe().expect("the path of this program");
-    let places = program.ancestors().map(|folder| folder.join("python/bin/python"));
-    places.into_iter().find(|place| place.exists()).expect("the Python SDK; `cargo xtask test` installs it")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("eventhubs-load-balancer", &["eventhubs-checkpoint-store", "eventhubs-types"]),
     ("eventhubs-simulator", &["eventhubs-checkpoint-store", "eventhubs-load-balancer", "eventhubs-types"]),
     ("eventhubs-amqp", &["eventhubs-types"]),
+    ("eventhubs-azure-core", &["eventhubs-amqp"]),
     ("eventhubs-emulator", &["eventhubs-types"]),
     (
         "eventhubs",

@@ -6,7 +6,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 
-use super::credit::Credit;
+use super::credit::{Buffered, Credit, Prefetch};
 use super::registry::{Address, Taps};
 use crate::recovery::Recovery;
 use crate::{Error, ErrorKind};
@@ -58,18 +58,20 @@ pub(crate) struct LinkState {
 struct Inner {
     /// Encoded messages, in order; at most as many as the prefetch.
     queue: VecDeque<Bytes>,
+    queued_bytes: usize,
     credit: Credit,
     outcome: Option<Outcome>,
     closed: bool,
 }
 
 impl LinkState {
-    pub(super) fn new(mode: Mode, prefetch: u32) -> Self {
+    pub(super) fn new(mode: Mode, prefetch: Prefetch) -> Self {
         Self {
             mode,
             address: OnceLock::new(),
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
+                queued_bytes: 0,
                 credit: Credit::new(prefetch),
                 outcome: None,
                 closed: false,
@@ -87,27 +89,33 @@ impl LinkState {
         let _ = self.address.set(address);
     }
 
-    /// Queues what came; `None` stands for a delivery that was aborted, which counts all the same.
-    pub(super) fn deliver(&self, arrivals: &mut Vec<Option<Bytes>>) {
+    /// Queues what came; `None` stands for a delivery that was aborted, which counts all the same. Whether the sender must
+    /// be told of another credit: the sizes of messages decide how many there is room for.
+    pub(super) fn deliver(&self, arrivals: &mut Vec<Option<Bytes>>) -> bool {
         let mut inner = self.lock();
         for arrival in arrivals.drain(..) {
             if inner.closed || inner.outcome.is_some() {
                 continue;
             }
-            if !inner.credit.use_one() {
+            if !inner.credit.use_one(arrival.as_ref().map_or(0, Bytes::len)) {
                 inner.outcome = Some(Outcome::Oversent);
             } else if let Some(message) = arrival {
+                inner.queued_bytes += message.len();
                 inner.queue.push_back(message);
             }
         }
+        let buffered = inner.buffered();
+        let changed = inner.credit.withdraw(buffered) || inner.credit.top_up(buffered);
+        let lives = !inner.closed && inner.outcome.is_none();
         drop(inner);
         self.reader.wake();
+        changed && lives
     }
 
     /// Another reader has the partition: what is queued must not be processed here.
     pub(super) fn stolen(&self, theft: Outcome) {
         let mut inner = self.lock();
-        inner.queue.clear();
+        inner.clear();
         inner.outcome = Some(theft);
         drop(inner);
         self.reader.wake();
@@ -123,11 +131,29 @@ impl LinkState {
     pub(super) fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        inner.queue.clear();
+        inner.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn buffered(&self) -> Buffered {
+        Buffered { events: u32::try_from(self.queue.len()).unwrap_or(u32::MAX), bytes: self.queued_bytes }
+    }
+
+    fn take(&mut self, max: usize) -> Vec<Bytes> {
+        let count = self.queue.len().min(max);
+        let messages: Vec<Bytes> = self.queue.drain(..count).collect();
+        self.queued_bytes -= messages.iter().map(Bytes::len).sum::<usize>();
+        messages
+    }
+
+    fn clear(&mut self) {
+        self.queue.clear();
+        self.queued_bytes = 0;
     }
 }
 
@@ -146,10 +172,7 @@ impl TappedLink {
 
     /// Takes messages from the queue, at most `max`, and grants credit for their room.
     pub(crate) fn take(&self, max: usize) -> Vec<Bytes> {
-        let mut inner = self.state.lock();
-        let count = inner.queue.len().min(max);
-        let messages = inner.queue.drain(..count).collect();
-        drop(inner);
+        let messages = self.state.lock().take(max);
         self.top_up();
         messages
     }
@@ -157,7 +180,7 @@ impl TappedLink {
     /// Grants what credit there is room for.
     pub(crate) fn top_up(&self) {
         let mut inner = self.state.lock();
-        let buffered = inner.queue.len();
+        let buffered = inner.buffered();
         let granted = inner.outcome.is_none() && inner.credit.top_up(buffered);
         drop(inner);
         if let (true, Some(address)) = (granted, self.state.address.get()) {

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::credit::Prefetch;
 use super::link::{LinkState, Mode, TappedLink};
 use crate::stream::KillSwitch;
 
@@ -31,7 +32,7 @@ impl Taps {
     }
 
     /// Follows the link of this name from its attach on.
-    pub(crate) fn expect(&self, name: &str, mode: Mode, prefetch: u32) -> TappedLink {
+    pub(crate) fn expect(&self, name: &str, mode: Mode, prefetch: Prefetch) -> TappedLink {
         let link = Arc::new(LinkState::new(mode, prefetch));
         self.expected().insert(name.to_owned(), Arc::clone(&link));
         TappedLink::new(name.to_owned(), link, self.clone())

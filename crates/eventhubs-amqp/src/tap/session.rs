@@ -7,8 +7,8 @@ use super::encode::{LinkFlow, SessionFlow, accepted, corrected, flow};
 use super::link::{LinkState, Outcome, STOLEN};
 use super::registry::{Address, Taps};
 use super::transfer::Transfer;
+use crate::chunks::CHUNK;
 use crate::frame::{Performative, Violation, uint};
-use crate::stream::READ_CHUNK;
 
 /// The largest message that is kept whole, in bytes: the most that any tier of the service allows, and some annotations.
 /// What is longer is cut, and so cannot be decoded.
@@ -16,7 +16,7 @@ pub(super) const MAX_MESSAGE_SIZE: usize = 20 * 1024 * 1024 + 64 * 1024;
 
 /// A message shorter than this, in bytes, is copied, so that one that is kept long does not keep a whole chunk of the
 /// stream alive.
-const LEAST_SHARED: usize = READ_CHUNK / 64;
+const LEAST_SHARED: usize = CHUNK / 128;
 
 /// How many bytes of small messages share one copy.
 const COPIES: usize = 8 * 1024;
@@ -149,10 +149,14 @@ impl Session {
 
     /// Hands over what was taken since the last time.
     pub(super) fn hand_over(&mut self, out: &mut BytesMut) {
-        for link in &mut self.links {
-            if !link.arrivals.is_empty() {
-                link.state.deliver(&mut link.arrivals);
+        let mut changed = Vec::new();
+        for link in self.links.iter_mut().filter(|link| !link.arrivals.is_empty()) {
+            if link.state.deliver(&mut link.arrivals) {
+                changed.extend(link.theirs);
             }
+        }
+        for handle in changed {
+            self.write_flow(handle, out);
         }
         if self.window_left <= self.begun.incoming_window / 2 {
             flow(self.local, self.window(), None, out);

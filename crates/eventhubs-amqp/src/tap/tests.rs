@@ -25,6 +25,7 @@ use crate::message::decode;
 use crate::raw_peer::{CHANNEL, HANDLE, Said, Script, frame, start, transfer};
 use crate::scan::Walk;
 use crate::source::DeliverySource;
+use crate::tap::Prefetch;
 use crate::{ErrorKind, ReceivedEvent};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -35,7 +36,7 @@ fn options(data_path: DataPath, prefetch: u32) -> LinkOptions {
         group: ConsumerGroup::default(),
         partition: PartitionId::new("0").unwrap(),
         owner_level: None,
-        prefetch,
+        prefetch: Prefetch { events: prefetch, bytes: 1 << 40 },
         track_last_enqueued: false,
         identifier: "reader".to_owned(),
         data_path,

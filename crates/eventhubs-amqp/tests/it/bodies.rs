@@ -1,5 +1,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
+use eventhubs_amqp::{ErrorKind, ReceivedEvent};
 use eventhubs_types::{EventBody, EventData, StartingPosition, Value};
 
 use crate::support::{client, emulator, numbers, open, receive};
@@ -99,4 +100,38 @@ async fn an_event_that_cannot_be_decoded_is_delivered_in_its_place_with_its_raw_
     assert_eq!(events[1].body_bytes(), None);
     assert_eq!(events[2].body_as_str().unwrap(), "behind");
     assert_eq!(events[2].properties()["a"], Value::I32(1));
+}
+
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Reading {
+    degrees: f64,
+}
+
+#[tokio::test]
+async fn a_body_is_read_as_json_and_an_error_does_not_show_it() {
+    let emulator = emulator().await;
+    let in_two = EventBody::Data(vec!["{\"degrees\":".into(), " 21.5}".into()]);
+    let bodies = [
+        EventBody::Data(vec![r#"{"degrees": 21.5}"#.into()]),
+        in_two,
+        EventBody::Value(r#"{"degrees": 21.5}"#.into()),
+        EventBody::Data(vec!["canary".into()]),
+        EventBody::Data(vec![r#"{"degrees": "canary"}"#.into()]),
+        EventBody::Value(Value::I32(5)),
+    ];
+    emulator.publish_to("orders", "0", bodies.map(EventData::with_body)).unwrap();
+    let events = receive(&mut open(&client(&emulator), StartingPosition::Earliest).await, 6).await;
+    for event in &events[..3] {
+        assert_eq!(event.body_as_json::<Reading>().unwrap(), Reading { degrees: 21.5 });
+    }
+    let failed = |event: &ReceivedEvent| {
+        let error = event.body_as_json::<Reading>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        format!("{error:?}")
+    };
+    for (event, reason) in
+        events[3..].iter().zip(["is not JSON, at line 1", "JSON of another form", "not text"])
+    {
+        assert!(failed(event).contains(reason) && !failed(event).contains("canary"), "{}", failed(event));
+    }
 }

@@ -3,13 +3,18 @@
 
 mod bodies;
 mod cancel;
+mod credentials;
 mod faults;
 mod management;
 mod owner_level;
 mod positions;
 mod prefetch;
+mod produce;
 mod proxy;
 mod refusals;
 mod secrets;
 mod shutdown;
+mod stream;
 mod support;
+mod tls;
+mod transports;

@@ -46,7 +46,7 @@ fn announce(namespace: &Namespace, emulator: &Emulator) -> AnnouncedNamespace {
     let hubs = emulator.event_hubs().into_iter().map(|hub| AnnouncedHub {
         connection_string: emulator.connection_string(&hub.name),
         name: hub.name,
-        partitions: hub.partition_count,
+        partitions: hub.partitions.len(),
         consumer_groups: hub.consumer_groups,
     });
     AnnouncedNamespace {

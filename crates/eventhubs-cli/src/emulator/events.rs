@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use eventhubs_emulator::{Emulator, Error, PublishedEvent};
 use eventhubs_types::{EventBody, EventData, SequenceNumber};
-use futures_util::stream;
+use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;

@@ -18,7 +18,7 @@ pub(super) async fn namespaces(State(running): State<Weak<Running>>) -> Answer {
         let hubs = emulator.event_hubs().into_iter().map(|hub| {
             json!({
                 "name": hub.name,
-                "partition_count": hub.partition_count,
+                "partition_count": hub.partitions.len(),
                 "consumer_groups": hub.consumer_groups,
             })
         });

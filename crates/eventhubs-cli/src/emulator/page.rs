@@ -81,8 +81,8 @@ fn live_part(namespaces: &[(Namespace, Emulator)]) -> Markup {
 }
 
 fn event_hub(emulator: &Emulator, hub: &EventHubProperties, now: SystemTime) -> Markup {
+    let partitions = &hub.partitions;
     // a hub that is deleted right now has none
-    let partitions = emulator.partitions(&hub.name).unwrap_or_default();
     let readers = emulator.receivers(&hub.name).unwrap_or_default();
     let events: usize = partitions.iter().map(|partition| partition.event_count).sum();
     let bytes: u64 = partitions.iter().map(|partition| partition.byte_count).sum();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use eventhubs_emulator::{Schedule, ScheduleSettings};
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};

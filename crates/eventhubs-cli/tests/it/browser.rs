@@ -1,4 +1,4 @@
-//! Chromium without a window, driven as the W3C's WebDriver protocol says.
+//! Chromium without a window, driven as the W3C's `WebDriver` protocol says.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use crate::program::{JSON, http, within};
 
 const MISSING: &str = "Chromium and its driver are needed: `apt install chromium chromium-driver`";
-/// The key under which WebDriver returns an element.
+/// The key under which `WebDriver` returns an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The flags without a value keep it from calling home.
 const ARGUMENTS: [&str; 9] = [
@@ -30,7 +30,7 @@ pub(crate) struct Browser {
     driver: Child,
     host: String,
     session: String,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -53,14 +53,14 @@ impl Browser {
             }
         };
         let host = format!("127.0.0.1:{port}");
-        let mut browser = Self { driver, host, session: String::new(), _profile: profile };
+        let mut browser = Self { driver, host, session: String::new(), profile };
         browser.start().await;
         browser.ask("/url", json!({ "url": url })).await;
         browser
     }
 
     async fn start(&mut self) {
-        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
         let mut arguments: Vec<&str> = ARGUMENTS.to_vec();
         arguments.push(&profile);
         let options = json!({ "goog:chromeOptions": { "args": arguments } });

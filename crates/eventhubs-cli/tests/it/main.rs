@@ -7,3 +7,4 @@ mod control;
 mod emulator;
 mod page;
 mod program;
+mod send;

@@ -20,7 +20,7 @@ pub(crate) struct Program {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventhubs"));
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.env_remove("EVENTHUBS_CONNECTION_STRING").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -32,6 +32,22 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 /// Runs the program to its end.
 pub(crate) async fn output(arguments: &[&str]) -> Output {
     within(command(arguments).output()).await.unwrap()
+}
+
+/// Runs the program to its end with this on its standard input, and gives what it printed.
+pub(crate) async fn output_of(arguments: &[&str], input: &str) -> Output {
+    let mut command = command(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    within(stdin.write_all(input.as_bytes())).await.unwrap();
+    drop(stdin);
+    within(child.wait_with_output()).await.unwrap()
+}
+
+/// Runs the program to its end, trusting this certificate.
+pub(crate) async fn output_trusting(certificate: &str, arguments: &[&str]) -> Output {
+    within(command(arguments).env("SSL_CERT_FILE", certificate).output()).await.unwrap()
 }
 
 impl Program {
@@ -73,6 +89,11 @@ impl Program {
         serde_json::from_str(&body).unwrap()
     }
 
+    /// Kills it, without a chance to write anything.
+    pub(crate) async fn kill(mut self) {
+        within(self.child.kill()).await.unwrap();
+    }
+
     /// Sends a signal such as `TERM` and waits for the end.
     pub(crate) async fn signal(mut self, name: &str) -> ExitStatus {
         let id = self.child.id().unwrap().to_string();
@@ -92,7 +113,8 @@ pub(crate) async fn http(
     headers: &[(&str, &str)],
     body: &str,
 ) -> (String, String) {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"

@@ -67,11 +67,14 @@ async fn a_bad_token_is_answered_with_401_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn any_json_web_token_is_accepted() {
+async fn any_json_web_token_is_accepted_and_nothing_else_that_calls_itself_one() {
     let emulator = orders().await;
     let mut client = Client::anonymous(&emulator).await;
     let mut cbs = client.node("$cbs").await;
     assert_eq!(cbs.put_token("jwt", HUB, "header.claims.signature").await.code, 202);
+    for token in ["", "text", "header.claims", "header..signature", "a.b.c.d", "a b.c.d"] {
+        assert_eq!(cbs.put_token("jwt", HUB, token).await.code, 401, "{token}");
+    }
     client.read("0", Reading::default()).await.unwrap();
 }
 

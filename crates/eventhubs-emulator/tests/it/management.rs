@@ -1,7 +1,8 @@
+use eventhubs_emulator::Emulator;
 use fe2o3_amqp::types::messaging::{AmqpValue, Batch, Body, Data};
 use fe2o3_amqp::types::primitives::{Array, Timestamp, Value};
 
-use crate::client::{Client, Node, Response, orders};
+use crate::client::{Client, KEY, Node, Response, SAS, in_an_hour, orders, start, token};
 
 const NEVER_MS: i64 = -62_135_596_800_000;
 
@@ -67,6 +68,21 @@ async fn a_partition_is_described_by_its_last_event() {
     let state = emulator.partition("orders", "3").unwrap();
     assert_eq!(state.last_enqueued_offset.as_str(), "130");
     assert_eq!((state.last_enqueued_sequence_number.value(), state.event_count), (2, 3));
+}
+
+/// Microsoft's Rust SDK puts its only token for `$management` below the consumer group.
+#[tokio::test]
+async fn a_token_for_the_node_of_a_consumer_group_opens_the_properties_of_its_hub_only() {
+    let emulator = start(Emulator::builder().event_hub("orders", 4).event_hub("returns", 4)).await;
+    let mut client = Client::anonymous(&emulator).await;
+    let audience = "amqps://127.0.0.1/orders/ConsumerGroups/$Default/$management";
+    let token = token(audience, KEY, in_an_hour());
+    let mut cbs = client.node("$cbs").await;
+    assert_eq!(cbs.put_token(SAS, audience, &token).await.code, 202);
+    let mut management = client.node("$management").await;
+    assert_eq!(read(&mut management, hub("orders")).await.code, 200);
+    assert_eq!(read(&mut management, partition("orders", "3")).await.code, 200);
+    assert_eq!(read(&mut management, hub("returns")).await.code, 401);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod assignment;
 mod balancing;
 mod callbacks;
 mod checkpoints;
+mod credentials;
 mod handover;
 mod ownership;
 mod positions;

@@ -1,9 +1,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventhubs::{PartitionId, StartingPosition};
+use eventhubs::{
+    CheckpointStore, ConsumerScope, InvalidPosition, MemoryCheckpointStore, PartitionId, StartingPosition,
+};
+use eventhubs_checkpoint_store::{Checkpoint, Expected};
+use eventhubs_emulator::Emulator;
 
-use crate::support::{Seen, body, client, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, body, client, client_on, emulator, publish_to, start, within};
 
 fn partition(id: &str) -> PartitionId {
     id.parse().unwrap()
@@ -88,6 +92,90 @@ async fn one_partition_can_be_read_alone() {
             assert_eq!(seen.all(), expected, "the second run goes on behind the checkpoint");
             publish_to(&emulator, "1", &["c"]);
         }
+    })
+    .await;
+}
+
+/// A store in which the partition is checkpointed far ahead of what the hub holds.
+async fn ahead(emulator: &Emulator) -> Arc<MemoryCheckpointStore> {
+    let store = Arc::new(MemoryCheckpointStore::new());
+    let checkpoint = Checkpoint::new(partition("0"), Some("999999".into()), Some(999_999.into()));
+    store.update_checkpoint(&scope(emulator), &checkpoint, &Expected::Absent).await.unwrap();
+    store
+}
+
+fn scope(emulator: &Emulator) -> ConsumerScope {
+    ConsumerScope {
+        namespace: emulator.address().ip().to_string().parse().unwrap(),
+        event_hub: HUB.parse().unwrap(),
+        consumer_group: "$Default".parse().unwrap(),
+    }
+}
+
+/// Contract §8.9.
+#[tokio::test]
+async fn a_checkpoint_that_the_hub_does_not_know_is_reported_and_left_alone() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let (store, seen) = (ahead(&emulator).await, Seen::default());
+        let (log, errors) = (seen.clone(), seen.clone());
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                .receive(move |_, event| {
+                    log.push(body(&event));
+                    async { Ok(()) }
+                })
+                .on_error(move |_, error| {
+                    errors.push(format!("{:?}", error.kind()));
+                    async {}
+                }),
+        );
+        seen.until_count(2).await;
+        running.stop().await;
+        assert!(seen.all().iter().all(|seen| seen == "InvalidPosition"), "{:?}", seen.all());
+        let kept = store.checkpoint(&scope(&emulator), &partition("0")).await.unwrap().unwrap();
+        assert_eq!(kept.sequence_number, Some(999_999.into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_the_hub_does_not_know_can_be_given_up_and_replaced() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let (store, seen) = (ahead(&emulator).await, Seen::default());
+        let (log, errors) = (seen.clone(), seen.clone());
+        let failed = Arc::new(AtomicBool::new(false));
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                .receive(move |context, event| {
+                    log.push(body(&event));
+                    let fails = !failed.swap(true, Ordering::Relaxed);
+                    async move {
+                        if fails {
+                            return Err("the first call fails".into());
+                        }
+                        context.update_checkpoint(&event).await?;
+                        Ok(())
+                    }
+                })
+                .on_invalid_position(InvalidPosition::Earliest)
+                .on_error(move |_, error| {
+                    errors.push(format!("{:?}", error.kind()));
+                    async {}
+                }),
+        );
+        seen.until_contains("b").await;
+        running.stop().await;
+        assert_eq!(
+            seen.all(),
+            ["InvalidPosition", "a", "Handler", "a", "b"],
+            "the position is given up once"
+        );
+        let kept = store.checkpoint(&scope(&emulator), &partition("0")).await.unwrap().unwrap();
+        assert_eq!(kept.sequence_number, Some(1.into()));
     })
     .await;
 }

@@ -120,7 +120,7 @@ impl Order {
             &self.prefetch.to_string(),
             &self.seconds.to_string(),
         ]);
-        if let Ok(packages) = installed("bench-js/node_modules/@azure/event-hubs/package.json") {
+        if let Ok(packages) = installed("js/node_modules/@azure/event-hubs/package.json") {
             command.env("EVENT_HUBS_PACKAGE", packages);
         }
         command

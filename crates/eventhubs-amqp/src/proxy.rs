@@ -1,0 +1,169 @@
+//! The way through an HTTP proxy: a tunnel to the service that the proxy cannot look into.
+
+use std::fmt;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::endpoint::Address;
+use crate::transport::Io;
+use crate::{Error, ErrorKind, Result};
+
+/// The most that a proxy may say before the tunnel begins, in bytes.
+const MAX_ANSWER: usize = 8 * 1024;
+
+const MAX_HEADERS: usize = 64;
+
+/// An HTTP proxy, and who we are to it.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    pub(crate) address: Address,
+    /// `user:password`.
+    credentials: Option<SecretString>,
+}
+
+impl Proxy {
+    /// Reads `http://user:password@host:port`. The error is the reason and holds no part of the text.
+    pub(crate) fn parse(url: &str) -> std::result::Result<Self, String> {
+        let rest = url.strip_prefix("http://").ok_or("is not a URL that begins with http://")?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (credentials, authority) = match rest.rsplit_once('@') {
+            Some((credentials, authority)) => (Some(decoded(credentials)?), authority),
+            None => (None, rest),
+        };
+        Ok(Self { address: Address::of_authority(authority)?, credentials })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port.unwrap_or(80)
+    }
+
+    /// Asks the proxy, over a stream to it, for a tunnel to `target`, a host with its port.
+    pub(crate) async fn tunnel(&self, stream: &mut dyn Io, target: &Address) -> Result<()> {
+        let failed =
+            |error| Error::new(ErrorKind::Transport, "asking the proxy for a tunnel").with_source(error);
+        stream.write_all(self.request(target).expose_secret().as_bytes()).await.map_err(failed)?;
+        let answer = read_head(stream).await.map_err(failed)?;
+        match status(&answer) {
+            Some(200..=299) => Ok(()),
+            Some(407) => Err(Error::new(ErrorKind::Unauthorized, "proxy: wants other credentials (407)")),
+            Some(code) => Err(Error::new(ErrorKind::Transport, format!("the proxy answered {code}"))),
+            None => Err(Error::new(ErrorKind::Protocol, "the proxy did not answer in HTTP")),
+        }
+    }
+
+    fn request(&self, target: &Address) -> SecretString {
+        let authorization = self.credentials.as_ref().map(|credentials| {
+            let encoded = STANDARD.encode(credentials.expose_secret());
+            format!("Proxy-Authorization: Basic {encoded}\r\n")
+        });
+        let authorization = authorization.unwrap_or_default();
+        format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n").into()
+    }
+}
+
+fn decoded(credentials: &str) -> std::result::Result<SecretString, String> {
+    let decoded = percent_decode_str(credentials).decode_utf8();
+    let decoded = decoded.map_err(|_| "has credentials that are not UTF-8")?;
+    if decoded.contains(char::is_control) {
+        return Err("has credentials with a control character".to_owned());
+    }
+    Ok(decoded.into_owned().into())
+}
+
+/// Reads up to the empty line. Nothing follows it: in a tunnel it is the client who begins.
+async fn read_head(stream: &mut dyn Io) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(1024);
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= MAX_ANSWER {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a long answer"));
+        }
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(head)
+}
+
+fn status(head: &[u8]) -> Option<u16> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    response.parse(head).ok()?;
+    response.code
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    fn target() -> Address {
+        Address::parse("ns.servicebus.windows.net:443").unwrap()
+    }
+
+    #[test]
+    fn a_proxy_is_asked_with_the_credentials_of_its_url() {
+        let proxy = Proxy::parse("http://us%40er:p%3Ass@proxy.example:3128/").unwrap();
+        assert_eq!((proxy.address.host.as_str(), proxy.port()), ("proxy.example", 3128));
+        assert_eq!(
+            proxy.request(&target()).expose_secret(),
+            "CONNECT ns.servicebus.windows.net:443 HTTP/1.1\r\nHost: ns.servicebus.windows.net:443\r\n\
+             Proxy-Authorization: Basic dXNAZXI6cDpzcw==\r\n\r\n"
+        );
+        let open = Proxy::parse("http://proxy.example").unwrap();
+        assert_eq!(open.port(), 80);
+        assert!(!open.request(&target()).expose_secret().contains("Authorization"));
+        assert!(!format!("{proxy:?}").contains("p:ss"));
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_without_being_shown() {
+        for (url, reason) in [
+            ("https://user:secret@proxy", "begins with http://"),
+            ("proxy:3128", "begins with http://"),
+            ("http://user:secret@proxy:port", "bad port"),
+            ("http://user:secret@", "empty"),
+            ("http://user:sec%0aret@proxy", "control character"),
+            ("http://user:sec%ffret@proxy", "not UTF-8"),
+            ("http://proxy/path", "not a host name"),
+        ] {
+            let error = Proxy::parse(url).unwrap_err();
+            assert!(error.contains(reason) && !error.contains("sec"), "{url}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answer_of_the_proxy_decides() {
+        for (answer, kind) in [
+            (
+                "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
+                ErrorKind::Unauthorized,
+            ),
+            ("HTTP/1.0 502 Bad Gateway\r\n\r\n", ErrorKind::Transport),
+            ("220 smtp.example ready\r\n\r\n", ErrorKind::Protocol),
+            ("HTTP/1.1 200 Conn", ErrorKind::Transport),
+        ] {
+            assert_eq!(answered(answer.as_bytes()).await.unwrap_err().kind(), kind, "{answer}");
+        }
+        assert_eq!(answered(&[b'x'; 2 * MAX_ANSWER]).await.unwrap_err().kind(), ErrorKind::Transport);
+        answered(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await.unwrap();
+    }
+
+    async fn answered(answer: &[u8]) -> Result<()> {
+        let (mut ours, mut theirs) = duplex(64 * 1024);
+        theirs.write_all(answer).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        Proxy::parse("http://proxy").unwrap().tunnel(&mut ours, &target()).await
+    }
+}

@@ -1,0 +1,24 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core_0_21::auth;
+use eventhubs_amqp::{AccessToken, TokenCredential, TokenError};
+
+/// A credential made for `azure_core` 0.21.
+#[derive(Debug, Clone)]
+pub struct AzureCore021(Arc<dyn auth::TokenCredential>);
+
+impl AzureCore021 {
+    /// Takes the credential.
+    pub fn new(credential: Arc<dyn auth::TokenCredential>) -> Self {
+        Self(credential)
+    }
+}
+
+#[async_trait]
+impl TokenCredential for AzureCore021 {
+    async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        let token = self.0.get_token(&[scope]).await?;
+        Ok(AccessToken::new(token.token.secret(), token.expires_on.into()))
+    }
+}

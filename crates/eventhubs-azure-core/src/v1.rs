@@ -1,0 +1,24 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core_1::credentials;
+use eventhubs_amqp::{AccessToken, TokenCredential, TokenError};
+
+/// A credential made for `azure_core` 1.
+#[derive(Debug, Clone)]
+pub struct AzureCore1(Arc<dyn credentials::TokenCredential>);
+
+impl AzureCore1 {
+    /// Takes the credential.
+    pub fn new(credential: Arc<dyn credentials::TokenCredential>) -> Self {
+        Self(credential)
+    }
+}
+
+#[async_trait]
+impl TokenCredential for AzureCore1 {
+    async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        let token = self.0.get_token(&[scope], None).await?;
+        Ok(AccessToken::new(token.token.secret(), token.expires_on.into()))
+    }
+}
