@@ -78,6 +78,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub(super) max_message_size: u64,
 
+    /// Close connections whose client is silent for this long; 0 for never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(super) idle_timeout: u32,
+
+    /// How many clients may be connected to a namespace at the same time; further ones wait.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024)]
+    pub(super) max_connections: usize,
+
     /// Write the certificates for TLS to this file, for clients to trust; they are made anew at each start.
     #[arg(long, value_name = "FILE")]
     pub(super) certificate: Option<PathBuf>,

@@ -76,7 +76,9 @@ async fn start(namespace: &Namespace, port: u16, options: &Options) -> Result<Em
         .port(port)
         .retention(options.retention_events, options.retention_bytes)
         .retention_time(HOUR * options.retention_hours)
-        .max_message_size(options.max_message_size);
+        .max_message_size(options.max_message_size)
+        .max_connections(options.max_connections)
+        .idle_timeout(Duration::from_secs(options.idle_timeout.into()));
     if let Some(folder) = &options.data {
         builder = builder.data_dir(folder.join(&namespace.name));
     }
