@@ -5,8 +5,8 @@ use std::process::Command;
 use crate::shell::{Result, cargo, run, target};
 use crate::tools;
 
-/// The readers that run in foreign interpreters.
-const FOREIGN: &[&str] = &["python", "python-aio", "js"];
+/// The readers that are not programs of ours.
+const FOREIGN: &[&str] = &["python", "python-aio", "js", "official-rust"];
 
 /// Builds the benchmark as users build our crates, installs what it compares with, and hands `arguments` on.
 pub(crate) fn start(arguments: &[&str]) -> Result<()> {
@@ -14,13 +14,17 @@ pub(crate) fn start(arguments: &[&str]) -> Result<()> {
     if needs_foreign(arguments) {
         tools::install_compared(&target)?;
     }
-    run(&mut cargo(["build", "--release", "--quiet", "--package", "eventhubs-bench"]))?;
+    let packages = ["--package", "eventhubs-bench", "--package", "eventhubs-cli"];
+    run(cargo(["build", "--release", "--quiet"]).args(packages))?;
     run(Command::new(target.join("release/eventhubs-bench")).args(arguments))
 }
 
 fn needs_foreign(arguments: &[&str]) -> bool {
     let help_or_quick = ["-h", "--help", "help", "--quick"];
     if arguments.is_empty() || arguments.iter().any(|argument| help_or_quick.contains(argument)) {
+        return false;
+    }
+    if arguments.first() == Some(&"emulator") {
         return false;
     }
     match only(arguments) {
@@ -43,7 +47,7 @@ mod tests {
 
     #[test]
     fn foreign_programs_are_installed_only_for_the_readers_that_need_them() {
-        for line in ["receive", "receive --json", "receive --only limit,js", "receive --only=python"] {
+        for line in ["receive", "receive --json", "receive --only limit,js", "receive --only=official-rust"] {
             assert!(needs_foreign(&line.split(' ').collect::<Vec<_>>()), "{line}");
         }
         for line in [
@@ -52,6 +56,8 @@ mod tests {
             "receive --quick",
             "receive --only limit,receive",
             "receive --only=limit",
+            "emulator",
+            "emulator --json",
         ] {
             assert!(!needs_foreign(&line.split(' ').collect::<Vec<_>>()), "{line}");
         }

@@ -1,6 +1,6 @@
 //! AMQP values as bytes: read and written without a tree of them, so that it does not matter how deep they go.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 pub(crate) const DESCRIBED: u8 = 0x00;
 pub(crate) const NULL: u8 = 0x40;
@@ -16,6 +16,10 @@ const STRING32: u8 = 0xb1;
 const SYMBOL32: u8 = 0xb3;
 const MAP8: u8 = 0xc1;
 const MAP32: u8 = 0xd1;
+/// Descriptor, constructor, size and count of a map.
+const MAP_HEAD: usize = 12;
+/// What the entries that the broker writes take, in bytes; a little more than that.
+const OWN_ENTRIES: usize = 160;
 
 /// The first value, with all its descriptors, and what follows it. `None` when there is no whole value.
 pub(crate) fn split_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -95,11 +99,17 @@ pub(crate) fn split_entry(content: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 /// A map with symbols as keys, as it is written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MapWriter {
-    content: BytesMut,
+    content: Vec<u8>,
     /// Keys and values.
     count: u32,
+}
+
+impl Default for MapWriter {
+    fn default() -> Self {
+        Self { content: Vec::with_capacity(OWN_ENTRIES), count: 0 }
+    }
 }
 
 impl MapWriter {
@@ -133,6 +143,11 @@ impl MapWriter {
         self.count += 2;
     }
 
+    /// How long the map with its descriptor is, in bytes.
+    pub(crate) fn length(&self) -> usize {
+        MAP_HEAD + self.content.len()
+    }
+
     /// Writes the map with its descriptor.
     pub(crate) fn finish(&self, descriptor: u8, out: &mut Vec<u8>) {
         let size = u32::try_from(self.content.len() + 4).expect("a map lies in a message below 4 GiB");
@@ -143,7 +158,7 @@ impl MapWriter {
     }
 }
 
-fn put_short(out: &mut BytesMut, constructor: u8, text: &str) {
+fn put_short(out: &mut Vec<u8>, constructor: u8, text: &str) {
     out.put_u8(constructor);
     out.put_u8(u8::try_from(text.len()).expect("our own keys and numbers are short"));
     out.put_slice(text.as_bytes());
@@ -214,6 +229,7 @@ mod tests {
         map.put_encoded(&to_vec(&Symbol::from("d")).unwrap(), &to_vec(&Value::Null).unwrap());
         let mut bytes = Vec::new();
         map.finish(0x72, &mut bytes);
+        assert_eq!(bytes.len(), map.length());
         let Value::Described(read) = serde_amqp::from_slice(&bytes).unwrap() else { panic!("{bytes:x?}") };
         let entries = [
             ("a", Value::Long(-1)),

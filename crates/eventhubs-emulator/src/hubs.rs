@@ -146,21 +146,20 @@ impl Hubs {
     /// Removes a hub with its events, and ends all its links as the service does (contract §5.4).
     ///
     /// # Errors
-    /// When it does not exist.
+    /// When it does not exist, or is still on disk.
     pub(crate) fn delete(&self, name: &str, peers: &Peers) -> Result<()> {
         let hub = {
             let mut all = lock(&self.all);
             let index = all.iter().position(|hub| hub.name.eq_ignore_ascii_case(name));
-            let index = index.ok_or_else(|| Error::not_found(format!("event hub {name:?}")))?;
-            self.storage.delete_hub(&all[index].name)?;
-            all.remove(index)
+            all.remove(index.ok_or_else(|| Error::not_found(format!("event hub {name:?}")))?)
         };
-        // before the links are looked for: one that attaches now looks at this behind its entry in the list
+        // first, so that no event comes behind the removal, and no link that the search does not find: each looks at this
+        // after it has entered the list
         hub.delete();
         for link in peers.find(|peer| peer.is_link_of(name)) {
             link.stop.stop(Condition::entity_not_found(&hub.name));
         }
-        Ok(())
+        Ok(self.storage.delete_hub(&hub.name)?)
     }
 
     /// Removes a hub and adds it again, empty, with so many partitions and the same consumer groups.

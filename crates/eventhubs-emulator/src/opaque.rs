@@ -58,9 +58,8 @@ pub(crate) fn outgoing<'a>(fields: &[u8], payload: &'a [u8]) -> &'a [u8] {
 /// The bytes that a client sent as one message.
 pub(crate) fn open(delivery: Delivery<Batch<Data>>) -> (DeliveryInfo, Vec<u8>) {
     let (info, message) = delivery.into_parts();
-    let mut sections = message.body.into_iter().map(|Data(bytes)| bytes.into_vec());
-    let mut bytes = sections.next().unwrap_or_default();
-    bytes.extend(sections.flatten());
+    let mut sections: Vec<Vec<u8>> = message.body.into_iter().map(|Data(bytes)| bytes.into_vec()).collect();
+    let bytes = if sections.len() == 1 { sections.swap_remove(0) } else { sections.concat() };
     (info, bytes)
 }
 

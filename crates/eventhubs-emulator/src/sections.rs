@@ -133,9 +133,13 @@ impl<'a> Sections<'a> {
         annotations.put_long(SEQUENCE_NUMBER, stamp.sequence_number);
         annotations.put_string(OFFSET, &stamp.offset.to_string());
         annotations.put_timestamp(ENQUEUED_TIME, stamp.enqueued_ms);
-        let mut bytes = self.header.to_vec();
+        let bare: usize = self.bare.iter().map(|section| section.len()).sum();
+        let mut bytes = Vec::with_capacity(self.header.len() + annotations.length() + bare);
+        bytes.extend_from_slice(self.header);
         annotations.finish(MESSAGE_ANNOTATIONS, &mut bytes);
-        bytes.extend(self.bare.iter().copied().flatten());
+        for section in &self.bare {
+            bytes.extend_from_slice(section);
+        }
         StampedMessage { header: length(self.header), bytes: bytes.into() }
     }
 }
@@ -156,7 +160,8 @@ impl StampedMessage {
     /// The message with these delivery annotations, which belong behind the header.
     pub(crate) fn with_delivery_annotations(&self, annotations: &MapWriter) -> Vec<u8> {
         let (header, rest) = self.bytes.split_at(self.header as usize);
-        let mut bytes = header.to_vec();
+        let mut bytes = Vec::with_capacity(self.bytes.len() + annotations.length());
+        bytes.extend_from_slice(header);
         annotations.finish(DELIVERY_ANNOTATIONS, &mut bytes);
         bytes.extend_from_slice(rest);
         bytes

@@ -1,4 +1,5 @@
-//! What receiving costs, for us and for others: `cargo xtask bench receive`.
+//! What receiving costs, for us and for others: `cargo xtask bench receive`; and what the emulator costs: `cargo xtask bench
+//! emulator`.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -10,6 +11,7 @@
 pub mod amqp;
 pub mod clock;
 pub mod contest;
+pub mod emulator;
 mod histogram;
 pub mod machine;
 pub mod meter;

@@ -44,3 +44,22 @@ fn only_the_named_readers_run() {
     let readers: Vec<&str> = rows.iter().filter_map(|row| row["reader"].as_str()).collect();
     assert_eq!(readers, ["receive-batch", "limit"]);
 }
+
+#[test]
+fn the_emulator_is_measured_with_and_without_a_folder() {
+    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "eventhubs-cli"]).status();
+    assert!(built.expect("cargo starts").success());
+    let output = Command::new(env!("CARGO_BIN_EXE_eventhubs-bench"))
+        .args(["emulator", "--quick", "--json"])
+        .output()
+        .expect("the benchmark starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}{stderr}");
+    let rows: Vec<Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).expect("one object a row")).collect();
+    let of = |what: &str| rows.iter().filter(|row| row["what"] == what).count();
+    assert_eq!([of("traffic"), of("memory"), of("start_up")], [8, 2, 3], "{stdout}");
+    for row in rows.iter().filter(|row| row["what"] == "traffic") {
+        assert!(row["cpu_ns_per_event"].as_f64().is_some_and(|number| number > 0.0), "{row}");
+    }
+}

@@ -5,13 +5,14 @@
     reason = "a command line tells on the terminal what it found"
 )]
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use eventhubs_bench::contest::row::{Row, table};
 use eventhubs_bench::contest::scene::Scene;
 use eventhubs_bench::contest::{Rules, hold};
-use eventhubs_bench::machine;
+use eventhubs_bench::{emulator, machine};
 
 const EXAMPLES: &str = "\
 A replayer of ours sends pre-encoded events over the loopback, and each reader reads them in a process of its own.
@@ -38,22 +39,40 @@ enum What {
     /// Receiving: our readers, the libraries below them and foreign SDKs side by side on the same bytes
     #[command(after_help = EXAMPLES)]
     Receive(Rules),
+    /// The emulator: events in and out, memory, and how long it takes to start; our own clients beside it, on the same machine
+    Emulator(emulator::Rules),
 }
 
 fn main() -> ExitCode {
-    let What::Receive(rules) = Line::parse().what;
-    let rules = rules.settled();
-    if !rules.json {
-        println!("{}\n", machine::line());
-    }
-    let show = if rules.json { print_json } else { print_table };
-    match hold(&rules, show) {
+    let done = match Line::parse().what {
+        What::Receive(rules) => receive(&rules.settled()),
+        What::Emulator(rules) => emulate(&rules.settled()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn receive(rules: &Rules) -> Result<(), Box<dyn Error>> {
+    if !rules.json {
+        println!("{}\n", machine::line());
+    }
+    hold(rules, if rules.json { print_json } else { print_table })
+}
+
+fn emulate(rules: &emulator::Rules) -> Result<(), Box<dyn Error>> {
+    let machine = machine::line();
+    let rows = emulator::measure(rules)?;
+    if rules.json {
+        rows.iter().for_each(|row| println!("{}", serde_json::json!(row)));
+    } else {
+        println!("{machine}\n\n{}", emulator::row::tables(&rows));
+    }
+    Ok(())
 }
 
 fn print_table(scene: &Scene, rows: &[Row]) {

@@ -1,0 +1,131 @@
+//! What came out, for people and for scripts.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+/// One number or two, and of what.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Row {
+    /// Events that pass through.
+    Traffic(Traffic),
+    /// Events that stay.
+    Memory(Memory),
+    /// From the start of the program to `GET /health`.
+    StartUp(StartUp),
+}
+
+/// Medians of several takes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Traffic {
+    /// `in` from producers, `out` to consumers.
+    pub direction: &'static str,
+    /// How many partitions, each with a connection.
+    pub partitions: u32,
+    /// Whether events are kept in a folder.
+    pub data_folder: bool,
+    /// With clients on the same machine.
+    pub events_per_s: f64,
+    /// Of the broker's process only.
+    pub cpu_ns_per_event: f64,
+}
+
+/// One take.
+#[derive(Debug, Clone, Serialize)]
+pub struct Memory {
+    /// Whether events are kept in a folder.
+    pub data_folder: bool,
+    /// How many events were stored.
+    pub events: usize,
+    /// Of the process before the first event.
+    pub idle_mib: u64,
+    /// By how much it grew.
+    pub grown_mib: u64,
+}
+
+/// The median of several takes.
+#[derive(Debug, Clone, Serialize)]
+pub struct StartUp {
+    /// What is in the data folder.
+    pub data_folder: String,
+    /// In milliseconds.
+    pub ms: f64,
+}
+
+#[derive(Debug)]
+pub(super) struct Take {
+    pub(super) events_per_s: f64,
+    pub(super) cpu_ns_per_event: f64,
+}
+
+impl Traffic {
+    pub(super) fn new(direction: &'static str, partitions: u32, data_folder: bool, takes: Vec<Take>) -> Self {
+        Self {
+            direction,
+            partitions,
+            data_folder,
+            events_per_s: median(takes.iter().map(|take| take.events_per_s).collect()),
+            cpu_ns_per_event: median(takes.iter().map(|take| take.cpu_ns_per_event).collect()),
+        }
+    }
+}
+
+impl StartUp {
+    pub(super) fn new(data_folder: String, takes: Vec<f64>) -> Self {
+        Self { data_folder, ms: median(takes) }
+    }
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// All rows as Markdown: a table for each kind.
+pub fn tables(rows: &[Row]) -> String {
+    let mut traffic =
+        "| events | partitions | kept in | events/s | broker's CPU ns/event |\n|---|--:|---|--:|--:|\n"
+            .to_owned();
+    let mut memory = "| kept in | events | RSS before MiB | growth MiB |\n|---|--:|--:|--:|\n".to_owned();
+    let mut start_up = "| data folder | start to healthy, ms |\n|---|--:|\n".to_owned();
+    let kept = |in_folder| if in_folder { "folder" } else { "memory" };
+    for row in rows {
+        let written = match row {
+            Row::Traffic(Traffic { direction, partitions, data_folder, events_per_s, cpu_ns_per_event }) => {
+                let kept = kept(*data_folder);
+                writeln!(
+                    traffic,
+                    "| {direction} | {partitions} | {kept} | {events_per_s:.0} | {cpu_ns_per_event:.0} |"
+                )
+            }
+            Row::Memory(Memory { data_folder, events, idle_mib, grown_mib }) => {
+                writeln!(memory, "| {} | {events} | {idle_mib} | {grown_mib} |", kept(*data_folder))
+            }
+            Row::StartUp(StartUp { data_folder, ms }) => writeln!(start_up, "| {data_folder} | {ms:.1} |"),
+        };
+        written.expect("a string can be written to");
+    }
+    [traffic, memory, start_up].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert!((median(vec![9.0, 1.0, 5.0]) - 5.0).abs() < f64::EPSILON);
+        assert!((median(vec![3.0]) - 3.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn each_kind_has_its_table() {
+        let rows = [
+            Row::StartUp(StartUp::new("none".into(), vec![12.34])),
+            Row::Memory(Memory { data_folder: true, events: 5, idle_mib: 1, grown_mib: 2 }),
+        ];
+        let tables = tables(&rows);
+        assert!(tables.contains("| none | 12.3 |") && tables.contains("| folder | 5 | 1 | 2 |"), "{tables}");
+    }
+}
