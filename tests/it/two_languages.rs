@@ -47,3 +47,35 @@ async fn ours_and_python_balance_and_each_goes_on_where_the_other_stopped() {
     })
     .await;
 }
+
+/// Contract §9.3: every write replaces the whole record, so a mark on one of Python's would break its next renewal.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_of_ours_hand_over_beside_python_and_neither_breaks_the_renewals_of_the_other() {
+    within(PATIENCE, async {
+        let world = World::new(9).await;
+        let (leaver, python) = (ours(&world), theirs(&world));
+        world.until_shared(&[4, 5]).await;
+        let stayer = ours(&world);
+        world.until_shared(&[3, 3, 3]).await;
+
+        let (owned, troubles) = (world.records().await, python.said().other.len());
+        world.publish(EVENTS);
+        let left = leaver.stop().await;
+        world.until_shared(&[4, 5]).await;
+        world.publish(EVENTS);
+        stayer.until(|said| distinct([&left, &python.said(), said]).len() == 2 * EVENTS).await;
+
+        let theirs_before = owned.iter().filter(|record| record.mark.is_none());
+        let now = world.records().await;
+        for before in theirs_before {
+            let now = now.iter().find(|record| record.partition == before.partition).unwrap();
+            assert_eq!(now.owner, before.owner, "Python kept what it had");
+            assert_ne!(now.version, before.version, "and renewed it");
+        }
+        let python = python.stop().await;
+        assert_eq!(python.other.len(), troubles, "Python had no trouble: {:?}", python.other);
+        let calls = left.calls() + stayer.stop().await.calls() + python.calls();
+        assert_eq!(calls, 2 * EVENTS, "nothing was read twice");
+    })
+    .await;
+}

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::CheckpointStore;
+use eventhubs_checkpoint_store::{CheckpointStore, Ownership};
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_emulator::Emulator;
 use eventhubs_test_harness::Azurite;
@@ -89,19 +89,26 @@ impl World {
         store.expect("the storage gives a good connection string")
     }
 
-    /// How many partitions each owner has.
+    /// The ownership records.
     ///
     /// # Panics
     /// If the storage cannot be read.
-    pub async fn owners(&self) -> BTreeMap<OwnerId, usize> {
+    pub async fn records(&self) -> Vec<Ownership> {
         let scope = ConsumerScope {
             namespace: self.namespace.clone(),
             event_hub: EventHubName::new(HUB).expect("a good name"),
             consumer_group: ConsumerGroup::default(),
         };
-        let list = self.store().list_ownership(&scope).await.expect("the storage can be read");
+        self.store().list_ownership(&scope).await.expect("the storage can be read").records
+    }
+
+    /// How many partitions each owner has.
+    ///
+    /// # Panics
+    /// If the storage cannot be read.
+    pub async fn owners(&self) -> BTreeMap<OwnerId, usize> {
         let mut owners = BTreeMap::new();
-        for owner in list.records.into_iter().filter_map(|record| record.owner) {
+        for owner in self.records().await.into_iter().filter_map(|record| record.owner) {
             *owners.entry(owner).or_default() += 1;
         }
         owners

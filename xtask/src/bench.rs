@@ -5,8 +5,8 @@ use std::process::Command;
 use crate::shell::{Result, cargo, run, target};
 use crate::tools;
 
-/// The readers that run in foreign interpreters.
-const FOREIGN: &[&str] = &["python", "python-aio", "js"];
+/// The readers that are not programs of ours.
+const FOREIGN: &[&str] = &["python", "python-aio", "js", "official-rust"];
 
 /// Builds the benchmark as users build our crates, installs what it compares with, and hands `arguments` on.
 pub(crate) fn start(arguments: &[&str]) -> Result<()> {
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn foreign_programs_are_installed_only_for_the_readers_that_need_them() {
-        for line in ["receive", "receive --json", "receive --only limit,js", "receive --only=python"] {
+        for line in ["receive", "receive --json", "receive --only limit,js", "receive --only=official-rust"] {
             assert!(needs_foreign(&line.split(' ').collect::<Vec<_>>()), "{line}");
         }
         for line in [

@@ -13,10 +13,18 @@ pub(crate) const RUST_SDK: &str = "tests/witnesses/rust/Cargo.toml";
 
 /// Installs each program below `target`, unless the version that the repository pins is there.
 pub(crate) fn install(target: &Path) -> Result<()> {
+    browser()?;
     npm("Azurite", "tests/azurite", &target.join("azurite"), "azurite/dist/src/blob/main.js")?;
     python(target)?;
     javascript(target)?;
     rust_sdk(target, &["--bin", "eventhubs-witness"])
+}
+
+/// Nothing that can be installed below `target`: the package registries have no browser.
+fn browser() -> Result<()> {
+    let get = "the tests need Chromium and its driver, for the page of the emulator: `apt install chromium chromium-driver`";
+    require("chromium", &["--version"], get)?;
+    require("chromedriver", &["--version"], get)
 }
 
 /// Installs what the benchmark compares with.

@@ -71,6 +71,8 @@ mod link;
 mod management;
 mod message;
 mod options;
+#[cfg(any(test, fuzzing))]
+mod oracle;
 #[cfg(test)]
 mod peer;
 mod position;
@@ -113,3 +115,17 @@ pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
 pub use retry::RetryPolicy;
 pub use token_credential::{AccessToken, TokenCredential, TokenError};
+
+/// What the fuzz targets call; see `tests/fuzz`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[allow(missing_docs, reason = "nobody else sees it")]
+pub mod fuzzing {
+    pub fn message(bytes: &[u8]) {
+        crate::oracle::agree(bytes);
+    }
+
+    pub fn stream(bytes: &[u8]) {
+        crate::stream::fuzz(bytes);
+    }
+}

@@ -300,6 +300,28 @@ impl<S> fmt::Debug for GuardedStream<S> {
     }
 }
 
+/// A peer says this, in pieces whose lengths are part of it; whatever it is, only whole frames may pass.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use tokio::io::{AsyncWriteExt, duplex};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        let (ours, mut peer) = duplex(bytes.len() + 1);
+        let switch = KillSwitch::default();
+        let mut stream = GuardedStream::new(ours, switch.clone(), Taps::new(switch));
+        let (mut rest, mut passed) = (bytes, Vec::new());
+        while let Some((length, more)) = rest.split_first() {
+            let (piece, more) = more.split_at(usize::from(*length).min(more.len()));
+            peer.write_all(piece).await.expect("room for all");
+            rest = more;
+        }
+        drop(peer);
+        let _ = stream.read_to_end(&mut passed).await;
+        let whole = whole_frames(&passed).expect("only frames pass");
+        assert_eq!(whole, passed.len(), "only whole frames pass");
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};

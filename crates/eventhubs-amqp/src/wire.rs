@@ -136,6 +136,9 @@ fn collection<const SOUND: bool>(
     if count > MAX_ELEMENTS as usize {
         return Err(Refused::TooMany);
     }
+    if count == 0 && code < 0xe0 && !items.is_empty() {
+        return Err(Refused::BadSize);
+    }
     if count > 0 {
         let depth = depth.checked_sub(1).ok_or(Refused::TooDeep)?;
         let used = match code {

@@ -45,7 +45,7 @@ pub struct PartitionProperties {
     /// How many events are kept.
     pub event_count: usize,
     /// How many bytes of bodies are kept.
-    pub byte_count: usize,
+    pub byte_count: u64,
 }
 
 /// An event as a partition keeps it.
@@ -103,6 +103,14 @@ pub struct ConnectedClient {
 }
 
 impl Emulator {
+    /// What all partitions of an event hub hold, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the hub does not exist.
+    pub fn partitions(&self, event_hub: &str) -> Result<Vec<PartitionProperties>> {
+        Ok(self.hub(event_hub)?.partitions.iter().map(|partition| properties(partition)).collect())
+    }
+
     /// All event hubs.
     pub fn event_hubs(&self) -> Vec<EventHubProperties> {
         let hub = |hub: &Hub| EventHubProperties {
@@ -122,10 +130,11 @@ impl Emulator {
         Ok(properties(find_partition(&hub, partition_id)?))
     }
 
-    /// Up to `limit` events of a partition, from this sequence number on or from the oldest one kept.
+    /// Up to `limit` events of a partition, from this sequence number on or from the oldest one kept; fewer when they are
+    /// large.
     ///
     /// # Errors
-    /// When hub or partition do not exist.
+    /// When hub or partition do not exist, or the data folder cannot be read.
     pub fn events(
         &self,
         event_hub: &str,
@@ -178,7 +187,7 @@ fn properties(partition: &Partition) -> PartitionProperties {
         last_enqueued_offset: head.offset.to_string().into(),
         last_enqueued_time: clock::from_ms(head.enqueued_ms).filter(|_| head.enqueued_ms != NEVER_MS),
         event_count: log.len(),
-        byte_count: usize::try_from(log.bytes()).unwrap_or(usize::MAX),
+        byte_count: log.bytes(),
     }
 }
 

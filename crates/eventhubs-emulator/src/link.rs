@@ -26,6 +26,7 @@ use crate::producer_link::ProducerLink;
 use crate::reading::Reading;
 use crate::session::Session;
 use crate::stop::Stop;
+use crate::tap::SECOND;
 
 /// What runs a link until it ends.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -127,7 +128,7 @@ fn admit_to_node(session: &Session, attach: &Attach, node: Node) -> Result<Servi
     if attach.role == Role::Sender {
         return Ok(Service::Requests(node));
     }
-    let names = [target_address(attach), attach.name.clone()];
+    let names = [target_address(attach), attach.name.trim_end_matches(SECOND).to_owned()];
     let responses = session.connection.replies.open(node, session.id, names)?;
     Ok(Service::Responses(responses))
 }

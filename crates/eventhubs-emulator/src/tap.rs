@@ -1,7 +1,7 @@
 //! A state machine in the stream: reads the control frames of the client that the AMQP library tells nothing about, and
 //! changes those in which it does not do as the service does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -28,6 +28,9 @@ const DISPOSITION: u8 = 0x15;
 const DETACH: u8 = 0x16;
 const END: u8 = 0x17;
 
+/// What the name of a link ends with, for the library only, if another link of its session has the name.
+pub(crate) const SECOND: char = '\u{0}';
+
 /// Follows one connection.
 #[derive(Debug)]
 pub(crate) struct Tap {
@@ -40,8 +43,8 @@ pub(crate) struct Tap {
     sessions: BTreeMap<u16, Flow>,
     /// By our channel.
     rooms: BTreeMap<u16, Arc<Room>>,
-    /// The links that the client has attached, of both roles.
-    attached: BTreeSet<LinkId>,
+    /// The links that the client has attached, of both roles, with their names.
+    attached: BTreeMap<LinkId, String>,
 }
 
 impl Tap {
@@ -53,7 +56,7 @@ impl Tap {
             idle_timeout,
             sessions: BTreeMap::new(),
             rooms: BTreeMap::new(),
-            attached: BTreeSet::new(),
+            attached: BTreeMap::new(),
         }
     }
 
@@ -68,9 +71,9 @@ impl Tap {
             BEGIN | END => {
                 self.sessions.remove(&channel);
                 self.line.forget_session(channel);
-                self.attached.retain(|(of, _)| *of != channel);
+                self.attached.retain(|(of, _), _| *of != channel);
             }
-            ATTACH => self.incoming_attach(channel, body),
+            ATTACH => return self.incoming_attach(channel, frame, body, out),
             // everything goes out settled and comes in settled first; the library loops over the range (amqp-crate §4)
             DISPOSITION => return,
             DETACH => {
@@ -100,15 +103,25 @@ impl Tap {
         }
     }
 
-    fn incoming_attach(&mut self, channel: u16, body: &[u8]) {
-        let Some(attach) = decode::<Attach>(body) else { return };
+    /// Two links of a session may have one name if they go in opposite directions; the library knows links by their names, so
+    /// the second gets another one on its way there.
+    fn incoming_attach(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+        let Some(mut attach) = decode::<Attach>(body) else {
+            return out.put_slice(frame);
+        };
         let link = (channel, attach.handle.0);
-        self.attached.insert(link);
-        let address = attach.source.and_then(|source| source.address).unwrap_or_default();
+        let address = attach.source.as_ref().and_then(|source| source.address.as_deref());
         let reads = attach.role == Role::Receiver;
-        if reads && matches!(Address::parse(&address), Address::ConsumerGroup { .. }) {
+        if reads && matches!(Address::parse(address.unwrap_or_default()), Address::ConsumerGroup { .. }) {
             self.line.open_credit(link);
         }
+        if self.attached.iter().any(|((of, _), name)| *of == channel && *name == attach.name) {
+            attach.name.push(SECOND);
+            write(channel, &attach, out);
+        } else {
+            out.put_slice(frame);
+        }
+        self.attached.insert(link, attach.name);
     }
 
     /// Keeps from the library what it would do wrong: answer a wish for a drain before the link has sent what is there, and
@@ -118,7 +131,7 @@ impl Tap {
             return out.put_slice(frame);
         };
         let link = flow.handle.as_ref().map(|handle| (channel, handle.0));
-        if link.is_some_and(|link| !self.attached.contains(&link)) {
+        if link.is_some_and(|link| !self.attached.contains_key(&link)) {
             flow = Flow { handle: None, delivery_count: None, link_credit: None, available: None, ..flow };
         } else if let Some(credit) = link.and_then(|link| self.line.credit(link)) {
             let limit = flow.link_credit.map(|credit| flow.delivery_count.unwrap_or(0).wrapping_add(credit));
@@ -169,7 +182,7 @@ impl Tap {
                 let remote = decode::<Begin>(body)?.remote_channel?;
                 self.rooms.insert(channel, self.line.room(remote));
             }
-            ATTACH => self.feeding.attach(channel, &decode(body)?),
+            ATTACH => return self.outgoing_attach(channel, decode(body)?),
             FLOW => return Some(framed(channel, &self.feeding.flow(channel, &decode(body)?)?)),
             DETACH => {
                 let handle = decode::<Detach>(body)?.handle.0;
@@ -182,6 +195,12 @@ impl Tap {
             _ => {}
         }
         None
+    }
+
+    fn outgoing_attach(&mut self, channel: u16, mut attach: Attach) -> Option<BytesMut> {
+        self.feeding.attach(channel, &attach);
+        attach.name = attach.name.strip_suffix(SECOND)?.to_owned();
+        Some(framed(channel, &attach))
     }
 
     /// What the client gets although the library says nothing.

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use eventhubs_checkpoint_store::{Claim, Expected, Ownership, OwnershipList};
 use eventhubs_types::{OwnerId, PartitionId};
+use rand::RngExt as _;
 use tokio::time::Instant;
 
 use crate::calls::Attempt;
@@ -62,11 +64,17 @@ impl Balancer {
     }
 
     /// From now on takes nothing, and offers what it has: each [`round`](Self::round) renews and tells what was taken.
+    /// Gives the time to wait before the first of them: at random up to a quarter of the interval, so that many that
+    /// stop together do not meet; none where the last round saw nobody who would take an offer.
     ///
     /// Go on reading, and hand over what is [asked](Round::asked) for, as long as [`is_offering`](Self::is_offering);
     /// then end the readers and [`release`](Self::release) the rest.
-    pub fn leave(&mut self) {
+    pub fn leave(&mut self) -> Duration {
         self.is_leaving = true;
+        if !self.has_takers {
+            return Duration::ZERO;
+        }
+        self.settings.leaving_pause().mul_f64(self.rng.random_range(0.0..1.0))
     }
 
     /// Whether it leaves, and somebody was there at the last round who may take what it offers: another live instance

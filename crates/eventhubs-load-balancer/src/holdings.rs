@@ -78,9 +78,9 @@ impl Holdings {
     }
 
     /// As [`win`](Self::win), from an owner that may take its time until then.
-    pub(crate) fn win_asking(&mut self, partition: PartitionId, sent: Instant, until: Instant) {
+    pub(crate) fn win_asking(&mut self, partition: &PartitionId, sent: Instant, until: Instant) {
         self.win(partition.clone(), sent);
-        if let Some(holding) = self.held.get(&partition) {
+        if let Some(holding) = self.held.get(partition) {
             holding.fence.wait_until(Some(until));
         }
     }

@@ -21,6 +21,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Takes at most so many of the free partitions.
+    pub(crate) fn hold_back(&mut self, most: usize) {
+        self.could_grow |= self.claim.len() > most;
+        self.claim.truncate(most);
+    }
+
     /// Whether the instance has what it wants.
     pub fn is_settled(&self) -> bool {
         self.claim.is_empty() && self.steal.is_empty()
@@ -32,7 +38,7 @@ impl Plan {
 /// It keeps what it has, and never gives back: balance is reached by those who have too little. An instance wants the
 /// floor of partitions / owners, and one more as long as fewer owners than the remainder have that. What it misses it
 /// takes first from what is free, then from others: at most one from each owner, from those above the ceiling first,
-/// never below the floor, and only from owners with at least two more than itself. Each steal so lowers the sum of the
+/// never below the floor, nothing that is just being handed over, and only from owners with at least two more than itself. Each steal so lowers the sum of the
 /// squares of all shares, and stealing must come to an end. An adaptive instance may take several from one owner, by the
 /// same rule for each of them: what it takes is bounded by what it has.
 ///
@@ -94,7 +100,9 @@ impl Share {
             Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
             missing => missing.unwrap_or(0),
         };
-        Self { own, floor, ceiling: partitions.div_ceil(owners), needed }
+        let ceiling = partitions.div_ceil(owners);
+        let needed = needed.max(view.former.len().min(ceiling.saturating_sub(own)));
+        Self { own, floor, ceiling, needed }
     }
 
     /// At most one partition of each owner that can spare it after what it lost in the passes before; owners above the
@@ -112,11 +120,11 @@ impl Share {
         if wanted == 0 || !view.others.iter().any(|peer| can_spare(peer.partitions.len())) {
             return Vec::new();
         }
-        let chosen: BTreeSet<_> = chosen.iter().collect();
+        let out_of_reach: BTreeSet<_> = chosen.iter().chain(&view.moving).collect();
         let mut pool: Vec<(&OwnerId, usize, &PartitionId)> = Vec::new();
         for Peer { owner, partitions } in &view.others {
             if can_spare(partitions.len()) {
-                let left = partitions.iter().filter(|partition| !chosen.contains(partition));
+                let left = partitions.iter().filter(|partition| !out_of_reach.contains(partition));
                 pool.extend(left.map(|partition| (owner, partitions.len() - pass, partition)));
             }
         }

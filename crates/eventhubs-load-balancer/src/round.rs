@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::calls::{Attempt, Attempted, Listing};
 use crate::note::Note;
 use crate::tempo::{Findings, Outlook};
-use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, View, plan};
+use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, Strategy, View, plan};
 
 /// The record of a partition, of records in the order of their partitions.
 fn record_of<'a>(partition: &PartitionId, records: &'a [Ownership]) -> Option<&'a Ownership> {
@@ -87,7 +87,12 @@ impl Balancer {
             return (Plan { renew, ..Plan::default() }, Findings::default());
         }
         let view = View::new(self.hub.sorted(), &self.owner, &list.records, &held, expired);
-        let plan = plan(&view, &self.settings, &mut self.rng);
+        let mut plan = plan(&view, &self.settings, &mut self.rng);
+        let is_bounded =
+            self.settings.strategy() == Strategy::Adaptive && !self.settings.assignment().is_fixed();
+        if is_bounded && self.tempo.sees_growth(view.owners()) {
+            plan.hold_back(view.former.len().max(1));
+        }
         tracing::debug!(
             owner = %self.owner, mine = view.mine.len(), free = view.free.len(), others = view.others.len(),
             claim = ?plan.claim, steal = ?plan.steal, "planned a round",
@@ -218,7 +223,7 @@ impl Balancer {
                 }
                 (Some(ClaimOutcome::Won(record)), Operation::Claim(_)) => {
                     match Note::of(&record) {
-                        Some(Note::Asks(_)) => holdings.win_asking(claim.partition, begun, begun + limit),
+                        Some(Note::Asks(_)) => holdings.win_asking(&claim.partition, begun, begun + limit),
                         _ => holdings.win(claim.partition, begun),
                     }
                     findings.has_won = true;

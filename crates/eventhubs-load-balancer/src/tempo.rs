@@ -89,6 +89,11 @@ impl Tempo {
         self.retry_after = Duration::ZERO;
     }
 
+    /// Whether there are more owners than at the last round.
+    pub(crate) fn sees_growth(&self, owners: usize) -> bool {
+        usize::try_from(self.owners).is_ok_and(|before| before < owners)
+    }
+
     /// The time until the next round, before jitter.
     pub(crate) fn delay(&self, settings: &Settings) -> Duration {
         let delay = match self.pace {

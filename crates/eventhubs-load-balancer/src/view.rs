@@ -22,6 +22,8 @@ pub struct View {
     /// The other instances that hold something, in the order of the first partition of each. An instance that holds
     /// nothing cannot be seen (contract §8.5).
     pub others: Vec<Peer>,
+    /// Those of the others' that one of them has just taken from another and waits for: to be left alone for now.
+    pub moving: Vec<PartitionId>,
 }
 
 /// Another instance, as its records show it.
@@ -69,12 +71,14 @@ impl View {
             let owner = record.and_then(|record| record.owner.as_ref());
             let is_held = held.contains(partition);
             let is_live = is_held || !expired.contains(partition);
-            let is_offered = || record.and_then(Note::of) == Some(Note::Offered);
+            let note = record.and_then(Note::of);
+            let is_offered = note == Some(Note::Offered);
             match owner {
                 Some(owner) if owner == me && is_live => view.mine.push(partition.clone()),
                 None if is_held => view.mine.push(partition.clone()),
-                Some(owner) if owner != me && !expired.contains(partition) && !is_offered() => {
-                    peers.add(owner, partition)
+                Some(owner) if owner != me && !expired.contains(partition) && !is_offered => {
+                    peers.add(owner, partition);
+                    view.moving.extend(matches!(note, Some(Note::Asks(_))).then(|| partition.clone()));
                 }
                 _ => {
                     view.free.push(partition.clone());
@@ -152,6 +156,7 @@ mod tests {
         let view = view(&records, &ids([]), &ids([]));
         assert_eq!(view.free, list(["0"]));
         assert_eq!(view.others, [peer("b", ["1"]), peer("c", ["2"])]);
+        assert_eq!(view.moving, list(["2"]), "it is left alone until it has arrived");
     }
 
     #[test]

@@ -78,10 +78,10 @@ impl Fleet {
             }
             Action::Crash { fraction } => self.crash(self.count(fraction)),
             Action::Leave { fraction, over_s, offers } => {
-                self.leave(self.count(fraction), seconds(over_s), offers).await
+                self.leave(self.count(fraction), seconds(over_s), offers).await;
             }
             Action::Deploy { fraction, every_s, overlap_s, offers } => {
-                self.deploy(fraction, seconds(every_s), seconds(overlap_s), offers).await
+                self.deploy(fraction, seconds(every_s), seconds(overlap_s), offers).await;
             }
             Action::Store { for_s, model } => {
                 self.world.set_model(model);

@@ -63,8 +63,8 @@ impl Instance {
             tokio::select! {
                 biased;
                 offers = &mut self.player.stop, if self.leaves_by.is_none() => {
-                    self.begin_to_leave(offers.unwrap_or(false));
-                    next_round = Instant::now();
+                    let pause = self.begin_to_leave(offers.unwrap_or(false));
+                    next_round = next_round.min(Instant::now() + pause);
                 }
                 Some(Ok(partition)) = self.ending.join_next() => {
                     self.balancer.hand_over(&[partition]).await;
@@ -81,9 +81,10 @@ impl Instance {
         self.leave().await;
     }
 
-    fn begin_to_leave(&mut self, offers: bool) {
-        self.balancer.leave();
+    /// Gives the time to wait before the first round of leaving.
+    fn begin_to_leave(&mut self, offers: bool) -> Duration {
         self.leaves_by = Some(Instant::now() + if offers { DEFAULT_OFFER_TIMEOUT } else { Duration::ZERO });
+        self.balancer.leave()
     }
 
     fn has_left(&self) -> bool {

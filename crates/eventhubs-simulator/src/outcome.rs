@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::Kind;
+
 /// What a run of a scenario came to.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct Outcome {
     pub instances: usize,
     /// How many partitions there were.
     pub partitions: usize,
+    /// The balancers of the fleet.
+    pub fleet: Vec<Kind>,
     /// The seed: with it the run can be repeated to the last call.
     pub seed: u64,
     /// What was counted.
@@ -35,9 +39,10 @@ pub struct Numbers {
     pub needless_steals: u32,
     /// Partitions that got another owner than they had last; a release is none.
     pub ownership_changes: u32,
-    /// The most requests to the store within one second.
+    /// The most requests to the store within one whole second of the measurement, refused ones included.
     pub peak_rps: u32,
-    /// The mean of the requests per second at the end of the run.
+    /// The mean of the requests per second over the last half of the time since all was fair, two minutes at most; over
+    /// the last two minutes where it is not.
     pub steady_rps: f64,
     /// The longest time in seconds that a partition had no reader.
     pub longest_unread_s: f64,
@@ -90,8 +95,11 @@ impl Outcome {
     /// The command that repeats this run.
     pub fn replay(&self) -> String {
         let Self { scenario, instances, partitions, seed, .. } = self;
+        let fleet: Vec<_> = self.fleet.iter().map(|kind| kind.name()).collect();
         format!(
-            "cargo xtask simulate --scenario {scenario} --seed {seed} --instances {instances} --partitions {partitions}"
+            "cargo xtask simulate --scenario {scenario} --seed {seed} --instances {instances} --partitions {partitions} \
+             --fleet {}",
+            fleet.join(",")
         )
     }
 }

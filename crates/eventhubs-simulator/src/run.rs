@@ -76,6 +76,7 @@ fn outcome(scenario: &Scenario, seed: u64, was_fair: bool, world: &Arc<World>) -
             scenario: scenario.name.clone(),
             instances: scenario.instances,
             partitions: scenario.partitions,
+            fleet: scenario.fleet.clone(),
             seed,
             violations: check::violations(scenario, &facts),
             trace: ledger.trace.hash(),

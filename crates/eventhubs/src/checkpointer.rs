@@ -129,7 +129,7 @@ impl Checkpointer {
         known.sequence_number = None;
         known.forgotten = match &known.expected {
             Expected::Version(version) => Some(version.clone()),
-            _ => None,
+            Expected::Absent => None,
         };
         self.delivered.store(i64::MIN, Ordering::Release);
     }

@@ -147,7 +147,7 @@ impl Processor {
         let result = loop {
             tokio::select! {
                 biased;
-                () = &mut stop => break self.offer().await,
+                () = &mut stop => break self.offer(next_round).await,
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = self.pumps_ended(ended).await {
                         break Err(error);
@@ -157,7 +157,7 @@ impl Processor {
                 () = sleep_until(next_round) => {
                     match self.round(&mut stop).await {
                         Flow::Continue => {}
-                        Flow::Stop => break self.offer().await,
+                        Flow::Stop => break self.offer(Instant::now()).await,
                         Flow::GiveWay => return Err(self.give_way().await),
                     }
                     next_round = Instant::now() + self.balancer.next_delay();
@@ -209,10 +209,9 @@ impl Processor {
     ///
     /// # Errors
     /// As [`pumps_ended`](Self::pumps_ended).
-    async fn offer(&mut self) -> Result<()> {
+    async fn offer(&mut self, next_round: Instant) -> Result<()> {
         let deadline = Instant::now() + self.run.options.offer_timeout;
-        let mut next_round = Instant::now();
-        self.balancer.leave();
+        let mut next_round = next_round.min(Instant::now() + self.balancer.leave());
         while Instant::now() < deadline && !self.pumps.is_empty() {
             tokio::select! {
                 biased;

@@ -91,7 +91,7 @@ fn play(rules: &Rules, scene: &Scene) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (who, takes) in who.into_iter().zip(&takes) {
         let mut row = Row::new(who, scene, takes);
-        if who.is_rust() {
+        if who.is_ours() {
             let rate = row.events_per_s * HALF;
             row.set_latency(&once(rules, scene, who, Task::Latency(rate))?);
             row.set_allocations(&once(rules, scene, who, Task::Allocations)?);

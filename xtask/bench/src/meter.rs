@@ -1,7 +1,8 @@
 //! Counts what a reader hands over, and reads the process's own counters at the ends of the measured time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::histogram::Histogram;
 
-/// How long a reader may take to its first event.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a reader may take until it reads all partitions; a balancer takes them by and by.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// This part of the measured time passes before it, unmeasured.
 const WARM_UP: f64 = 0.1;
@@ -37,16 +38,36 @@ pub struct Measured {
 }
 
 /// Counts events; readers share one per process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
     events: AtomicU64,
+    /// How many partitions have sent nothing yet.
+    silent: AtomicUsize,
+    /// Those that have.
+    reading: Mutex<BTreeSet<u32>>,
     latency: Option<Histogram>,
 }
 
 impl Meter {
-    /// Counts events, and how old they are if asked.
-    pub fn new(latency: bool) -> Arc<Self> {
-        Arc::new(Self { events: AtomicU64::new(0), latency: latency.then(Histogram::default) })
+    /// Counts events of so many partitions, and how old they are if asked.
+    pub fn new(partitions: u32, latency: bool) -> Arc<Self> {
+        Arc::new(Self {
+            events: AtomicU64::new(0),
+            silent: AtomicUsize::new(partitions as usize),
+            reading: Mutex::default(),
+            latency: latency.then(Histogram::default),
+        })
+    }
+
+    /// An event came from this partition. Costs next to nothing as soon as all have sent one.
+    pub fn comes_from(&self, partition: impl FnOnce() -> u32) {
+        if self.silent.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if reading.insert(partition()) {
+            self.silent.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// These many events were handed over.
@@ -61,12 +82,12 @@ impl Meter {
         }
     }
 
-    /// Waits for the first event, warms up, measures for `time`.
+    /// Waits for an event of each partition, warms up, measures for `time`.
     ///
     /// # Errors
-    /// When no event comes.
+    /// When one does not come.
     pub fn measure(&self, time: Duration, allocations: fn() -> Option<u64>) -> Result<Measured, String> {
-        self.wait_for_first()?;
+        self.wait_for_all()?;
         clock::pause(time.mul_f64(WARM_UP));
         let began = self.snapshot(allocations);
         if let Some(latency) = &self.latency {
@@ -86,11 +107,12 @@ impl Meter {
         })
     }
 
-    fn wait_for_first(&self) -> Result<(), String> {
+    fn wait_for_all(&self) -> Result<(), String> {
         let patient_until = clock::nanos() + PATIENCE.as_nanos() as u64;
-        while self.events.load(Ordering::Relaxed) == 0 {
+        while self.silent.load(Ordering::Relaxed) > 0 {
             if clock::nanos() > patient_until {
-                return Err(format!("no event within {PATIENCE:?}"));
+                let silent = self.silent.load(Ordering::Relaxed);
+                return Err(format!("no event of {silent} partitions within {PATIENCE:?}"));
             }
             clock::pause(Duration::from_millis(1));
         }

@@ -75,7 +75,7 @@ impl Orders {
 /// The main function of a reader's process: reads until the time is over, and prints what was measured.
 pub fn main(allocations: fn() -> Option<u64>) -> ExitCode {
     let orders = Orders::parse();
-    let meter = Meter::new(orders.latency);
+    let meter = Meter::new(orders.partitions, orders.latency);
     let (counting, time) = (Arc::clone(&meter), Duration::from_secs_f64(orders.seconds));
     std::thread::spawn(move || finish(counting.measure(time, allocations)));
     let runtime = match runtime(orders.threads) {

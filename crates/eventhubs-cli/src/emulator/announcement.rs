@@ -12,6 +12,7 @@ use eventhubs_emulator::Emulator;
 pub(super) struct Announcement {
     namespaces: Vec<AnnouncedNamespace>,
     health: String,
+    page: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +37,7 @@ impl Announcement {
         Self {
             namespaces: namespaces.map(|(namespace, emulator)| announce(namespace, emulator)).collect(),
             health: format!("http://{health}/health"),
+            page: format!("http://{health}/"),
         }
     }
 }
@@ -66,6 +68,6 @@ impl fmt::Display for Announcement {
                 writeln!(f, "\n  {}\n", hub.connection_string)?;
             }
         }
-        writeln!(f, "{}\nCtrl-C stops it.", self.health)
+        writeln!(f, "{} shows what happens\n{}\nCtrl-C stops it.", self.page, self.health)
     }
 }

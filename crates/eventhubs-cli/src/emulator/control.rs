@@ -1,124 +1,79 @@
 //! Faults over HTTP: what tests in other languages ask of the emulator.
 
 use std::sync::Weak;
-use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use eventhubs_emulator::{Emulator, Error, ErrorKind};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use eventhubs_emulator::Fault;
+use serde_json::{Map, Value, json};
 
 use super::running::Running;
-
-/// The body of a request; the methods of `Emulator` of the same names say what each does.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Fault {
-    AdvanceClock { seconds: u64 },
-    CloseConnections(Reason),
-    DetachLinks(HubReason),
-    DropConnections {},
-    EndSessions(HubReason),
-    ExpireTokens {},
-    FreezeConnections {},
-    PauseDeliveries { event_hub: String },
-    RefuseAttaches(CountedReason),
-    RefuseSends(CountedReason),
-    ResumeDeliveries { event_hub: String },
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Reason {
-    condition: String,
-    #[serde(default)]
-    description: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct HubReason {
-    event_hub: String,
-    #[serde(flatten)]
-    reason: Reason,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct CountedReason {
-    count: usize,
-    #[serde(flatten)]
-    at: HubReason,
-}
-
-pub(super) type Answer = (StatusCode, Json<Value>);
+use super::site::{Answer, Body, ok, refusal, with_emulator};
 
 /// Answers with how many links, sessions or connections were hit, if that can be said.
 pub(super) async fn inject(
     State(running): State<Weak<Running>>,
     Path(namespace): Path<String>,
-    Json(fault): Json<Fault>,
+    Body(description): Body<Map<String, Value>>,
 ) -> Answer {
-    with_emulator(&running, &namespace, |emulator| {
-        let hit = apply(emulator, &fault)?;
-        Ok((StatusCode::OK, Json(json!({ "hit": hit }))))
-    })
-}
-
-/// Asks something of the emulator of a namespace.
-pub(super) fn with_emulator(
-    running: &Weak<Running>,
-    namespace: &str,
-    ask: impl FnOnce(&Emulator) -> Result<Answer, Error>,
-) -> Answer {
-    let running = running.upgrade();
-    let Some(emulator) = running.as_ref().and_then(|running| running.emulator(namespace)) else {
-        return refusal(StatusCode::NOT_FOUND, &format!("there is no namespace {namespace:?}"));
-    };
-    ask(emulator).unwrap_or_else(|error| refusal(status(error.kind()), &error.to_string()))
-}
-
-fn status(kind: ErrorKind) -> StatusCode {
-    match kind {
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Storage => StatusCode::INSUFFICIENT_STORAGE,
-        _ => StatusCode::BAD_REQUEST,
+    match fault(description) {
+        Ok(fault) => with_emulator(&running, &namespace, |emulator| {
+            let hit = emulator.inject(&fault)?;
+            Ok(ok(json!({ "hit": hit })))
+        }),
+        Err(why) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &why),
     }
 }
 
-fn refusal(status: StatusCode, why: &str) -> Answer {
-    (status, Json(json!({ "error": why })))
+/// Reads `{"fault": <name>, <fields>}`.
+///
+/// # Errors
+/// Names the field that is wrong.
+fn fault(mut description: Map<String, Value>) -> Result<Fault, String> {
+    let name = match description.remove("fault") {
+        Some(Value::String(name)) => name,
+        Some(_) => return Err("fault: is no string".into()),
+        None => return Err("missing field `fault`".into()),
+    };
+    // serde follows the way to a field only behind a tag that stands outside
+    let tagged = json!({ name: description });
+    serde_path_to_error::deserialize(tagged).map_err(|error| error.to_string())
 }
 
-fn apply(emulator: &Emulator, fault: &Fault) -> Result<Option<usize>, Error> {
-    let hit = match fault {
-        Fault::AdvanceClock { seconds } => {
-            emulator.advance_clock(Duration::from_secs(*seconds));
-            return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Fault, String> {
+        fault(serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_fault_is_its_name_and_its_fields() {
+        let slow = Fault::SlowConnections { bytes_per_second: 10 };
+        assert_eq!(read(r#"{"fault": "slow_connections", "bytes_per_second": 10}"#), Ok(slow));
+        assert_eq!(read(r#"{"fault": "drop_connections"}"#), Ok(Fault::DropConnections {}));
+    }
+
+    #[test]
+    fn a_mistake_is_reported_with_its_field() {
+        for (text, why) in [
+            ("{}", "missing field `fault`"),
+            (r#"{"fault": 7}"#, "fault: is no string"),
+            (r#"{"fault": "explode"}"#, "unknown variant `explode`"),
+            (r#"{"fault": "advance_clock"}"#, "advance_clock: missing field `seconds`"),
+            (
+                r#"{"fault": "advance_clock", "seconds": "two"}"#,
+                "advance_clock.seconds: invalid type: string \"two\"",
+            ),
+            (
+                r#"{"fault": "corrupt_frames", "count": -1}"#,
+                "corrupt_frames.count: invalid value: integer `-1`",
+            ),
+            (r#"{"fault": "expire_tokens", "soon": 1}"#, "expire_tokens.soon: unknown field `soon`"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.starts_with(why), "{error}");
         }
-        Fault::PauseDeliveries { event_hub } => return emulator.pause_deliveries(event_hub).map(|()| None),
-        Fault::ResumeDeliveries { event_hub } => {
-            return emulator.resume_deliveries(event_hub).map(|()| None);
-        }
-        Fault::RefuseAttaches(CountedReason { count, at }) => {
-            let HubReason { event_hub, reason } = at;
-            emulator.refuse_attaches(event_hub, *count, &reason.condition, &reason.description)?;
-            return Ok(None);
-        }
-        Fault::RefuseSends(CountedReason { count, at }) => {
-            let HubReason { event_hub, reason } = at;
-            emulator.refuse_sends(event_hub, *count, &reason.condition, &reason.description)?;
-            return Ok(None);
-        }
-        Fault::CloseConnections(reason) => emulator.close_connections(&reason.condition, &reason.description),
-        Fault::DetachLinks(HubReason { event_hub, reason }) => {
-            emulator.detach_links(event_hub, &reason.condition, &reason.description)
-        }
-        Fault::EndSessions(HubReason { event_hub, reason }) => {
-            emulator.end_sessions(event_hub, &reason.condition, &reason.description)
-        }
-        Fault::DropConnections {} => emulator.drop_connections(),
-        Fault::ExpireTokens {} => emulator.expire_tokens(),
-        Fault::FreezeConnections {} => emulator.freeze_connections(),
-    };
-    Ok(Some(hit))
+    }
 }

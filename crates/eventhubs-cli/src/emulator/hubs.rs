@@ -9,8 +9,8 @@ use eventhubs_emulator::ErrorKind;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::control::{Answer, with_emulator};
 use super::running::Running;
+use super::site::{Answer, Body, with_emulator};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +25,7 @@ pub(super) struct NewHub {
 pub(super) async fn create(
     State(running): State<Weak<Running>>,
     Path((namespace, hub)): Path<(String, String)>,
-    Json(new): Json<NewHub>,
+    Body(new): Body<NewHub>,
 ) -> Answer {
     with_emulator(&running, &namespace, |emulator| {
         let status = match emulator.recreate_event_hub(&hub, new.partitions) {

@@ -3,14 +3,20 @@
 mod announcement;
 mod config;
 mod control;
+mod events;
+mod guard;
 mod hubs;
+mod inspect;
 mod options;
+mod page;
 mod running;
+mod schedules;
 mod signals;
+mod site;
 mod web;
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub(crate) use options::Options;
 
@@ -28,8 +34,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let (web, address) = web::listen(options.health_port).await?;
     announce(&Announcement::new(&running, address), options.json)?;
+    let shared = Arc::downgrade(&running);
     tokio::select! {
-        served = web::serve(web, Arc::downgrade(&running)) => served?,
+        served = web::serve(web, Weak::clone(&shared)) => served?,
+        () = schedules::chaos(&shared, options.chaos) => {}
         () = stopped => {}
     }
     // a request that is answered right now keeps it; then the clients get no farewell

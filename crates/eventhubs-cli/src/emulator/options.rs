@@ -58,7 +58,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5672)]
     pub(super) port: u16,
 
-    /// The port for GET /health and for faults on demand, 0 for a free one.
+    /// The port for the page, for GET /health and for faults on demand, 0 for a free one.
     #[arg(long, default_value_t = 5300, value_name = "PORT")]
     pub(super) health_port: u16,
 
@@ -78,9 +78,21 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub(super) max_message_size: u64,
 
+    /// Close connections whose client is silent for this long; 0 for never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(super) idle_timeout: u32,
+
+    /// How many clients may be connected to a namespace at the same time; further ones wait.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024)]
+    pub(super) max_connections: usize,
+
     /// Write the certificates for TLS to this file, for clients to trust; they are made anew at each start.
     #[arg(long, value_name = "FILE")]
     pub(super) certificate: Option<PathBuf>,
+
+    /// Inject faults that are drawn from this seed, and then from the next ones, a minute each. `RUST_LOG=info` tells which.
+    #[arg(long, value_name = "SEED")]
+    pub(super) chaos: Option<u64>,
 
     /// Print one line of JSON instead of text.
     #[arg(long)]

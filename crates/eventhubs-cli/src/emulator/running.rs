@@ -33,6 +33,10 @@ impl Running {
         &self.0
     }
 
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(namespace, _)| namespace.name.clone()).collect()
+    }
+
     /// The emulator of a namespace, found by its name in any case.
     pub(super) fn emulator(&self, namespace: &str) -> Option<&Emulator> {
         let mut all = self.0.iter();
@@ -72,7 +76,9 @@ async fn start(namespace: &Namespace, port: u16, options: &Options) -> Result<Em
         .port(port)
         .retention(options.retention_events, options.retention_bytes)
         .retention_time(HOUR * options.retention_hours)
-        .max_message_size(options.max_message_size);
+        .max_message_size(options.max_message_size)
+        .max_connections(options.max_connections)
+        .idle_timeout(Duration::from_secs(options.idle_timeout.into()));
     if let Some(folder) = &options.data {
         builder = builder.data_dir(folder.join(&namespace.name));
     }

@@ -2,6 +2,9 @@
 
 #![cfg(test)]
 
+mod browser;
+mod control;
 mod emulator;
+mod page;
 mod program;
 mod send;

@@ -67,21 +67,26 @@ impl Program {
         self.announcement["namespaces"][namespace]["event_hubs"][hub]["connection_string"].as_str().unwrap()
     }
 
+    /// Where the page is.
+    pub(crate) fn page(&self) -> &str {
+        self.announcement["page"].as_str().unwrap()
+    }
+
+    /// Host and port of the HTTP side.
+    pub(crate) fn host(&self) -> &str {
+        self.page().strip_prefix("http://").unwrap().trim_end_matches('/')
+    }
+
     /// The status line and the body of the answer to one HTTP request.
     pub(crate) async fn http(&self, method: &str, path: &str, body: &str) -> (String, String) {
-        let url = self.announcement["health"].as_str().unwrap();
-        let host = url.strip_prefix("http://").and_then(|url| url.split_once('/')).unwrap().0;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n{body}",
-            body.len()
-        );
-        let mut stream = TcpStream::connect(host).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        within(stream.read_to_string(&mut answer)).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.lines().next().unwrap().to_owned(), body.to_owned())
+        http(self.host(), method, path, &[("Host", self.host()), JSON], body).await
+    }
+
+    /// The JSON that a path shows.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.http("GET", path, "").await;
+        assert_eq!(status, "HTTP/1.1 200 OK", "{body}");
+        serde_json::from_str(&body).unwrap()
     }
 
     /// Kills it, without a chance to write anything.
@@ -96,4 +101,36 @@ impl Program {
         assert!(sent.success());
         within(self.child.wait()).await.unwrap()
     }
+}
+
+pub(crate) const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+/// The status line and the body of the answer to one HTTP request.
+pub(crate) async fn http(
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (String, String) {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(within(answer.read_line(&mut head)).await.unwrap(), 0, "{method} {path}: {head}");
+    }
+    // not to the end of the stream: chromedriver leaves it open
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    within(answer.read_exact(&mut body)).await.unwrap();
+    (head.lines().next().unwrap().to_owned(), String::from_utf8(body).unwrap())
 }

@@ -1,10 +1,10 @@
 //! Credit and drain as AMQP demands them (part 2, §2.6.7): what is there comes first, then the rest of the credit is void.
 
 use fe2o3_amqp::types::definitions::Role;
-use fe2o3_amqp::types::performatives::Flow;
+use fe2o3_amqp::types::performatives::{Attach, Flow};
 
 use crate::client::{eventually, orders};
-use crate::frames::{FLOW, Raw, TRANSFER, attach, flow};
+use crate::frames::{ATTACH, FLOW, Raw, TRANSFER, attach, flow};
 
 const PARTITION: &str = "orders/ConsumerGroups/$Default/Partitions/0";
 
@@ -63,4 +63,17 @@ async fn a_drained_link_delivers_again_with_new_credit() {
     let (transfers, answered) = answer(&mut client).await;
     assert_eq!((transfers, drained(&answered)), (1, (Some(9), Some(0), true)));
     eventually(|| emulator.receivers("orders").unwrap()[0].delivered == 2).await;
+}
+
+#[tokio::test]
+async fn two_links_of_opposite_directions_may_have_one_name() {
+    let emulator = orders().await;
+    let mut client = Raw::connect(&emulator).await;
+    client.send(&attach(1, "same", Role::Receiver, PARTITION)).await;
+    client.send(&attach(2, "same", Role::Sender, "orders")).await;
+    for role in [Role::Sender, Role::Receiver] {
+        let answer: Attach = serde_amqp::from_slice(&client.until(ATTACH).await).unwrap();
+        assert_eq!((answer.name.as_str(), answer.role), ("same", role));
+    }
+    assert_eq!(emulator.receivers("orders").unwrap()[0].link_name, "same");
 }

@@ -17,6 +17,7 @@ use crate::client::{KEY, SAS, in_an_hour, token, within};
 use crate::wire::{OPENED, opened, read_until};
 
 pub(crate) const BEGIN: u8 = 0x11;
+pub(crate) const ATTACH: u8 = 0x12;
 pub(crate) const FLOW: u8 = 0x13;
 pub(crate) const TRANSFER: u8 = 0x14;
 const DISPOSITION: u8 = 0x15;

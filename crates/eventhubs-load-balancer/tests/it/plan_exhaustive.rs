@@ -113,11 +113,15 @@ fn whatever_the_records_are_marked_with_a_plan_takes_only_what_it_may_and_an_off
                 (0..count).map(|id| MARKS[number / MARKS.len().pow(id) % MARKS.len()]).collect();
             let mut view = marked_view(&assignment, &marks);
             view.others.sort_by(|one, other| one.owner.cmp(&other.owner));
+            let moving = std::mem::take(&mut view.moving);
             let is_offered = |id: usize| assignment[id] != Some(0) && marks[id] == "1 offer";
             let unmarked = (0..assignment.len()).map(|id| assignment[id].filter(|_| !is_offered(id)));
             assert_eq!(view, view_of(&unmarked.collect::<Vec<_>>(), 0), "{assignment:?} {marks:?}");
+            view.moving = moving;
             for strategy in STRATEGIES {
-                check(&view, strategy, &plan_of(&view, strategy));
+                let plan = plan_of(&view, strategy);
+                check(&view, strategy, &plan);
+                assert!(!plan.steal.iter().any(|partition| view.moving.contains(partition)));
             }
         }
     }

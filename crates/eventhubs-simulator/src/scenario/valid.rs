@@ -91,7 +91,7 @@ impl Event {
         match self.action {
             Action::Join { over_s, .. } | Action::Leave { over_s, .. } => times.push(("over_s", over_s)),
             Action::Deploy { every_s, overlap_s, .. } => {
-                times.extend([("every_s", every_s), ("overlap_s", overlap_s)])
+                times.extend([("every_s", every_s), ("overlap_s", overlap_s)]);
             }
             Action::Store { for_s, .. } => times.push(("for_s", for_s)),
             Action::Crash { .. } => {}

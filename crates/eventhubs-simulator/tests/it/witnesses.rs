@@ -53,15 +53,17 @@ fn an_outage_that_does_not_end_leaves_a_fleet_without_partitions() {
     let outcome = simulate(&endless, 7);
     assert_eq!(outcome.numbers.converge_s, None);
     assert_eq!(outcome.violations[0].property, "P7 fairness");
-    assert!(outcome.replay().contains("--scenario cold_start --seed 7 --instances 4 --partitions 8"));
+    assert!(
+        outcome.replay().contains("--scenario cold_start --seed 7 --instances 4 --partitions 8 --fleet ours")
+    );
 }
 
 #[test]
 fn a_throttled_store_refuses_and_the_fleet_still_gets_there() {
     let mut throttled = scenario("cold_start", 20, 64);
-    throttled.store.throttle_rps = 4;
+    throttled.store.throttle_rps = 6;
     throttled.duration_s = 600.0;
     let outcome = simulate(&throttled, 7);
-    assert!(outcome.numbers.peak_rps > 4, "what is refused was asked");
+    assert!(outcome.numbers.peak_rps > 6, "what is refused was asked");
     assert!(outcome.numbers.converge_s.is_some());
 }

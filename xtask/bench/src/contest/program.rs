@@ -30,6 +30,8 @@ pub enum Contestant {
     PythonAio,
     /// JavaScript's @azure/event-hubs
     Js,
+    /// Microsoft's Rust SDK
+    OfficialRust,
 }
 
 impl fmt::Display for Contestant {
@@ -41,19 +43,19 @@ impl fmt::Display for Contestant {
 
 impl Contestant {
     /// Everyone, or those that need nothing to be installed.
-    pub(crate) fn all(rust_only: bool) -> Vec<Self> {
+    pub(crate) fn all(ours_only: bool) -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|who| !rust_only || who.is_rust()).collect()
+        all.filter(|who| !ours_only || who.is_ours()).collect()
     }
 
     /// Whether it is one of the programs of this package.
-    pub(crate) fn is_rust(self) -> bool {
-        !matches!(self, Self::Python | Self::PythonAio | Self::Js)
+    pub(crate) fn is_ours(self) -> bool {
+        !matches!(self, Self::Python | Self::PythonAio | Self::Js | Self::OfficialRust)
     }
 
     /// The foreign SDKs reach an emulator's port over plain TCP only.
     pub(crate) fn takes_part(self, scene: &Scene) -> bool {
-        self.is_rust() || !scene.tls
+        self.is_ours() || !scene.tls
     }
 }
 
@@ -88,6 +90,11 @@ impl Order {
             Contestant::Python => Ok(self.foreign(python()?, "receive.py", "sync")),
             Contestant::PythonAio => Ok(self.foreign(python()?, "receive.py", "aio")),
             Contestant::Js => Ok(self.foreign("node".into(), "receive.mjs", "js")),
+            Contestant::OfficialRust => {
+                let mut command = Command::new(installed("witness/release/receive")?);
+                command.args(self.figures());
+                Ok(command)
+            }
             _ => self.rust(who),
         }
     }
@@ -113,17 +120,22 @@ impl Order {
 
     fn foreign(&self, interpreter: OsString, script: &str, mode: &str) -> Command {
         let mut command = Command::new(interpreter);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(script)).args([
-            mode,
-            &self.port.to_string(),
-            &self.partitions.to_string(),
-            &self.prefetch.to_string(),
-            &self.seconds.to_string(),
-        ]);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(script)).arg(mode);
+        command.args(self.figures());
         if let Ok(packages) = installed("js/node_modules/@azure/event-hubs/package.json") {
             command.env("EVENT_HUBS_PACKAGE", packages);
         }
         command
+    }
+
+    /// What all foreign readers are told: port, partitions, credit, seconds.
+    fn figures(&self) -> [String; 4] {
+        [
+            self.port.to_string(),
+            self.partitions.to_string(),
+            self.prefetch.to_string(),
+            self.seconds.to_string(),
+        ]
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn read(orders: &Orders, meter: &Arc<Meter>) -> Outcome {
             .await?;
         let meter = Arc::clone(meter);
         readers.push(async move {
-            let read = tokio::spawn(read_one(receiver, meter)).await?;
+            let read = tokio::spawn(read_one(id, receiver, meter)).await?;
             drop(session);
             read
         });
@@ -43,7 +43,7 @@ pub(super) async fn read(orders: &Orders, meter: &Arc<Meter>) -> Outcome {
     try_join_all(readers).await.map(drop)
 }
 
-async fn read_one(mut receiver: Receiver, meter: Arc<Meter>) -> Outcome {
+async fn read_one(id: u32, mut receiver: Receiver, meter: Arc<Meter>) -> Outcome {
     let mut order = InOrder::default();
     loop {
         let delivery = receiver.recv::<Data>().await?;
@@ -51,6 +51,7 @@ async fn read_one(mut receiver: Receiver, meter: Arc<Meter>) -> Outcome {
         receiver.accept(&delivery).await?;
         let message = delivery.into_message();
         order.check(sequence_number(&message).ok_or("an event without a sequence number")?)?;
+        meter.comes_from(|| id);
         meter.look_at(&message.body.0);
         meter.count(1);
     }

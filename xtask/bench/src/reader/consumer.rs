@@ -2,7 +2,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs::{ConsumerClient, ReceivedEvent, StartingPosition};
+use eventhubs::{ConsumerClient, PartitionContext, ReceivedEvent, StartingPosition};
 
 use super::{Orders, Outcome};
 use crate::meter::Meter;
@@ -14,7 +14,8 @@ fn client(orders: &Orders) -> eventhubs::Result<ConsumerClient> {
 }
 
 pub(super) async fn receive(orders: &Orders, meter: Arc<Meter>) -> Outcome {
-    let on_event = move |_, event: ReceivedEvent| {
+    let on_event = move |context: PartitionContext, event: ReceivedEvent| {
+        meter.comes_from(|| partition(&context));
         look_at(&meter, &event);
         meter.count(1);
         ready(Ok(()))
@@ -25,7 +26,8 @@ pub(super) async fn receive(orders: &Orders, meter: Arc<Meter>) -> Outcome {
 }
 
 pub(super) async fn receive_batch(orders: &Orders, meter: Arc<Meter>) -> Outcome {
-    let on_batch = move |_, events: Vec<ReceivedEvent>| {
+    let on_batch = move |context: PartitionContext, events: Vec<ReceivedEvent>| {
+        meter.comes_from(|| partition(&context));
         for event in &events {
             look_at(&meter, event);
         }
@@ -41,4 +43,9 @@ fn look_at(meter: &Meter, event: &ReceivedEvent) {
     if let Some(body) = event.body_bytes() {
         meter.look_at(&body);
     }
+}
+
+/// The replayer numbers its partitions.
+fn partition(context: &PartitionContext) -> u32 {
+    context.partition_id().as_str().parse().expect("a number")
 }

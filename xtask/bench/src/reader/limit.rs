@@ -55,6 +55,7 @@ struct Event {
 pub(super) async fn read(orders: &Orders, meter: &Meter) -> Outcome {
     let mut stream = connect(orders).await?;
     stream.write_all(&opening(orders)).await?;
+    stream.flush().await?;
     let mut links: Vec<Link> = (0..orders.partitions).map(|_| Link::default()).collect();
     let mut input = BytesMut::with_capacity(CHUNK);
     let mut events = Vec::new();
@@ -67,6 +68,7 @@ pub(super) async fn read(orders: &Orders, meter: &Meter) -> Outcome {
         }
         parse_all(&mut input, &mut events)?;
         for event in &events {
+            meter.comes_from(|| event.partition);
             links[event.partition as usize].order.check(event.sequence_number)?;
             black_box((&event.offset, event.enqueued_millis));
             meter.look_at(&event.body);
@@ -75,6 +77,8 @@ pub(super) async fn read(orders: &Orders, meter: &Meter) -> Outcome {
         let flows = replenish(orders, &mut links);
         if !flows.is_empty() {
             stream.write_all(&flows).await?;
+            // TLS may keep back what it could not write at once, and nothing else comes that would write it
+            stream.flush().await?;
         }
         events.clear();
     }

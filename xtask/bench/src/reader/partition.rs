@@ -23,15 +23,16 @@ pub(super) async fn read(orders: &Orders, meter: &Arc<Meter>) -> Outcome {
             .open()
             .await?;
         let meter = Arc::clone(meter);
-        readers.push(async move { tokio::spawn(read_one(receiver, meter)).await? });
+        readers.push(async move { tokio::spawn(read_one(id, receiver, meter)).await? });
     }
     try_join_all(readers).await.map(drop)
 }
 
-async fn read_one(mut receiver: PartitionReceiver, meter: Arc<Meter>) -> Outcome {
+async fn read_one(id: u32, mut receiver: PartitionReceiver, meter: Arc<Meter>) -> Outcome {
     let mut order = InOrder::default();
     loop {
         let events = receiver.receive_batch(MAX_BATCH, None).await?;
+        meter.comes_from(|| id);
         for event in &events {
             order.check(event.sequence_number().value())?;
             black_box((event.offset(), event.enqueued_time()));

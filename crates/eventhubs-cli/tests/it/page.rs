@@ -1,0 +1,86 @@
+//! The page for people, in a real browser.
+
+use eventhubs_amqp::EventHubClient;
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::program::{Program, within};
+
+#[tokio::test]
+async fn the_page_shows_who_reads_what() {
+    let program = Program::start(&["--hub", "orders:4:billing"]).await;
+    let browser = Browser::open(program.page()).await;
+    let facts = "document.querySelector('[data-hub=orders] .facts').textContent";
+    browser.until(&format!("{facts} == '4 partitions · 0 events · 0 B · 0 readers'")).await;
+    let client = EventHubClient::builder(program.connection_string(0, 0).parse().unwrap()).build().unwrap();
+    let receiver = client.partition_receiver("billing".parse().unwrap(), "2".parse().unwrap());
+    let _receiver = within(receiver.owner_level(7).open()).await.unwrap();
+    browser.until(&format!("{facts}.endsWith('1 reader')")).await;
+    let row = "[...document.querySelectorAll('[data-hub=orders] .partitions tbody tr')]\
+               .find(row => row.querySelector('.reader'))";
+    assert_eq!(browser.value(&format!("{row}.querySelector('th').textContent")).await, "2");
+    assert_eq!(browser.value(&format!("{row}.querySelector('.level').textContent")).await, "7");
+    let owner = "[...document.querySelectorAll('.owners td')].map(cell => cell.textContent)";
+    let owner = browser.value(owner).await;
+    assert_eq!((&owner[0], &owner[3], &owner[4]), (&json!("billing"), &json!("2"), &json!("7")));
+    assert_eq!(browser.value("document.querySelectorAll('.connections tbody tr').length").await, 1);
+}
+
+#[tokio::test]
+async fn a_test_event_is_published_and_comes_in_the_live_tail() {
+    let program = Program::start(&["--hub", "orders:2"]).await;
+    let browser = Browser::open(program.page()).await;
+    browser.click("#tail-toggle").await;
+    browser.fill("#publish-partition", "1").await;
+    browser.fill("#publish-key", "tea").await;
+    browser.fill("#publish-body", "a cup of tea").await;
+    browser.click("#publish button").await;
+    browser.until("document.getElementById('publish-result').textContent == 'Published.'").await;
+    browser.until("document.getElementById('tail-events').rows.length == 1").await;
+    let cells = "[...document.getElementById('tail-events').rows[0].cells].map(cell => cell.textContent)";
+    let cells = browser.value(cells).await;
+    assert_eq!(
+        (&cells[0], &cells[1], &cells[3], &cells[4]),
+        (&json!("1"), &json!("0"), &json!("tea"), &json!("a cup of tea"))
+    );
+    let kept = program.get("/namespaces/emulatorNs1/event-hubs/orders/events?partition_id=1").await;
+    assert_eq!((&kept[0]["body"], &kept[0]["partition_key"]), (&json!("a cup of tea"), &json!("tea")));
+    browser.fill("#publish-partition", "9").await;
+    browser.click("#publish button").await;
+    browser.until("document.getElementById('publish-result').textContent.includes('partition \"9\"')").await;
+}
+
+#[tokio::test]
+async fn names_and_events_with_markup_stay_text() {
+    let hub = "<img src=x onerror=document.title='hit'>";
+    let program = Program::start(&["--hub", &format!("{hub}:1:<b>group")]).await;
+    let browser = Browser::open(program.page()).await;
+    browser.click("#tail-toggle").await;
+    let body = "<script>document.title='hit'</script><img src=x onerror=document.title='hit'>";
+    browser.fill("#publish-body", body).await;
+    browser.click("#publish button").await;
+    browser.until("document.getElementById('tail-events').rows.length == 1").await;
+    browser.until("document.getElementById('state').className == 'live'").await;
+    let shown = browser.value("document.getElementById('tail-events').rows[0].cells[4].textContent").await;
+    assert_eq!(shown, body);
+    assert_eq!(browser.value("document.querySelector('.hub h3').textContent").await, hub);
+    assert_eq!(browser.value("document.querySelectorAll('img, b').length").await, 0);
+    assert_eq!(browser.value("document.title").await, "Event Hubs emulator");
+}
+
+#[tokio::test]
+async fn the_page_needs_nothing_from_elsewhere() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let browser = Browser::open(program.page()).await;
+    browser.until("document.getElementById('state').className == 'live'").await;
+    let resources = browser.value("performance.getEntriesByType('resource').map(entry => entry.name)").await;
+    let names: Vec<_> = resources.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(names.iter().all(|name| name.starts_with(program.page())), "{names:?}");
+    for file in ["page.js", "page.css", "live"] {
+        assert!(names.iter().any(|name| name.ends_with(file)), "{file} in {names:?}");
+    }
+    // the policy forbids scripts within the page
+    let inject = "(() => { const script = document.createElement('script'); script.textContent = 'document.title = 1'; \
+                  document.body.append(script); return document.title })()";
+    assert_eq!(browser.value(inject).await, "Event Hubs emulator");
+}
