@@ -259,13 +259,21 @@ impl DiskShelf {
 }
 
 impl Shelf for DiskShelf {
-    fn append(&mut self, events: &[Arc<StoredEvent>], next_offset: i64) -> Result<(), ShelfError> {
+    fn append(
+        &mut self,
+        events: &[Arc<StoredEvent>],
+        next_offset: i64,
+        first_kept: Option<i64>,
+    ) -> Result<(), ShelfError> {
         let Some(last) = events.last() else { return Ok(()) };
         self.disk.write(|transaction| {
             let mut table = transaction.open_table(EVENTS)?;
             for StoredEvent { stamp, size, message } in events.iter().map(AsRef::as_ref) {
                 let value = (stamp.offset, stamp.enqueued_ms, *size, message.header, message.bytes.as_ref());
                 table.insert(self.key(stamp.sequence_number), value)?;
+            }
+            if let Some(first) = first_kept {
+                table.retain_in(self.key(i64::MIN)..self.key(first), |_, _| false)?;
             }
             let Stamp { sequence_number, offset, enqueued_ms } = last.stamp;
             let head = (sequence_number, offset, enqueued_ms, next_offset);

@@ -99,7 +99,9 @@ impl Log {
             next_offset += i64::from(size) + EVENT_OVERHEAD;
             events.push(Arc::new(StoredEvent { stamp: head, size, message: message.stamped(head) }));
         }
-        self.shelf.append(&events, next_offset)?;
+        let gone = self.too_many_with(&events);
+        let first_kept = self.first_sequence_number() + i64::try_from(gone).unwrap_or(i64::MAX);
+        self.shelf.append(&events, next_offset, (gone > 0).then_some(first_kept))?;
         self.state.head = head;
         self.state.next_offset = next_offset;
         for event in events {
@@ -107,22 +109,38 @@ impl Log {
             self.state.index.push_back(Entry { offset, enqueued_ms, size: event.size });
             self.bytes += u64::from(event.size);
         }
-        self.drop_where(|log, _| log.len() > log.retention.events || log.bytes > log.retention.bytes);
+        for _ in 0..gone {
+            self.forget_oldest();
+        }
         Ok(())
+    }
+
+    /// How many of the oldest events have to go when these come.
+    fn too_many_with(&self, events: &[Arc<StoredEvent>]) -> usize {
+        let sizes = || events.iter().map(|event| event.size);
+        let mut count = self.len() + events.len();
+        let mut bytes = self.bytes + sizes().map(u64::from).sum::<u64>();
+        let has_to_go = |size: &u32| {
+            let too_many = count > self.retention.events || bytes > self.retention.bytes;
+            count -= 1;
+            bytes -= u64::from(*size);
+            too_many
+        };
+        self.state.index.iter().map(|entry| entry.size).chain(sizes()).take_while(has_to_go).count()
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.state.index.pop_front() {
+            self.bytes -= u64::from(oldest.size);
+        }
     }
 
     /// Drops the events that are older than the retention allows.
     pub(crate) fn drop_expired(&mut self, now_ms: i64) {
         let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
-        self.drop_where(|_, oldest| oldest.enqueued_ms < oldest_kept);
-    }
-
-    /// Drops the oldest event as long as it has to go.
-    fn drop_where(&mut self, has_to_go: impl Fn(&Self, &Entry) -> bool) {
         let before = self.len();
-        while let Some(oldest) = self.state.index.front().copied().filter(|oldest| has_to_go(self, oldest)) {
-            self.bytes -= u64::from(oldest.size);
-            self.state.index.pop_front();
+        while self.state.index.front().is_some_and(|oldest| oldest.enqueued_ms < oldest_kept) {
+            self.forget_oldest();
         }
         if self.len() < before
             && let Err(ShelfError(why)) = self.shelf.drop_before(self.first_sequence_number())

@@ -48,8 +48,14 @@ pub(crate) struct StoredEvent {
 
 /// Events with sequence numbers that follow each other.
 pub(crate) trait Shelf: Debug + Send {
-    /// Keeps events behind those that are there, all of them or none; `next_offset` is that of the event after them.
-    fn append(&mut self, events: &[Arc<StoredEvent>], next_offset: i64) -> Result<(), ShelfError>;
+    /// Keeps events behind those that are there, and forgets those before `first_kept`: all of it, or nothing. `next_offset` is
+    /// that of the event after them.
+    fn append(
+        &mut self,
+        events: &[Arc<StoredEvent>],
+        next_offset: i64,
+        first_kept: Option<i64>,
+    ) -> Result<(), ShelfError>;
 
     /// Up to `limit` events from this sequence number on, or from the first one kept.
     fn read(&self, from: i64, limit: usize) -> Result<Vec<Arc<StoredEvent>>, ShelfError>;
@@ -113,9 +119,14 @@ impl Storage for InMemory {
 pub(crate) struct Memory(VecDeque<Arc<StoredEvent>>);
 
 impl Shelf for Memory {
-    fn append(&mut self, events: &[Arc<StoredEvent>], _next_offset: i64) -> Result<(), ShelfError> {
+    fn append(
+        &mut self,
+        events: &[Arc<StoredEvent>],
+        _next_offset: i64,
+        first_kept: Option<i64>,
+    ) -> Result<(), ShelfError> {
         self.0.extend(events.iter().cloned());
-        Ok(())
+        first_kept.map_or(Ok(()), |first| self.drop_before(first))
     }
 
     fn read(&self, from: i64, limit: usize) -> Result<Vec<Arc<StoredEvent>>, ShelfError> {

@@ -80,9 +80,8 @@ async fn traffic(rules: &Rules, partitions: u32, folder: bool) -> Result<[Traffi
         takes[0].push(broker.meter(rules.events, traffic::send(&broker, rules, rules.events)).await?);
         takes[1].push(broker.meter(rules.events, traffic::receive(&broker, rules.events)).await?);
     }
-    let [sent, received] = takes;
-    let row = |direction, takes| Traffic::new(direction, partitions, folder, takes);
-    Ok([row("in", sent), row("out", received)])
+    let row = |direction, takes: &[_]| Traffic::new(direction, partitions, folder, takes);
+    Ok([row("in", &takes[0]), row("out", &takes[1])])
 }
 
 async fn memory(rules: &Rules, folder: bool) -> Result<Memory> {

@@ -68,7 +68,9 @@ fn emulate(rules: &emulator::Rules) -> Result<(), Box<dyn Error>> {
     let machine = machine::line();
     let rows = emulator::measure(rules)?;
     if rules.json {
-        rows.iter().for_each(|row| println!("{}", serde_json::json!(row)));
+        for row in &rows {
+            println!("{}", serde_json::json!(row));
+        }
     } else {
         println!("{machine}\n\n{}", emulator::row::tables(&rows));
     }

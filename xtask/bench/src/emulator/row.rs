@@ -1,7 +1,5 @@
 //! What came out, for people and for scripts.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 
 /// One number or two, and of what.
@@ -60,7 +58,7 @@ pub(super) struct Take {
 }
 
 impl Traffic {
-    pub(super) fn new(direction: &'static str, partitions: u32, data_folder: bool, takes: Vec<Take>) -> Self {
+    pub(super) fn new(direction: &'static str, partitions: u32, data_folder: bool, takes: &[Take]) -> Self {
         Self {
             direction,
             partitions,
@@ -82,31 +80,41 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+const TRAFFIC: &str =
+    "| events | partitions | kept in | events/s | broker's CPU ns/event |\n|---|--:|---|--:|--:|\n";
+const MEMORY: &str = "| kept in | events | RSS before MiB | growth MiB |\n|---|--:|--:|--:|\n";
+const START_UP: &str = "| data folder | start to healthy, ms |\n|---|--:|\n";
+
 /// All rows as Markdown: a table for each kind.
 pub fn tables(rows: &[Row]) -> String {
-    let mut traffic =
-        "| events | partitions | kept in | events/s | broker's CPU ns/event |\n|---|--:|---|--:|--:|\n"
-            .to_owned();
-    let mut memory = "| kept in | events | RSS before MiB | growth MiB |\n|---|--:|--:|--:|\n".to_owned();
-    let mut start_up = "| data folder | start to healthy, ms |\n|---|--:|\n".to_owned();
-    let kept = |in_folder| if in_folder { "folder" } else { "memory" };
+    let mut tables = [TRAFFIC, MEMORY, START_UP].map(str::to_owned);
     for row in rows {
-        let written = match row {
-            Row::Traffic(Traffic { direction, partitions, data_folder, events_per_s, cpu_ns_per_event }) => {
+        let (table, line) = row.line();
+        tables[table] += &line;
+    }
+    tables.join("\n")
+}
+
+impl Row {
+    /// In which table it stands, and its line there.
+    fn line(&self) -> (usize, String) {
+        let kept = |in_folder| if in_folder { "folder" } else { "memory" };
+        match self {
+            Self::Traffic(Traffic { direction, partitions, data_folder, events_per_s, cpu_ns_per_event }) => {
                 let kept = kept(*data_folder);
-                writeln!(
-                    traffic,
-                    "| {direction} | {partitions} | {kept} | {events_per_s:.0} | {cpu_ns_per_event:.0} |"
+                (
+                    0,
+                    format!(
+                        "| {direction} | {partitions} | {kept} | {events_per_s:.0} | {cpu_ns_per_event:.0} |\n"
+                    ),
                 )
             }
-            Row::Memory(Memory { data_folder, events, idle_mib, grown_mib }) => {
-                writeln!(memory, "| {} | {events} | {idle_mib} | {grown_mib} |", kept(*data_folder))
+            Self::Memory(Memory { data_folder, events, idle_mib, grown_mib }) => {
+                (1, format!("| {} | {events} | {idle_mib} | {grown_mib} |\n", kept(*data_folder)))
             }
-            Row::StartUp(StartUp { data_folder, ms }) => writeln!(start_up, "| {data_folder} | {ms:.1} |"),
-        };
-        written.expect("a string can be written to");
+            Self::StartUp(StartUp { data_folder, ms }) => (2, format!("| {data_folder} | {ms:.1} |\n")),
+        }
     }
-    [traffic, memory, start_up].join("\n")
 }
 
 #[cfg(test)]
