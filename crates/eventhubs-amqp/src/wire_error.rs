@@ -34,6 +34,8 @@ pub(crate) fn remote(context: &str, error: &definitions::Error) -> Error {
         ErrorCondition::SessionError(condition) => Symbol::from(condition),
         ErrorCondition::LinkError(condition) => Symbol::from(condition),
         ErrorCondition::Custom(condition) => condition.clone(),
+        #[allow(unreachable_patterns, reason = "a feature that another crate of the program may turn on")]
+        _ => Symbol::from("amqp:transaction"),
     };
     Error::remote(context.to_owned(), symbol.as_str(), error.description.as_deref())
 }

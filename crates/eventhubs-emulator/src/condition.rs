@@ -7,6 +7,7 @@ pub(crate) const LINK_STOLEN: &str = "amqp:link:stolen";
 pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
 pub(crate) const NOT_FOUND: &str = "amqp:not-found";
 pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
+pub(crate) const NOT_IMPLEMENTED: &str = "amqp:not-implemented";
 pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";
 pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
 pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";

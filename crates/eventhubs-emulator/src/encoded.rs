@@ -62,6 +62,41 @@ pub(crate) fn describes(bytes: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
+/// Copies a value with null for each empty array in its lists: AMQP allows them, rhea sends them for no capabilities, and the
+/// library cannot read them. The nesting is checked before.
+pub(crate) fn put_without_empty_arrays(value: &[u8], out: &mut Vec<u8>) {
+    match value {
+        [0xe0, _, 0, ..] | [0xf0, _, _, _, _, 0, 0, 0, 0, ..] => out.push(NULL),
+        [0, described @ ..] => match split_value(described) {
+            Some((descriptor, inner)) => {
+                out.push(0);
+                out.extend_from_slice(descriptor);
+                put_without_empty_arrays(inner, out);
+            }
+            None => out.extend_from_slice(value),
+        },
+        [0xc0, _, count, content @ ..] => put_list(u32::from(*count), content, out),
+        [0xd0, _, _, _, _, a, b, c, d, content @ ..] => {
+            put_list(u32::from_be_bytes([*a, *b, *c, *d]), content, out);
+        }
+        _ => out.extend_from_slice(value),
+    }
+}
+
+fn put_list(count: u32, mut content: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(0xd0);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&count.to_be_bytes());
+    while let Some((value, rest)) = split_value(content) {
+        put_without_empty_arrays(value, out);
+        content = rest;
+    }
+    out.extend_from_slice(content);
+    let size = u32::try_from(out.len() - start - 5).expect("a performative is shorter than 4 GiB");
+    out[start + 1..start + 5].copy_from_slice(&size.to_be_bytes());
+}
+
 /// The content of a string or symbol.
 pub(crate) fn text(value: &[u8]) -> Option<&str> {
     let bytes = match *value.first()? {
@@ -213,6 +248,19 @@ mod tests {
                 let _ = (describes(value), text(value), binary(value), map_content(value));
             }
         }
+    }
+
+    #[test]
+    fn empty_arrays_become_nulls_at_any_depth_of_lists() {
+        let empty = [0xf0, 0, 0, 0, 5, 0, 0, 0, 0, 0xa3];
+        let inner = [[0, 0x53, 0x28, 0xc0, 12, 2, 0x41].as_slice(), &empty].concat();
+        let outer = [&[0, 0x53, 0x12, 0xc0, 23, 3, 0xe0, 2, 0, 0xa3], inner.as_slice(), &[0x42]].concat();
+        let mut copied = Vec::new();
+        put_without_empty_arrays(&outer, &mut copied);
+        let inner = [0, 0x53, 0x28, 0xd0, 0, 0, 0, 6, 0, 0, 0, 2, 0x41, NULL];
+        let expected =
+            [&[0, 0x53, 0x12, 0xd0, 0, 0, 0, 20, 0, 0, 0, 3, NULL], inner.as_slice(), &[0x42]].concat();
+        assert_eq!(copied, expected);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use crate::address::Address;
 use crate::cbs;
-use crate::condition::{Condition, NOT_ALLOWED, UNAUTHORIZED};
+use crate::condition::{Condition, NOT_ALLOWED, NOT_IMPLEMENTED, UNAUTHORIZED};
 use crate::connection::{Connection, FAREWELL_TIMEOUT};
 use crate::consumer_link::ConsumerLink;
 use crate::intercept::{Denied, Request, RequestKind};
@@ -112,6 +112,9 @@ fn normalise(attach: &mut Attach, refused: bool) {
 
 /// Finds who serves a link, and takes what it needs for that.
 fn admit(session: &Session, attach: &Attach) -> Result<Service, Condition> {
+    if matches!(attach.target.as_deref(), Some(TargetArchetype::Coordinator(_))) {
+        return Err(Condition::new(NOT_IMPLEMENTED, "There are no transactions in an event hub."));
+    }
     let address = address(attach);
     let grants = &session.connection.grants;
     let now_ms = session.connection.broker.clock.now_ms();
@@ -177,7 +180,7 @@ fn address(attach: &Attach) -> String {
 fn target_address(attach: &Attach) -> String {
     match attach.target.as_deref() {
         Some(TargetArchetype::Target(target)) => target.address.clone().unwrap_or_default(),
-        None => String::new(),
+        Some(TargetArchetype::Coordinator(_)) | None => String::new(),
     }
 }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::Serialize;
 
 use crate::address::Address;
+use crate::encoded;
 use crate::feeding::Feeding;
 use crate::flow::Returned;
 use crate::frame::{self, Limits};
@@ -62,9 +63,29 @@ impl Tap {
 
     /// Takes a whole frame of the client and writes what the library shall read instead.
     pub(crate) fn incoming(&mut self, frame: &[u8], out: &mut BytesMut) {
-        let Some((channel, performative, body)) = frame::parse(frame) else {
-            return opaque::put_incoming(frame, out);
-        };
+        match frame::parse(frame) {
+            Some((channel, performative @ (OPEN | BEGIN | ATTACH), body)) => {
+                let mut readable = Vec::with_capacity(body.len());
+                encoded::put_without_empty_arrays(body, &mut readable);
+                let mut frame = BytesMut::new();
+                frame::write(channel, &readable, &mut frame);
+                self.incoming_control(channel, performative, &readable, &frame, out);
+            }
+            Some((channel, performative, body)) => {
+                self.incoming_control(channel, performative, body, frame, out);
+            }
+            None => opaque::put_incoming(frame, out),
+        }
+    }
+
+    fn incoming_control(
+        &mut self,
+        channel: u16,
+        performative: u8,
+        body: &[u8],
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) {
         match performative {
             OPEN => return self.incoming_open(frame, body, out),
             FLOW => return self.incoming_flow(channel, frame, body, out),

@@ -72,11 +72,35 @@ impl Balancer {
         let mut attempts = answers;
         attempts.extend(self.attempts(plan, &list, answered));
         round.rejected = list.rejected;
-        self.attempt_all(attempts, deadline, round, &mut findings).await;
+        let doubtful = self.attempt_all(attempts, deadline, round, &mut findings).await;
+        if !doubtful.is_empty() {
+            findings.has_lost_a_race = true;
+            self.look_again(&doubtful, deadline, round).await;
+        }
         if !round.failures.is_empty() {
             self.tempo.failed(retry_after(&round.failures));
         } else if purpose == Purpose::Balance {
             self.tempo.found(self.settings.strategy(), findings);
+        }
+    }
+
+    /// Somebody else wrote these records: one that waits for this instance, or one that does not. If that cannot be told,
+    /// they are lost, for to read on would make two readers.
+    async fn look_again(&mut self, doubtful: &[PartitionId], deadline: Instant, round: &mut Round) {
+        match self.calls.list(deadline).await {
+            Ok(Listing { mut list, asked, answered }) => {
+                list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
+                let expired = self.observer.judge(&list, asked, answered);
+                let answers = self.hear(&list.records, &expired);
+                self.lose_what_is_not_ours(&list.records);
+                self.attempt_all(answers, deadline, round, &mut Findings::default()).await;
+            }
+            Err(error) => {
+                for partition in doubtful {
+                    self.holdings.lose(partition, LossReason::Taken);
+                }
+                round.fail(Operation::ListOwnership, error);
+            }
         }
     }
 
@@ -195,16 +219,17 @@ impl Balancer {
         records.iter().filter(is_ours).map(release).collect()
     }
 
+    /// Gives those whose renewal was lost.
     pub(crate) async fn attempt_all(
         &mut self,
         attempts: Vec<Attempt>,
         deadline: Instant,
         round: &mut Round,
         findings: &mut Findings,
-    ) {
+    ) -> Vec<PartitionId> {
         let limit = self.settings.handover_limit();
         let Self { calls, holdings, twins, .. } = self;
-        let mut unsent = 0_usize;
+        let (mut unsent, mut doubtful) = (0_usize, Vec::new());
         let mut attempted = pin!(calls.attempt_all(attempts, deadline));
         while let Some(Attempted { attempt, begun, outcome }) = attempted.next().await {
             let Attempt { operation, claim } = attempt;
@@ -228,14 +253,7 @@ impl Balancer {
                     }
                     findings.has_won = true;
                 }
-                // The owner before may have written the record: the next listing tells.
-                (Some(ClaimOutcome::Lost), Operation::Renew(_))
-                    if holdings.waits_until(&claim.partition).is_some() => {}
-                // Somebody else wrote the record; to read on until the next listing would make two readers.
-                (Some(ClaimOutcome::Lost), Operation::Renew(_)) => {
-                    holdings.lose(&claim.partition, LossReason::Taken);
-                    findings.has_lost_a_race = true;
-                }
+                (Some(ClaimOutcome::Lost), Operation::Renew(_)) => doubtful.push(claim.partition),
                 (Some(ClaimOutcome::Lost), Operation::Claim(_)) => findings.has_lost_a_race = true,
                 _ => {}
             }
@@ -244,5 +262,6 @@ impl Balancer {
             let context = format!("no time was left for {unsent} claims");
             round.fail(Operation::Round, Error::new(ErrorKind::Timeout, context));
         }
+        doubtful
     }
 }

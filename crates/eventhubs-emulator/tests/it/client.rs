@@ -10,12 +10,14 @@ use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::link::{ReceiverAttachError, SendError, SenderAttachError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp::transaction::Controller;
 use fe2o3_amqp::types::definitions::{Error, ErrorCondition, ReceiverSettleMode, SenderSettleMode};
 use fe2o3_amqp::types::messaging::annotations::AnnotationKey;
 use fe2o3_amqp::types::messaging::{
     AmqpValue, ApplicationProperties, Body, FilterSet, Message, MessageId, Outcome, Properties, Source,
 };
 use fe2o3_amqp::types::primitives::{OrderedMap, SimpleValue, Symbol, Value};
+use fe2o3_amqp::types::transaction::Coordinator;
 use fe2o3_amqp::{Connection, Delivery, Receiver, Sender, Session};
 use hmac::{Hmac, Mac};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -173,6 +175,16 @@ impl Client {
             SenderAttachError::RemoteClosedWithError(error) => error.into(),
             other => panic!("{other:?}"),
         })
+    }
+
+    /// Asks for a link to the coordinator of transactions, and returns why there is none.
+    pub(crate) async fn begin_transactions(&mut self) -> Refusal {
+        let name = self.link_name();
+        let attaching = Controller::builder().name(name).coordinator(Coordinator::new(None));
+        match within(attaching.attach(self.session().await)).await {
+            Err(SenderAttachError::RemoteClosedWithError(error)) => error.into(),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) async fn receiver(&mut self, address: &str, reading: Reading) -> Result<Receiver, Refusal> {

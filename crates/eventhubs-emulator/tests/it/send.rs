@@ -152,6 +152,16 @@ async fn a_producer_for_what_does_not_exist_is_refused() {
 }
 
 #[tokio::test]
+async fn a_transaction_is_refused_and_the_connection_lives_on() {
+    let emulator = orders().await;
+    let mut client = Client::connect(&emulator).await;
+    let refusal = client.begin_transactions().await;
+    assert_eq!(refusal.condition, "amqp:not-implemented", "{}", refusal.description);
+    let mut sender = client.sender("orders").await.unwrap();
+    send(&mut sender, message("without")).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_largest_message_is_announced_and_no_larger_one_is_taken() {
     let builder = Emulator::builder().event_hub("orders", 1).max_message_size(1000);
     let emulator = builder.start().await.unwrap();

@@ -1,5 +1,6 @@
 //! Peers that speak no AMQP, or not all of it.
 
+use fe2o3_amqp::types::performatives::Close;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -142,4 +143,22 @@ async fn performatives_are_written_with_all_their_fields() {
         };
         assert_eq!(count, fields, "performative {descriptor:#x}");
     }
+}
+
+/// As rhea writes them for no capabilities.
+#[tokio::test]
+async fn empty_arrays_in_an_open_are_understood() {
+    let emulator = orders().await;
+    let mut stream = connect(&emulator).await;
+    let nulls = [0x40; 6];
+    let fields = [b"\xa1\x04test".as_slice(), &nulls, b"\xf0\x00\x00\x00\x05\x00\x00\x00\x00\xa3"].concat();
+    let open = frame(0, 0x10, 8, &fields);
+    stream
+        .write_all(&[SASL_HEADER, &sasl_init("ANONYMOUS"), AMQP_HEADER, &open, &close()].concat())
+        .await
+        .unwrap();
+    let answer = rest(stream).await;
+    let close = answer.windows(3).position(|window| window == [0, 0x53, 0x18]).expect("a close");
+    let close: Close = serde_amqp::from_slice(&answer[close..]).unwrap();
+    assert_eq!(close.error, None);
 }

@@ -109,6 +109,22 @@ async fn an_answer_that_comes_between_a_listing_and_a_renewal_costs_the_new_owne
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_whose_renewal_meets_the_question_hears_it() {
+    let (store, hub) = (FaultyStore::with_clock(), partitions(2));
+    let (mut a, mut b) = (balancer(&store, "a", &greedy()), balancer(&store, "b", &greedy()));
+    a.round(&hub).await;
+    advance(INTERVAL).await;
+    store.script().claims = Some(Fault::Slow(SECOND));
+    let later = async {
+        sleep(SECOND / 10).await;
+        a.round(&hub).await
+    };
+    let (taken, round) = tokio::join!(b.round(&hub), later);
+    assert_eq!((round.asked, round.lost), (taken.acquired, vec![]));
+    assert_eq!(owned(&a).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_sdk_is_robbed_without_a_question_and_robs_without_one() {
     let (store, hub) = (FaultyStore::with_clock(), partitions(2));
     for id in &hub {
