@@ -78,8 +78,8 @@ impl Emulator {
     /// Publishes events in the process, without a socket: by partition key, or in turn to all partitions.
     ///
     /// # Errors
-    /// When the hub does not exist, or an application property of an event holds a list, map or array; the events
-    /// before that one are published.
+    /// When the hub does not exist, an application property of an event holds a list, map or array, or the data folder cannot
+    /// be written; the events before that one are published.
     pub fn publish<E: Into<EventData>>(
         &self,
         event_hub: &str,
@@ -97,8 +97,8 @@ impl Emulator {
     /// Publishes events in the process to one partition, in order.
     ///
     /// # Errors
-    /// When hub or partition do not exist, or an application property of an event holds a list, map or array; then
-    /// nothing is published.
+    /// When hub or partition do not exist, an application property of an event holds a list, map or array, or the data folder
+    /// cannot be written; then nothing is published.
     pub fn publish_to<E: Into<EventData>>(
         &self,
         event_hub: &str,
