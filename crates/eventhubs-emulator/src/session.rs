@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::link::{self, LinkInfo};
 use crate::reading::Reading;
 use crate::room::Room;
+use crate::tap;
 
 /// What the links of one session share.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Session {
         LinkInfo {
             connection: self.connection.id,
             hub: hub.name.clone(),
-            name: attach.name.clone(),
+            name: tap::link_name(attach).to_owned(),
             reading: reading.cloned(),
         }
     }

@@ -28,6 +28,15 @@ const DISPOSITION: u8 = 0x15;
 const DETACH: u8 = 0x16;
 const END: u8 = 0x17;
 
+/// Ends the name of a link on which the client sends, for the library only: that takes two links of one name for one, but a
+/// link of each direction may have it, and Proton gives both the same.
+const SENDS: char = '\u{1}';
+
+/// The name that the client gave a link.
+pub(crate) fn link_name(attach: &Attach) -> &str {
+    attach.name.strip_suffix(SENDS).unwrap_or(&attach.name)
+}
+
 /// Follows one connection.
 #[derive(Debug)]
 pub(crate) struct Tap {
@@ -70,7 +79,7 @@ impl Tap {
                 self.line.forget_session(channel);
                 self.attached.retain(|(of, _)| *of != channel);
             }
-            ATTACH => self.incoming_attach(channel, body),
+            ATTACH => return self.incoming_attach(channel, frame, body, out),
             // everything goes out settled and comes in settled first; the library loops over the range (amqp-crate §4)
             DISPOSITION => return,
             DETACH => {
@@ -100,15 +109,21 @@ impl Tap {
         }
     }
 
-    fn incoming_attach(&mut self, channel: u16, body: &[u8]) {
-        let Some(attach) = decode::<Attach>(body) else { return };
+    fn incoming_attach(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+        let Some(mut attach) = decode::<Attach>(body) else {
+            return out.put_slice(frame);
+        };
         let link = (channel, attach.handle.0);
         self.attached.insert(link);
+        if attach.role == Role::Sender {
+            attach.name.push(SENDS);
+            return write(channel, &attach, out);
+        }
         let address = attach.source.and_then(|source| source.address).unwrap_or_default();
-        let reads = attach.role == Role::Receiver;
-        if reads && matches!(Address::parse(&address), Address::ConsumerGroup { .. }) {
+        if matches!(Address::parse(&address), Address::ConsumerGroup { .. }) {
             self.line.open_credit(link);
         }
+        out.put_slice(frame);
     }
 
     /// Keeps from the library what it would do wrong: answer a wish for a drain before the link has sent what is there, and
@@ -169,7 +184,12 @@ impl Tap {
                 let remote = decode::<Begin>(body)?.remote_channel?;
                 self.rooms.insert(channel, self.line.room(remote));
             }
-            ATTACH => self.feeding.attach(channel, &decode(body)?),
+            ATTACH => {
+                let mut attach: Attach = decode(body)?;
+                self.feeding.attach(channel, &attach);
+                attach.name.truncate(attach.name.strip_suffix(SENDS)?.len());
+                return Some(framed(channel, &attach));
+            }
             FLOW => return Some(framed(channel, &self.feeding.flow(channel, &decode(body)?)?)),
             DETACH => {
                 let handle = decode::<Detach>(body)?.handle.0;
@@ -227,4 +247,56 @@ fn framed<T: Serialize>(channel: u16, performative: &T) -> BytesMut {
     let mut frame = BytesMut::new();
     write(channel, performative, &mut frame);
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn attach(role: Role, handle: u32) -> Attach {
+        Attach {
+            name: "same".to_owned(),
+            handle: Handle(handle),
+            role,
+            snd_settle_mode: SenderSettleMode::Mixed,
+            rcv_settle_mode: ReceiverSettleMode::First,
+            source: None,
+            target: None,
+            unsettled: None,
+            incomplete_unsettled: false,
+            initial_delivery_count: None,
+            max_message_size: None,
+            offered_capabilities: None,
+            desired_capabilities: None,
+            properties: None,
+        }
+    }
+
+    fn name(frame: &[u8]) -> String {
+        let (_, _, body) = frame::parse(frame).unwrap();
+        decode::<Attach>(body).unwrap().name
+    }
+
+    #[test]
+    fn links_of_both_directions_may_have_the_same_name() {
+        let feeding = Feeding::new(watch::Sender::default().subscribe());
+        let limits = Limits { frame: 1024, message: 1024 };
+        let mut tap = Tap::new(Arc::default(), feeding, limits, Duration::ZERO);
+        let names = [Role::Sender, Role::Receiver].map(|role| {
+            let (mut inside, mut back) = (BytesMut::new(), BytesMut::new());
+            tap.incoming(&framed(0, &attach(role.clone(), 0)), &mut inside);
+            let answer = Attach {
+                name: name(&inside),
+                role: if role == Role::Sender { Role::Receiver } else { Role::Sender },
+                ..attach(role, 0)
+            };
+            tap.outgoing(framed(0, &answer), &mut back);
+            assert_eq!(name(&back), "same");
+            name(&inside)
+        });
+        assert_ne!(names[0], names[1]);
+    }
 }
