@@ -63,9 +63,8 @@ def token(audience):
 
 def ask(connection, node, properties, body=None):
     """What a request node answers."""
-    # by default both links would have one name, which the emulator does not take
-    receiver = connection.create_receiver(node, credit=1, name=f"from {node}")
-    sender = connection.create_sender(node, name=f"to {node}")
+    receiver = connection.create_receiver(node, credit=1)
+    sender = connection.create_sender(node)
     sender.send(Message(id="1", properties=properties, body=body))
     answer = receiver.receive(LIMIT)
     assert answer.properties["status-code"] < 300, answer.properties
