@@ -42,6 +42,7 @@ fn missing(emulator: &Emulator, handled: &Handled) -> BTreeMap<String, usize> {
 struct Replay<'a>(&'a Schedule);
 
 impl Drop for Replay<'_> {
+    #[expect(clippy::print_stderr, reason = "whoever reads the failed test wants to play it again")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}\nagain: {SEED}={} cargo test -p eventhubs-tests schedules", self.0, self.0.seed());

@@ -27,6 +27,11 @@ pub(crate) trait Failure {
 }
 
 /// An error that the peer sent.
+#[allow(
+    unreachable_patterns,
+    clippy::match_wildcard_for_single_variants,
+    reason = "a variant comes with a feature that another crate of the program may turn on"
+)]
 pub(crate) fn remote(context: &str, error: &definitions::Error) -> Error {
     let symbol = match &error.condition {
         ErrorCondition::AmqpError(condition) => Symbol::from(condition),
@@ -34,7 +39,6 @@ pub(crate) fn remote(context: &str, error: &definitions::Error) -> Error {
         ErrorCondition::SessionError(condition) => Symbol::from(condition),
         ErrorCondition::LinkError(condition) => Symbol::from(condition),
         ErrorCondition::Custom(condition) => condition.clone(),
-        #[allow(unreachable_patterns, reason = "a feature that another crate of the program may turn on")]
         _ => Symbol::from("amqp:transaction"),
     };
     Error::remote(context.to_owned(), symbol.as_str(), error.description.as_deref())
