@@ -210,11 +210,13 @@ impl<'s> Connection<'s> {
         let peer_receives = fields.get(2)?.is_true();
         let (source, target) = (fields.get(5)?, fields.get(6)?);
         let node = Node::of(address(if peer_receives { *source } else { *target }));
+        // events go out settled; of requests a client may insist on how it settles them
+        let settling = if peer_receives { &[0x50, 1] } else { fields.get(3)?.0 };
         let attach = Fields::new()
             .raw(fields[0].0)
             .uint(handle)
             .boolean(!peer_receives)
-            .ubyte(1)
+            .raw(settling)
             .ubyte(0)
             .raw(source.0)
             .raw(target.0)
