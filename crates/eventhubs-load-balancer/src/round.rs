@@ -196,7 +196,8 @@ impl Balancer {
         renewals.chain(claims.map(|partition| attempt(Operation::Claim, partition))).collect()
     }
 
-    /// Whether an own record is to be written again: it gets old, or does not say yet that the partition is offered. While
+    /// Whether an own record is to be written again: it gets old, a stranger wrote it, or it does not say yet that the
+    /// partition is offered. While
     /// an owner before may still write it, it is left alone, and afterwards written so that this one may not any more.
     fn is_due(&self, partition: &PartitionId, renewed: Instant, records: &[Ownership], now: Instant) -> bool {
         if let Some(until) = self.holdings.waits_until(partition) {
@@ -204,6 +205,7 @@ impl Balancer {
         }
         let is_offered = || record_of(partition, records).and_then(Note::of) == Some(Note::Offered);
         now.saturating_duration_since(renewed) >= self.settings.renew_after()
+            || self.twins.is_strange(partition)
             || self.is_offering() && !is_offered()
     }
 

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::{Ownership, Version};
@@ -15,7 +15,8 @@ use crate::note::Note;
 ///
 /// A partition that was handed over is no stranger's: its owner before wrote that in the name of the new one.
 ///
-/// Both of two such processes see this; the later one is to give way. It is the one that found records of its id already
+/// Where one sees it, it writes its own version at once: else it may be the same one that writes first each time, and the
+/// other would never know. Both of two such processes see this; the later one is to give way. It is the one that found records of its id already
 /// there when it began, less than two expiries ago.
 #[derive(Debug)]
 pub(crate) struct TwinWatch {
@@ -24,11 +25,19 @@ pub(crate) struct TwinWatch {
     /// Until when this instance is the later one; `None` before the first listing.
     later_until: Option<Instant>,
     stranger: Option<Instant>,
+    /// What the last listing showed to be written by a stranger.
+    strange: BTreeSet<PartitionId>,
 }
 
 impl TwinWatch {
     pub(crate) fn new(expiry: Duration) -> Self {
-        Self { window: expiry.saturating_mul(2), known: BTreeMap::new(), later_until: None, stranger: None }
+        Self {
+            window: expiry.saturating_mul(2),
+            known: BTreeMap::new(),
+            later_until: None,
+            stranger: None,
+            strange: BTreeSet::new(),
+        }
     }
 
     /// This instance wrote the record.
@@ -41,21 +50,28 @@ impl TwinWatch {
         self.known.remove(partition);
     }
 
+    /// Whether the last listing showed that a stranger wrote the record.
+    pub(crate) fn is_strange(&self, partition: &PartitionId) -> bool {
+        self.strange.contains(partition)
+    }
+
     /// Says whether there is another process with this id, and this one is the later.
     pub(crate) fn has_to_give_way(&mut self, records: &[Ownership], me: &OwnerId, now: Instant) -> bool {
         let mut mine = records.iter().filter(|record| record.owner.as_ref() == Some(me)).peekable();
         let grace = if mine.peek().is_some() { self.window } else { Duration::ZERO };
         let later_until = *self.later_until.get_or_insert(now + grace);
-        let mut has_stranger = false;
+        self.strange.clear();
         for record in mine {
             if let Some(known) = self.known.get_mut(&record.partition)
                 && *known != record.version
             {
-                has_stranger |= Note::of(record) != Some(Note::HandedOver);
+                if Note::of(record) != Some(Note::HandedOver) {
+                    self.strange.insert(record.partition.clone());
+                }
                 *known = record.version.clone();
             }
         }
-        if !has_stranger {
+        if self.strange.is_empty() {
             return false;
         }
         let before = self.stranger.replace(now);
@@ -106,6 +122,19 @@ mod tests {
         assert_eq!(verdicts(&[], &["2", "3", "4", "5"]), [false; 4]);
         let long_ago = [&["1"; 12][..], &["2", "3", "4"]].concat();
         assert!(!verdicts(&record("0"), &long_ago).contains(&true));
+    }
+
+    #[test]
+    fn a_strange_version_is_answered_once() {
+        let (me, now) = ("me".parse().unwrap(), Instant::now());
+        let partition = "0".parse().unwrap();
+        let mut watch = TwinWatch::new(EXPIRY);
+        watch.has_to_give_way(&record("0"), &me, now);
+        watch.wrote(&record("1")[0]);
+        for (seen, strange) in [("1", false), ("2", true), ("2", false)] {
+            watch.has_to_give_way(&record(seen), &me, now);
+            assert_eq!(watch.is_strange(&partition), strange, "{seen}");
+        }
     }
 
     #[test]

@@ -153,7 +153,11 @@ impl Processor {
                         break Err(error);
                     }
                 }
-                Some(partition) = self.bells.recv() => self.answer_bell(partition).await,
+                Some(partition) = self.bells.recv() => {
+                    if let Flow::GiveWay = self.answer_bell(partition).await {
+                        return Err(self.give_way().await);
+                    }
+                }
                 () = sleep_until(next_round) => {
                     match self.round(&mut stop).await {
                         Flow::Continue => {}
@@ -186,13 +190,14 @@ impl Processor {
     }
 
     /// Pumps whose links were stolen are to know whether the thief waits for them.
-    async fn answer_bell(&mut self, partition: PartitionId) {
+    async fn answer_bell(&mut self, partition: PartitionId) -> Flow {
         let mut rung = vec![partition];
         while let Ok(partition) = self.bells.try_recv() {
             rung.push(partition);
         }
         let partitions = self.partitions.borrow().clone();
         let look = self.balancer.look(&partitions).await;
+        let has_to_give_way = look.is_owner_taken;
         self.follow(look).await;
         for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
             running.orders.send_if_modified(|order| {
@@ -203,6 +208,7 @@ impl Processor {
                 is_unknown
             });
         }
+        if has_to_give_way { Flow::GiveWay } else { Flow::Continue }
     }
 
     /// Reads on while other instances take over the partitions, for as long as the user lets it.
@@ -216,7 +222,7 @@ impl Processor {
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
-                Some(partition) = self.bells.recv() => self.answer_bell(partition).await,
+                Some(partition) = self.bells.recv() => drop(self.answer_bell(partition).await),
                 () = sleep_until(next_round.min(deadline)) => {
                     let partitions = self.partitions.borrow().clone();
                     let round = self.balancer.round(&partitions).await;
