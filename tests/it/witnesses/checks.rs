@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
 use serde_json::json;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use super::stage::{PARTITION, PARTITIONS, Read, Stage, from, from_earliest, same};
 use super::witness::{Event, Outcome, Said, failed};
@@ -15,6 +15,8 @@ const GAP: Duration = Duration::from_secs(60);
 const GAP_MS: i64 = 60_000;
 /// Between the events that processors get while they share.
 const ROUND: Duration = Duration::from_millis(100);
+/// After how much silence of processors that share more events are sent.
+const SILENCE: Duration = Duration::from_secs(2);
 /// After how much silence a connection counts as dead, where the client can be told.
 const IDLE_SECONDS: u32 = 5;
 /// How many readers without an owner level a partition takes (contract §5.3).
@@ -267,10 +269,14 @@ async fn processor(stage: &mut Stage<'_>) -> Outcome {
     while shares.len() < 2 || shares.values().any(|share| share.len() < PARTITIONS / 2) {
         rounds.tick().await;
         publish_to_all(stage);
-        for _ in 0..PARTITIONS {
-            let (name, place) = handled_by(stage, &["a", "b"]).await?;
+        // not all of them come at once while a partition changes hands
+        while let Ok(word) = timeout(SILENCE, handled_by(stage, &["a", "b"])).await {
+            let (name, place) = word?;
             shares.entry(name).or_default().insert(place.0.clone());
             handled.insert(place);
+            if handled.len() == stage.counts().iter().sum::<usize>() {
+                break;
+            }
         }
     }
     // what was handled twice while partitions changed hands may have set a checkpoint back
