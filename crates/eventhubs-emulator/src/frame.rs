@@ -198,12 +198,34 @@ pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesM
 
 /// Replaces the number in a field, if it has that width.
 fn overwrite(frame: &mut [u8], list: &List, index: usize, number: &[u8]) {
-    let content = &frame[list.content.clone()];
-    let rest = (0..index).try_fold(content, |rest, _| encoded::split_value(rest).map(|(_, rest)| rest));
-    let Some((field, rest)) = rest.and_then(encoded::split_value) else { return };
+    let Some(field) = list.field(frame, index) else { return };
     if field.len() == 1 + number.len() {
-        let end = list.content.end - rest.len();
-        frame[end - number.len()..end].copy_from_slice(number);
+        frame[field.start + 1..field.end].copy_from_slice(number);
+    }
+}
+
+/// The handle of a transfer, and the number of the delivery that it begins.
+pub(crate) fn transfer(frame: &[u8]) -> Option<(u32, Option<u32>)> {
+    let (TRANSFER, list) = performative(frame)? else { return None };
+    let number = |index| number(&frame[list.field(frame, index)?]);
+    Some((number(0)?, number(1)))
+}
+
+/// Makes the number of the delivery that a transfer begins smaller.
+pub(crate) fn lower_delivery_id(frame: &mut [u8], by: u32) {
+    let ids = performative(frame).zip(transfer(frame));
+    let Some(((_, list), (_, Some(id)))) = ids else { return };
+    let id = id.wrapping_sub(by);
+    overwrite(frame, &list, 1, &id.to_be_bytes());
+    overwrite(frame, &list, 1, &id.to_be_bytes()[3..]);
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    match *value {
+        [0x43] => Some(0),
+        [0x52, n] => Some(n.into()),
+        [0x70, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
     }
 }
 
@@ -229,6 +251,17 @@ impl List {
         };
         let content = at + header..at + header + content_size;
         (content.end <= frame.len()).then_some(Self { content, fields })
+    }
+
+    /// Where in the frame a field is.
+    fn field(&self, frame: &[u8], index: usize) -> Option<std::ops::Range<usize>> {
+        let mut rest = &frame[self.content.clone()];
+        for _ in 0..index {
+            rest = encoded::split_value(rest)?.1;
+        }
+        let (field, rest) = encoded::split_value(rest)?;
+        let end = self.content.end - rest.len();
+        Some(end - field.len()..end)
     }
 
     /// Always the long form: one form less to get wrong.
@@ -412,6 +445,28 @@ mod tests {
         ]
         .concat();
         assert_eq!(written(&attach)[30..39], *b"\x80\x00\x00\x00\x00\x00\x00\x00\x06");
+    }
+
+    #[test]
+    fn the_number_of_a_delivery_can_be_lowered() {
+        for (before, id, after) in [
+            (
+                b"\x00\x00\x00\x13\x02\x00\x00\x00\x00\x53\x14\xc0\x04\x02\x43\x52\x09xy".as_slice(),
+                Some(9),
+                "\x52\x07xy",
+            ),
+            (
+                b"\x00\x00\x00\x13\x02\x00\x00\x00\x00\x53\x14\xc0\x07\x02\x43\x70\x00\x00\x01\x01",
+                Some(257),
+                "\x70\0\0\0\x7f",
+            ),
+            (b"\x00\x00\x00\x13\x02\x00\x00\x00\x00\x53\x14\xc0\x03\x02\x43\x40x", None, "\x43\x40x"),
+        ] {
+            assert_eq!(transfer(before), Some((0, id)));
+            let mut frame = before.to_vec();
+            lower_delivery_id(&mut frame, if id == Some(257) { 130 } else { 2 });
+            assert!(frame.ends_with(after.as_bytes()), "{frame:x?}");
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod hub;
 mod hubs;
 mod inspect;
 mod intercept;
+mod late;
 mod line;
 mod link;
 mod log;

@@ -17,6 +17,7 @@ use crate::encoded;
 use crate::feeding::Feeding;
 use crate::flow::Returned;
 use crate::frame::{self, Limits};
+use crate::late::Late;
 use crate::line::{Line, LinkId};
 use crate::opaque;
 use crate::room::Room;
@@ -25,6 +26,7 @@ const OPEN: u8 = 0x10;
 const BEGIN: u8 = 0x11;
 const ATTACH: u8 = 0x12;
 const FLOW: u8 = 0x13;
+const TRANSFER: u8 = 0x14;
 const DISPOSITION: u8 = 0x15;
 const DETACH: u8 = 0x16;
 const END: u8 = 0x17;
@@ -46,6 +48,7 @@ pub(crate) struct Tap {
     rooms: BTreeMap<u16, Arc<Room>>,
     /// The links that the client has attached, of both roles, with their names.
     attached: BTreeMap<LinkId, String>,
+    late: Late,
 }
 
 impl Tap {
@@ -58,6 +61,7 @@ impl Tap {
             sessions: BTreeMap::new(),
             rooms: BTreeMap::new(),
             attached: BTreeMap::new(),
+            late: Late::default(),
         }
     }
 
@@ -90,6 +94,10 @@ impl Tap {
             OPEN => return self.incoming_open(frame, body, out),
             FLOW => return self.incoming_flow(channel, frame, body, out),
             BEGIN | END => {
+                match performative {
+                    BEGIN => self.late.incoming_begin(channel),
+                    _ => self.late.incoming_end(channel),
+                }
                 self.sessions.remove(&channel);
                 self.line.forget_session(channel);
                 self.attached.retain(|(of, _), _| *of != channel);
@@ -187,6 +195,7 @@ impl Tap {
     /// Takes a whole frame of the library and writes what the client shall get.
     pub(crate) fn outgoing(&mut self, frame: BytesMut, out: &mut BytesMut) {
         let frame = match frame::parse(&frame) {
+            Some((channel, TRANSFER, _)) => return self.outgoing_transfer(channel, frame, out),
             Some((channel, performative, body)) => {
                 self.replaced(channel, performative, body).unwrap_or(frame)
             }
@@ -195,23 +204,35 @@ impl Tap {
         self.put(frame, out);
     }
 
+    fn outgoing_transfer(&mut self, channel: u16, mut frame: BytesMut, out: &mut BytesMut) {
+        let before = out.len();
+        let late = self.late.transfer(channel, &mut frame);
+        self.put(frame, out);
+        if late {
+            out.truncate(before);
+        }
+    }
+
     /// What the client gets in place of a control frame of the library.
     fn replaced(&mut self, channel: u16, performative: u8, body: &[u8]) -> Option<BytesMut> {
         match performative {
             OPEN => return self.announced(decode(body)?),
             BEGIN => {
-                let remote = decode::<Begin>(body)?.remote_channel?;
-                self.rooms.insert(channel, self.line.room(remote));
+                let begin = decode::<Begin>(body)?;
+                self.late.begin(channel, &begin);
+                self.rooms.insert(channel, self.line.room(begin.remote_channel?));
             }
             ATTACH => return self.outgoing_attach(channel, decode(body)?),
             FLOW => return Some(framed(channel, &self.feeding.flow(channel, &decode(body)?)?)),
             DETACH => {
-                let handle = decode::<Detach>(body)?.handle.0;
-                self.feeding.forget(|link| link == (channel, handle));
+                let link = (channel, decode::<Detach>(body)?.handle.0);
+                self.late.detach(link);
+                self.feeding.forget(|known| known == link);
             }
             END => {
                 self.rooms.remove(&channel);
                 self.feeding.forget(|(of, _)| of == channel);
+                return Some(framed(channel, &self.late.end(channel)?));
             }
             _ => {}
         }
@@ -220,6 +241,7 @@ impl Tap {
 
     fn outgoing_attach(&mut self, channel: u16, mut attach: Attach) -> Option<BytesMut> {
         self.feeding.attach(channel, &attach);
+        self.late.attach((channel, attach.handle.0));
         attach.name = attach.name.strip_suffix(SECOND)?.to_owned();
         Some(framed(channel, &attach))
     }

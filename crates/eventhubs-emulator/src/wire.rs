@@ -68,6 +68,11 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let rate = self.line.pace.load(Ordering::Relaxed);
@@ -89,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let before = self.unsent.len();
         self.tap.unasked(&mut self.unsent);
         if self.unsent.len() > before && !self.line.mute.is_cancelled() {
-            let _: Poll<()> = self.poll_drain(cx)?;
+            let _: Poll<()> = self.poll_out(cx)?;
         }
         Ok(())
     }
@@ -166,8 +171,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.held {
             return Poll::Ready(Ok(()));
         }
-        ready!(self.poll_drain(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.poll_out(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,10 +1,10 @@
 //! Credit and drain as AMQP demands them (part 2, §2.6.7): what is there comes first, then the rest of the credit is void.
 
 use fe2o3_amqp::types::definitions::Role;
-use fe2o3_amqp::types::performatives::{Attach, Flow};
+use fe2o3_amqp::types::performatives::{Attach, End, Flow, Transfer};
 
 use crate::client::{eventually, orders};
-use crate::frames::{ATTACH, FLOW, Raw, TRANSFER, attach, flow};
+use crate::frames::{ATTACH, DETACH, END, FLOW, Raw, TRANSFER, attach, detach, flow};
 
 const PARTITION: &str = "orders/ConsumerGroups/$Default/Partitions/0";
 
@@ -24,6 +24,63 @@ async fn answer(client: &mut Raw) -> (usize, Flow) {
             (FLOW, body) => return (transfers, serde_amqp::from_slice(&body).unwrap()),
             _ => {}
         }
+    }
+}
+
+/// Detaches a reader while it is fed, and attaches it again; returns the deliveries until it is fed again.
+async fn detach_while_fed(client: &mut Raw, round: u32) -> Vec<u32> {
+    client.send(&flow(1, 0, 1000, false)).await;
+    let mut deliveries = vec![delivery_id(&client.until(TRANSFER).await)];
+    client.send(&detach(1)).await;
+    client.send(&attach(1, &format!("reader {round}"), Role::Receiver, PARTITION)).await;
+    let mut detached = false;
+    loop {
+        match client.next().await {
+            (TRANSFER, body) => {
+                assert!(!detached, "a transfer on a link that is detached");
+                deliveries.push(delivery_id(&body));
+            }
+            (DETACH, _) => detached = true,
+            (ATTACH, _) => return deliveries,
+            _ => {}
+        }
+    }
+}
+
+fn delivery_id(transfer: &[u8]) -> u32 {
+    let mut reader = transfer;
+    let transfer: Transfer = serde_amqp::from_reader(&mut reader).unwrap();
+    transfer.delivery_id.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_comes_after_a_detach_and_no_delivery_is_missing_in_the_count() {
+    let emulator = orders().await;
+    emulator.publish_to("orders", "0", (0..500).map(|n| n.to_string())).unwrap();
+    let mut client = Raw::connect(&emulator).await;
+    client.send(&attach(1, "reader", Role::Receiver, PARTITION)).await;
+    client.until(ATTACH).await;
+    let mut deliveries = Vec::new();
+    for round in 0..100 {
+        deliveries.extend(detach_while_fed(&mut client, round).await);
+    }
+    let first = deliveries[0];
+    assert!(deliveries.iter().zip(first..).all(|(id, expected)| *id == expected), "{deliveries:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_it_is_fed_ends_without_a_reason() {
+    let emulator = orders().await;
+    emulator.publish_to("orders", "0", (0..500).map(|n| n.to_string())).unwrap();
+    for _ in 0..50 {
+        let mut client = Raw::connect(&emulator).await;
+        client.send(&attach(1, "reader", Role::Receiver, PARTITION)).await;
+        client.send(&flow(1, 0, 1000, false)).await;
+        client.until(TRANSFER).await;
+        client.send(&detach(1)).await;
+        client.send(&End { error: None }).await;
+        let end: End = serde_amqp::from_slice(&client.until(END).await).unwrap();
+        assert_eq!(end.error, None);
     }
 }
 

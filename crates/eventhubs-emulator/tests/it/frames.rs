@@ -7,7 +7,7 @@ use fe2o3_amqp::types::messaging::message::__private::Serializable;
 use fe2o3_amqp::types::messaging::{
     AmqpValue, ApplicationProperties, Body, Message, Source, Target, TargetArchetype,
 };
-use fe2o3_amqp::types::performatives::{Attach, Flow, Transfer};
+use fe2o3_amqp::types::performatives::{Attach, Detach, Flow, Transfer};
 use fe2o3_amqp::types::primitives::{SimpleValue, Value};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +22,7 @@ pub(crate) const FLOW: u8 = 0x13;
 pub(crate) const TRANSFER: u8 = 0x14;
 const DISPOSITION: u8 = 0x15;
 pub(crate) const DETACH: u8 = 0x16;
+pub(crate) const END: u8 = 0x17;
 
 /// Handles that are taken; nobody reads the replies.
 const CBS_REQUESTS: u32 = 100;
@@ -139,10 +140,14 @@ pub(crate) fn transfer(handle: u32, delivery_id: u32, more: bool) -> Transfer {
     }
 }
 
+pub(crate) fn detach(handle: u32) -> Detach {
+    Detach { handle: Handle(handle), closed: true, error: None }
+}
+
 pub(crate) fn flow(handle: u32, delivery_count: u32, credit: u32, drain: bool) -> Flow {
     Flow {
         next_incoming_id: Some(0),
-        incoming_window: 5000,
+        incoming_window: 1_000_000,
         next_outgoing_id: 1,
         outgoing_window: 5000,
         handle: Some(Handle(handle)),

@@ -1,0 +1,76 @@
+//! What comes too late for the client. The AMQP library answers a detach before it has sent what its link had queued, and an
+//! end with an error if a link still had something; the SDK for JavaScript closes the connection on either.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fe2o3_amqp_types::performatives::{Begin, End};
+
+use crate::frame;
+use crate::line::LinkId;
+
+/// Follows the links and sessions of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Late {
+    /// Links that have ended on sessions that have not, by our channel and handle.
+    detached: BTreeSet<LinkId>,
+    /// How many deliveries of each of our channels the client did not get.
+    skipped: BTreeMap<u16, u32>,
+    /// The client's channel of each session, by ours.
+    channels: BTreeMap<u16, u16>,
+    /// Of the client, those on which it has ended the session.
+    ended: BTreeSet<u16>,
+}
+
+impl Late {
+    /// The client begins a session on its channel.
+    pub(crate) fn incoming_begin(&mut self, channel: u16) {
+        self.ended.remove(&channel);
+    }
+
+    /// The client ends the session on its channel.
+    pub(crate) fn incoming_end(&mut self, channel: u16) {
+        self.ended.insert(channel);
+    }
+
+    /// We answer a begin.
+    pub(crate) fn begin(&mut self, channel: u16, begin: &Begin) {
+        self.forget_session(channel);
+        self.channels.extend(begin.remote_channel.map(|remote| (channel, remote)));
+    }
+
+    /// We attach a link.
+    pub(crate) fn attach(&mut self, link: LinkId) {
+        self.detached.remove(&link);
+    }
+
+    /// We detach a link.
+    pub(crate) fn detach(&mut self, link: LinkId) {
+        self.detached.insert(link);
+    }
+
+    /// What the client gets when we end a session: no reason if it did so first.
+    pub(crate) fn end(&mut self, channel: u16) -> Option<End> {
+        let remote = self.channels.get(&channel).copied();
+        self.forget_session(channel);
+        remote.is_some_and(|remote| self.ended.remove(&remote)).then_some(End { error: None })
+    }
+
+    /// Whether a transfer comes too late. Closes the gap that those before it left in the numbers of the deliveries.
+    pub(crate) fn transfer(&mut self, channel: u16, frame: &mut [u8]) -> bool {
+        let Some((handle, delivery_id)) = frame::transfer(frame) else { return false };
+        let late = self.detached.contains(&(channel, handle));
+        let skipped = self.skipped.entry(channel).or_default();
+        if late {
+            *skipped += u32::from(delivery_id.is_some());
+        } else if *skipped > 0 {
+            frame::lower_delivery_id(frame, *skipped);
+        }
+        late
+    }
+
+    fn forget_session(&mut self, channel: u16) {
+        self.detached.retain(|(of, _)| *of != channel);
+        self.skipped.remove(&channel);
+        self.channels.remove(&channel);
+    }
+}
