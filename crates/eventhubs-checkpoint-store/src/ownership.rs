@@ -1,14 +1,14 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use eventhubs_types::{OwnerId, PartitionId};
+use smol_str::SmolStr;
 
 use crate::Error;
 
 /// One version of one record, opaque to all but the store that gave it: an etag, a row version, a revision.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Version(Arc<str>);
+pub struct Version(SmolStr);
 
 impl Version {
     /// Takes the store's own word for a version.
@@ -33,7 +33,7 @@ impl fmt::Debug for Version {
 /// It stays until the next write, which brings its own or none. Other SDKs know nothing of it, and their writes erase it
 /// (contract §9.3).
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Mark(Arc<str>);
+pub struct Mark(SmolStr);
 
 impl Mark {
     /// A note of this text. A store may refuse what is not printable ASCII.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::calls::Attempt;
 use crate::note::Note;
+use crate::sorted::record_of;
 use crate::tempo::Findings;
 use crate::{Balancer, Failure, Operation, Round};
 
@@ -38,19 +39,20 @@ impl Balancer {
     /// Takes note of what was handed over, and of what is asked for. Gives the answers that need not wait: nobody reads
     /// those partitions here.
     pub(crate) fn hear(&mut self, records: &[Ownership], expired: &BTreeSet<PartitionId>) -> Vec<Attempt> {
-        let mut answers = Vec::new();
-        for record in records {
-            let note = Note::of(record);
-            if record.owner.as_ref() == Some(&self.owner) {
-                if !matches!(note, Some(Note::Asks(_))) {
-                    self.holdings.settle(&record.partition);
-                }
-            } else if note.is_some_and(|note| note.asks(&self.owner)) && !expired.contains(&record.partition)
-            {
-                answers.extend(self.holdings.ask(answer(record)));
+        let is_own = |record: &Ownership| record.owner.as_ref() == Some(&self.owner);
+        for partition in self.holdings.waiting() {
+            let own = record_of(&partition, records).filter(|record| is_own(record));
+            if own.is_some_and(|record| !matches!(Note::of(record), Some(Note::Asks(_)))) {
+                self.holdings.settle(&partition);
             }
         }
-        answers.into_iter().map(handing_over).collect()
+        let asks_us = |record: &&Ownership| {
+            let asks = Note::of(record).is_some_and(|note| note.asks(&self.owner));
+            asks && !is_own(record) && !expired.contains(&record.partition)
+        };
+        let asking = records.iter().filter(asks_us);
+        let answers = asking.filter_map(|record| self.holdings.ask(answer(record)));
+        answers.map(handing_over).collect()
     }
 
     /// Looks whether another live instance of ours could take what this one offers.

@@ -90,6 +90,12 @@ impl Holdings {
         self.held.get(partition)?.fence.waits_until()
     }
 
+    /// The partitions that an owner before has not handed over.
+    pub(crate) fn waiting(&self) -> Vec<PartitionId> {
+        let waiting = self.held.iter().filter(|(_, holding)| holding.fence.waits_until().is_some());
+        waiting.map(|(partition, _)| partition.clone()).collect()
+    }
+
     /// Whether an owner before may still hand something over.
     pub(crate) fn is_waiting(&self, now: Instant) -> bool {
         let mut waits = self.held.values().filter_map(|holding| holding.fence.waits_until());

@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use eventhubs_checkpoint_store::{Ownership, OwnershipList, Version};
 use eventhubs_types::PartitionId;
@@ -45,12 +45,23 @@ impl LeaseObserver {
     ) -> BTreeSet<PartitionId> {
         let mut records: Vec<_> = list.records.iter().collect();
         records.sort_by_key(|record| &record.partition);
+        self.judge_sorted(records, list.now, asked, answered)
+    }
+
+    /// As [`judge`](Self::judge), of records that come in the order of the partition ids.
+    pub(crate) fn judge_sorted<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Ownership>,
+        now: Option<SystemTime>,
+        asked: Instant,
+        answered: Instant,
+    ) -> BTreeSet<PartitionId> {
         let mut before = std::mem::take(&mut self.sightings).into_iter().peekable();
         let mut expired = BTreeSet::new();
         for record in records {
             let before = take_at(&mut before, &record.partition, |sighting| &sighting.partition);
             let unchanged = before.filter(|sighting| sighting.version == record.version);
-            let age = age_by_store(list, record).unwrap_or_else(|| {
+            let age = age_by_store(now, record).unwrap_or_else(|| {
                 let sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
                 let age = asked.saturating_duration_since(sighting.since);
                 self.sightings.push(Sighting { age, ..sighting });
@@ -69,7 +80,7 @@ impl LeaseObserver {
             let place = self.sightings.binary_search_by(|sighting| sighting.partition.cmp(&record.partition));
             place.ok().map(|place| self.sightings[place].age)
         };
-        age_by_store(list, record).or_else(observed)
+        age_by_store(list.now, record).or_else(observed)
     }
 }
 
@@ -85,15 +96,13 @@ impl Sighting {
 }
 
 /// The age by the clock of the store, zero where it seems to be written later than listed.
-fn age_by_store(list: &OwnershipList, record: &Ownership) -> Option<Duration> {
-    let (now, modified) = (list.now?, record.modified?);
+fn age_by_store(now: Option<SystemTime>, record: &Ownership) -> Option<Duration> {
+    let (now, modified) = (now?, record.modified?);
     Some(now.duration_since(modified).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -9,14 +9,9 @@ use tokio::time::Instant;
 
 use crate::calls::{Attempt, Attempted, Listing};
 use crate::note::Note;
+use crate::sorted::record_of;
 use crate::tempo::{Findings, Outlook};
 use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, Strategy, View, plan};
-
-/// The record of a partition, of records in the order of their partitions.
-fn record_of<'a>(partition: &PartitionId, records: &'a [Ownership]) -> Option<&'a Ownership> {
-    let place = records.binary_search_by(|record| record.partition.cmp(partition));
-    place.ok().map(|place| &records[place])
-}
 
 /// The longest time that the store asked for.
 fn retry_after(failures: &[Failure]) -> Duration {
@@ -50,7 +45,7 @@ impl Balancer {
     ) {
         let Listing { mut list, asked, answered } = listing;
         list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
-        let mut expired = self.observer.judge(&list, asked, answered);
+        let mut expired = self.observer.judge_sorted(&list.records, list.now, asked, answered);
         if self.comeback.is_under_way(answered) {
             expired.retain(|partition| {
                 record_of(partition, &list.records)
@@ -110,7 +105,7 @@ impl Balancer {
             let renew = held.into_iter().collect();
             return (Plan { renew, ..Plan::default() }, Findings::default());
         }
-        let view = View::new(self.hub.sorted(), &self.owner, &list.records, &held, expired);
+        let view = View::sorted(self.hub.sorted(), &self.owner, &list.records, &held, expired);
         let mut plan = plan(&view, &self.settings, &mut self.rng);
         let is_bounded =
             self.settings.strategy() == Strategy::Adaptive && !self.settings.assignment().is_fixed();
@@ -142,10 +137,11 @@ impl Balancer {
     /// Whether the store has a clock, and by that clock no other owner is late with a renewal. Without a clock, a crash
     /// is seen the later the less often one looks.
     fn is_on_time(&self, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> bool {
-        let Some(now) = list.now else { return false };
+        let Some(on_time) = list.now.and_then(|now| now.checked_sub(self.settings.late_after())) else {
+            return false;
+        };
         let is_late = |record: &Ownership| {
-            let age = record.modified.and_then(|modified| now.duration_since(modified).ok());
-            age.is_some_and(|age| age > self.settings.late_after())
+            record.modified.is_some_and(|modified| modified < on_time)
                 && record.owner.as_ref().is_some_and(|owner| *owner != self.owner)
                 && !expired.contains(&record.partition)
                 && self.hub.has(&record.partition)

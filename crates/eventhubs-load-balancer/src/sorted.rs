@@ -1,5 +1,7 @@
+use std::cmp::Ordering;
 use std::iter::Peekable;
 
+use eventhubs_checkpoint_store::Ownership;
 use eventhubs_types::PartitionId;
 
 use crate::Assignment;
@@ -10,8 +12,19 @@ pub(crate) fn take_at<T>(
     partition: &PartitionId,
     key: impl Fn(&T) -> &PartitionId,
 ) -> Option<T> {
-    while items.next_if(|item| key(item) < partition).is_some() {}
-    items.next_if(|item| key(item) == partition)
+    loop {
+        match key(items.peek()?).cmp(partition) {
+            Ordering::Less => items.next(),
+            Ordering::Equal => return items.next(),
+            Ordering::Greater => return None,
+        };
+    }
+}
+
+/// The record of a partition, of records in the order of their partitions.
+pub(crate) fn record_of<'a>(partition: &PartitionId, records: &'a [Ownership]) -> Option<&'a Ownership> {
+    let place = records.binary_search_by(|record| record.partition.cmp(partition));
+    place.ok().map(|place| &records[place])
 }
 
 /// The partitions of the event hub in order, and as they were given: sorting them again in each round takes longer than

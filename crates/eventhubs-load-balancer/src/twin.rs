@@ -6,6 +6,7 @@ use eventhubs_types::{OwnerId, PartitionId};
 use tokio::time::Instant;
 
 use crate::note::Note;
+use crate::sorted::record_of;
 
 /// Finds out whether another live process writes records under the own id.
 ///
@@ -55,18 +56,20 @@ impl TwinWatch {
         self.strange.contains(partition)
     }
 
-    /// Says whether there is another process with this id, and this one is the later.
+    /// Says whether there is another process with this id, and this one is the later. The records come in the order of
+    /// their partitions.
     pub(crate) fn has_to_give_way(&mut self, records: &[Ownership], me: &OwnerId, now: Instant) -> bool {
-        let mut mine = records.iter().filter(|record| record.owner.as_ref() == Some(me)).peekable();
-        let grace = if mine.peek().is_some() { self.window } else { Duration::ZERO };
-        let later_until = *self.later_until.get_or_insert(now + grace);
+        let is_mine = |record: &&Ownership| record.owner.as_ref() == Some(me);
+        let later_until = *self.later_until.get_or_insert_with(|| {
+            let grace = records.iter().find(is_mine).map_or(Duration::ZERO, |_| self.window);
+            now + grace
+        });
         self.strange.clear();
-        for record in mine {
-            if let Some(known) = self.known.get_mut(&record.partition)
-                && *known != record.version
-            {
+        for (partition, known) in &mut self.known {
+            let mine = record_of(partition, records).filter(is_mine);
+            if let Some(record) = mine.filter(|record| record.version != *known) {
                 if Note::of(record) != Some(Note::HandedOver) {
-                    self.strange.insert(record.partition.clone());
+                    self.strange.insert(partition.clone());
                 }
                 *known = record.version.clone();
             }

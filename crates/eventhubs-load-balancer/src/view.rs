@@ -63,26 +63,37 @@ impl View {
         partitions.dedup();
         let mut records: Vec<_> = records.iter().collect();
         records.sort_by_key(|record| &record.partition);
+        Self::sorted(partitions, me, records, held, expired)
+    }
+
+    /// As [`new`](Self::new), of partitions and records that come in the order of the partition ids.
+    pub(crate) fn sorted<'a>(
+        partitions: impl IntoIterator<Item = &'a PartitionId>,
+        me: &OwnerId,
+        records: impl IntoIterator<Item = &'a Ownership>,
+        held: &BTreeSet<PartitionId>,
+        expired: &BTreeSet<PartitionId>,
+    ) -> Self {
         let mut records = records.into_iter().peekable();
-        let mut peers = Peers::default();
+        let mut peers = Peers::with_capacity(records.size_hint().0);
         let mut view = Self::default();
         for partition in partitions {
             let record = take_at(&mut records, partition, |record| &record.partition);
             let owner = record.and_then(|record| record.owner.as_ref());
-            let is_held = held.contains(partition);
-            let is_live = is_held || !expired.contains(partition);
+            let other = owner.filter(|owner| *owner != me);
             let note = record.and_then(Note::of);
-            let is_offered = note == Some(Note::Offered);
-            match owner {
-                Some(owner) if owner == me && is_live => view.mine.push(partition.clone()),
-                None if is_held => view.mine.push(partition.clone()),
-                Some(owner) if owner != me && !expired.contains(partition) && !is_offered => {
-                    peers.add(owner, partition);
+            let is_live = || !expired.contains(partition);
+            match other {
+                Some(other) if is_live() && note != Some(Note::Offered) => {
+                    peers.add(other, partition);
                     view.moving.extend(matches!(note, Some(Note::Asks(_))).then(|| partition.clone()));
+                }
+                None if held.contains(partition) || owner.is_some() && is_live() => {
+                    view.mine.push(partition.clone());
                 }
                 _ => {
                     view.free.push(partition.clone());
-                    view.former.extend(owner.filter(|owner| *owner == me).map(|_| partition.clone()));
+                    view.former.extend((owner.is_some() && other.is_none()).then(|| partition.clone()));
                 }
             }
         }
@@ -97,13 +108,16 @@ impl View {
 }
 
 /// The other instances while they are being found.
-#[derive(Default)]
 struct Peers<'a> {
     places: HashMap<&'a OwnerId, usize>,
     list: Vec<Peer>,
 }
 
 impl<'a> Peers<'a> {
+    fn with_capacity(peers: usize) -> Self {
+        Self { places: HashMap::with_capacity(peers), list: Vec::with_capacity(peers) }
+    }
+
     fn add(&mut self, owner: &'a OwnerId, partition: &PartitionId) {
         let place = *self.places.entry(owner).or_insert_with(|| {
             self.list.push(Peer::new(owner.clone(), Vec::new()));

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 /// A name that cannot be used where it was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +42,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $field:literal, $max:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $type(Arc<str>);
+        pub struct $type(SmolStr);
 
         impl $type {
             #[doc = concat!("Checks and takes a ", $field, " of at most ", stringify!($max), " bytes.")]
