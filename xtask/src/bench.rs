@@ -24,7 +24,7 @@ fn needs_foreign(arguments: &[&str]) -> bool {
     if arguments.is_empty() || arguments.iter().any(|argument| help_or_quick.contains(argument)) {
         return false;
     }
-    if arguments.first() == Some(&"emulator") {
+    if arguments.first().is_some_and(|what| *what != "receive") {
         return false;
     }
     match only(arguments) {
@@ -58,6 +58,8 @@ mod tests {
             "receive --only=limit",
             "emulator",
             "emulator --json",
+            "slow --json",
+            "idle",
         ] {
             assert!(!needs_foreign(&line.split(' ').collect::<Vec<_>>()), "{line}");
         }

@@ -24,7 +24,7 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
-  bench receive   Measure what receiving costs, for us and for others, side by side
+  bench receive   Measure what receiving costs, for us and for others, side by side; also slow, idle, emulator
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
   ci              Everything that must pass before a change lands, cheapest check first

@@ -71,8 +71,9 @@ impl PartitionReceiver {
         Ok(Self { links, retry, state, position, failures, last_enqueued: None, ready: VecDeque::new() })
     }
 
-    /// Waits for at least one event and returns all that are there, at most `max`; an empty list only when `max_wait`
-    /// passed. A `max` of 0 counts as 1.
+    /// Waits for at least one event and returns all that are there, at most `max` and half of the
+    /// [bytes](crate::PartitionReceiverBuilder::prefetch_bytes) that may be sent ahead; an empty list only when `max_wait`
+    /// passed. A `max` of 0 counts as 1. The next call tells the service that there is room again.
     ///
     /// # Errors
     /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver stays

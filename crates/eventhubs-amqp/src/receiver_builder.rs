@@ -91,7 +91,8 @@ impl PartitionReceiverBuilder {
         self
     }
 
-    /// How many bytes of events the service may send ahead, as far as the sizes of the last events tell; default
+    /// How many bytes of events there may be at once, as far as the sizes of the last events tell: sent ahead by the service, or
+    /// returned by the last [`receive_batch`](PartitionReceiver::receive_batch), which returns no more than half of it; default
     /// [`DEFAULT_PREFETCH_BYTES`](Self::DEFAULT_PREFETCH_BYTES). One event is always let through, whatever its size.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.prefetch.bytes = bytes;

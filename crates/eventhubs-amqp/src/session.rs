@@ -21,10 +21,10 @@ impl Session {
         self.handle.as_mut().expect("only end and drop take it")
     }
 
-    /// Ends it, and waits a bounded time for the peer.
+    /// Ends it, and waits a bounded time for the peer; in a task, so that it does not depend on who waits.
     pub(crate) async fn end(mut self) {
         if let Some(handle) = self.handle.take() {
-            end(handle, self.switch.clone()).await;
+            let _ = tokio::spawn(end(handle, self.switch.clone())).await;
         }
     }
 }
@@ -48,6 +48,7 @@ impl Drop for Session {
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt;
     use tokio::time::{Instant, advance};
 
     use crate::ErrorKind;
@@ -65,6 +66,21 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(connection.engine().is_live());
         // The library keeps the runtime busy, so the clock does not move by itself.
+        advance(FAREWELL_TIMEOUT + Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        assert!(!connection.engine().is_live());
+    }
+
+    /// Cancel safety of all that closes.
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_dropped_while_it_waits_ends_its_connection_if_the_peer_is_silent() {
+        let (peer, connection) = Peer::connect().await;
+        let session = connection.engine().begin().await.unwrap();
+        peer.go_silent();
+        tokio::task::yield_now().await;
+        assert!(session.end().now_or_never().is_none());
+        tokio::task::yield_now().await;
+        assert!(connection.engine().is_live());
         advance(FAREWELL_TIMEOUT + Duration::from_secs(1)).await;
         tokio::task::yield_now().await;
         assert!(!connection.engine().is_live());

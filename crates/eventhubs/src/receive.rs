@@ -113,8 +113,8 @@ impl<M> Receive<M> {
         self
     }
 
-    /// How many bytes of events the service may send ahead, per partition; 8 MiB unless set. One event is always let
-    /// through.
+    /// How many bytes of events there may be in memory per partition, in the callback or waiting for it; 8 MiB unless set. One
+    /// event is always let through.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.options.prefetch_bytes = bytes;
         self

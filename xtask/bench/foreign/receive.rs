@@ -5,9 +5,12 @@ use std::error::Error;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use azure_messaging_eventhubs::{ConsumerClient, OpenReceiverOptions, StartLocation, StartPosition};
-use futures::StreamExt;
+use azure_messaging_eventhubs::models::ReceivedEventData;
+use azure_messaging_eventhubs::{
+    ConsumerClient, EventReceiver, OpenReceiverOptions, StartLocation, StartPosition,
+};
 use futures::future::try_join_all;
+use futures::{Stream, StreamExt};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::json;
@@ -31,26 +34,37 @@ async fn main() -> Result<()> {
     let client = ConsumerClient::builder().with_custom_endpoint(format!("amqp://127.0.0.1:{port}"));
     let client = client.open_with_connection_string(secret, None).await?;
     let prefetch = prefetch.parse()?;
-    try_join_all((0..partitions).map(|id| read(&client, id, prefetch))).await?;
+    // Attached by its first event; a partition that is read on would leave no time for the others to attach.
+    let receivers = try_join_all((0..partitions).map(|id| open(&client, id, prefetch))).await?;
+    let mut streams: Vec<_> = receivers.iter().map(EventReceiver::stream_events).collect();
+    for events in &mut streams {
+        take(events.next().await)?;
+        READING.fetch_add(1, Ordering::Relaxed);
+    }
+    try_join_all(streams.into_iter().map(read)).await?;
     Err("the reader ended by itself".into())
 }
 
-async fn read(client: &ConsumerClient, id: usize, prefetch: u32) -> Result<()> {
+async fn open(client: &ConsumerClient, id: usize, prefetch: u32) -> Result<EventReceiver> {
     let options = OpenReceiverOptions {
         prefetch: Some(prefetch),
         start_position: Some(StartPosition { location: StartLocation::Earliest, inclusive: false }),
         ..OpenReceiverOptions::default()
     };
-    let receiver = client.open_receiver_on_partition(id.to_string(), Some(options)).await?;
-    let mut events = receiver.stream_events();
-    let mut first = true;
-    while let Some(event) = events.next().await {
-        std::hint::black_box(event?.event_data().body());
-        EVENTS.fetch_add(1, Ordering::Relaxed);
-        if std::mem::take(&mut first) {
-            READING.fetch_add(1, Ordering::Relaxed);
-        }
+    Ok(client.open_receiver_on_partition(id.to_string(), Some(options)).await?)
+}
+
+type Received = azure_messaging_eventhubs::Result<ReceivedEventData>;
+
+async fn read(mut events: impl Stream<Item = Received> + Unpin) -> Result<()> {
+    loop {
+        take(events.next().await)?;
     }
+}
+
+fn take(event: Option<Received>) -> Result<()> {
+    std::hint::black_box(event.ok_or("the stream ended")??.event_data().body());
+    EVENTS.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 

@@ -18,7 +18,10 @@ use row::Row;
 use scene::{Choice, Scene};
 use tls::Certificate;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Credit per partition unless told otherwise.
+const PREFETCH: u32 = 2_000;
 
 /// Events per second of a half of what was measured.
 const HALF: f64 = 0.5;
@@ -33,7 +36,7 @@ pub struct Rules {
     #[command(flatten)]
     pub choice: Choice,
     /// Credit per partition, the same for every reader
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = PREFETCH)]
     pub prefetch: u32,
     /// Threads of the Rust readers' runtimes
     #[arg(long, default_value_t = 1)]
@@ -137,14 +140,16 @@ fn once(rules: &Rules, scene: &Scene, who: Contestant, task: Task) -> Result<Tak
     let order = Order {
         port: replayer.port(),
         partitions: scene.partitions,
+        connections: scene.connections,
         prefetch: rules.prefetch,
         seconds: rules.seconds,
         threads: rules.threads,
         latency: matches!(task, Task::Latency(_)),
         count_allocations: matches!(task, Task::Allocations),
         trust: certificate.as_ref().map(Certificate::file),
+        ..Order::default()
     };
-    let measured = order.run(who).map_err(|error| format!("{who}: {error}"))?;
+    let measured = order.run(who)?;
     Ok(take(measured, &replayer.stop()))
 }
 

@@ -1,5 +1,5 @@
-//! What receiving costs, for us and for others: `cargo xtask bench receive`; and what the emulator costs: `cargo xtask bench
-//! emulator`.
+//! What receiving costs, for us and for others: `cargo xtask bench receive`; what slow handlers and idle receivers cost: `bench
+//! slow`, `bench idle`; and what the emulator costs: `bench emulator`.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -13,8 +13,11 @@ pub mod clock;
 pub mod contest;
 pub mod emulator;
 mod histogram;
+pub mod idle;
 pub mod machine;
+mod median;
 pub mod meter;
 pub mod reader;
 pub mod replayer;
+pub mod slow;
 pub mod template;

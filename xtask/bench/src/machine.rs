@@ -1,7 +1,16 @@
 //! On what was measured.
 
 use std::fs;
+use std::io;
 use std::thread::available_parallelism;
+
+/// What of a process is in memory now, in KiB; `id` is its number, or `self`.
+pub(crate) fn resident_kib(id: &str) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    kib.ok_or_else(|| io::Error::other("no VmRSS"))
+}
 
 /// The processor, its cores and the system, as far as the system tells.
 pub fn line() -> String {

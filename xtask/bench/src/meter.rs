@@ -23,6 +23,9 @@ const WARM_UP: f64 = 0.1;
 pub struct Measured {
     /// Events handed over.
     pub events: u64,
+    /// Events handed over since the process began; foreign programs don't say.
+    #[serde(default)]
+    pub events_in_all: u64,
     /// The measured time, in nanoseconds.
     pub nanos: u64,
     /// CPU time of the process, in nanoseconds.
@@ -98,6 +101,7 @@ impl Meter {
         let micros = |part| self.latency.as_ref().map(|latency| latency.quantile(part) as f64 / 1e3);
         Ok(Measured {
             events: ended.events - began.events,
+            events_in_all: ended.events,
             nanos: ended.nanos - began.nanos,
             cpu_nanos: ended.cpu_nanos - began.cpu_nanos,
             allocations: ended.allocations.zip(began.allocations).map(|(end, begin)| end - begin),

@@ -2,19 +2,28 @@
 
 mod bare;
 mod consumer;
+mod idle;
 mod limit;
 mod partition;
 
 use std::error::Error;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use eventhubs_amqp::ConnectionOptions;
+use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::meter::Meter;
+
+pub use idle::Idle;
+
+/// How long a slow handler takes for what it is given at once.
+pub const SLOW: Duration = Duration::from_millis(100);
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -44,6 +53,9 @@ pub struct Orders {
     /// How many partitions are read.
     #[arg(long)]
     pub partitions: u32,
+    /// Over how many connections they are spread.
+    #[arg(long, default_value_t = 1)]
+    pub connections: u32,
     /// Credit per partition.
     #[arg(long)]
     pub prefetch: u32,
@@ -53,6 +65,13 @@ pub struct Orders {
     /// Threads of the runtime; 1 is a current-thread runtime.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// In how many partitions, from the first, a handler takes [`SLOW`] for what it is given at once. How old their events are
+    /// does not count.
+    #[arg(long, default_value_t = 0)]
+    pub slow: u32,
+    /// Attach only, and print what of the process is in memory then.
+    #[arg(long)]
+    pub idle: bool,
     /// Whether to measure how old events are when they are handed over.
     #[arg(long)]
     pub latency: bool,
@@ -62,6 +81,15 @@ pub struct Orders {
 }
 
 impl Orders {
+    fn is_slow(&self, partition: u32) -> bool {
+        partition < self.slow
+    }
+
+    fn connection_options(&self) -> ConnectionOptions {
+        let connections = NonZeroUsize::new(self.connections as usize).unwrap_or(NonZeroUsize::MIN);
+        ConnectionOptions::new().connections(connections)
+    }
+
     fn connection_string(&self) -> String {
         let emulator = if self.tls.is_some() { "false" } else { "true" };
         format!(
@@ -77,11 +105,14 @@ pub fn main(allocations: fn() -> Option<u64>) -> ExitCode {
     let orders = Orders::parse();
     let meter = Meter::new(orders.partitions, orders.latency);
     let (counting, time) = (Arc::clone(&meter), Duration::from_secs_f64(orders.seconds));
-    std::thread::spawn(move || finish(counting.measure(time, allocations)));
     let runtime = match runtime(orders.threads) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
+    if orders.idle {
+        finish(runtime.block_on(idle::measure(&orders)).map_err(|error| error.to_string()));
+    }
+    std::thread::spawn(move || finish(counting.measure(time, allocations)));
     match runtime.block_on(read(&orders, meter)) {
         Ok(()) => fail(&"the reader ended by itself"),
         Err(error) => fail(&error),
@@ -108,7 +139,7 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 
 /// Ends the process: a reader has nothing to clean up, and what it would do then is not measured.
 #[expect(clippy::print_stdout, reason = "the process that started us reads it")]
-fn finish(measured: Result<crate::meter::Measured, String>) {
+fn finish(measured: Result<impl Serialize, String>) -> ! {
     let line = measured.and_then(|measured| serde_json::to_string(&measured).map_err(|e| e.to_string()));
     match line {
         Ok(line) => {

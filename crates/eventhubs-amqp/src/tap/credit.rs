@@ -8,7 +8,7 @@ pub(crate) struct Prefetch {
     pub(crate) bytes: usize,
 }
 
-/// What has come and waits for the reader.
+/// What has come and waits for the reader, and the bytes of what it holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Buffered {
     pub(crate) events: u32,
@@ -74,12 +74,17 @@ impl Credit {
         due
     }
 
-    /// How many more messages may wait for the reader; one at least if none does, whatever its size.
+    /// How many bytes the reader may hold, so that others can be sent ahead meanwhile.
+    pub(crate) fn most_held(&self) -> usize {
+        self.prefetch.bytes / 2
+    }
+
+    /// How many more messages may wait for the reader; one at least if there is none, whatever its size.
     fn room(&self, buffered: Buffered) -> u32 {
         let by_bytes = self.prefetch.bytes.saturating_sub(buffered.bytes) / self.size.max(1);
         let by_events = self.prefetch.events.saturating_sub(buffered.events);
         let room = u32::try_from(by_bytes).unwrap_or(u32::MAX).min(by_events);
-        if buffered.events == 0 { room.max(1) } else { room }
+        if buffered.events == 0 && buffered.bytes == 0 { room.max(1) } else { room }
     }
 
     pub(crate) fn delivery_count(&self) -> u32 {

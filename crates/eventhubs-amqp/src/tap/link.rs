@@ -59,6 +59,8 @@ struct Inner {
     /// Encoded messages, in order; at most as many as the prefetch.
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
+    /// What the reader took last: it holds that until it takes again.
+    held_bytes: usize,
     credit: Credit,
     outcome: Option<Outcome>,
     closed: bool,
@@ -72,6 +74,7 @@ impl LinkState {
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
                 queued_bytes: 0,
+                held_bytes: 0,
                 credit: Credit::new(prefetch),
                 outcome: None,
                 closed: false,
@@ -141,13 +144,20 @@ impl LinkState {
 
 impl Inner {
     fn buffered(&self) -> Buffered {
-        Buffered { events: u32::try_from(self.queue.len()).unwrap_or(u32::MAX), bytes: self.queued_bytes }
+        let events = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        Buffered { events, bytes: self.queued_bytes + self.held_bytes }
     }
 
     fn take(&mut self, max: usize) -> Vec<Bytes> {
-        let count = self.queue.len().min(max);
+        let (most, mut bytes) = (self.credit.most_held(), 0);
+        let fitting = self.queue.iter().take(max).take_while(|message| {
+            bytes += message.len();
+            bytes <= most
+        });
+        let count = fitting.count().max(1).min(self.queue.len());
         let messages: Vec<Bytes> = self.queue.drain(..count).collect();
-        self.queued_bytes -= messages.iter().map(Bytes::len).sum::<usize>();
+        self.held_bytes = messages.iter().map(Bytes::len).sum();
+        self.queued_bytes -= self.held_bytes;
         messages
     }
 
@@ -170,7 +180,8 @@ impl TappedLink {
         Self { name, state, taps }
     }
 
-    /// Takes messages from the queue, at most `max`, and grants credit for their room.
+    /// Takes messages from the queue, at most `max` and half of the bytes that may be sent ahead, and grants credit for the
+    /// room of those that were taken before: the reader has done with them.
     pub(crate) fn take(&self, max: usize) -> Vec<Bytes> {
         let messages = self.state.lock().take(max);
         self.top_up();

@@ -48,6 +48,33 @@ async fn large_events_are_not_sent_ahead_beyond_the_byte_budget() {
     }
 }
 
+/// A slow caller works on what it got while more is sent ahead: both are in memory.
+#[tokio::test]
+async fn what_the_last_call_returned_counts_until_the_next_call() {
+    const SIZE: usize = 100_000;
+    const BUDGET: usize = 20;
+    let emulator = emulator().await;
+    emulator.publish_to("orders", "0", (0..200).map(|_| "x".repeat(SIZE))).unwrap();
+    let client = client_builder(&emulator.connection_string("orders")).build().unwrap();
+    let opened =
+        builder(&client, StartingPosition::Earliest).prefetch_bytes(BUDGET * (SIZE + 200)).open().await;
+    let mut receiver = opened.unwrap();
+    let sent = || usize::try_from(emulator.receivers("orders").unwrap()[0].delivered).unwrap();
+    // what the sizes are is learnt from the first events
+    let mut done = crate::support::receive(&mut receiver, 50).await.len();
+    let mut largest = 0;
+    while done < 150 {
+        let batch = soon("events", receiver.receive_batch(1_000, None)).await.unwrap();
+        largest = largest.max(batch.len());
+        until("more is sent ahead", || sent() >= done + BUDGET / 2).await;
+        // whatever was granted before has reached the service when it answers
+        client.event_hub_properties().await.unwrap();
+        assert!(sent() <= done + BUDGET, "{} sent, {done} done, {} held", sent(), batch.len());
+        done += batch.len();
+    }
+    assert!((BUDGET / 4..=BUDGET / 2).contains(&largest), "{largest} at once");
+}
+
 #[tokio::test]
 async fn partitions_share_one_connection() {
     let emulator = emulator().await;

@@ -1,10 +1,11 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventhubs::{CloseReason, ErrorKind, StartingPosition};
+use tokio::sync::Semaphore;
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, until, within};
 
 #[tokio::test]
 async fn events_come_one_a_call_and_in_order() {
@@ -56,6 +57,47 @@ async fn batches_are_bounded_and_an_idle_partition_gives_an_empty_one() {
         let batches = seen.all();
         assert_eq!(batches.concat(), "abcde");
         assert!(batches.iter().all(|batch| batch.len() <= 2), "{batches:?}");
+    })
+    .await;
+}
+
+/// The events that wait behind a slow callback are in memory too.
+#[tokio::test]
+async fn slow_callbacks_on_all_partitions_stay_within_the_byte_budget() {
+    const SIZE: usize = 100_000;
+    const BUDGET: u64 = 20;
+    const ROUNDS: u64 = 100;
+    within(async {
+        let emulator = emulator(4).await;
+        for id in ["0", "1", "2", "3"] {
+            emulator.publish_to(HUB, id, (0..ROUNDS + 50).map(|_| "x".repeat(SIZE))).unwrap();
+        }
+        let (permits, done) = (Arc::new(Semaphore::new(0)), Arc::<[AtomicU64; 4]>::default());
+        let (callback_permits, counting) = (Arc::clone(&permits), Arc::clone(&done));
+        let receive = client(&emulator).receive(move |context, _event| {
+            let (permits, done) = (Arc::clone(&callback_permits), Arc::clone(&counting));
+            async move {
+                permits.acquire().await?.forget();
+                done[context.partition_id().as_str().parse::<usize>()?].fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        });
+        let budget = usize::try_from(BUDGET).unwrap() * (SIZE + 200);
+        let running = start(receive.starting_position(StartingPosition::Earliest).prefetch_bytes(budget));
+        for round in 1..=ROUNDS {
+            permits.add_permits(4);
+            until(|| done.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>() == 4 * round).await;
+            let unhandled = || {
+                let receivers = emulator.receivers(HUB).unwrap();
+                let handled = |id: &str| done[id.parse::<usize>().unwrap()].load(Ordering::Relaxed);
+                receivers.iter().map(|it| it.delivered - handled(&it.partition_id)).collect::<Vec<_>>()
+            };
+            // what the sizes are is learnt from the first events
+            until(|| round < 40 || unhandled().iter().all(|count| *count >= BUDGET / 2)).await;
+            assert!(unhandled().iter().all(|count| *count <= BUDGET), "{:?} after {round}", unhandled());
+        }
+        permits.close();
+        running.stop().await;
     })
     .await;
 }

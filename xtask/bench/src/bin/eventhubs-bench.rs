@@ -12,7 +12,8 @@ use clap::{Parser, Subcommand};
 use eventhubs_bench::contest::row::{Row, table};
 use eventhubs_bench::contest::scene::Scene;
 use eventhubs_bench::contest::{Rules, hold};
-use eventhubs_bench::{emulator, machine};
+use eventhubs_bench::{emulator, idle, machine, slow};
+use serde::Serialize;
 
 const EXAMPLES: &str = "\
 A replayer of ours sends pre-encoded events over the loopback, and each reader reads them in a process of its own.
@@ -24,6 +25,8 @@ Examples:
   cargo xtask bench receive                                  the whole table, about ten minutes
   cargo xtask bench receive --quick                          do the readers still work?
   cargo xtask bench receive --only limit,partition-receiver  how far are we from the limit?
+  cargo xtask bench receive --only partition-receiver,receive-batch --partitions 8,32 --connections 1,2,4 --tls false,true --threads 2
+                                                             what do more connections bring?
   cargo xtask bench receive --body 100 --partitions 1,32 --tls false,true --json";
 
 /// What things cost.
@@ -39,6 +42,10 @@ enum What {
     /// Receiving: our readers, the libraries below them and foreign SDKs side by side on the same bytes
     #[command(after_help = EXAMPLES)]
     Receive(Rules),
+    /// Slow handlers: what one costs the other partitions, and how much memory many take
+    Slow(slow::Rules),
+    /// Idle receivers: how much memory each takes
+    Idle(idle::Rules),
     /// The emulator: events in and out, memory, and how long it takes to start; our own clients beside it, on the same machine
     Emulator(emulator::Rules),
 }
@@ -46,7 +53,18 @@ enum What {
 fn main() -> ExitCode {
     let done = match Line::parse().what {
         What::Receive(rules) => receive(&rules.settled()),
-        What::Emulator(rules) => emulate(&rules.settled()),
+        What::Slow(rules) => {
+            let rules = rules.settled();
+            report(rules.json, || slow::measure(&rules), slow::tables)
+        }
+        What::Idle(rules) => {
+            let rules = rules.settled();
+            report(rules.json, || idle::measure(&rules), idle::table)
+        }
+        What::Emulator(rules) => {
+            let rules = rules.settled();
+            report(rules.json, || emulator::measure(&rules), emulator::row::tables)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,15 +82,18 @@ fn receive(rules: &Rules) -> Result<(), Box<dyn Error>> {
     hold(rules, if rules.json { print_json } else { print_table })
 }
 
-fn emulate(rules: &emulator::Rules) -> Result<(), Box<dyn Error>> {
+/// Measures, and prints all rows at once.
+fn report<R: Serialize>(
+    json: bool,
+    measure: impl FnOnce() -> Result<Vec<R>, Box<dyn Error>>,
+    tables: impl Fn(&[R]) -> String,
+) -> Result<(), Box<dyn Error>> {
     let machine = machine::line();
-    let rows = emulator::measure(rules)?;
-    if rules.json {
-        for row in &rows {
-            println!("{}", serde_json::json!(row));
-        }
+    let rows = measure()?;
+    if json {
+        print_rows(&rows);
     } else {
-        println!("{machine}\n\n{}", emulator::row::tables(&rows));
+        println!("{machine}\n\n{}", tables(&rows));
     }
     Ok(())
 }
@@ -82,6 +103,10 @@ fn print_table(scene: &Scene, rows: &[Row]) {
 }
 
 fn print_json(_: &Scene, rows: &[Row]) {
+    print_rows(rows);
+}
+
+fn print_rows(rows: &[impl Serialize]) {
     for row in rows {
         println!("{}", serde_json::json!(row));
     }

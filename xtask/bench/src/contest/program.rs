@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
+use serde::de::DeserializeOwned;
 
-use super::Result;
 use super::scene::Scene;
-use crate::meter::Measured;
+use super::{PREFETCH, Result};
 
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,10 +53,11 @@ impl Contestant {
         !matches!(self, Self::Python | Self::PythonAio | Self::Js | Self::OfficialRust)
     }
 
-    /// The foreign SDKs reach an emulator's port over plain TCP only, and Microsoft's Rust SDK gets no further than one
-    /// partition here, for a reason not found yet.
+    /// The foreign SDKs reach an emulator's port over plain TCP only. How many connections they have is their own
+    /// affair, and the limit has one.
     pub(crate) fn takes_part(self, scene: &Scene) -> bool {
-        self.is_ours() || !scene.tls && (self != Self::OfficialRust || scene.partitions == 1)
+        let spreads = self.is_ours() && self != Self::Limit;
+        (self.is_ours() || !scene.tls) && (spreads || scene.connections == 1)
     }
 }
 
@@ -65,17 +66,44 @@ impl Contestant {
 pub(crate) struct Order {
     pub(crate) port: u16,
     pub(crate) partitions: u32,
+    pub(crate) connections: u32,
     pub(crate) prefetch: u32,
     pub(crate) seconds: f64,
     pub(crate) threads: usize,
+    /// Of how many partitions the handler is slow.
+    pub(crate) slow: u32,
+    /// Whether it is only to attach.
+    pub(crate) idle: bool,
     pub(crate) latency: bool,
     pub(crate) count_allocations: bool,
     pub(crate) trust: Option<PathBuf>,
 }
 
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            partitions: 1,
+            connections: 1,
+            prefetch: PREFETCH,
+            seconds: 1.0,
+            threads: 1,
+            slow: 0,
+            idle: false,
+            latency: false,
+            count_allocations: false,
+            trust: None,
+        }
+    }
+}
+
 impl Order {
-    /// Runs a reader to its end.
-    pub(crate) fn run(&self, who: Contestant) -> Result<Measured> {
+    /// Runs a reader to its end, and reads what it printed.
+    pub(crate) fn run<T: DeserializeOwned>(&self, who: Contestant) -> Result<T> {
+        Ok(self.try_run(who).map_err(|error| format!("{who}: {error}"))?)
+    }
+
+    fn try_run<T: DeserializeOwned>(&self, who: Contestant) -> Result<T> {
         let mut command = self.command(who)?;
         let output = command.stderr(Stdio::inherit()).output();
         let output =
@@ -108,9 +136,12 @@ impl Order {
             .arg(who.to_string())
             .args(["--port", &self.port.to_string()])
             .args(["--partitions", &self.partitions.to_string()])
+            .args(["--connections", &self.connections.to_string()])
             .args(["--prefetch", &self.prefetch.to_string()])
             .args(["--seconds", &self.seconds.to_string()])
             .args(["--threads", &self.threads.to_string()])
+            .args(["--slow", &self.slow.to_string()])
+            .args(self.idle.then_some("--idle"))
             .args(self.latency.then_some("--latency"));
         if let Some(certificate) = &self.trust {
             // Our client trusts what the system trusts, and this is how the system is told.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Take;
 use super::program::Contestant;
 use super::scene::Scene;
+use crate::median::median;
 use crate::meter::Measured;
 
 /// One reader in one scene; medians of its takes.
@@ -13,6 +14,7 @@ pub struct Row {
     reader: String,
     body: usize,
     partitions: u32,
+    connections: u32,
     tls: bool,
     properties: bool,
     pub(crate) events_per_s: f64,
@@ -35,6 +37,7 @@ impl Row {
             reader: who.to_string(),
             body: scene.body,
             partitions: scene.partitions,
+            connections: scene.connections,
             tls: scene.tls,
             properties: scene.properties,
             events_per_s: measured(|m| m.events as f64 * 1e9 / m.nanos as f64),
@@ -112,10 +115,4 @@ pub fn table(scene: &Scene, rows: &[Row]) -> String {
         text += &line(&row.cells());
     }
     text
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -9,18 +9,23 @@ use clap::Args;
 pub struct Scene {
     pub(crate) body: usize,
     pub(crate) partitions: u32,
+    pub(crate) connections: u32,
     pub(crate) tls: bool,
     pub(crate) properties: bool,
 }
 
-const COMMON: Scene = Scene { body: 1024, partitions: 1, tls: false, properties: false };
+const COMMON: Scene = Scene { body: 1024, partitions: 1, connections: 1, tls: false, properties: false };
 
 impl fmt::Display for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let partitions = if self.partitions == 1 { "partition" } else { "partitions" };
+        let connections = match self.connections {
+            1 => String::new(),
+            several => format!(" on {several} connections"),
+        };
         let transport = if self.tls { "TLS" } else { "plain TCP" };
         let properties = if self.properties { ", 5 application properties" } else { "" };
-        write!(f, "{} B, {} {partitions}, {transport}{properties}", self.body, self.partitions)
+        write!(f, "{} B, {} {partitions}{connections}, {transport}{properties}", self.body, self.partitions)
     }
 }
 
@@ -33,6 +38,9 @@ pub struct Choice {
     /// Numbers of partitions, each 1 to 255
     #[arg(long, value_delimiter = ',', value_name = "N,N", value_parser = clap::value_parser!(u32).range(1..=255))]
     partitions: Vec<u32>,
+    /// Numbers of connections that the partitions are spread over, each 1 to 255; for our own client and fe2o3-amqp
+    #[arg(long, value_delimiter = ',', value_name = "N,N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    connections: Vec<u32>,
     /// Over TLS: false, true or both
     #[arg(long, value_delimiter = ',', num_args = 0..=1, default_missing_value = "true", value_name = "BOOL,BOOL")]
     tls: Vec<bool>,
@@ -43,8 +51,8 @@ pub struct Choice {
 
 fn body(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(bytes @ 8..=524_288) => Ok(bytes),
-        _ => Err("must be 8 to 524288".to_owned()),
+        Ok(bytes @ 8..=65_000) => Ok(bytes),
+        _ => Err("must be 8 to 65000, so that an event fits into a frame".to_owned()),
     }
 }
 
@@ -59,6 +67,7 @@ impl Choice {
     fn is_default(&self) -> bool {
         self.body.is_empty()
             && self.partitions.is_empty()
+            && self.connections.is_empty()
             && self.tls.is_empty()
             && self.properties.is_empty()
     }
@@ -68,21 +77,12 @@ impl Choice {
         if self.is_default() {
             return variations();
         }
-        let mut scenes = Vec::new();
-        for body in or(&self.body, COMMON.body) {
-            for partitions in or(&self.partitions, COMMON.partitions) {
-                for tls in or(&self.tls, COMMON.tls) {
-                    scenes.extend(
-                        or(&self.properties, COMMON.properties).into_iter().map(|properties| Scene {
-                            body,
-                            partitions,
-                            tls,
-                            properties,
-                        }),
-                    );
-                }
-            }
-        }
+        let mut scenes = vec![COMMON];
+        vary(&mut scenes, &self.body, |scene, body| scene.body = body);
+        vary(&mut scenes, &self.partitions, |scene, partitions| scene.partitions = partitions);
+        vary(&mut scenes, &self.connections, |scene, connections| scene.connections = connections);
+        vary(&mut scenes, &self.tls, |scene, tls| scene.tls = tls);
+        vary(&mut scenes, &self.properties, |scene, properties| scene.properties = properties);
         scenes
     }
 }
@@ -94,8 +94,16 @@ fn variations() -> Vec<Scene> {
     bodies.into_iter().chain(partitions).chain(others).collect()
 }
 
-fn or<T: Copy>(asked: &[T], common: T) -> Vec<T> {
-    if asked.is_empty() { vec![common] } else { asked.to_vec() }
+/// Each scene with each of the values that were asked for, if any were.
+fn vary<T: Copy>(scenes: &mut Vec<Scene>, asked: &[T], set: impl Fn(&mut Scene, T)) {
+    if asked.is_empty() {
+        return;
+    }
+    let with = |mut scene: Scene, value| {
+        set(&mut scene, value);
+        scene
+    };
+    *scenes = scenes.iter().flat_map(|scene| asked.iter().map(|value| with(scene.clone(), *value))).collect();
 }
 
 #[cfg(test)]
@@ -124,5 +132,9 @@ mod tests {
     fn what_is_chosen_is_combined_and_the_rest_is_common() {
         assert_eq!(scenes("--body 100,200 --tls"), ["100 B, 1 partition, TLS", "200 B, 1 partition, TLS"]);
         assert_eq!(scenes("--tls false,true --partitions 1,8").len(), 4);
+        assert_eq!(
+            scenes("--connections 1,2 --partitions 8"),
+            ["1024 B, 8 partitions, plain TCP", "1024 B, 8 partitions on 2 connections, plain TCP"]
+        );
     }
 }

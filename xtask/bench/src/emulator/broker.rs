@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use super::Result;
 use super::row::Take;
 use crate::clock;
+use crate::machine::resident_kib;
 
 /// More than any take stores.
 const RETENTION_EVENTS: &str = "100000000";
@@ -84,7 +85,7 @@ impl Broker {
     /// Of all threads, user and system time.
     fn cpu_nanos(&self) -> Result<u64> {
         let mut sum = 0;
-        for thread in fs::read_dir(self.proc("task")?)? {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.id()?))? {
             let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
             sum += stat.split_whitespace().next().ok_or("no schedstat")?.parse::<u64>()?;
         }
@@ -93,14 +94,11 @@ impl Broker {
 
     /// What of it is in memory now.
     pub(super) fn resident_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(self.proc("status")?)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        Ok(resident_kib(&self.id()?)?)
     }
 
-    fn proc(&self, what: &str) -> Result<String> {
-        let id = self.child.id().ok_or("the broker has ended")?;
-        Ok(format!("/proc/{id}/{what}"))
+    fn id(&self) -> Result<String> {
+        Ok(self.child.id().ok_or("the broker has ended")?.to_string())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::median::median;
+
 /// One number or two, and of what.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -63,8 +65,8 @@ impl Traffic {
             direction,
             partitions,
             data_folder,
-            events_per_s: median(takes.iter().map(|take| take.events_per_s).collect()),
-            cpu_ns_per_event: median(takes.iter().map(|take| take.cpu_ns_per_event).collect()),
+            events_per_s: median(takes.iter().map(|take| take.events_per_s)),
+            cpu_ns_per_event: median(takes.iter().map(|take| take.cpu_ns_per_event)),
         }
     }
 }
@@ -73,11 +75,6 @@ impl StartUp {
     pub(super) fn new(data_folder: String, takes: Vec<f64>) -> Self {
         Self { data_folder, ms: median(takes) }
     }
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 const TRAFFIC: &str =
@@ -120,12 +117,6 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_is_the_one_in_the_middle() {
-        assert!((median(vec![9.0, 1.0, 5.0]) - 5.0).abs() < f64::EPSILON);
-        assert!((median(vec![3.0]) - 3.0).abs() < f64::EPSILON);
-    }
 
     #[test]
     fn each_kind_has_its_table() {

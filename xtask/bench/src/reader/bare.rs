@@ -1,8 +1,11 @@
+use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Connection, Receiver, Session};
 use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
 use fe2o3_amqp_types::messaging::annotations::OwnedKey;
@@ -13,17 +16,39 @@ use futures::future::try_join_all;
 use super::{InOrder, Orders, Outcome, limit};
 use crate::meter::Meter;
 
-/// One connection, a session and a task per partition, as our own client has it.
+/// A session and a task per partition, as our own client has it.
 pub(super) async fn read(orders: &Orders, meter: &Arc<Meter>) -> Outcome {
-    let mut connection = Connection::builder()
-        .container_id("bench")
-        .hostname("localhost")
-        .sasl_profile(SaslProfile::Anonymous)
-        .open_with_stream(limit::connect(orders).await?)
-        .await?;
-    let mut readers = Vec::new();
+    let Open { connections, links } = open(orders).await?;
+    let readers = (0..).zip(links).map(|(id, (session, receiver))| {
+        let meter = Arc::clone(meter);
+        async move {
+            let read = tokio::spawn(read_one(id, receiver, meter)).await?;
+            drop(session);
+            read
+        }
+    });
+    let read = try_join_all(readers).await.map(drop);
+    drop(connections);
+    read
+}
+
+/// What must live so that events come.
+pub(super) struct Open {
+    connections: Vec<ConnectionHandle<()>>,
+    links: Vec<(SessionHandle<()>, Receiver)>,
+}
+
+/// A link for each partition.
+pub(super) async fn open(orders: &Orders) -> Result<Open, Box<dyn Error + Send + Sync>> {
+    let mut connections = Vec::new();
+    for _ in 0..orders.connections {
+        let opening = Connection::builder().container_id("bench").hostname("localhost").channel_max(u16::MAX);
+        let opening = opening.sasl_profile(SaslProfile::Anonymous);
+        connections.push(opening.open_with_stream(limit::connect(orders).await?).await?);
+    }
+    let mut links = Vec::new();
     for id in 0..orders.partitions {
-        let mut session = Session::begin(&mut connection).await?;
+        let mut session = Session::begin(&mut connections[(id % orders.connections) as usize]).await?;
         let receiver = Receiver::builder()
             .name(format!("bench-{id}"))
             .source(format!("hub/ConsumerGroups/$Default/Partitions/{id}"))
@@ -33,14 +58,9 @@ pub(super) async fn read(orders: &Orders, meter: &Arc<Meter>) -> Outcome {
             .auto_accept(false)
             .attach(&mut session)
             .await?;
-        let meter = Arc::clone(meter);
-        readers.push(async move {
-            let read = tokio::spawn(read_one(id, receiver, meter)).await?;
-            drop(session);
-            read
-        });
+        links.push((session, receiver));
     }
-    try_join_all(readers).await.map(drop)
+    Ok(Open { connections, links })
 }
 
 async fn read_one(id: u32, mut receiver: Receiver, meter: Arc<Meter>) -> Outcome {

@@ -1,24 +1,32 @@
-use std::future::ready;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs::{ConsumerClient, PartitionContext, ReceivedEvent, StartingPosition};
+use eventhubs::{ConsumerClient, HandlerResult, PartitionContext, ReceivedEvent, StartingPosition};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either};
+use tokio::time::sleep;
 
-use super::{Orders, Outcome};
+use super::{Orders, Outcome, SLOW};
 use crate::meter::Meter;
 
 fn client(orders: &Orders) -> eventhubs::Result<ConsumerClient> {
     ConsumerClient::from_connection_string(orders.connection_string(), "$Default")?
         .load_balancing_interval(Duration::from_secs(1))
+        .connection(orders.connection_options())
         .build()
 }
 
 pub(super) async fn receive(orders: &Orders, meter: Arc<Meter>) -> Outcome {
+    let slow = orders.slow;
     let on_event = move |context: PartitionContext, event: ReceivedEvent| {
         meter.comes_from(|| partition(&context));
+        if slow > 0 && partition(&context) < slow {
+            return Either::Right(slowly(&meter, 1, event));
+        }
         look_at(&meter, &event);
         meter.count(1);
-        ready(Ok(()))
+        at_once()
     };
     let receiving = client(orders)?.receive(on_event);
     receiving.starting_position(StartingPosition::Earliest).prefetch(orders.prefetch).await?;
@@ -26,17 +34,37 @@ pub(super) async fn receive(orders: &Orders, meter: Arc<Meter>) -> Outcome {
 }
 
 pub(super) async fn receive_batch(orders: &Orders, meter: Arc<Meter>) -> Outcome {
+    let slow = orders.slow;
     let on_batch = move |context: PartitionContext, events: Vec<ReceivedEvent>| {
         meter.comes_from(|| partition(&context));
+        if slow > 0 && partition(&context) < slow {
+            return Either::Right(slowly(&meter, events.len(), events));
+        }
         for event in &events {
             look_at(&meter, event);
         }
         meter.count(events.len());
-        ready(Ok(()))
+        at_once()
     };
     let receiving = client(orders)?.receive_batch(on_batch);
     receiving.starting_position(StartingPosition::Earliest).prefetch(orders.prefetch).await?;
     Ok(())
+}
+
+fn at_once() -> Either<Ready<HandlerResult>, BoxFuture<'static, HandlerResult>> {
+    Either::Left(ready(Ok(())))
+}
+
+/// Holds what it was given for a while.
+fn slowly(meter: &Arc<Meter>, count: usize, given: impl Send + 'static) -> BoxFuture<'static, HandlerResult> {
+    let meter = Arc::clone(meter);
+    async move {
+        sleep(SLOW).await;
+        drop(given);
+        meter.count(count);
+        Ok(())
+    }
+    .boxed()
 }
 
 fn look_at(meter: &Meter, event: &ReceivedEvent) {

@@ -287,10 +287,11 @@ impl<'s> Connection<'s> {
             self.put(AMQP_FRAME, channel, code::DISPOSITION, &disposition);
         }
         let answer = node.answer(message, self.settings.partitions);
-        let mut answering = self.control.iter_mut().filter(|(_, link)| link.node == node && !link.requests);
-        let (key, link) = answering.next()?;
+        // a client may have other pairs to the same node, in sessions that it has forgotten to end
+        let mut links = self.control.range_mut((channel, 0)..=(channel, u32::MAX));
+        let ((_, handle), link) = links.find(|(_, link)| link.node == node && !link.requests)?;
+        let handle = *handle;
         link.answers.push_back(answer);
-        let (channel, handle) = *key;
         self.put_answers(channel, handle);
         Some(())
     }
