@@ -168,7 +168,7 @@ impl ConsumerLink {
     }
 
     fn give_back(&self, credit: &Credit) {
-        self.line.drained(self.id, credit.give_back());
+        self.line.drained(self.id, credit.give_back(), self.room.sent());
     }
 
     fn message(&self, event: &StoredEvent) -> Vec<u8> {

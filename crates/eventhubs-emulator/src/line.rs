@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::{Credit, Returned};
 use crate::hub::lock;
-use crate::room::Room;
+use crate::room::{Room, Sent};
 
 /// A link as the client counts: its channel, and its handle there.
 pub(crate) type LinkId = (u16, u32);
@@ -35,8 +34,16 @@ pub(crate) struct Line {
     heard: Mutex<Instant>,
     credits: Mutex<BTreeMap<LinkId, Arc<Credit>>>,
     rooms: Mutex<BTreeMap<u16, Arc<Room>>>,
-    drained: Mutex<Vec<(LinkId, Returned)>>,
+    drained: Mutex<Vec<Drained>>,
     reader: AtomicWaker,
+}
+
+/// A link that is drained as soon as what it has sent is out: the library would say so before.
+#[derive(Debug)]
+struct Drained {
+    link: LinkId,
+    returned: Returned,
+    sent: Sent,
 }
 
 /// What a client says about itself when it opens the connection (contract §2.1).
@@ -123,9 +130,9 @@ impl Line {
         lock(&self.rooms).remove(&channel);
     }
 
-    /// Lets the library tell the client that a link is drained.
-    pub(crate) fn drained(&self, link: LinkId, returned: Returned) {
-        lock(&self.drained).push((link, returned));
+    /// Lets the library tell the client that a link is drained, once all that was sent is out.
+    pub(crate) fn drained(&self, link: LinkId, returned: Returned, sent: Sent) {
+        lock(&self.drained).push(Drained { link, returned, sent });
         self.reader.wake();
     }
 
@@ -134,9 +141,21 @@ impl Line {
         self.reader.wake();
     }
 
+    /// Something is out.
+    pub(crate) fn wrote(&self) {
+        if !lock(&self.drained).is_empty() {
+            self.reader.wake();
+        }
+    }
+
     pub(crate) fn take_drained(&self, reader: &std::task::Waker) -> Vec<(LinkId, Returned)> {
         self.reader.register(reader);
-        mem::take(&mut *lock(&self.drained))
+        let rooms = lock(&self.rooms);
+        let is_out = |drained: &mut Drained| {
+            rooms.get(&drained.link.0).is_none_or(|room| room.has_passed(drained.sent))
+        };
+        let mut drained = lock(&self.drained);
+        drained.extract_if(.., is_out).map(|drained| (drained.link, drained.returned)).collect()
     }
 
     /// Whether this frame to the client is one of those to garble. Counts.

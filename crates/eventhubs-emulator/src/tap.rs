@@ -208,6 +208,7 @@ impl Tap {
         let before = out.len();
         let late = self.late.transfer(channel, &mut frame);
         self.put(frame, out);
+        self.line.wrote();
         if late {
             out.truncate(before);
         }
@@ -258,7 +259,7 @@ impl Tap {
         let channel = frame::parse(&frame).map(|(channel, ..)| channel);
         let sent = frame::put_outgoing(frame, self.limits, out);
         if let Some(room) = channel.and_then(|channel| self.rooms.get(&channel)) {
-            room.free(sent);
+            room.arrive(sent);
         }
         if channel.is_some() && self.line.garbles() {
             frame::garble(&mut out[start..]);

@@ -107,6 +107,18 @@ async fn a_drain_brings_no_more_than_the_credit() {
     assert_eq!((transfers, drained(&flow)), (2, (Some(2), Some(0), true)));
 }
 
+/// Also when the answer is given while events are on their way.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_drain_comes_behind_the_events() {
+    let emulator = orders().await;
+    emulator.publish_to("orders", "0", (0..30).map(|n| n.to_string())).unwrap();
+    for _ in 0..100 {
+        let mut client = Raw::connect(&emulator).await;
+        let (transfers, flow) = drain(&mut client, 30).await;
+        assert_eq!((transfers, drained(&flow)), (30, (Some(30), Some(0), true)));
+    }
+}
+
 #[tokio::test]
 async fn a_drained_link_delivers_again_with_new_credit() {
     let emulator = orders().await;
