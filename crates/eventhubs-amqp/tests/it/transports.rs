@@ -117,13 +117,13 @@ async fn a_server_without_web_sockets_is_a_broken_connection() {
 }
 
 /// An HTTP proxy that tunnels for those who know the password.
-struct HttpProxy {
+pub(crate) struct HttpProxy {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl HttpProxy {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (port, asked) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<_>>>::default());
         let asking = Arc::clone(&asked);
@@ -135,7 +135,7 @@ impl HttpProxy {
         Self { port, asked }
     }
 
-    fn options(&self, credentials: &str) -> ConnectionOptions {
+    pub(crate) fn options(&self, credentials: &str) -> ConnectionOptions {
         ConnectionOptions::new().proxy(&format!("http://{credentials}127.0.0.1:{}", self.port)).unwrap()
     }
 

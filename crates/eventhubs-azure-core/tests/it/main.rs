@@ -75,6 +75,25 @@ async fn the_tokens_of_both_generations_are_shown() {
     assert_eq!(partitions(AzureCore1::new(Arc::new(JWT))).await.unwrap(), 3);
 }
 
+/// The credentials of this test show their token themselves.
+#[tokio::test]
+async fn no_token_is_ever_shown() {
+    let issued = || Arc::new(Issued(Some("canary")));
+    let credentials = [&AzureCore021::new(issued()) as &dyn TokenCredential, &AzureCore1::new(issued())];
+    for credential in credentials {
+        let token = credential.token(SCOPES[0]).await.unwrap();
+        let shown = format!("{credential:?} {token:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    for refused in
+        [partitions(AzureCore021::new(issued())).await, partitions(AzureCore1::new(issued())).await]
+    {
+        let error = refused.unwrap_err();
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(!format!("{error} {error:?} {source}").contains("canary"), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_credential_that_fails_is_named_as_the_cause() {
     for error in [
