@@ -15,6 +15,9 @@ use std::process::ExitCode;
 use arguments::Arguments;
 use eventhubs_simulator::{Kind, Outcome, Report, Scenario, catalog, simulate_all, table};
 
+/// From this heading on a report is written by hand, and stays as it is.
+const BY_HAND: &str = "\n## What takes longer\n";
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The modelled SDKs are compared at this size: some of them need hours of real time at the full one.
@@ -54,9 +57,16 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let outcomes = play(arguments, &scenarios);
     if let Some(path) = &arguments.report {
         let peers = play_peers(arguments, &scenarios)?;
-        fs::write(path, Report::new(&scenarios, &outcomes, &peers).to_string())?;
+        let by_hand = by_hand(path);
+        fs::write(path, format!("{}{by_hand}", Report::new(&scenarios, &outcomes, &peers)))?;
     }
     Ok(outcomes.iter().all(|outcome| outcome.violations.is_empty()))
+}
+
+/// What stands below the heading in the report before, if there is one.
+fn by_hand(path: &str) -> String {
+    let before = fs::read_to_string(path).unwrap_or_default();
+    before.find(BY_HAND).map_or_else(String::new, |begin| before[begin..].to_owned())
 }
 
 fn scenarios(arguments: &Arguments) -> Result<Vec<Scenario>> {
