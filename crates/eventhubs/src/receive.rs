@@ -158,7 +158,8 @@ impl<M> Receive<M> {
     }
 
     /// Called with each error; with the partition if it is the trouble of one partition, else with `None`. The run goes
-    /// on by itself. Errors are logged whether there is a hook or not.
+    /// on by itself. Errors are logged whether there is a hook or not. A partition waits for the hook, so a call that takes
+    /// longer than the [`shutdown_timeout`](Self::shutdown_timeout) is dropped.
     pub fn on_error<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(Option<PartitionContext>, Error) -> Fut + Send + Sync + 'static,

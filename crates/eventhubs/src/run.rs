@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use eventhubs_load_balancer::Lease;
 use eventhubs_types::{PartitionId, StartingPosition};
+use tokio::time::timeout;
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{Hooks, OnEvents, guarded};
@@ -76,12 +77,15 @@ impl Run {
         mistake && !self.opened.load(Ordering::Relaxed)
     }
 
-    /// Logs an error and calls the hook with it.
+    /// Logs an error and calls the hook with it, which has a time limit: its partition waits for it.
     pub(crate) async fn report(&self, context: Option<&PartitionContext>, error: Error) {
         log(&error);
         let Some(hook) = &self.hooks.error else { return };
-        if let Err(panic) = guarded(|| hook(context.cloned(), error)).await {
-            tracing::error!(error = %panic, "the error hook failed");
+        let limit = self.options.shutdown_timeout;
+        match timeout(limit, guarded(|| hook(context.cloned(), error))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => tracing::error!(error = %panic, "the error hook failed"),
+            Err(_) => tracing::error!(?limit, "the error hook was still running, and was dropped"),
         }
     }
 }

@@ -237,6 +237,30 @@ async fn a_callback_that_hangs_is_dropped_after_the_time_limit_of_the_stop() {
 }
 
 #[tokio::test]
+async fn an_error_hook_that_hangs_does_not_stop_its_partition() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let seen = Seen::default();
+        let event = seen.clone();
+        let running = start(
+            client(&emulator)
+                .receive(move |_, _| {
+                    let is_first = event.all().is_empty();
+                    event.push("a");
+                    async move { if is_first { Err("refused".into()) } else { Ok(()) } }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .shutdown_timeout(Duration::from_millis(20))
+                .on_error(|_, _| std::future::pending()),
+        );
+        until(|| seen.all().len() == 2).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_newest_event_is_known_when_it_is_tracked() {
     within(async {
         let emulator = emulator(1).await;
