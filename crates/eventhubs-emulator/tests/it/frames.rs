@@ -20,12 +20,12 @@ pub(crate) const BEGIN: u8 = 0x11;
 pub(crate) const ATTACH: u8 = 0x12;
 pub(crate) const FLOW: u8 = 0x13;
 pub(crate) const TRANSFER: u8 = 0x14;
-const DISPOSITION: u8 = 0x15;
+pub(crate) const DISPOSITION: u8 = 0x15;
 pub(crate) const DETACH: u8 = 0x16;
 pub(crate) const END: u8 = 0x17;
 
 /// Handles that are taken; nobody reads the replies.
-const CBS_REQUESTS: u32 = 100;
+pub(crate) const CBS_REQUESTS: u32 = 100;
 const CBS_REPLIES: u32 = 101;
 
 pub(crate) struct Raw {

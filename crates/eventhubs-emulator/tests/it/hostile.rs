@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
 use eventhubs_types::EventData;
+use fe2o3_amqp::types::definitions::Role;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -139,9 +140,9 @@ async fn deeply_nested_events_are_kept_as_they_are() {
     let builder = Emulator::builder().event_hub("orders", 4).max_message_size(16 << 20);
     let emulator = builder.retention(1000, 1 << 30).start().await.unwrap();
     let mut witness = Witness::new(&emulator).await;
-    let mut producer = raw::Link::attach(&emulator, raw::Role::Sender, "orders/Partitions/0").await;
+    let mut producer = raw::Link::attach(&emulator, Role::Sender, "orders/Partitions/0").await;
     let source = "orders/ConsumerGroups/$Default/Partitions/0";
-    let mut consumer = raw::Link::attach(&emulator, raw::Role::Receiver, source).await;
+    let mut consumer = raw::Link::attach(&emulator, Role::Receiver, source).await;
     for depth in [10, 1000, 1_000_000] {
         let lists = lists(depth);
         for message in [

@@ -1,4 +1,5 @@
 use fe2o3_amqp::Sendable;
+use fe2o3_amqp::types::definitions::Role;
 use fe2o3_amqp::types::messaging::annotations::OwnedKey;
 use fe2o3_amqp::types::messaging::message::__private::Serializable;
 use fe2o3_amqp::types::messaging::{
@@ -184,7 +185,7 @@ async fn a_message_may_be_as_large_as_announced_in_however_many_frames() {
         let body = vec![b'a'; usize::try_from(size - 8).unwrap()];
         [[0, 0x53, 0x75, 0xb0].as_slice(), &raw::length(body.len()), &body].concat()
     };
-    let mut link = raw::Link::attach(&emulator, raw::Role::Sender, "orders").await;
+    let mut link = raw::Link::attach(&emulator, Role::Sender, "orders").await;
     assert!(link.send(&message(limit)).await);
     assert!(!link.send(&message(limit + 1)).await);
     assert_eq!(emulator.partition("orders", "0").unwrap().event_count, 1);
