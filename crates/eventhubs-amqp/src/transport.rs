@@ -152,3 +152,26 @@ fn tls_config(authorities: Vec<CertificateDer<'static>>) -> std::result::Result<
         .with_no_client_auth();
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Amqp-crate §4: without it, small frames wait for the acknowledgement of those before them.
+    #[tokio::test]
+    async fn what_is_dialled_sends_small_frames_at_once_and_probes_a_silent_peer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = dial("localhost", listener.local_addr().unwrap().port()).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    /// Amqp-crate §4: the library would block the thread of the runtime until the name is found.
+    #[tokio::test]
+    async fn a_name_is_looked_up_without_blocking_the_runtime() {
+        assert!(dial("nowhere.invalid", 5671).now_or_never().is_none(), "the answer was waited for");
+    }
+}

@@ -141,26 +141,6 @@ async fn a_service_that_refuses_again_and_again_is_reported() {
     assert_eq!(counts(&emulator).iter().sum::<usize>(), 1);
 }
 
-/// Wherever it is dropped: nothing hangs, and what was acknowledged is there.
-#[tokio::test]
-async fn a_send_that_is_dropped_anywhere_leaves_a_producer_that_sends() {
-    let emulator = emulator().await;
-    let producer = client(&emulator).partition_producer(partition("0"));
-    for polls in 0..30 {
-        let mut sending = Box::pin(producer.send(["maybe"]));
-        for _ in 0..polls {
-            if futures::poll!(&mut sending).is_ready() {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        drop(sending);
-        send(&producer, [format!("event {polls}")]).await;
-    }
-    let count = emulator.partition("orders", "0").unwrap().event_count;
-    assert!((30..=60).contains(&count), "{count}");
-}
-
 #[tokio::test]
 async fn a_closed_producer_leaves_no_link() {
     let emulator = emulator().await;

@@ -1,0 +1,234 @@
+//! The tap alone, shown the frames of both sides: what our own client never does, and the emulator cannot be told to do.
+
+use bytes::{Bytes, BytesMut};
+use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role, SenderSettleMode};
+use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, End, Transfer};
+
+use crate::frame::{FLOW, Performative, frame_length, uint};
+use crate::raw_peer::frame;
+use crate::stream::KillSwitch;
+use crate::tap::session::MAX_MESSAGE_SIZE;
+use crate::tap::{Mode, Prefetch, Tap, TappedLink, Taps};
+
+/// A connection whose two ends number everything differently: our channel or handle n is the peer's n + 100.
+struct Wire {
+    tap: Tap,
+    taps: Taps,
+    /// What was written to the peer since it was last looked at.
+    written: BytesMut,
+}
+
+impl Wire {
+    fn new() -> Self {
+        let taps = Taps::new(KillSwitch::default());
+        Self { tap: Tap::new(taps.clone()), taps, written: BytesMut::new() }
+    }
+
+    fn we(&mut self, frame: &[u8]) {
+        self.tap.outgoing(frame, &mut self.written);
+    }
+
+    /// What of the peer's frames, all in one block, is passed on to the library.
+    fn peer(&mut self, frames: &[u8]) -> usize {
+        let (block, mut start, mut passed) = (Bytes::copy_from_slice(frames), 0, 0);
+        while let Some(length) = frame_length(&block[start..]).unwrap() {
+            let end = start + length;
+            if !self.tap.takes(&block, start, end).unwrap() {
+                let frame = &block[start..end];
+                let channel = u16::from_be_bytes([frame[6], frame[7]]);
+                let performative = Performative::of_frame(frame).unwrap();
+                self.tap.incoming(channel, &performative).unwrap();
+                passed += 1;
+            }
+            start = end;
+        }
+        self.tap.settle(&mut self.written);
+        passed
+    }
+
+    fn begin(&mut self, channel: u16) {
+        let begin = Begin {
+            remote_channel: None,
+            next_outgoing_id: 0,
+            incoming_window: 5_000,
+            outgoing_window: 5_000,
+            handle_max: 255.into(),
+            offered_capabilities: None,
+            desired_capabilities: None,
+            properties: None,
+        };
+        self.we(&frame(channel, &begin, &[]));
+        let answer = Begin { remote_channel: Some(channel), ..begin };
+        self.peer(&frame(channel + 100, &answer, &[]));
+    }
+
+    fn end(&mut self, channel: u16) {
+        self.we(&frame(channel, &End { error: None }, &[]));
+        self.peer(&frame(channel + 100, &End { error: None }, &[]));
+    }
+
+    /// Attaches a link that may be sent ten events, and whose first flow is written.
+    fn attach(&mut self, name: &str, channel: u16, handle: u32) -> TappedLink {
+        let link = self.taps.expect(name, Mode::Take, Prefetch { events: 10, bytes: 1 << 40 });
+        let mut attach = Attach {
+            name: name.to_owned(),
+            handle: handle.into(),
+            role: Role::Receiver,
+            snd_settle_mode: SenderSettleMode::Settled,
+            rcv_settle_mode: ReceiverSettleMode::First,
+            source: None,
+            target: None,
+            unsettled: None,
+            incomplete_unsettled: false,
+            initial_delivery_count: None,
+            max_message_size: None,
+            offered_capabilities: None,
+            desired_capabilities: None,
+            properties: None,
+        };
+        self.we(&frame(channel, &attach, &[]));
+        attach.role = Role::Sender;
+        attach.handle = (handle + 100).into();
+        attach.initial_delivery_count = Some(0);
+        self.peer(&frame(channel + 100, &attach, &[]));
+        link.top_up();
+        self.tap.write_due(&mut self.written);
+        link
+    }
+
+    /// Channel, handle and credit of the flows that were written since the last look.
+    fn flows(&mut self) -> Vec<(u16, u32, u32)> {
+        let (written, mut flows) = (self.written.split(), Vec::new());
+        let mut rest = &written[..];
+        while let Some(length) = frame_length(rest).unwrap() {
+            let (frame, behind) = rest.split_at(length);
+            let performative = Performative::of_frame(frame).unwrap();
+            let number = |index| performative.field(index).and_then(uint);
+            if let (FLOW, Some(handle), Some(credit)) = (performative.code, number(4), number(6)) {
+                flows.push((u16::from_be_bytes([frame[6], frame[7]]), handle, credit));
+            }
+            rest = behind;
+        }
+        flows
+    }
+}
+
+/// A settled transfer of the peer on our channel and handle.
+fn transfer(channel: u16, handle: u32, more: bool, payload: &[u8]) -> Vec<u8> {
+    let transfer = Transfer {
+        handle: (handle + 100).into(),
+        delivery_id: Some(0),
+        delivery_tag: Some(vec![0].into()),
+        message_format: Some(0),
+        settled: Some(true),
+        more,
+        rcv_settle_mode: None,
+        state: None,
+        resume: false,
+        aborted: false,
+        batchable: false,
+    };
+    frame(channel + 100, &transfer, payload)
+}
+
+fn detach(channel: u16, handle: u32) -> Vec<u8> {
+    frame(channel, &Detach { handle: handle.into(), closed: true, error: None }, &[])
+}
+
+fn taken(link: &TappedLink) -> Vec<Bytes> {
+    link.take(1_000)
+}
+
+#[test]
+fn links_of_several_sessions_and_several_links_of_one_do_not_mix() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    wire.begin(1);
+    let links = [(0, 0), (0, 1), (1, 0), (1, 1)]
+        .map(|(channel, handle)| wire.attach(&format!("{channel}{handle}"), channel, handle));
+    assert_eq!(wire.flows(), [(0, 0, 10), (0, 1, 10), (1, 0, 10), (1, 1, 10)], "in our own numbers");
+    let mut frames = Vec::new();
+    let order = [(1, 1), (0, 0), (1, 0), (0, 1)];
+    for n in 0..6 {
+        let head = |(channel, handle)| transfer(channel, handle, true, format!("{n} of ").as_bytes());
+        let tail =
+            |(channel, handle)| transfer(channel, handle, false, format!("{channel}{handle}").as_bytes());
+        frames.extend(order.map(head).concat());
+        frames.extend(order.map(tail).concat());
+    }
+    assert_eq!(wire.peer(&frames), 0, "the library sees none of them");
+    for (link, name) in links.iter().zip(["00", "01", "10", "11"]) {
+        assert_eq!(taken(link), (0..6).map(|n| format!("{n} of {name}")).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn credit_is_topped_up_for_the_link_whose_events_were_taken() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    let [_idle, busy] = [0, 1].map(|handle| wire.attach(&handle.to_string(), 0, handle));
+    wire.flows();
+    wire.peer(&[0; 6].map(|_| transfer(0, 1, false, b"x")).concat());
+    assert_eq!(taken(&busy).len(), 6);
+    wire.tap.write_due(&mut wire.written);
+    assert_eq!(wire.flows(), [(0, 1, 10)]);
+}
+
+/// Our detach and the transfers of the peer cross on the way.
+#[test]
+fn what_comes_between_our_detach_and_that_of_the_peer_is_dropped_and_the_handle_can_be_used_again() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    let [neighbour, link] = [0, 1].map(|handle| wire.attach(&handle.to_string(), 0, handle));
+    wire.peer(&transfer(0, 1, true, b"half of an event that never ends"));
+    wire.we(&detach(0, 1));
+    let crossing = [transfer(0, 1, false, b"too late"), transfer(0, 0, false, b"of the neighbour")].concat();
+    assert_eq!(wire.peer(&crossing), 0, "the library, which has forgotten the link, must not see it");
+    wire.peer(&detach(100, 101));
+    assert_eq!((taken(&link).len(), taken(&neighbour).len()), (0, 1));
+    let again = wire.attach("again", 0, 1);
+    wire.peer(&transfer(0, 1, false, b"new"));
+    assert_eq!(taken(&again), ["new"]);
+    assert_eq!(taken(&link).len(), 0);
+}
+
+/// The library uses the numbers of what has ended again.
+#[test]
+fn a_link_on_a_channel_that_was_used_before_starts_anew() {
+    let mut wire = Wire::new();
+    for round in 0..3 {
+        wire.begin(0);
+        let link = wire.attach("same name", 0, 0);
+        assert_eq!(wire.flows(), [(0, 0, 10)], "round {round}");
+        wire.peer(&transfer(0, 0, true, b"unfinished"));
+        wire.peer(&transfer(0, 0, false, b" no more"));
+        assert_eq!(taken(&link), ["unfinished no more"]);
+        wire.peer(&transfer(0, 0, true, b"unfinished for ever"));
+        wire.end(0);
+    }
+}
+
+#[test]
+fn transfers_of_links_that_nobody_taps_are_passed_on() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    let link = wire.attach("tapped", 0, 0);
+    assert_eq!(wire.peer(&[transfer(0, 7, false, b"x"), transfer(3, 0, false, b"x")].concat()), 2);
+    assert_eq!(taken(&link).len(), 0);
+}
+
+#[test]
+fn a_message_that_never_ends_is_cut_where_no_tier_of_the_service_goes() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    let link = wire.attach("link", 0, 0);
+    let piece = transfer(0, 0, true, &[7; 60_000]);
+    for _ in 0..MAX_MESSAGE_SIZE / 60_000 + 10 {
+        wire.peer(&piece);
+    }
+    wire.peer(&transfer(0, 0, false, b"the end"));
+    wire.peer(&transfer(0, 0, false, b"the next"));
+    let messages = taken(&link);
+    assert_eq!(messages[0].len(), MAX_MESSAGE_SIZE);
+    assert_eq!(messages[1], "the next");
+}
