@@ -1,4 +1,4 @@
-//! Every assignment of a few partitions to up to four owners.
+//! Every assignment of up to six partitions to up to four owners.
 
 use std::collections::BTreeSet;
 
@@ -127,9 +127,10 @@ fn whatever_the_records_are_marked_with_a_plan_takes_only_what_it_may_and_an_off
     }
 }
 
+/// Properties P7 (fairness) and P11 (calm): stealing ends where, and only where, the shares are fair.
 #[test]
 fn all_who_own_something_are_settled_exactly_where_the_shares_are_fair() {
-    for assignment in assignments(5) {
+    for assignment in assignments(6) {
         let loads = loads(&assignment);
         let active = || (0..OWNERS).filter(|owner| loads[*owner] > 0);
         let (most, least) =
@@ -147,7 +148,7 @@ fn all_who_own_something_are_settled_exactly_where_the_shares_are_fair() {
 
 #[test]
 fn a_newcomer_is_settled_exactly_where_nobody_has_two() {
-    for assignment in assignments(5) {
+    for assignment in assignments(6) {
         let loads = loads(&assignment);
         let is_full = !assignment.contains(&None) && loads.iter().all(|load| *load <= 1);
         for newcomer in (0..OWNERS).filter(|owner| loads[*owner] == 0) {

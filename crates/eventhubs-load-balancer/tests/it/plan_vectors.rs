@@ -109,7 +109,7 @@ fn victim(view: &View, partition: &PartitionId) -> OwnerId {
 }
 
 #[test]
-fn each_vector_is_decided_as_written() {
+fn each_of_the_twenty_vectors_is_decided_as_written() {
     for vector in &VECTORS {
         let view = view(vector);
         for (strategy, expected) in [Strategy::Balanced, Strategy::Greedy].into_iter().zip(vector.ours) {
