@@ -50,9 +50,8 @@ impl Link {
             self.client.send_with(&transfer, chunk).await;
         }
         loop {
-            match self.client.next().await {
-                (DISPOSITION | DETACH, body) => return body.windows(3).any(|bytes| bytes == ACCEPTED),
-                _ => {}
+            if let (DISPOSITION | DETACH, body) = self.client.next().await {
+                return body.windows(3).any(|bytes| bytes == ACCEPTED);
             }
         }
     }
