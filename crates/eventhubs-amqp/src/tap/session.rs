@@ -18,6 +18,10 @@ pub(super) const MAX_MESSAGE_SIZE: usize = 20 * 1024 * 1024 + 64 * 1024;
 /// stream alive.
 const LEAST_SHARED: usize = CHUNK / 128;
 
+/// When less than this has come for a link at once, in bytes, it is copied: a reader that is slow would keep whole chunks
+/// alive, full of what others have long read.
+const LEAST_KEPT: usize = CHUNK / 16;
+
 /// How many bytes of small messages share one copy.
 const COPIES: usize = 8 * 1024;
 
@@ -151,6 +155,7 @@ impl Session {
     pub(super) fn hand_over(&mut self, out: &mut BytesMut) {
         let mut changed = Vec::new();
         for link in self.links.iter_mut().filter(|link| !link.arrivals.is_empty()) {
+            link.leave_chunk();
             if link.state.deliver(&mut link.arrivals) {
                 changed.extend(link.theirs);
             }
@@ -276,6 +281,20 @@ impl Link {
         }
         self.copies.extend_from_slice(&block[payload]);
         self.copies.split().freeze()
+    }
+
+    /// Copies what shares a chunk, if it is little of it.
+    fn leave_chunk(&mut self) {
+        let bytes: usize = self.arrivals.iter().flatten().map(Bytes::len).sum();
+        if bytes >= LEAST_KEPT {
+            return;
+        }
+        let mut copies = BytesMut::new();
+        for message in self.arrivals.iter_mut().flatten().filter(|message| message.len() >= LEAST_SHARED) {
+            copies.reserve(message.len());
+            copies.extend_from_slice(message);
+            *message = copies.split().freeze();
+        }
     }
 
     fn finish(&mut self, message: Bytes, id: Option<u32>, settled: bool) -> Result<(), Violation> {

@@ -30,10 +30,14 @@ impl Wire {
 
     /// What of the peer's frames, all in one block, is passed on to the library.
     fn peer(&mut self, frames: &[u8]) -> usize {
-        let (block, mut start, mut passed) = (Bytes::copy_from_slice(frames), 0, 0);
+        self.peer_block(&Bytes::copy_from_slice(frames))
+    }
+
+    fn peer_block(&mut self, block: &Bytes) -> usize {
+        let (mut start, mut passed) = (0, 0);
         while let Some(length) = frame_length(&block[start..]).unwrap() {
             let end = start + length;
-            if !self.tap.takes(&block, start, end).unwrap() {
+            if !self.tap.takes(block, start, end).unwrap() {
                 let frame = &block[start..end];
                 let channel = u16::from_be_bytes([frame[6], frame[7]]);
                 let performative = Performative::of_frame(frame).unwrap();
@@ -222,7 +226,7 @@ fn a_message_that_never_ends_is_cut_where_no_tier_of_the_service_goes() {
     let mut wire = Wire::new();
     wire.begin(0);
     let link = wire.attach("link", 0, 0);
-    let piece = transfer(0, 0, true, &[7; 60_000]);
+    let piece = transfer(0, 0, true, &vec![7; 60_000]);
     for _ in 0..MAX_MESSAGE_SIZE / 60_000 + 10 {
         wire.peer(&piece);
     }
@@ -231,4 +235,25 @@ fn a_message_that_never_ends_is_cut_where_no_tier_of_the_service_goes() {
     let messages = taken(&link);
     assert_eq!(messages[0].len(), MAX_MESSAGE_SIZE);
     assert_eq!(messages[1], "the next");
+}
+
+#[test]
+fn an_event_that_waits_keeps_no_chunk_alive_but_one_that_fills_it() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    let [few, large, small] = [0, 1, 2].map(|handle| wire.attach(&handle.to_string(), 0, handle));
+    let frames = [
+        transfer(0, 0, false, &vec![0; 2_000]),
+        transfer(0, 0, false, &vec![0; 3_000]),
+        transfer(0, 1, false, &vec![1; 50_000]),
+        [0; 10].map(|_| transfer(0, 2, false, &[2; 1_000])).concat(),
+    ];
+    let block = Bytes::from(frames.concat());
+    wire.peer_block(&block);
+    let whole = taken(&large);
+    assert!(block.as_ptr_range().contains(&whole[0].as_ptr()), "it was not copied");
+    drop(whole);
+    assert!(block.is_unique(), "somebody else holds it");
+    assert_eq!(taken(&few), [vec![0; 2_000], vec![0; 3_000]]);
+    assert_eq!(taken(&small), vec![vec![2; 1_000]; 10]);
 }
