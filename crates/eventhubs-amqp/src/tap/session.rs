@@ -289,9 +289,8 @@ impl Link {
         if bytes >= LEAST_KEPT {
             return;
         }
-        let mut copies = BytesMut::new();
+        let mut copies = BytesMut::with_capacity(bytes);
         for message in self.arrivals.iter_mut().flatten().filter(|message| message.len() >= LEAST_SHARED) {
-            copies.reserve(message.len());
             copies.extend_from_slice(message);
             *message = copies.split().freeze();
         }
