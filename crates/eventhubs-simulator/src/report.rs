@@ -27,11 +27,11 @@ takes 50 ms more. What a deploy or a crash costs in unread time is seen from the
 
 The bound of the peak is three times what a fleet at rest asks that is not calm yet: of each instance one listing an
 interval, and of each partition one renewal in 29 s, which are 169 requests/s for 1000 instances and 2000 partitions. Under
-*steady* stands less: a fleet at rest gets calm within a minute, and then looks less often. Three times that calm rate is
-met by all but the cold start and the sawtooth. A cold start could be spread over more time: with a first round within 7 s
-instead of 5 s, and a second one a second later, 20 seeds had a peak of 365 instead of 485 requests/s. But they needed 19 s
-instead of 16 s, and one of them 26 s: the later the last ones are seen, the more often somebody takes one partition too
-many that has to be stolen back. To be read soon was worth more than 120 requests.
+*steady* stands less: a fleet at rest gets calm within a minute, and then looks less often. Three times that calmer rate
+would be 369 requests/s for the cold start, and it could be had by spreading the start: with the first round within 7 s
+instead of 5 s, and the second a second later, 20 seeds had a peak of 365 instead of 485. But they took some 18 s instead
+of 15 s, and one of them 26 s: the later the last ones are seen, the more often somebody takes one partition too many,
+which has to be stolen back.
 ";
 
 const PEERS: &str = "
