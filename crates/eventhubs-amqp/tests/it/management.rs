@@ -1,7 +1,7 @@
 use eventhubs_amqp::ErrorKind;
-use eventhubs_types::EventHubName;
+use eventhubs_types::{EventHubName, StartingPosition};
 
-use crate::support::{client, client_builder, emulator, partition, texts};
+use crate::support::{builder, client, client_builder, emulator, partition, texts};
 
 #[tokio::test]
 async fn a_hub_names_its_partitions() {
@@ -81,4 +81,17 @@ async fn what_does_not_exist_is_not_found() {
     let error = other.event_hub_properties().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("event hub nowhere"), "{error}");
+}
+
+/// Contract §2.1, §5.3: so that the service's own texts say who.
+#[tokio::test]
+async fn the_service_learns_who_connects_and_who_reads() {
+    let emulator = emulator().await;
+    let named = client_builder(&emulator.connection_string("orders")).identifier("billing");
+    let reading = builder(&named.build().unwrap(), StartingPosition::Earliest).identifier("billing-0");
+    let _receiver = reading.open().await.unwrap();
+    let connected = emulator.connections().remove(0);
+    assert!(connected.container_id.starts_with("billing-"), "{connected:?}");
+    assert!(connected.user_agent.unwrap().starts_with("eventhubs-rust/"));
+    assert_eq!(emulator.receivers("orders").unwrap()[0].name.as_deref(), Some("billing-0"));
 }
