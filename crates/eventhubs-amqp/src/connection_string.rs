@@ -193,6 +193,17 @@ mod tests {
             ("CS12", "{NS};{SAS};EntityPath=hub1", hub1),
             ("CS23", "{NS};{KEY};Foo=bar", plain),
             ("CS24", "{NS};;{KEY};;", plain),
+            // no cloud's suffix is special (contract §1.5)
+            (
+                "China",
+                "Endpoint=sb://ns.servicebus.chinacloudapi.cn/;{KEY}",
+                "ns.servicebus.chinacloudapi.cn/",
+            ),
+            (
+                "US",
+                "Endpoint=sb://ns.servicebus.usgovcloudapi.net/;{KEY}",
+                "ns.servicebus.usgovcloudapi.net/",
+            ),
         ] {
             let parsed = parse(text).unwrap_or_else(|e| panic!("{row}: {e}"));
             assert_eq!(parsed.to_string(), format!("Endpoint=sb://{shown}"), "{row}");
