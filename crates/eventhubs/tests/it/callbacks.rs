@@ -72,31 +72,32 @@ async fn slow_callbacks_on_all_partitions_stay_within_the_byte_budget() {
         for id in ["0", "1", "2", "3"] {
             emulator.publish_to(HUB, id, (0..ROUNDS + 50).map(|_| "x".repeat(SIZE))).unwrap();
         }
-        let (permits, done) = (Arc::new(Semaphore::new(0)), Arc::<[AtomicU64; 4]>::default());
+        let permits: Arc<[Semaphore; 4]> = Arc::new([0; 4].map(Semaphore::new));
+        let done = Arc::<[AtomicU64; 4]>::default();
         let (callback_permits, counting) = (Arc::clone(&permits), Arc::clone(&done));
         let receive = client(&emulator).receive(move |context, _event| {
             let (permits, done) = (Arc::clone(&callback_permits), Arc::clone(&counting));
             async move {
-                permits.acquire().await?.forget();
-                done[context.partition_id().as_str().parse::<usize>()?].fetch_add(1, Ordering::Relaxed);
+                let partition = context.partition_id().as_str().parse::<usize>()?;
+                permits[partition].acquire().await?.forget();
+                done[partition].fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
         });
         let budget = usize::try_from(BUDGET).unwrap() * (SIZE + 200);
         let running = start(receive.starting_position(StartingPosition::Earliest).prefetch_bytes(budget));
         for round in 1..=ROUNDS {
-            permits.add_permits(4);
-            until(|| done.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>() == 4 * round).await;
+            permits.iter().for_each(|permits| permits.add_permits(1));
+            until(|| done.iter().all(|done| done.load(Ordering::Relaxed) == round)).await;
             let unhandled = || {
                 let receivers = emulator.receivers(HUB).unwrap();
-                let handled = |id: &str| done[id.parse::<usize>().unwrap()].load(Ordering::Relaxed);
-                receivers.iter().map(|it| it.delivered - handled(&it.partition_id)).collect::<Vec<_>>()
+                receivers.iter().map(|receiver| receiver.delivered - round).collect::<Vec<_>>()
             };
             // what the sizes are is learnt from the first events
             until(|| round < 40 || unhandled().iter().all(|count| *count >= BUDGET / 2)).await;
             assert!(unhandled().iter().all(|count| *count <= BUDGET), "{:?} after {round}", unhandled());
         }
-        permits.close();
+        permits.iter().for_each(Semaphore::close);
         running.stop().await;
     })
     .await;
