@@ -22,7 +22,7 @@ pub(crate) struct Calls {
     pub(crate) claim_limit: Duration,
 }
 
-/// A listing, and when it was asked for and answered.
+/// A listing in the order of the partition ids, and when it was asked for and answered.
 #[derive(Debug)]
 pub(crate) struct Listing {
     pub(crate) list: OwnershipList,
@@ -51,8 +51,10 @@ impl Calls {
         let asked = Instant::now();
         let limit = deadline.min(asked + self.list_limit);
         let list = timeout_at(limit, self.store.list_ownership(&self.scope)).await;
-        let list = list.unwrap_or_else(|_| Err(timeout(limit - asked)))?;
-        Ok(Listing { list, asked, answered: Instant::now() })
+        let mut list = list.unwrap_or_else(|_| Err(timeout(limit - asked)))?;
+        let answered = Instant::now();
+        list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
+        Ok(Listing { list, asked, answered })
     }
 
     /// Sends the claims in their order, a few at a time, and gives each outcome as it comes.

@@ -43,8 +43,7 @@ impl Balancer {
         deadline: Instant,
         round: &mut Round,
     ) {
-        let Listing { mut list, asked, answered } = listing;
-        list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
+        let Listing { list, asked, answered } = listing;
         let mut expired = self.observer.judge_sorted(&list.records, list.now, asked, answered);
         if self.comeback.is_under_way(answered) {
             expired.retain(|partition| {
@@ -83,9 +82,8 @@ impl Balancer {
     /// they are lost, for to read on would make two readers.
     async fn look_again(&mut self, doubtful: &[PartitionId], deadline: Instant, round: &mut Round) {
         match self.calls.list(deadline).await {
-            Ok(Listing { mut list, asked, answered }) => {
-                list.records.sort_by(|one, other| one.partition.cmp(&other.partition));
-                let expired = self.observer.judge(&list, asked, answered);
+            Ok(Listing { list, asked, answered }) => {
+                let expired = self.observer.judge_sorted(&list.records, list.now, asked, answered);
                 let answers = self.hear(&list.records, &expired);
                 self.lose_what_is_not_ours(&list.records);
                 self.attempt_all(answers, deadline, round, &mut Findings::default()).await;
@@ -193,8 +191,8 @@ impl Balancer {
     }
 
     /// Whether an own record is to be written again: it gets old, a stranger wrote it, or it does not say yet that the
-    /// partition is offered. While
-    /// an owner before may still write it, it is left alone, and afterwards written so that this one may not any more.
+    /// partition is offered. While an owner before may still write it, it is left alone, and afterwards written so that
+    /// this one may not any more.
     fn is_due(&self, partition: &PartitionId, renewed: Instant, records: &[Ownership], now: Instant) -> bool {
         if let Some(until) = self.holdings.waits_until(partition) {
             return until <= now;

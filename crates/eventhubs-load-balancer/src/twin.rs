@@ -17,8 +17,8 @@ use crate::sorted::record_of;
 /// A partition that was handed over is no stranger's: its owner before wrote that in the name of the new one.
 ///
 /// Where one sees it, it writes its own version at once: else it may be the same one that writes first each time, and the
-/// other would never know. Both of two such processes see this; the later one is to give way. It is the one that found records of its id already
-/// there when it began, less than two expiries ago.
+/// other would never know. So both of two such processes see this; the later one is to give way. It is the one that found
+/// records of its id already there when it began, less than two expiries ago.
 #[derive(Debug)]
 pub(crate) struct TwinWatch {
     window: Duration,
