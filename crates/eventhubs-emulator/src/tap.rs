@@ -93,14 +93,13 @@ impl Tap {
         match performative {
             OPEN => return self.incoming_open(frame, body, out),
             FLOW => return self.incoming_flow(channel, frame, body, out),
-            BEGIN | END => {
-                match performative {
-                    BEGIN => self.late.incoming_begin(channel),
-                    _ => self.late.incoming_end(channel),
-                }
-                self.sessions.remove(&channel);
-                self.line.forget_session(channel);
-                self.attached.retain(|(of, _), _| *of != channel);
+            BEGIN => {
+                self.late.incoming_begin(channel);
+                self.forget_session(channel);
+            }
+            END => {
+                self.late.incoming_end(channel);
+                self.forget_session(channel);
             }
             ATTACH => return self.incoming_attach(channel, frame, body, out),
             // everything goes out settled and comes in settled first; the library loops over the range (amqp-crate §4)
@@ -115,6 +114,12 @@ impl Tap {
             _ => {}
         }
         opaque::put_incoming(frame, out);
+    }
+
+    fn forget_session(&mut self, channel: u16) {
+        self.sessions.remove(&channel);
+        self.line.forget_session(channel);
+        self.attached.retain(|(of, _), _| *of != channel);
     }
 
     /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two (contract §2).
