@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use clap::Args;
 
+use crate::common::Manner;
 use crate::meter::Measured;
 use crate::replayer::{Counters, Replayer, Settings};
 use crate::template::Shape;
@@ -47,24 +48,21 @@ pub struct Rules {
     /// How often each reader is measured; the median counts
     #[arg(long, default_value_t = 3)]
     pub repeats: usize,
-    /// A smoke run: our own readers once, for a tenth of a second, in one scene
-    #[arg(long)]
-    pub quick: bool,
-    /// One JSON object a row instead of a table
-    #[arg(long)]
-    pub json: bool,
+    /// How it is made, and told.
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 impl Rules {
     /// What was asked, or what a smoke run needs.
     #[must_use]
     pub fn settled(mut self) -> Self {
-        if self.quick {
+        if self.manner.quick {
             (self.seconds, self.repeats) = (0.5, 1);
             self.choice.quick();
         }
         if self.only.is_empty() {
-            self.only = Contestant::all(self.quick);
+            self.only = Contestant::all(self.manner.quick);
         }
         self
     }

@@ -9,6 +9,7 @@ use std::error::Error;
 use clap::Args;
 use tempfile::TempDir;
 
+use crate::common::Manner;
 use broker::Broker;
 use row::{Memory, Row, StartUp, Traffic};
 
@@ -32,19 +33,16 @@ pub struct Rules {
     /// How often everything is measured; the median counts
     #[arg(long, default_value_t = 5)]
     pub repeats: usize,
-    /// A smoke run: does it still work?
-    #[arg(long)]
-    pub quick: bool,
-    /// One JSON object a row instead of tables
-    #[arg(long)]
-    pub json: bool,
+    /// How it is made, and told.
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 impl Rules {
     /// What was asked, or what a smoke run needs.
     #[must_use]
     pub fn settled(mut self) -> Self {
-        if self.quick {
+        if self.manner.quick {
             (self.events, self.stored, self.repeats) = (2_000, 2_000, 1);
             self.partitions = vec![1, 3];
         }

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use crate::common::Manner;
 use crate::contest::Result;
 use crate::contest::program::{Contestant, Order};
 use crate::reader::Idle;
@@ -21,19 +22,16 @@ pub struct Rules {
     /// Numbers of connections that they are spread over
     #[arg(long, value_delimiter = ',', value_name = "N,N", default_values_t = [1, 8], value_parser = clap::value_parser!(u32).range(1..=255))]
     pub connections: Vec<u32>,
-    /// A smoke run: does it still work?
-    #[arg(long)]
-    pub quick: bool,
-    /// One JSON object a row instead of a table
-    #[arg(long)]
-    pub json: bool,
+    /// How it is made, and told.
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 impl Rules {
     /// What was asked, or what a smoke run needs.
     #[must_use]
     pub fn settled(mut self) -> Self {
-        if self.quick {
+        if self.manner.quick {
             (self.receivers, self.connections) = (20, vec![1, 3]);
         }
         self

@@ -10,6 +10,7 @@
 
 pub mod amqp;
 pub mod clock;
+pub mod common;
 pub mod contest;
 pub mod emulator;
 mod histogram;

@@ -6,6 +6,7 @@ use clap::Args;
 use eventhubs_amqp::PartitionReceiverBuilder;
 use serde::Serialize;
 
+use crate::common::{self, Manner};
 use crate::contest::Result;
 use crate::contest::program::{Contestant, Order};
 use crate::median::median;
@@ -36,19 +37,16 @@ pub struct Rules {
     /// How often each reader is measured; the median counts
     #[arg(long, default_value_t = 5)]
     pub repeats: usize,
-    /// A smoke run: does it still work?
-    #[arg(long)]
-    pub quick: bool,
-    /// One JSON object a row instead of tables
-    #[arg(long)]
-    pub json: bool,
+    /// How it is made, and told.
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 impl Rules {
     /// What was asked, or what a smoke run needs.
     #[must_use]
     pub fn settled(mut self) -> Self {
-        if self.quick {
+        if self.manner.quick {
             (self.partitions, self.rate, self.seconds, self.repeats) = (3, 3_000.0, 0.5, 1);
         }
         self
@@ -168,12 +166,7 @@ const MEMORY: &str = "| reader | body | partitions, all slow | budget MiB | unha
 
 /// All rows as Markdown: a table for each kind.
 pub fn tables(rows: &[Row]) -> String {
-    let mut tables = [NEIGHBOURS, MEMORY].map(str::to_owned);
-    for row in rows {
-        let (table, line) = row.line();
-        tables[table] += &line;
-    }
-    tables.join("\n")
+    common::tables([NEIGHBOURS, MEMORY], rows, Row::line)
 }
 
 impl Row {

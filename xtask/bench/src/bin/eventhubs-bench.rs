@@ -9,6 +9,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use eventhubs_bench::common::Manner;
 use eventhubs_bench::contest::row::{Row, table};
 use eventhubs_bench::contest::scene::Scene;
 use eventhubs_bench::contest::{Rules, hold};
@@ -53,17 +54,10 @@ enum What {
 fn main() -> ExitCode {
     let done = match Line::parse().what {
         What::Receive(rules) => receive(&rules.settled()),
-        What::Slow(rules) => {
-            let rules = rules.settled();
-            report(rules.json, || slow::measure(&rules), slow::tables)
-        }
-        What::Idle(rules) => {
-            let rules = rules.settled();
-            report(rules.json, || idle::measure(&rules), idle::table)
-        }
+        What::Slow(rules) => report(rules.manner, || slow::measure(&rules.settled()), slow::tables),
+        What::Idle(rules) => report(rules.manner, || idle::measure(&rules.settled()), idle::table),
         What::Emulator(rules) => {
-            let rules = rules.settled();
-            report(rules.json, || emulator::measure(&rules), emulator::row::tables)
+            report(rules.manner, || emulator::measure(&rules.settled()), emulator::row::tables)
         }
     };
     match done {
@@ -76,15 +70,15 @@ fn main() -> ExitCode {
 }
 
 fn receive(rules: &Rules) -> Result<(), Box<dyn Error>> {
-    if !rules.json {
+    if !rules.manner.json {
         println!("{}\n", machine::line());
     }
-    hold(rules, if rules.json { print_json } else { print_table })
+    hold(rules, if rules.manner.json { print_json } else { print_table })
 }
 
 /// Measures, and prints all rows at once.
 fn report<R: Serialize>(
-    json: bool,
+    Manner { json, .. }: Manner,
     measure: impl FnOnce() -> Result<Vec<R>, Box<dyn Error>>,
     tables: impl Fn(&[R]) -> String,
 ) -> Result<(), Box<dyn Error>> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::common;
 use crate::median::median;
 
 /// One number or two, and of what.
@@ -84,12 +85,7 @@ const START_UP: &str = "| data folder | start to healthy, ms |\n|---|--:|\n";
 
 /// All rows as Markdown: a table for each kind.
 pub fn tables(rows: &[Row]) -> String {
-    let mut tables = [TRAFFIC, MEMORY, START_UP].map(str::to_owned);
-    for row in rows {
-        let (table, line) = row.line();
-        tables[table] += &line;
-    }
-    tables.join("\n")
+    common::tables([TRAFFIC, MEMORY, START_UP], rows, Row::line)
 }
 
 impl Row {
