@@ -97,10 +97,12 @@ impl Engine {
     /// Begins a session.
     pub(crate) async fn begin(&self) -> Result<Session> {
         let (reply, begun) = oneshot::channel();
-        let sent = self.commands.send(Command::Begin(reply)).await;
-        match (sent, begun.await) {
-            (Ok(()), Ok(handle)) => Ok(Session::new(handle?, self.switch.clone())),
-            _ => Err(self.cause().await),
+        // A command that comes too late is kept with its reply, by the error or the channel: only the end itself tells.
+        let _unsent = self.commands.send(Command::Begin(reply)).await;
+        tokio::select! {
+            biased;
+            Ok(handle) = begun => Ok(Session::new(handle?, self.switch.clone())),
+            cause = self.cause() => Err(cause),
         }
     }
 

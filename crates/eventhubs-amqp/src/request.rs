@@ -78,6 +78,9 @@ async fn serve(mut pair: Pair, mut waiting: mpsc::Receiver<Job>) {
             }
         }
     }
+    // A job that came while the channel closes would keep its caller waiting: only the callers hold the channel then.
+    waiting.close();
+    while waiting.recv().await.is_some() {}
     pair.session.end().await;
 }
 

@@ -49,7 +49,7 @@ mod tests {
     use std::time::Duration;
 
     use futures::FutureExt;
-    use tokio::time::{Instant, advance};
+    use tokio::time::{Instant, advance, timeout};
 
     use crate::ErrorKind;
     use crate::engine::FAREWELL_TIMEOUT;
@@ -84,6 +84,15 @@ mod tests {
         advance(FAREWELL_TIMEOUT + Duration::from_secs(1)).await;
         tokio::task::yield_now().await;
         assert!(!connection.engine().is_live());
+    }
+
+    /// Somebody who waited for a token may come after the end; a partition stood still for ever then.
+    #[tokio::test(start_paused = true)]
+    async fn no_session_begins_on_a_connection_that_has_ended() {
+        let (_peer, connection) = Peer::connect().await;
+        connection.engine().close().await;
+        let begun = timeout(LIMIT, connection.engine().begin()).await.expect("an answer");
+        assert_eq!(begun.unwrap_err().kind(), ErrorKind::Closed);
     }
 
     #[tokio::test(start_paused = true)]
