@@ -25,6 +25,8 @@ impl Failures {
             Recovery::Final | Recovery::Stolen => false,
             Recovery::Reauthorize => !std::mem::replace(&mut self.reauthorized, true),
             Recovery::Retry | Recovery::Reattach | Recovery::Reconnect => {
+                // Behind a failure of another kind, a refusal says nothing of the token that was fresh before it.
+                self.reauthorized = false;
                 let allowed = self.unreported <= max_retries;
                 if !allowed {
                     self.unreported = 0;

@@ -237,6 +237,19 @@ async fn a_refused_token_is_renewed_once() {
     assert_eq!(fresh, [false, true, true]);
 }
 
+/// A token may expire anew while the service is away: only two refusals in a row tell that the credential is wrong.
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_renewed_again_after_another_failure() {
+    let refused = || Open::Refused(Error::remote("attaching", "amqp:unauthorized-access", None));
+    let lost = Open::Link(vec![Step::Lost(broken())]);
+    let events = Open::Link(vec![Step::Events(0..1)]);
+    let script = Script::new([lost, refused(), Open::Refused(broken()), refused(), events]);
+    let start = StartingPosition::Earliest;
+    let retry = RetryPolicy::default().max_retries(9);
+    let mut receiver = PartitionReceiver::open(Arc::clone(&script) as _, retry, start).await.unwrap();
+    assert_eq!(numbers(&mut receiver, 9).await, [0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_within_max_wait_is_an_empty_list() {
     let script = Script::new([Open::Link(vec![Step::Silence(Duration::from_secs(10)), Step::Events(0..1)])]);
