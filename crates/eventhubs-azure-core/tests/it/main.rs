@@ -1,6 +1,8 @@
 //! Credentials for both generations of `azure_core`, against the emulator.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod identity;
+
 use std::error::Error;
 use std::sync::Arc;
 
