@@ -25,9 +25,6 @@ const LEAST_KEPT: usize = CHUNK / 16;
 /// How many bytes of small messages share one copy.
 const COPIES: usize = 8 * 1024;
 
-/// Ranges of deliveries that may wait to be confirmed; one, unless several links share a session.
-const MAX_UNSETTLED: usize = 10_000;
-
 /// What our begin said of a session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Begun {
@@ -223,7 +220,7 @@ struct Link {
     unfinished: Option<Unfinished>,
     /// What is not handed over yet.
     arrivals: Vec<Option<Bytes>>,
-    /// Ranges of deliveries to confirm.
+    /// Ranges of deliveries to confirm: as many as the credit and a chunk allow, since more credit confirms them.
     unsettled: Vec<(u32, u32)>,
     copies: BytesMut,
 }
@@ -302,10 +299,8 @@ impl Link {
             return Ok(());
         }
         let id = id.ok_or(Violation::Malformed)?;
-        let ranges = self.unsettled.len();
         match self.unsettled.last_mut() {
             Some((_, last)) if last.wrapping_add(1) == id => *last = id,
-            _ if ranges == MAX_UNSETTLED => return Err(Violation::Unfinished),
             _ => self.unsettled.push((id, id)),
         }
         Ok(())

@@ -10,6 +10,8 @@ use crate::stream::KillSwitch;
 use crate::tap::session::MAX_MESSAGE_SIZE;
 use crate::tap::{Mode, Prefetch, Tap, TappedLink, Taps};
 
+const DISPOSITION: u64 = 0x15;
+
 /// A connection whose two ends number everything differently: our channel or handle n is the peer's n + 100.
 struct Wire {
     tap: Tap,
@@ -102,29 +104,48 @@ impl Wire {
 
     /// Channel, handle and credit of the flows that were written since the last look.
     fn flows(&mut self) -> Vec<(u16, u32, u32)> {
-        let (written, mut flows) = (self.written.split(), Vec::new());
+        let flows = self.look(FLOW, [4, 6]);
+        flows
+            .into_iter()
+            .filter_map(|(channel, [handle, credit])| Some((channel, handle?, credit?)))
+            .collect()
+    }
+
+    /// The first and the last of each range of deliveries that was confirmed since the last look.
+    fn confirmed(&mut self) -> Vec<(u32, u32)> {
+        let dispositions = self.look(DISPOSITION, [1, 2]);
+        dispositions.into_iter().filter_map(|(_, [first, last])| Some((first?, last?))).collect()
+    }
+
+    /// The channel and two fields of each such performative that was written since the last look.
+    fn look(&mut self, code: u64, fields: [usize; 2]) -> Vec<(u16, [Option<u32>; 2])> {
+        let (written, mut found) = (self.written.split(), Vec::new());
         let mut rest = &written[..];
         while let Some(length) = frame_length(rest).unwrap() {
             let (frame, behind) = rest.split_at(length);
             let performative = Performative::of_frame(frame).unwrap();
-            let number = |index| performative.field(index).and_then(uint);
-            if let (FLOW, Some(handle), Some(credit)) = (performative.code, number(4), number(6)) {
-                flows.push((u16::from_be_bytes([frame[6], frame[7]]), handle, credit));
+            if performative.code == code {
+                let numbers = fields.map(|index| performative.field(index).and_then(uint));
+                found.push((u16::from_be_bytes([frame[6], frame[7]]), numbers));
             }
             rest = behind;
         }
-        flows
+        found
     }
 }
 
 /// A settled transfer of the peer on our channel and handle.
 fn transfer(channel: u16, handle: u32, more: bool, payload: &[u8]) -> Vec<u8> {
+    delivery(channel, handle, 0, true, more, payload)
+}
+
+fn delivery(channel: u16, handle: u32, id: u32, settled: bool, more: bool, payload: &[u8]) -> Vec<u8> {
     let transfer = Transfer {
         handle: (handle + 100).into(),
-        delivery_id: Some(0),
+        delivery_id: Some(id),
         delivery_tag: Some(vec![0].into()),
         message_format: Some(0),
-        settled: Some(true),
+        settled: Some(settled),
         more,
         rcv_settle_mode: None,
         state: None,
@@ -176,6 +197,21 @@ fn credit_is_topped_up_for_the_link_whose_events_were_taken() {
     assert_eq!(taken(&busy).len(), 6);
     wire.tap.write_due(&mut wire.written);
     assert_eq!(wire.flows(), [(0, 1, 10)]);
+}
+
+/// Together with the credit, not one by one; another link may have had the ids between.
+#[test]
+fn deliveries_that_wait_to_be_confirmed_are_confirmed_in_ranges() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    let link = wire.attach("link", 0, 0);
+    let unsettled = |id| delivery(0, 0, id, false, false, b"x");
+    wire.peer(&[u32::MAX, 0, 1, 3].map(unsettled).concat());
+    wire.peer(&[4, 9].map(unsettled).concat());
+    assert_eq!(wire.confirmed(), []);
+    assert_eq!(taken(&link).len(), 6);
+    wire.tap.write_due(&mut wire.written);
+    assert_eq!(wire.confirmed(), [(u32::MAX, 1), (3, 4), (9, 9)]);
 }
 
 /// Our detach and the transfers of the peer cross on the way.
