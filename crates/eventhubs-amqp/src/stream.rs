@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::chunks::Chunks;
 use crate::frame::{Inspector, Violation, frame_length, whole_frames};
@@ -31,6 +31,9 @@ const MAX_OUTGOING: usize = 256 * 1024;
 /// often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
+/// A peer that takes nothing for this long is given up: the library neither reads nor looks at its clock while it writes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A frame without a body, which tells the peer that we are alive.
 const EMPTY_FRAME: [u8; 8] = [0, 0, 0, 8, 2, 0, 0, 0];
 
@@ -44,7 +47,7 @@ pub(crate) struct KillSwitch(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     killed: AtomicBool,
-    reader: AtomicWaker,
+    task: AtomicWaker,
     last_read: Mutex<Option<Instant>>,
 }
 
@@ -54,9 +57,9 @@ impl KillSwitch {
         self.wake();
     }
 
-    /// Wakes the task that reads.
+    /// Wakes the task that reads and writes.
     pub(crate) fn wake(&self) {
-        self.0.reader.wake();
+        self.0.task.wake();
     }
 
     pub(crate) fn is_pulled(&self) -> bool {
@@ -97,6 +100,10 @@ pub(crate) struct GuardedStream<S> {
     outgoing: BytesMut,
     last_write: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    /// What was written may wait in the buffers of a stream below.
+    unflushed: bool,
+    /// Runs while the peer takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> GuardedStream<S> {
@@ -115,6 +122,8 @@ impl<S> GuardedStream<S> {
             outgoing: BytesMut::new(),
             last_write: now,
             timer: None,
+            unflushed: false,
+            stalled: None,
         }
     }
 
@@ -211,9 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
         if self.is_silent(cx) && self.outgoing.is_empty() {
             self.outgoing.extend_from_slice(&EMPTY_FRAME);
         }
-        if !self.outgoing.is_empty() && self.poll_outgoing(cx)?.is_ready() {
-            let _ = Pin::new(&mut self.inner).poll_flush(cx)?;
-        }
+        let _: Poll<()> = self.poll_out(cx)?;
         Ok(())
     }
 
@@ -231,25 +238,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
         silent
     }
 
+    /// Writes all that waits, as far as to the peer.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_outgoing(cx))?;
+        if self.unflushed {
+            let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+            ready!(self.unless_stalled(flushed, cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.outgoing))?;
+            let written = Pin::new(&mut self.inner).poll_write(cx, &self.outgoing);
+            let written = ready!(self.unless_stalled(written, cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.outgoing.advance(written);
             self.last_write = Instant::now();
+            self.unflushed = true;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// What came of a write, or an error when the peer has taken nothing for too long.
+    fn unless_stalled<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Whether the connection is to end. All that waits asks first: a switch pulled in between must find the waker, which
+    /// each wake takes away.
+    fn is_killed(&self, cx: &Context<'_>) -> bool {
+        self.switch.0.task.register(cx.waker());
+        self.switch.is_pulled()
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Before the check: a switch pulled in between must find the waker.
-        this.switch.0.reader.register(cx.waker());
-        if this.switch.is_pulled() {
+        if this.is_killed(cx) {
             return Poll::Ready(Ok(()));
         }
         if ready!(this.poll_frames(cx))? {
@@ -264,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.switch.is_pulled() {
+        if this.is_killed(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if this.outgoing.len() >= MAX_OUTGOING {
@@ -277,20 +316,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.switch.is_pulled() {
+        if this.is_killed(cx) {
             return Poll::Ready(Ok(()));
         }
-        ready!(this.poll_outgoing(cx))?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        this.poll_out(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.switch.is_pulled() {
+        if this.is_killed(cx) {
             return Poll::Ready(Ok(()));
         }
-        ready!(this.poll_outgoing(cx))?;
-        Pin::new(&mut this.inner).poll_shutdown(cx)
+        ready!(this.poll_out(cx))?;
+        let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.unless_stalled(shut, cx)
     }
 }
 
@@ -324,7 +363,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
     use tokio::time::timeout;
 
     use super::*;
@@ -381,6 +420,50 @@ mod tests {
         stream.shutdown().await.unwrap();
     }
 
+    /// Half-open, or a proxy that stands still: the library does nothing else while it writes.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (ours, _peer) = duplex(4);
+        let switch = KillSwitch::default();
+        let mut stream = GuardedStream::new(ours, switch.clone(), Taps::new(switch));
+        let start = Instant::now();
+        stream.write_all(OPEN_240_S).await.unwrap();
+        assert_eq!(stream.flush().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), WRITE_TIMEOUT);
+        assert_eq!(stream.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), WRITE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_kill_switch_ends_a_write_that_waits_whoever_woke_it_before() {
+        let (ours, _peer) = duplex(4);
+        let switch = KillSwitch::default();
+        let mut stream = GuardedStream::new(ours, switch.clone(), Taps::new(switch.clone()));
+        stream.write_all(OPEN_240_S).await.unwrap();
+        let flushing = tokio::spawn(async move { stream.flush().await });
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+            switch.wake();
+        }
+        tokio::task::yield_now().await;
+        switch.pull();
+        timeout(WRITE_TIMEOUT / 2, flushing).await.expect("the write has ended").unwrap().unwrap();
+    }
+
+    /// As TLS does, which takes what it cannot send yet.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_stream_below_has_buffered_is_flushed_once_it_can() {
+        let (ours, mut peer) = duplex(10);
+        let switch = KillSwitch::default();
+        let taps = Taps::new(switch.clone());
+        let mut stream = GuardedStream::new(BufWriter::new(ours), switch, taps);
+        stream.outgoing.extend_from_slice(OPEN_240_S);
+        assert!(timeout(Duration::from_secs(1), stream.read_u8()).await.is_err());
+        let reading = tokio::spawn(async move { stream.read_u8().await });
+        timeout(Duration::from_secs(1), peer.read_exact(&mut [0; 25])).await.expect("all of it").unwrap();
+        reading.abort();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn empty_frames_are_sent_at_half_the_idle_time_out_of_the_peer() {
         let (mut stream, mut peer, _) = pair();
@@ -404,7 +487,7 @@ mod tests {
         peer.write_all(OPEN_240_S).await.unwrap();
         stream.read_exact(&mut [0; 25]).await.unwrap();
         let (head, tail) = OPEN_240_S.split_at(10);
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_secs(60)).await;
         stream.write_all(head).await.unwrap();
         assert!(timeout(Duration::from_secs(1_000), stream.read_u8()).await.is_err());
         stream.write_all(tail).await.unwrap();
