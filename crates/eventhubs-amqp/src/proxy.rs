@@ -17,6 +17,8 @@ use crate::{Error, ErrorKind, Result};
 const MAX_ANSWER: usize = 8 * 1024;
 
 const MAX_HEADERS: usize = 64;
+/// The empty line behind the headers.
+const END: &[u8] = b"\r\n\r\n";
 
 /// An HTTP proxy, and who we are to it.
 #[derive(Clone)]
@@ -49,8 +51,12 @@ impl Proxy {
         stream.write_all(self.request(target).expose_secret().as_bytes()).await.map_err(failed)?;
         let answer = read_head(stream).await.map_err(failed)?;
         match status(&answer) {
-            Some(200..=299) => Ok(()),
+            // In a tunnel it is the client who begins.
+            Some(200..=299) if answer.ends_with(END) => Ok(()),
             Some(407) => Err(Error::new(ErrorKind::Unauthorized, "proxy: wants other credentials (407)")),
+            Some(200..=299) => {
+                Err(Error::new(ErrorKind::Protocol, "the proxy said more than that the tunnel is open"))
+            }
             Some(code) => Err(Error::new(ErrorKind::Transport, format!("the proxy answered {code}"))),
             None => Err(Error::new(ErrorKind::Protocol, "the proxy did not answer in HTTP")),
         }
@@ -75,10 +81,10 @@ fn decoded(credentials: &str) -> std::result::Result<SecretString, String> {
     Ok(decoded.into_owned().into())
 }
 
-/// Reads up to the empty line. Nothing follows it: in a tunnel it is the client who begins.
+/// Reads up to the empty line, and what has come with it: a refusal may have a body.
 async fn read_head(stream: &mut dyn Io) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(1024);
-    while !head.ends_with(b"\r\n\r\n") {
+    while !head.windows(END.len()).any(|bytes| bytes == END) {
         if head.len() >= MAX_ANSWER {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a long answer"));
         }
@@ -104,7 +110,10 @@ impl fmt::Debug for Proxy {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::duplex;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -151,6 +160,7 @@ mod tests {
                 ErrorKind::Unauthorized,
             ),
             ("HTTP/1.0 502 Bad Gateway\r\n\r\n", ErrorKind::Transport),
+            ("HTTP/1.1 200 OK\r\n\r\n<html>", ErrorKind::Protocol),
             ("220 smtp.example ready\r\n\r\n", ErrorKind::Protocol),
             ("HTTP/1.1 200 Conn", ErrorKind::Transport),
         ] {
@@ -158,6 +168,17 @@ mod tests {
         }
         assert_eq!(answered(&[b'x'; 2 * MAX_ANSWER]).await.unwrap_err().kind(), ErrorKind::Transport);
         answered(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_with_a_body_is_read_from_a_proxy_that_does_not_hang_up() {
+        let (mut ours, mut theirs) = duplex(1024);
+        let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 99\r\n\r\n<html>";
+        theirs.write_all(answer).await.unwrap();
+        let proxy = Proxy::parse("http://proxy").unwrap();
+        let refused =
+            timeout(Duration::from_secs(60), proxy.tunnel(&mut ours, &target())).await.expect("an answer");
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unauthorized);
     }
 
     async fn answered(answer: &[u8]) -> Result<()> {
