@@ -1,8 +1,10 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt;
 use hmac::{Hmac, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -85,8 +87,11 @@ impl Credential {
         match self {
             Self::Given(secret) => Ok(secret.borrow().token(audience, now)),
             Self::Issued { credential, limit } => {
-                let issued = timeout(*limit, credential.token(SCOPE)).await;
+                // A panic would end the task that renews the tokens, and nobody would know.
+                let issuing = AssertUnwindSafe(credential.token(SCOPE)).catch_unwind();
+                let issued = timeout(*limit, issuing).await;
                 let issued = issued.map_err(|_| Error::new(ErrorKind::Timeout, "getting a token"))?;
+                let issued = issued.unwrap_or_else(|_| Err("the credential panicked".into()));
                 let AccessToken { secret, expires_at } = issued.map_err(no_token)?;
                 Ok(Token { secret, kind: JWT, expires_at: Some(expires_at), is_renewable: true })
             }

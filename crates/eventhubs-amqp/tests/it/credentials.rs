@@ -24,6 +24,7 @@ enum Issuer {
     Issues(&'static str),
     Fails,
     Hangs,
+    Panics,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl TokenCredential for Issued {
             Issuer::Issues(token) => Ok(AccessToken::new(token, SystemTime::UNIX_EPOCH + FAR_FUTURE)),
             Issuer::Fails => Err(io::Error::other("no managed identity here").into()),
             Issuer::Hangs => pending().await,
+            Issuer::Panics => panic!("a defect of the credential"),
         }
     }
 }
@@ -107,6 +109,17 @@ async fn a_credential_that_hangs_is_a_time_out() {
     let error = soon("an answer", builder(&client, StartingPosition::Earliest).open()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("getting a token"), "{error}");
+}
+
+/// A panic would end what renews the tokens, and poison what all partitions wait for.
+#[tokio::test]
+async fn a_credential_that_panics_is_one_that_fails() {
+    let emulator = emulator().await;
+    let (client, asked) = client_of(&emulator, Issuer::Panics, quickly());
+    let error = soon("an answer", client.event_hub_properties()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credential);
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the credential panicked");
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "one try and three retries");
 }
 
 #[tokio::test]
