@@ -10,11 +10,11 @@ use rand::{Rng, RngExt};
 use secrecy::ExposeSecret;
 use serde_amqp::Value as Amqp;
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use crate::credential::{Credential, Secret, Token};
-use crate::engine::Engine;
+use crate::engine::{Engine, no_answer};
 use crate::request::{Request, Requests};
 use crate::{Result, ambient};
 
@@ -32,24 +32,29 @@ pub(crate) struct Cbs {
     /// When the token of each audience is renewed; `None` for never.
     audiences: Mutex<BTreeMap<String, Option<Instant>>>,
     changed: Notify,
+    /// How long to wait for those who came before.
+    limit: Duration,
 }
 
 impl Cbs {
     /// Attaches to `$cbs`.
     pub(crate) async fn open(engine: &Arc<Engine>, credential: Credential) -> Result<Self> {
         let requests = Requests::open(engine, "$cbs").await?;
-        Ok(Self { requests, credential, audiences: Mutex::default(), changed: Notify::new() })
+        let (audiences, changed) = (Mutex::default(), Notify::new());
+        Ok(Self { requests, credential, audiences, changed, limit: engine.limit() })
     }
 
-    /// Renews tokens until the links are gone: before they expire, and when the key is replaced.
-    pub(crate) async fn keep_renewing(&self) {
+    /// Renews tokens before they expire, and when the key is replaced. The connection ends with the links: nobody could be
+    /// authorised on it any more (contract §3).
+    pub(crate) async fn keep_renewing(&self, engine: &Engine) {
         let mut replacements = self.credential.replacements();
-        while self.requests.is_live() {
+        loop {
             let due = self.renew_due().await;
             tokio::select! {
                 () = until(due) => {}
                 () = self.changed.notified() => {}
                 () = replaced(replacements.as_mut()) => self.renew_all().await,
+                () = self.requests.closed() => return engine.kill(),
             }
         }
     }
@@ -61,7 +66,8 @@ impl Cbs {
     /// Puts a token for the audience, unless one was put on this connection already; `fresh` puts one in any case.
     pub(crate) async fn authorize(&self, audience: &str, fresh: bool) -> Result<()> {
         // Held while the token is put: the partitions of one group ask at the same time, and one token serves them all.
-        let mut audiences = self.audiences.lock().await;
+        let turn = timeout(self.limit, self.audiences.lock()).await;
+        let mut audiences = turn.map_err(|_| no_answer("waiting for the token of others"))?;
         if fresh || !audiences.contains_key(audience) {
             let renewal = self.put_token(audience).await?;
             audiences.insert(audience.to_owned(), renewal);
@@ -139,13 +145,14 @@ fn to_millis(time: SystemTime) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use tokio::time::sleep;
 
     use super::*;
-    use crate::ErrorKind;
-    use crate::peer::Peer;
+    use crate::peer::{DETACH, LIMIT, Peer};
+    use crate::{AccessToken, ErrorKind, TokenCredential, TokenError};
 
     #[tokio::test(start_paused = true)]
     async fn an_audience_is_authorized_once_and_then_renewed_in_time() {
@@ -194,6 +201,37 @@ mod tests {
             assert_eq!((pair[1] - pair[0]).as_secs(), MIN_RENEWAL.as_secs());
         }
         assert!(connection.engine().is_live());
+    }
+
+    /// Contract §3: drop the whole connection. Nobody else would miss the links, and no token would be renewed any more.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_loses_its_links_alone_is_given_up() {
+        let (peer, connection) = Peer::connect().await;
+        connection.authorize("a", false).await.unwrap();
+        peer.answer([DETACH]);
+        assert!(connection.authorize("b", false).await.unwrap_err().is_transient());
+        sleep(Duration::from_secs(1)).await;
+        assert!(!connection.engine().is_live());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_for_one_token_that_does_not_come_do_not_wait_one_after_the_other() {
+        #[derive(Debug)]
+        struct Hangs;
+        #[async_trait::async_trait]
+        impl TokenCredential for Hangs {
+            async fn token(&self, _scope: &str) -> std::result::Result<AccessToken, TokenError> {
+                pending().await
+            }
+        }
+        let (_peer, connection) = Peer::connect().await;
+        let credential = Credential::Issued { credential: Arc::new(Hangs), limit: LIMIT };
+        let cbs = Cbs::open(connection.engine(), credential).await.unwrap();
+        let start = Instant::now();
+        for authorized in join_all((0..9).map(|_| cbs.authorize("a", false))).await {
+            assert_eq!(authorized.unwrap_err().kind(), ErrorKind::Timeout);
+        }
+        assert!(start.elapsed() <= 2 * LIMIT, "{:?}", start.elapsed());
     }
 
     /// Contract §3.3.

@@ -1,6 +1,6 @@
 //! The connection that the partitions of a client share: opened when first needed, and again after it is lost.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventhubs_types::Value;
@@ -44,8 +44,8 @@ impl Connection {
 
     pub(crate) async fn over(engine: Arc<Engine>, credential: Credential) -> Result<Self> {
         let cbs = Arc::new(Cbs::open(&engine, credential).await?);
-        let renewing = Arc::clone(&cbs);
-        let renewal = Task::spawn(async move { renewing.keep_renewing().await });
+        let renewing = (Arc::clone(&cbs), Arc::clone(&engine));
+        let renewal = Task::spawn(async move { renewing.0.keep_renewing(&renewing.1).await });
         Ok(Self { engine, cbs, management: AsyncMutex::default(), _renewal: renewal })
     }
 
@@ -99,13 +99,19 @@ impl SharedConnection {
     /// The live connection. Those who ask while it is being opened share the outcome, an error too.
     pub(crate) async fn get(&self) -> Result<Arc<Connection>> {
         let opening = self.opening()?;
-        opening.await
+        let connection = opening.await?;
+        if matches!(*self.slot(), Slot::Closed) {
+            // It was being opened when the client was closed, so nobody else ends it.
+            connection.engine.kill();
+            return Err(closed());
+        }
+        Ok(connection)
     }
 
     fn opening(&self) -> Result<Opening> {
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.slot();
         match &*slot {
-            Slot::Closed => return Err(Error::new(ErrorKind::Closed, "the client was closed")),
+            Slot::Closed => return Err(closed()),
             Slot::Opened(opening) if is_usable(opening) => return Ok(opening.clone()),
             Slot::Opened(_) | Slot::Idle => {}
         }
@@ -116,16 +122,23 @@ impl SharedConnection {
         Ok(opening)
     }
 
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Closes the connection, if there is one, and opens none any more.
     pub(crate) async fn close(&self) {
-        let slot =
-            std::mem::replace(&mut *self.slot.lock().unwrap_or_else(PoisonError::into_inner), Slot::Closed);
+        let slot = std::mem::replace(&mut *self.slot(), Slot::Closed);
         if let Slot::Opened(opening) = slot
             && let Some(Ok(connection)) = opening.peek()
         {
             connection.engine.close().await;
         }
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the client was closed")
 }
 
 /// Whether it is being opened, or open and not lost.

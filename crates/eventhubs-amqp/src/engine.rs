@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::sasl_profile::SaslProfile;
-use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp_types::definitions::Fields;
 use serde_amqp::Value;
 use serde_amqp::primitives::Symbol;
@@ -46,7 +45,7 @@ pub(crate) struct Engine {
 }
 
 enum Command {
-    Begin(oneshot::Sender<Result<SessionHandle<()>>>),
+    Begin(oneshot::Sender<Result<Session>>),
     Close,
 }
 
@@ -94,6 +93,11 @@ impl Engine {
         &self.taps
     }
 
+    /// How long the peer may take to answer anything but a farewell.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Begins a session.
     pub(crate) async fn begin(&self) -> Result<Session> {
         let (reply, begun) = oneshot::channel();
@@ -101,7 +105,7 @@ impl Engine {
         let _unsent = self.commands.send(Command::Begin(reply)).await;
         tokio::select! {
             biased;
-            Ok(handle) = begun => Ok(Session::new(handle?, self.switch.clone())),
+            Ok(begun) = begun => begun,
             cause = self.cause() => Err(cause),
         }
     }
@@ -163,7 +167,7 @@ impl Engine {
     }
 }
 
-fn no_answer(what: impl Into<Cow<'static, str>>) -> Error {
+pub(crate) fn no_answer(what: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Timeout, what)
 }
 
@@ -204,10 +208,10 @@ async fn begin(
     handle: &mut ConnectionHandle<()>,
     switch: &KillSwitch,
     limit: Duration,
-) -> Option<Result<SessionHandle<()>>> {
+) -> Option<Result<Session>> {
     const WHAT: &str = "beginning a session";
     match timeout(limit, fe2o3_amqp::Session::begin(handle)).await {
-        Ok(Ok(session)) => Some(Ok(session)),
+        Ok(Ok(session)) => Some(Ok(Session::new(session, switch.clone()))),
         Ok(Err(error)) => match error.failure(WHAT) {
             LinkFailure::Known(error) => Some(Err(error)),
             LinkFailure::ConnectionEnded => None,

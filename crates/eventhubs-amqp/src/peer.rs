@@ -29,6 +29,9 @@ use crate::engine::Engine;
 /// How long the client under test waits for this peer; less than after which it takes silence for a loss.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
+/// Instead of a status: the pair of links is detached.
+pub(crate) const DETACH: i32 = 0;
+
 pub(crate) struct Peer {
     shared: Arc<Shared>,
     links: mpsc::Receiver<Sender>,
@@ -86,7 +89,7 @@ impl Peer {
         *self.shared.settle.lock().unwrap() = SenderSettleMode::Unsettled;
     }
 
-    /// What the next requests are answered with; 202 when none is left.
+    /// What the next requests are answered with; 202 when none is left, and [`DETACH`] for none.
     pub(crate) fn answer(&self, statuses: impl IntoIterator<Item = i32>) {
         self.shared.statuses.lock().unwrap().extend(statuses);
     }
@@ -157,6 +160,9 @@ async fn answer_all(mut requests: Receiver, mut answers: Sender, shared: Arc<Sha
         let Some(SimpleValue::String(audience)) = name else { panic!("a request without a name") };
         shared.requests.lock().unwrap().push((audience, Instant::now()));
         let status = shared.statuses.lock().unwrap().pop_front().unwrap_or(202);
+        if status == DETACH {
+            return;
+        }
         // An answer to nobody comes first: the client must not take it for its own.
         let own = message.properties.and_then(|properties| properties.message_id);
         for (correlation_id, status) in [(Some(u64::MAX.into()), 500), (own, status)] {

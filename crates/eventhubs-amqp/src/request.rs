@@ -54,6 +54,11 @@ impl Requests {
         !self.jobs.is_closed()
     }
 
+    /// Returns when the links are gone.
+    pub(crate) async fn closed(&self) {
+        self.jobs.closed().await;
+    }
+
     /// Sends a request and waits for its answer.
     ///
     /// # Errors

@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use eventhubs_amqp::ErrorKind;
 use eventhubs_types::StartingPosition;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
 use crate::proxy::Proxy;
-use crate::support::{client, client_builder, emulator, open, receive, soon, texts, until};
+use crate::support::{builder, client, client_builder, emulator, open, receive, soon, texts, until};
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
@@ -40,6 +42,26 @@ async fn a_closed_client_serves_no_more() {
     let error = soon("the error", receiver.receive_batch(1, None)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
     until("the emulator knows", || emulator.receivers("orders").unwrap().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_closed_while_it_connects_serves_nobody() {
+    let emulator = emulator().await;
+    let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let [direct, by_gate] = [emulator.address(), gate.local_addr().unwrap()].map(|at| at.port().to_string());
+    let client = client_builder(&emulator.connection_string("orders").replacen(&direct, &by_gate, 1));
+    let client = client.build().unwrap();
+    let opening = tokio::spawn({
+        let client = client.clone();
+        async move { builder(&client, StartingPosition::Earliest).open().await.map(drop) }
+    });
+    let (mut near, _) = soon("a connection", gate.accept()).await.unwrap();
+    soon("the close", client.close()).await;
+    let mut far = TcpStream::connect(emulator.address()).await.unwrap();
+    let passing = tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+    let opened = soon("an end", opening).await.unwrap();
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::Closed);
+    let _ = soon("the end of the connection", passing).await.unwrap();
 }
 
 #[tokio::test]
