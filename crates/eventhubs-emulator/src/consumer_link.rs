@@ -129,7 +129,8 @@ impl ConsumerLink {
                 };
                 // as batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no
                 // frame grows beyond the limit of the client
-                drop(sender.send_batchable(opaque::seal(message)).await.ok()?);
+                let sending = sender.send_batchable(opaque::seal(message));
+                drop(self.line.sent(self.id, sending).await.ok()?);
                 place.used();
                 self.reading.delivered_one(event.stamp.sequence_number);
             }

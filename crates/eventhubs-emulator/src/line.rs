@@ -1,7 +1,9 @@
 //! What the stream of one connection, its links, and those who look at it or harm it share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::mem;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +11,16 @@ use std::time::Duration;
 use fe2o3_amqp_types::performatives::Open;
 use fe2o3_amqp_types::primitives::{Symbol, Value};
 use futures::task::AtomicWaker;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::{Credit, Returned};
 use crate::hub::lock;
 use crate::room::{Room, Sent};
+
+/// How long a link waits for credit until it is woken, at first and at last: the client may also be slow, or grant none.
+const FIRST_PATIENCE: Duration = Duration::from_millis(50);
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A link as the client counts: its channel, and its handle there.
 pub(crate) type LinkId = (u16, u32);
@@ -35,6 +41,8 @@ pub(crate) struct Line {
     credits: Mutex<BTreeMap<LinkId, Arc<Credit>>>,
     rooms: Mutex<BTreeMap<u16, Arc<Room>>>,
     drained: Mutex<Vec<Drained>>,
+    /// Links whose credit the library may have missed.
+    missed: Mutex<BTreeSet<LinkId>>,
     reader: AtomicWaker,
 }
 
@@ -65,6 +73,7 @@ impl Default for Line {
             credits: Mutex::default(),
             rooms: Mutex::default(),
             drained: Mutex::default(),
+            missed: Mutex::default(),
             reader: AtomicWaker::new(),
         }
     }
@@ -134,6 +143,25 @@ impl Line {
     pub(crate) fn drained(&self, link: LinkId, returned: Returned, sent: Sent) {
         lock(&self.drained).push(Drained { link, returned, sent });
         self.reader.wake();
+    }
+
+    /// Waits until the library has sent something. It does not wake for credit that comes between its look for some and its
+    /// wait, so it is woken once more when it waits for long.
+    pub(crate) async fn sent<T>(&self, link: LinkId, sending: impl Future<Output = T>) -> T {
+        let (mut sending, mut patience) = (pin!(sending), FIRST_PATIENCE);
+        loop {
+            if let Ok(sent) = timeout(patience, &mut sending).await {
+                return sent;
+            }
+            lock(&self.missed).insert(link);
+            self.reader.wake();
+            patience = LAST_PATIENCE.min(2 * patience);
+        }
+    }
+
+    /// The links that are to be woken.
+    pub(crate) fn take_missed(&self) -> BTreeSet<LinkId> {
+        mem::take(&mut lock(&self.missed))
     }
 
     /// Lets the stream look again.

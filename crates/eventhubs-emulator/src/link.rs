@@ -20,6 +20,7 @@ use crate::condition::{Condition, NOT_ALLOWED, NOT_IMPLEMENTED, UNAUTHORIZED};
 use crate::connection::{Connection, FAREWELL_TIMEOUT};
 use crate::consumer_link::ConsumerLink;
 use crate::intercept::{Denied, Request, RequestKind};
+use crate::line::LinkId;
 use crate::message::AnyMessage;
 use crate::node::{self, Node};
 use crate::producer_link::ProducerLink;
@@ -46,7 +47,7 @@ enum Service {
     Consumer(ConsumerLink),
     Producer(ProducerLink),
     Requests(Node),
-    Responses(mpsc::Receiver<AnyMessage>),
+    Responses(LinkId, mpsc::Receiver<AnyMessage>),
 }
 
 /// Asks the interceptor about an attach. Not even an answer if it says nothing.
@@ -133,7 +134,7 @@ fn admit_to_node(session: &Session, attach: &Attach, node: Node) -> Result<Servi
     }
     let names = [target_address(attach), attach.name.trim_end_matches(SECOND).to_owned()];
     let responses = session.connection.replies.open(node, session.id, names)?;
-    Ok(Service::Responses(responses))
+    Ok(Service::Responses((session.channel, attach.handle.0), responses))
 }
 
 fn admit_to_entity(
@@ -193,8 +194,8 @@ fn serve(service: Service, endpoint: LinkEndpoint, session: &Session, address: S
         (Service::Producer(link), LinkEndpoint::Receiver(receiver)) => {
             Box::pin(while_open(link.stop(), link.run(receiver), connection, address))
         }
-        (Service::Responses(responses), LinkEndpoint::Sender(sender)) => {
-            Box::pin(node::send_responses(sender, responses, Arc::clone(&session.room)))
+        (Service::Responses(link, responses), LinkEndpoint::Sender(sender)) => {
+            Box::pin(node::send_responses(sender, responses, Arc::clone(&connection.line), link))
         }
         (Service::Requests(node), LinkEndpoint::Receiver(receiver)) => {
             Box::pin(node::serve_requests(receiver, node, session.id, connection))

@@ -11,12 +11,12 @@ use crate::condition::{Condition, DECODE_ERROR, NOT_ALLOWED};
 use crate::connection::Connection;
 use crate::hub::lock;
 use crate::intercept::{Denied, Request, RequestKind};
+use crate::line::{Line, LinkId};
 use crate::management;
 use crate::message::{self, AnyMessage};
 use crate::opaque;
 use crate::request::{Response, string_property};
 use crate::requests::ReceivedRequest;
-use crate::room::Room;
 
 /// Responses that wait for the credit of one client.
 const MAX_WAITING_RESPONSES: usize = 64;
@@ -85,8 +85,10 @@ impl ReplyLinks {
 pub(crate) async fn send_responses(
     mut sender: Sender,
     mut responses: mpsc::Receiver<AnyMessage>,
-    room: Arc<Room>,
+    line: Arc<Line>,
+    link: LinkId,
 ) {
+    let room = line.room(link.0);
     loop {
         let response = tokio::select! {
             response = responses.recv() => response,
@@ -98,7 +100,7 @@ pub(crate) async fn send_responses(
             place = room.take(response.len()) => place,
             _ = sender.on_detach() => return,
         };
-        if sender.send_batchable(opaque::seal(response)).await.is_err() {
+        if line.sent(link, sender.send_batchable(opaque::seal(response))).await.is_err() {
             return;
         }
         place.used();

@@ -166,7 +166,7 @@ impl Tap {
         };
         let link = flow.handle.as_ref().map(|handle| (channel, handle.0));
         if link.is_some_and(|link| !self.attached.contains_key(&link)) {
-            flow = Flow { handle: None, delivery_count: None, link_credit: None, available: None, ..flow };
+            flow = without_link(flow);
         } else if let Some(credit) = link.and_then(|link| self.line.credit(link)) {
             let limit = flow.link_credit.map(|credit| flow.delivery_count.unwrap_or(0).wrapping_add(credit));
             credit.grant(limit, flow.drain);
@@ -177,13 +177,25 @@ impl Tap {
         self.sessions.insert(channel, flow);
     }
 
-    /// Tells the library of the links that are drained: it counts, and tells the client.
-    pub(crate) fn drains(&self, reader: &Waker, out: &mut BytesMut) {
+    /// Tells the library of the links that are drained: it counts, and tells the client; and wakes those of its links that
+    /// may have missed their credit: any flow does.
+    pub(crate) fn word(&self, reader: &Waker, out: &mut BytesMut) {
         for (link, returned) in self.line.take_drained(reader) {
             if let Some(flow) = self.drain(link, returned) {
                 write(link.0, &flow, out);
             }
         }
+        for link in self.line.take_missed() {
+            if let Some(flow) = self.wake(link) {
+                write(link.0, &flow, out);
+            }
+        }
+    }
+
+    fn wake(&self, link: LinkId) -> Option<Flow> {
+        self.attached.get(&link)?;
+        let session = self.sessions.get(&link.0)?.clone();
+        Some(Flow { handle: Some(Handle(link.1)), echo: false, ..without_link(session) })
     }
 
     fn drain(&self, (channel, handle): LinkId, returned: Returned) -> Option<Flow> {
@@ -281,6 +293,10 @@ impl Tap {
     }
 }
 
+fn without_link(flow: Flow) -> Flow {
+    Flow { handle: None, delivery_count: None, link_credit: None, available: None, ..flow }
+}
+
 /// `None` for what the library will not decode either.
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_amqp::from_slice(body).ok()
@@ -295,4 +311,82 @@ fn framed<T: Serialize>(channel: u16, performative: &T) -> BytesMut {
     let mut frame = BytesMut::new();
     write(channel, performative, &mut frame);
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::task::Waker;
+
+    use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
+    use futures::FutureExt;
+    use tokio::sync::watch;
+    use tokio::time::{Duration, advance};
+
+    use super::*;
+    use crate::feeding::Feeding;
+
+    fn attach() -> Attach {
+        Attach {
+            name: "link".to_owned(),
+            handle: Handle(7),
+            role: Role::Receiver,
+            snd_settle_mode: SenderSettleMode::Settled,
+            rcv_settle_mode: ReceiverSettleMode::First,
+            source: None,
+            target: None,
+            unsettled: None,
+            incomplete_unsettled: false,
+            initial_delivery_count: None,
+            max_message_size: None,
+            offered_capabilities: None,
+            desired_capabilities: None,
+            properties: None,
+        }
+    }
+
+    fn grant() -> Flow {
+        Flow {
+            next_incoming_id: Some(3),
+            incoming_window: 100,
+            next_outgoing_id: 4,
+            outgoing_window: 100,
+            handle: Some(Handle(7)),
+            delivery_count: Some(0),
+            link_credit: Some(5),
+            available: None,
+            drain: false,
+            echo: true,
+            properties: None,
+        }
+    }
+
+    /// The library looks for credit and then waits for it; what comes in between wakes nobody (fe2o3-amqp 0.18).
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_waits_long_for_its_credit_is_woken_by_a_flow_that_grants_nothing() {
+        let line = Arc::<Line>::default();
+        let feeding = Feeding::new(watch::Sender::default().subscribe());
+        let limits = Limits { frame: 1024, message: 1024 };
+        let mut tap = Tap::new(Arc::clone(&line), feeding, limits, Duration::ZERO);
+        let mut word = BytesMut::new();
+        tap.incoming(&framed(1, &attach()), &mut word);
+        tap.incoming(&framed(1, &grant()), &mut word);
+        word.clear();
+        let mut sending = Box::pin(line.sent((1, 7), pending::<()>()));
+        for _ in 0..3 {
+            assert!((&mut sending).now_or_never().is_none());
+            tap.word(Waker::noop(), &mut word);
+            assert!(word.is_empty(), "it has only begun to wait");
+            advance(Duration::from_secs(1)).await;
+            assert!((&mut sending).now_or_never().is_none());
+            tap.word(Waker::noop(), &mut word);
+            let (_, _, body) = frame::parse(&word).unwrap();
+            let woken: Flow = decode(body).unwrap();
+            assert_eq!(
+                (woken.handle, woken.link_credit, woken.next_incoming_id),
+                (Some(Handle(7)), None, Some(3))
+            );
+            word.clear();
+        }
+    }
 }

@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads until there is a whole frame, or the end of the stream.
     fn poll_arrive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.tap.drains(cx.waker(), &mut self.arrived);
+            self.tap.word(cx.waker(), &mut self.arrived);
             if !self.arrived.is_empty() {
                 return Poll::Ready(Ok(()));
             }
