@@ -121,6 +121,7 @@ impl Engine {
             biased;
             done = timeout(self.limit, operation) => done,
             cause = self.cause() => return Err(cause),
+            never = self.taps.wake_senders() => match never {},
         };
         match done {
             Ok(Ok(done)) => Ok(done),

@@ -50,10 +50,7 @@ pub(crate) struct Inspector {
 
 impl Inspector {
     /// Looks at a whole frame before it is decoded; what it says if it belongs to a session.
-    pub(crate) fn inspect<'a>(
-        &mut self,
-        frame: &'a [u8],
-    ) -> Result<Option<(u16, Performative<'a>)>, Violation> {
+    pub(crate) fn inspect<'a>(&mut self, frame: &'a [u8]) -> Result<Option<Performative<'a>>, Violation> {
         if frame.starts_with(b"AMQP") {
             return Ok(None);
         }
@@ -70,7 +67,7 @@ impl Inspector {
         }
         let channel = u16::from_be_bytes([frame[6], frame[7]]);
         self.performative(channel, &performative)?;
-        Ok(Some((channel, performative)))
+        Ok(Some(performative))
     }
 
     /// The silence after which the peer would give us up, once it has said so.

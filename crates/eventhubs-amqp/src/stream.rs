@@ -148,8 +148,8 @@ impl<S> GuardedStream<S> {
             let end = start + length;
             if !self.tap.takes(block, start, end)? {
                 let frame = &block[start..end];
-                if let Some((channel, performative)) = self.inspector.inspect(frame)? {
-                    self.tap.incoming(channel, &performative)?;
+                if let Some(performative) = self.inspector.inspect(frame)? {
+                    self.tap.incoming(frame, &performative)?;
                 }
                 self.passed.extend_from_slice(frame);
             }
@@ -185,6 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         for _ in 0..MAX_TURNS {
             self.write_own(cx)?;
+            self.tap.repeat(&mut self.passed);
             if !self.passed.is_empty() {
                 return Poll::Ready(Ok(true));
             }

@@ -32,11 +32,19 @@ pub(crate) struct Tap {
     sessions: BTreeMap<u16, Session>,
     /// Channels of the peer with deliveries that are not handed over yet.
     touched: Vec<u16>,
+    /// The last flow for a sender of the library's, by the channel of the peer: it grants the credit.
+    grants: BTreeMap<u16, Bytes>,
 }
 
 impl Tap {
     pub(crate) fn new(taps: Taps) -> Self {
-        Self { taps, begun: BTreeMap::new(), sessions: BTreeMap::new(), touched: Vec::new() }
+        Self {
+            taps,
+            begun: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            touched: Vec::new(),
+            grants: BTreeMap::new(),
+        }
     }
 
     /// Takes the frame of the peer that is `block[start..end]` if it is a transfer of a tapped link.
@@ -82,9 +90,10 @@ impl Tap {
     /// Learns from a frame of the peer that is passed on.
     pub(crate) fn incoming(
         &mut self,
-        channel: u16,
+        frame: &[u8],
         performative: &Performative<'_>,
     ) -> Result<(), Violation> {
+        let channel = channel(frame);
         match performative.code {
             BEGIN => self.answered(channel, performative),
             ATTACH => {
@@ -98,10 +107,27 @@ impl Tap {
                     session.detached(handle, performative);
                 }
             }
-            END => _ = self.sessions.remove(&channel),
+            FLOW if performative.field(4).is_some() && self.is_of_the_library(channel) => {
+                self.grants.insert(channel, Bytes::copy_from_slice(frame));
+            }
+            END => {
+                self.sessions.remove(&channel);
+                self.grants.remove(&channel);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    fn is_of_the_library(&self, channel: u16) -> bool {
+        self.sessions.get(&channel).is_some_and(Session::has_no_link)
+    }
+
+    /// Repeats to the library what it may have missed; it counts from the peer's own counts, so nothing is granted twice.
+    pub(crate) fn repeat(&mut self, out: &mut BytesMut) {
+        if self.taps.take_missed() {
+            self.grants.values().for_each(|flow| out.extend_from_slice(flow));
+        }
     }
 
     fn answered(&mut self, channel: u16, begin: &Performative<'_>) {

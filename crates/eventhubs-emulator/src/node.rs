@@ -86,9 +86,9 @@ pub(crate) async fn send_responses(
     mut sender: Sender,
     mut responses: mpsc::Receiver<AnyMessage>,
     line: Arc<Line>,
-    link: LinkId,
+    id: LinkId,
 ) {
-    let room = line.room(link.0);
+    let room = line.room(id.0);
     loop {
         let response = tokio::select! {
             response = responses.recv() => response,
@@ -100,7 +100,7 @@ pub(crate) async fn send_responses(
             place = room.take(response.len()) => place,
             _ = sender.on_detach() => return,
         };
-        if line.sent(link, sender.send_batchable(opaque::seal(response))).await.is_err() {
+        if line.sent(id, sender.send_batchable(opaque::seal(response))).await.is_err() {
             return;
         }
         place.used();

@@ -1,9 +1,17 @@
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::credit::Prefetch;
 use super::link::{LinkState, Mode, TappedLink};
 use crate::stream::KillSwitch;
+
+/// How long a sender waits until it is woken for the first time; twice as long for each time after it.
+const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Where a link stands, in the numbers of the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +30,16 @@ struct Shared {
     expected: Mutex<HashMap<String, Arc<LinkState>>>,
     /// Links that need a flow; each at most once.
     due: Mutex<Vec<Address>>,
+    /// Whether the library may have missed credit.
+    missed: AtomicBool,
     switch: KillSwitch,
 }
 
 impl Taps {
     /// The switch is that of the stream, to wake it.
     pub(crate) fn new(switch: KillSwitch) -> Self {
-        Self(Arc::new(Shared { expected: Mutex::default(), due: Mutex::default(), switch }))
+        let (expected, due) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { expected, due, missed: AtomicBool::new(false), switch }))
     }
 
     /// Follows the link of this name from its attach on.
@@ -58,6 +69,22 @@ impl Taps {
     /// Takes the links that need a flow.
     pub(super) fn due(&self) -> Vec<Address> {
         std::mem::take(&mut lock(&self.0.due))
+    }
+
+    /// Wakes senders of the library again and again: it looks for credit and then waits for it, and what comes in between
+    /// wakes nobody.
+    pub(crate) async fn wake_senders(&self) -> Infallible {
+        let mut patience = FIRST_PATIENCE;
+        loop {
+            sleep(patience).await;
+            self.0.missed.store(true, Ordering::Release);
+            self.0.switch.wake();
+            patience *= 2;
+        }
+    }
+
+    pub(super) fn take_missed(&self) -> bool {
+        self.0.missed.swap(false, Ordering::AcqRel)
     }
 
     fn expected(&self) -> MutexGuard<'_, HashMap<String, Arc<LinkState>>> {

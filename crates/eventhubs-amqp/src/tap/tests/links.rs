@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role, SenderSettleMode};
-use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, End, Transfer};
+use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, End, Flow, Transfer};
+use tokio::time::{Duration, timeout};
 
 use crate::frame::{FLOW, Performative, frame_length, uint};
 use crate::raw_peer::frame;
@@ -41,9 +42,8 @@ impl Wire {
             let end = start + length;
             if !self.tap.takes(block, start, end).unwrap() {
                 let frame = &block[start..end];
-                let channel = u16::from_be_bytes([frame[6], frame[7]]);
                 let performative = Performative::of_frame(frame).unwrap();
-                self.tap.incoming(channel, &performative).unwrap();
+                self.tap.incoming(frame, &performative).unwrap();
                 passed += 1;
             }
             start = end;
@@ -212,6 +212,40 @@ fn deliveries_that_wait_to_be_confirmed_are_confirmed_in_ranges() {
     assert_eq!(taken(&link).len(), 6);
     wire.tap.write_due(&mut wire.written);
     assert_eq!(wire.confirmed(), [(u32::MAX, 1), (3, 4), (9, 9)]);
+}
+
+/// Fe2o3-amqp 0.18 does not wake a sender for credit that comes between its look for some and its wait.
+#[tokio::test(start_paused = true)]
+async fn the_credit_of_a_sender_is_told_again_while_one_waits() {
+    let mut wire = Wire::new();
+    wire.begin(0);
+    let flow = Flow {
+        next_incoming_id: Some(0),
+        incoming_window: 100,
+        next_outgoing_id: 0,
+        outgoing_window: 100,
+        handle: Some(107.into()),
+        delivery_count: Some(0),
+        link_credit: Some(5),
+        available: None,
+        drain: false,
+        echo: false,
+        properties: None,
+    };
+    let flow = frame(100, &flow, &[]);
+    assert_eq!(wire.peer(&flow), 1, "the library sees it");
+    let taps = wire.taps.clone();
+    let told = async |wire: &mut Wire| {
+        let mut told = BytesMut::new();
+        assert!(timeout(Duration::from_secs(1), taps.wake_senders()).await.is_err());
+        wire.tap.repeat(&mut told);
+        wire.tap.repeat(&mut told);
+        told
+    };
+    assert_eq!(told(&mut wire).await, flow);
+    assert_eq!(told(&mut wire).await, flow);
+    wire.end(0);
+    assert_eq!(told(&mut wire).await, "");
 }
 
 /// Our detach and the transfers of the peer cross on the way.
