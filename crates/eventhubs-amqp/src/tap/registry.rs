@@ -84,7 +84,7 @@ impl Taps {
     }
 
     pub(super) fn take_missed(&self) -> bool {
-        self.0.missed.swap(false, Ordering::AcqRel)
+        self.0.missed.load(Ordering::Relaxed) && self.0.missed.swap(false, Ordering::AcqRel)
     }
 
     fn expected(&self) -> MutexGuard<'_, HashMap<String, Arc<LinkState>>> {
