@@ -31,7 +31,8 @@ const MAX_OUTGOING: usize = 256 * 1024;
 /// often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
-/// A peer that takes nothing for this long is given up: the library neither reads nor looks at its clock while it writes.
+/// A peer that takes nothing for this long is given up: the library neither reads nor looks at its clock while it writes
+/// (amqp-crate §4, 16).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A frame without a body, which tells the peer that we are alive.

@@ -146,7 +146,7 @@ impl Line {
     }
 
     /// Waits until the library has sent something. It does not wake for credit that comes between its look for some and its
-    /// wait, so it is woken once more when it waits for long.
+    /// wait (amqp-crate §4, 15), so it is woken once more when it waits for long.
     pub(crate) async fn sent<T>(&self, link: LinkId, sending: impl Future<Output = T>) -> T {
         let (mut sending, mut patience) = (pin!(sending), FIRST_PATIENCE);
         loop {

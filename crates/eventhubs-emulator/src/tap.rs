@@ -361,7 +361,7 @@ mod tests {
         }
     }
 
-    /// The library looks for credit and then waits for it; what comes in between wakes nobody (fe2o3-amqp 0.18).
+    /// The library looks for credit and then waits for it; what comes in between wakes nobody (amqp-crate §4, 15).
     #[tokio::test(start_paused = true)]
     async fn a_link_that_waits_long_for_its_credit_is_woken_by_a_flow_that_grants_nothing() {
         let line = Arc::<Line>::default();

@@ -72,7 +72,7 @@ impl Taps {
     }
 
     /// Wakes senders of the library again and again: it looks for credit and then waits for it, and what comes in between
-    /// wakes nobody.
+    /// wakes nobody (amqp-crate §4, 15).
     pub(crate) async fn wake_senders(&self) -> Infallible {
         let mut patience = FIRST_PATIENCE;
         loop {

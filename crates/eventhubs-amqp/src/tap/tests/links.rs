@@ -214,7 +214,7 @@ fn deliveries_that_wait_to_be_confirmed_are_confirmed_in_ranges() {
     assert_eq!(wire.confirmed(), [(u32::MAX, 1), (3, 4), (9, 9)]);
 }
 
-/// Fe2o3-amqp 0.18 does not wake a sender for credit that comes between its look for some and its wait.
+/// Amqp-crate §4, 15: the library does not wake a sender for credit that comes between its look for some and its wait.
 #[tokio::test(start_paused = true)]
 async fn the_credit_of_a_sender_is_told_again_while_one_waits() {
     let mut wire = Wire::new();
