@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
 use crate::frame::{Performative, uint};
+use crate::transport::Io;
 
 /// The handle of the peer's end of the link.
 pub(crate) const HANDLE: u32 = 9;
@@ -30,12 +31,17 @@ pub(crate) type Said = (u64, Vec<Option<u32>>);
 /// Starts the peer; gives the stream to it and what the client says of flow and settlement.
 pub(crate) fn start(script: Script) -> (DuplexStream, mpsc::Receiver<Said>) {
     let (ours, theirs) = duplex(1 << 20);
+    (ours, start_on(theirs, script))
+}
+
+/// Starts the peer on its end of a stream.
+pub(crate) fn start_on(theirs: impl Io + 'static, script: Script) -> mpsc::Receiver<Said> {
     let (said, saying) = mpsc::channel(1_024);
     tokio::spawn(async move {
         // The end of the client is the end of the peer.
         let _ = serve(theirs, script, said).await;
     });
-    (ours, saying)
+    saying
 }
 
 /// A frame of the AMQP kind.
@@ -68,7 +74,7 @@ pub(crate) fn transfer(id: Option<u32>, settled: bool, more: bool, aborted: bool
     frame(CHANNEL, &transfer, payload)
 }
 
-async fn serve(mut stream: DuplexStream, script: Script, said: mpsc::Sender<Said>) -> std::io::Result<()> {
+async fn serve(mut stream: impl Io, script: Script, said: mpsc::Sender<Said>) -> std::io::Result<()> {
     let mut begun = false;
     loop {
         let mut frame = vec![0; 8];
@@ -79,6 +85,7 @@ async fn serve(mut stream: DuplexStream, script: Script, said: mpsc::Sender<Said
                 let mechanisms = SaslMechanisms { sasl_server_mechanisms: vec!["ANONYMOUS".into()].into() };
                 stream.write_all(&typed_frame(1, 0, &mechanisms, &[])).await?;
             }
+            stream.flush().await?;
             continue;
         }
         let size = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
@@ -90,6 +97,7 @@ async fn serve(mut stream: DuplexStream, script: Script, said: mpsc::Sender<Said
         let numbers = || (0..11).map(|index| performative.field(index).and_then(uint)).collect();
         if let Some(answer) = answer(&frame, &performative, &script) {
             stream.write_all(&answer).await?;
+            stream.flush().await?;
         }
         if matches!(performative.code, 0x13 | 0x15) {
             let _ = said.try_send((performative.code, numbers()));
@@ -97,6 +105,7 @@ async fn serve(mut stream: DuplexStream, script: Script, said: mpsc::Sender<Said
         if performative.code == 0x13 && !std::mem::replace(&mut begun, true) {
             for piece in &script.pieces {
                 stream.write_all(piece).await?;
+                stream.flush().await?;
                 for _ in 0..4 {
                     tokio::task::yield_now().await;
                 }

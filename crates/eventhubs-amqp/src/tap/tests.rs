@@ -1,6 +1,7 @@
 //! The tap against its oracle, and by itself where the oracle must give up.
 
 mod links;
+mod tls;
 mod values;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::oracle::{self, assert_same};
 use crate::raw_peer::{CHANNEL, HANDLE, Said, Script, frame, start, transfer};
 use crate::source::DeliverySource;
 use crate::tap::Prefetch;
+use crate::transport::Io;
 use crate::{ErrorKind, ReceivedEvent};
 use values::{scalar, section, value};
 
@@ -50,7 +52,16 @@ struct Run {
 
 async fn run(data_path: DataPath, prefetch: u32, script: Script) -> Run {
     let (stream, said) = start(script);
-    let engine = Engine::over(Box::new(stream), "peer", "client", LIMIT).await.unwrap();
+    run_over(Box::new(stream), said, data_path, prefetch).await
+}
+
+async fn run_over(
+    stream: Box<dyn Io>,
+    said: mpsc::Receiver<Said>,
+    data_path: DataPath,
+    prefetch: u32,
+) -> Run {
+    let engine = Engine::over(stream, "peer", "client", LIMIT).await.unwrap();
     let engine = Arc::new(engine);
     let options = options(data_path, prefetch);
     let source = attach(&engine, &options, &StartingPosition::Earliest).await.unwrap();
