@@ -42,7 +42,7 @@ pub(crate) enum Ended {
     Stopped,
     /// Another reader took the partition at the broker.
     Stolen,
-    /// Nothing could ever be read, by a mistake in what the user gave.
+    /// Nothing can be read, by a mistake in what the user gave or since the client is closed.
     Refused(Error),
 }
 
