@@ -2,11 +2,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventhubs::{
-    ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, OwnerId, PartitionContext, StartingPosition,
+    CheckpointStore as _, ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, OwnerId, PartitionContext,
+    StartingPosition,
 };
+use eventhubs_checkpoint_store::{Claim, Expected, Mark};
 use eventhubs_emulator::Emulator;
+use tokio::sync::oneshot;
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, body, client, emulator, publish_to, record, scope, start, within};
 
 fn named(
     emulator: &Emulator,
@@ -117,6 +120,43 @@ async fn of_two_live_instances_with_one_owner_id_the_later_ends_with_an_error_th
         publish_to(&emulator, "0", &["b"]);
         seen.until_contains("b").await;
         running.stop().await;
+    })
+    .await;
+}
+
+/// Writes the record of a partition as an instance of ours does that hands over.
+async fn write_as(store: &MemoryCheckpointStore, owner: &str, partition: &str) {
+    let before = record(store, partition).await;
+    let expected = before.map_or(Expected::Absent, |record| Expected::Version(record.version));
+    let claim = Claim::new(partition.parse().unwrap(), owner.parse().ok(), expected);
+    store.claim_ownership(&scope(), &claim.with_mark(Some(Mark::new("1")))).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_learns_of_its_twin_while_it_offers_its_partitions_leaves_them_to_it() {
+    within(async {
+        let emulator = emulator(2).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        write_as(&store, "pod-0", "0").await;
+        write_as(&store, "who may take an offer", "1").await;
+        let seen = Seen::default();
+        let log = seen.clone();
+        let client = named(&emulator, &store, "pod-0", Duration::from_secs(600));
+        let receive = client.receive(|_, _| async { Ok(()) }).on_partition_initialize(move |_| {
+            log.push("initialize");
+            async { Ok(()) }
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = tokio::spawn(receive.with_graceful_shutdown(stopped).into_future());
+        seen.until_count(1).await;
+        stop.send(()).unwrap();
+        let mut pauses = tokio::time::interval(Duration::from_millis(5));
+        while !run.is_finished() {
+            write_as(&store, "pod-0", "0").await;
+            pauses.tick().await;
+        }
+        assert_eq!(run.await.unwrap().unwrap_err().kind(), ErrorKind::OwnerIdInUse);
+        assert_eq!(record(&store, "0").await.unwrap().owner, "pod-0".parse().ok());
     })
     .await;
 }
