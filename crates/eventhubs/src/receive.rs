@@ -16,6 +16,9 @@ use crate::{
     CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, processor,
 };
 
+/// The longest time limit, as good as none: where a clock of a platform ends is beyond it.
+const NO_LIMIT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// Marks a [`Receive`] whose callback gets one event a call.
 #[derive(Debug)]
 pub enum Events {}
@@ -134,16 +137,16 @@ impl<M> Receive<M> {
     }
 
     /// How long a callback may still run after its partition was told to stop; then it is dropped at its next await.
-    /// 30 seconds unless set.
+    /// 30 seconds unless set, and no limit with [`Duration::MAX`].
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
-        self.options.shutdown_timeout = limit;
+        self.options.shutdown_timeout = limit.min(NO_LIMIT);
         self
     }
 
     /// How long a run that is told to stop reads on while other instances of ours take over its partitions; 20 seconds
     /// unless set. What is not taken by then is released, as is all at once where no such instance runs, or with zero.
     pub fn offer_timeout(mut self, limit: Duration) -> Self {
-        self.options.offer_timeout = limit;
+        self.options.offer_timeout = limit.min(NO_LIMIT);
         self
     }
 
