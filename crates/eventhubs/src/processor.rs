@@ -146,11 +146,13 @@ impl Processor {
     }
 
     async fn run(mut self, stop: BoxFuture<'static, ()>) -> Result<()> {
-        let result = self.balance(stop).await;
+        let mut result = self.balance(stop).await;
         self.background.abort_all();
-        match &result {
-            Err(error) if error.kind() == ErrorKind::OwnerIdInUse => self.give_way().await,
-            _ => self.shut_down().await,
+        if !has_to_give_way(&result) {
+            result = self.shut_down().await.and(result);
+        }
+        if has_to_give_way(&result) {
+            self.give_way().await;
         }
         result
     }
@@ -203,6 +205,9 @@ impl Processor {
 
     /// Reads on while other instances take over the partitions, for as long as the user lets it.
     async fn offer(&mut self) -> Result<()> {
+        if self.run.options.offer_timeout.is_zero() {
+            return Ok(());
+        }
         let deadline = Instant::now() + self.run.options.offer_timeout;
         self.next_round = self.next_round.min(Instant::now() + self.balancer.leave());
         while Instant::now() < deadline && !self.pumps.is_empty() {
@@ -338,23 +343,39 @@ impl Processor {
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
     }
 
-    /// Stops the pumps, and releases each partition as soon as its pump has detached.
-    async fn shut_down(&mut self) {
+    /// Stops the pumps, and releases each partition as soon as its pump has detached. Until then it is renewed: a callback
+    /// may take longer than what is left of the lease.
+    ///
+    /// # Errors
+    /// As [`follow`](Self::follow).
+    async fn shut_down(&mut self) -> Result<()> {
+        self.balancer.wind_down();
         order_all(&self.pumps, Order::Shutdown);
         let deadline = Instant::now() + self.run.options.shutdown_timeout + STOP_MARGIN;
-        while let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next()).await {
-            let mut ended = vec![ended];
-            while let Some(more) = self.tasks.try_join_next() {
-                ended.push(more);
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ended) = self.tasks.join_next() => self.give_back(ended).await,
+                () = sleep_until(deadline) => break,
+                () = sleep_until(self.next_round) => self.round().await?,
             }
-            let ended: Vec<_> = ended.into_iter().filter_map(|ended| Some(ended.ok()?.0)).collect();
-            self.hand_over(&ended).await;
-            self.release(&ended).await;
         }
         self.tasks.shutdown().await;
         let rest: Vec<_> = self.balancer.owned().cloned().collect();
         self.release(&rest).await;
         let _ = timeout_at(deadline, async { while self.reports.join_next().await.is_some() {} }).await;
+        Ok(())
+    }
+
+    /// Releases the partition of a pump that has ended, and of all others that have.
+    async fn give_back(&mut self, ended: Joined) {
+        let mut ended = vec![ended];
+        while let Some(more) = self.tasks.try_join_next() {
+            ended.push(more);
+        }
+        let ended: Vec<_> = ended.into_iter().filter_map(|ended| Some(ended.ok()?.0)).collect();
+        self.hand_over(&ended).await;
+        self.release(&ended).await;
     }
 
     async fn hand_over(&mut self, partitions: &[PartitionId]) {
@@ -368,6 +389,11 @@ impl Processor {
             self.report(failed(failure));
         }
     }
+}
+
+/// Whether another process has the owner id.
+fn has_to_give_way(result: &Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::OwnerIdInUse)
 }
 
 fn order_all(pumps: &BTreeMap<PartitionId, Running>, order: Order) {

@@ -16,7 +16,7 @@ use crate::{
     CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, processor,
 };
 
-/// The longest time limit, as good as none: where a clock of a platform ends is beyond it.
+/// A time limit that is as good as none, and not beyond the clock of any platform.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Marks a [`Receive`] whose callback gets one event a call.
@@ -137,7 +137,8 @@ impl<M> Receive<M> {
     }
 
     /// How long a callback may still run after its partition was told to stop; then it is dropped at its next await.
-    /// 30 seconds unless set, and no limit with [`Duration::MAX`].
+    /// 30 seconds unless set, and no limit with [`Duration::MAX`]. The partition is kept so long; should another instance
+    /// of ours take it all the same, that waits for one load-balancing interval.
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
         self.options.shutdown_timeout = limit.min(NO_LIMIT);
         self
