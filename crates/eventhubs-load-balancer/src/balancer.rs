@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::calls::Calls;
 use crate::comeback::Comeback;
+use crate::handover::Stage;
 use crate::holdings::Holdings;
 use crate::round::Purpose;
 use crate::settings::JITTER;
@@ -66,7 +67,7 @@ pub struct Balancer {
     /// When the next round is to come, while it is only looked what changed hands.
     due: Option<Instant>,
     pub(crate) comeback: Comeback,
-    pub(crate) is_leaving: bool,
+    pub(crate) stage: Stage,
     pub(crate) has_takers: bool,
 }
 
@@ -97,7 +98,7 @@ impl Balancer {
             is_store_well: true,
             due: None,
             comeback: Comeback::new(settings.comeback_time()),
-            is_leaving: false,
+            stage: Stage::Stays,
             has_takers: false,
             owner,
             settings,
@@ -124,7 +125,7 @@ impl Balancer {
     /// [`release`](Self::release).
     pub async fn round(&mut self, partitions: &[PartitionId]) -> Round {
         let is_early = self.due.is_some_and(|due| Instant::now() < due);
-        if is_early && !self.is_leaving {
+        if is_early && self.stage == Stage::Stays {
             return self.look(partitions).await;
         }
         self.due = None;
@@ -229,7 +230,7 @@ impl Balancer {
     /// The interval as a rule. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
     /// tenths in a large or growing fleet. More when all has been calm for some rounds: up to three intervals, as long
     /// as enough others look too, the store has a clock, and no renewal gets late. At least what a store that failed
-    /// asked for. And never beyond the moment at which an own lease runs out. A twentieth of the interval while another
+    /// asked for, up to the expiry. And never beyond the moment at which an own lease runs out. A twentieth of the interval while another
     /// instance may hand over a partition, and a quarter of it for one that leaves.
     pub fn next_delay(&mut self) -> Duration {
         let now = Instant::now();
@@ -241,7 +242,10 @@ impl Balancer {
             self.due = Some(now + delay);
             return look;
         }
-        if self.is_leaving { delay.min(self.settings.leaving_pause().mul_f64(jitter)) } else { delay }
+        match self.stage {
+            Stage::Leaves => delay.min(self.settings.leaving_pause().mul_f64(jitter)),
+            Stage::Stays | Stage::WindsDown => delay,
+        }
     }
 
     fn next_round_after(&mut self, now: Instant) -> Duration {

@@ -12,6 +12,16 @@ use crate::sorted::record_of;
 use crate::tempo::Findings;
 use crate::{Balancer, Failure, Operation, Round};
 
+/// What an instance does about its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Stays,
+    /// It takes nothing, and offers what it has.
+    Leaves,
+    /// It takes nothing and offers nothing.
+    WindsDown,
+}
+
 /// How partitions change hands among instances of ours, so that no event is read twice.
 ///
 /// Who takes a partition from an owner that hands over writes itself as the owner at once, as in any steal, and that it
@@ -70,19 +80,26 @@ impl Balancer {
     /// stop together do not meet; none where the last round saw nobody who would take an offer.
     ///
     /// Go on reading, and hand over what is [asked](Round::asked) for, as long as [`is_offering`](Self::is_offering);
-    /// then end the readers and [`release`](Self::release) the rest.
+    /// then [`wind_down`](Self::wind_down).
     pub fn leave(&mut self) -> Duration {
-        self.is_leaving = true;
+        self.stage = Stage::Leaves;
         if !self.has_takers {
             return Duration::ZERO;
         }
         self.settings.leaving_pause().mul_f64(self.rng.random_range(0.0..1.0))
     }
 
+    /// From now on takes nothing and offers nothing: each [`round`](Self::round) only renews, for readers that still end.
+    ///
+    /// End the readers, go on with the rounds meanwhile, and [`release`](Self::release) what they read.
+    pub fn wind_down(&mut self) {
+        self.stage = Stage::WindsDown;
+    }
+
     /// Whether it leaves, and somebody was there at the last round who may take what it offers: another live instance
     /// of ours that does not leave. Instances with a fixed assignment take nothing from each other.
     pub fn is_offering(&self) -> bool {
-        self.is_leaving && self.has_takers
+        self.stage == Stage::Leaves && self.has_takers
     }
 
     /// Tells those that took partitions that the readers here have ended; what nobody [asked](Round::asked) for is

@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::calls::{Attempt, Attempted, Listing};
+use crate::handover::Stage;
 use crate::note::Note;
 use crate::sorted::record_of;
 use crate::tempo::{Findings, Outlook};
@@ -99,7 +100,7 @@ impl Balancer {
 
     fn decide(&mut self, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> (Plan, Findings) {
         let held = self.holdings.to_set();
-        if self.is_leaving {
+        if self.stage != Stage::Stays {
             let renew = held.into_iter().collect();
             return (Plan { renew, ..Plan::default() }, Findings::default());
         }

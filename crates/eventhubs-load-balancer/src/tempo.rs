@@ -104,7 +104,7 @@ impl Tempo {
             }
             Pace::Interval => settings.interval(),
         };
-        delay.max(self.retry_after)
+        delay.max(self.retry_after.min(settings.expiry()))
     }
 
     /// In a growing fleet everybody sees only those who came before: to hurry on what they see would cost the store a

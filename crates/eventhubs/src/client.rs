@@ -127,7 +127,8 @@ impl ConsumerClient {
         &self.inner.owner
     }
 
-    /// Closes the connection to the service. Runs that are still going open a new one; stop them first.
+    /// Closes the connection to the service for good. Runs that are still going end with
+    /// [`Closed`](crate::ErrorKind::Closed) and release their partitions; stop them first.
     ///
     /// # Cancel safety
     /// A dropped close has closed nothing or everything.

@@ -60,7 +60,7 @@ pub enum ErrorKind {
     Protocol,
     /// The checkpoint store failed.
     Store,
-    /// A callback of the application failed.
+    /// A callback of the application failed, or a store or credential of its own panicked.
     Handler,
 }
 

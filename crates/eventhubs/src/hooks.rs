@@ -59,13 +59,13 @@ where
     Box::new(move |first, second| callback(first, second).boxed())
 }
 
-/// Runs a callback so that its panic is its own error and nobody else's. `call` makes the future, since a closure may
-/// panic before it returns one.
-pub(crate) async fn guarded<T>(call: impl FnOnce() -> BoxFuture<'static, T>) -> Result<T, HandlerError> {
+/// Runs what may call code of the user so that its panic is its own error and nobody else's. `call` makes the future,
+/// since a closure may panic before it returns one.
+pub(crate) async fn guarded<'a, T>(call: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, HandlerError> {
     AssertUnwindSafe(async { call().await }).catch_unwind().await.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        HandlerError::from(format!("the callback panicked: {}", text.unwrap_or_default()))
+        HandlerError::from(format!("it panicked: {}", text.unwrap_or_default()))
     })
 }
 

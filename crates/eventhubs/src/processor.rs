@@ -96,6 +96,7 @@ async fn look(run: &Run) -> Result<Vec<PartitionId>> {
 struct Processor {
     run: Arc<Run>,
     balancer: Balancer,
+    next_round: Instant,
     pumps: BTreeMap<PartitionId, Running>,
     tasks: JoinSet<(PartitionId, Ended)>,
     bell: Bell,
@@ -118,13 +119,14 @@ struct Running {
 impl Processor {
     fn new(run: Arc<Run>, partitions: Vec<PartitionId>) -> Self {
         let client = &run.client;
-        let balancer = Balancer::new(
+        let mut balancer = Balancer::new(
             client.store(),
             client.scope().clone(),
             client.owner_id().clone(),
             client.balancing().clone(),
             entropy(),
         );
+        let next_round = Instant::now() + balancer.first_delay();
         let (known, partitions) = watch::channel(partitions);
         let (bell, bells) = mpsc::channel(MAX_BELLS);
         let mut background = JoinSet::new();
@@ -132,6 +134,7 @@ impl Processor {
         Self {
             run,
             balancer,
+            next_round,
             pumps: BTreeMap::new(),
             tasks: JoinSet::new(),
             bell,
@@ -142,63 +145,52 @@ impl Processor {
         }
     }
 
-    async fn run(mut self, mut stop: BoxFuture<'static, ()>) -> Result<()> {
-        let mut next_round = Instant::now() + self.balancer.first_delay();
-        let result = loop {
-            tokio::select! {
-                biased;
-                () = &mut stop => break self.offer(next_round).await,
-                Some(ended) = self.tasks.join_next() => {
-                    if let Err(error) = self.pumps_ended(ended).await {
-                        break Err(error);
-                    }
-                }
-                Some(partition) = self.bells.recv() => {
-                    if let Flow::GiveWay = self.answer_bell(partition).await {
-                        return Err(self.give_way().await);
-                    }
-                }
-                () = sleep_until(next_round) => {
-                    match self.round(&mut stop).await {
-                        Flow::Continue => {}
-                        Flow::Stop => break self.offer(Instant::now()).await,
-                        Flow::GiveWay => return Err(self.give_way().await),
-                    }
-                    next_round = Instant::now() + self.balancer.next_delay();
-                }
-            }
-        };
-        self.shut_down().await;
+    async fn run(mut self, stop: BoxFuture<'static, ()>) -> Result<()> {
+        let mut result = self.balance(stop).await;
+        self.background.abort_all();
+        if !has_to_give_way(&result) {
+            result = self.shut_down().await.and(result);
+        }
+        if has_to_give_way(&result) {
+            self.give_way().await;
+        }
         result
     }
 
-    /// One round. It is never cut off, since its claims may have been won.
-    async fn round(&mut self, stop: &mut BoxFuture<'static, ()>) -> Flow {
-        let partitions = self.partitions.borrow().clone();
-        let (round, flow) = {
-            let round = self.balancer.round(&partitions);
-            tokio::pin!(round);
+    /// Until told to stop, and then while other instances take over.
+    ///
+    /// # Errors
+    /// As [`pumps_ended`](Self::pumps_ended) and [`follow`](Self::follow).
+    async fn balance(&mut self, mut stop: BoxFuture<'static, ()>) -> Result<()> {
+        loop {
             tokio::select! {
                 biased;
-                () = stop => (round.await, Flow::Stop),
-                round = &mut round => (round, Flow::Continue),
+                () = &mut stop => return self.offer().await,
+                Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
+                Some(partition) = self.bells.recv() => self.answer_bell(partition).await?,
+                () = sleep_until(self.next_round) => self.round().await?,
             }
-        };
-        let has_to_give_way = round.is_owner_taken;
-        self.follow(round).await;
-        if has_to_give_way { Flow::GiveWay } else { flow }
+        }
+    }
+
+    /// One round. It is never cut off, since its claims may have been won.
+    async fn round(&mut self) -> Result<()> {
+        let partitions = self.partitions.borrow().clone();
+        let round = self.balancer.round(&partitions).await;
+        self.follow(round).await?;
+        self.next_round = Instant::now() + self.balancer.next_delay();
+        Ok(())
     }
 
     /// Pumps whose links were stolen are to know whether the thief waits for them.
-    async fn answer_bell(&mut self, partition: PartitionId) -> Flow {
+    async fn answer_bell(&mut self, partition: PartitionId) -> Result<()> {
         let mut rung = vec![partition];
         while let Ok(partition) = self.bells.try_recv() {
             rung.push(partition);
         }
         let partitions = self.partitions.borrow().clone();
         let look = self.balancer.look(&partitions).await;
-        let has_to_give_way = look.is_owner_taken;
-        self.follow(look).await;
+        self.follow(look).await?;
         for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
             running.orders.send_if_modified(|order| {
                 let is_unknown = *order == Order::Run;
@@ -208,27 +200,22 @@ impl Processor {
                 is_unknown
             });
         }
-        if has_to_give_way { Flow::GiveWay } else { Flow::Continue }
+        Ok(())
     }
 
     /// Reads on while other instances take over the partitions, for as long as the user lets it.
-    ///
-    /// # Errors
-    /// As [`pumps_ended`](Self::pumps_ended).
-    async fn offer(&mut self, next_round: Instant) -> Result<()> {
+    async fn offer(&mut self) -> Result<()> {
+        if self.run.options.offer_timeout.is_zero() {
+            return Ok(());
+        }
         let deadline = Instant::now() + self.run.options.offer_timeout;
-        let mut next_round = next_round.min(Instant::now() + self.balancer.leave());
+        self.next_round = self.next_round.min(Instant::now() + self.balancer.leave());
         while Instant::now() < deadline && !self.pumps.is_empty() {
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
-                Some(partition) = self.bells.recv() => drop(self.answer_bell(partition).await),
-                () = sleep_until(next_round.min(deadline)) => {
-                    let partitions = self.partitions.borrow().clone();
-                    let round = self.balancer.round(&partitions).await;
-                    self.follow(round).await;
-                    next_round = Instant::now() + self.balancer.next_delay();
-                }
+                Some(partition) = self.bells.recv() => self.answer_bell(partition).await?,
+                () = sleep_until(self.next_round.min(deadline)) => self.round().await?,
             }
             if !self.balancer.is_offering() {
                 break;
@@ -237,7 +224,11 @@ impl Processor {
         Ok(())
     }
 
-    async fn follow(&mut self, round: Round) {
+    /// Does what a round says.
+    ///
+    /// # Errors
+    /// When another process has the owner id: that ends the run.
+    async fn follow(&mut self, round: Round) -> Result<()> {
         for (partition, reason) in round.lost {
             tracing::info!(%partition, ?reason, "partition lost");
             if let Some(running) = self.pumps.get(&partition) {
@@ -268,6 +259,12 @@ impl Processor {
         for failure in round.failures {
             self.report(failed(failure));
         }
+        if round.is_owner_taken {
+            let owner = self.run.client.owner_id();
+            let text = format!("owner_id: another live process uses {owner}; each needs an id of its own");
+            return Err(Error::new(ErrorKind::OwnerIdInUse, text));
+        }
+        Ok(())
     }
 
     /// Starts a pump, unless the one of an earlier ownership is still finishing; then its end starts the next.
@@ -287,7 +284,7 @@ impl Processor {
     /// Tells those that wait for the partition of a pump that has ended, and of all others that have.
     ///
     /// # Errors
-    /// When nothing could ever be read, by a mistake in what the user gave: that ends the run.
+    /// When nothing can be read, by a mistake in what the user gave or since the client is closed: that ends the run.
     async fn pumps_ended(&mut self, ended: Joined) -> Result<()> {
         let mut partitions = vec![self.pump_ended(ended)?];
         while let Some(ended) = self.tasks.try_join_next() {
@@ -337,37 +334,48 @@ impl Processor {
     }
 
     /// Stops the pumps, and leaves the records to the other process that writes them under the same id.
-    async fn give_way(mut self) -> Error {
-        self.background.abort_all();
+    async fn give_way(&mut self) {
         order_all(&self.pumps, Order::OwnershipLost);
         for running in self.pumps.values() {
             running.context.checkpointer().revoke();
         }
         let deadline = Instant::now() + self.run.options.shutdown_timeout + STOP_MARGIN;
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
-        let owner = self.run.client.owner_id();
-        let text = format!("owner_id: another live process uses {owner}; each needs an id of its own");
-        Error::new(ErrorKind::OwnerIdInUse, text)
     }
 
-    /// Stops the pumps, and releases each partition as soon as its pump has detached.
-    async fn shut_down(mut self) {
-        self.background.abort_all();
+    /// Stops the pumps, and releases each partition as soon as its pump has detached. Until then it is renewed: a callback
+    /// may take longer than what is left of the lease.
+    ///
+    /// # Errors
+    /// As [`follow`](Self::follow).
+    async fn shut_down(&mut self) -> Result<()> {
+        self.balancer.wind_down();
         order_all(&self.pumps, Order::Shutdown);
         let deadline = Instant::now() + self.run.options.shutdown_timeout + STOP_MARGIN;
-        while let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next()).await {
-            let mut ended = vec![ended];
-            while let Some(more) = self.tasks.try_join_next() {
-                ended.push(more);
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ended) = self.tasks.join_next() => self.give_back(ended).await,
+                () = sleep_until(deadline) => break,
+                () = sleep_until(self.next_round) => self.round().await?,
             }
-            let ended: Vec<_> = ended.into_iter().filter_map(|ended| Some(ended.ok()?.0)).collect();
-            self.hand_over(&ended).await;
-            self.release(&ended).await;
         }
         self.tasks.shutdown().await;
         let rest: Vec<_> = self.balancer.owned().cloned().collect();
         self.release(&rest).await;
         let _ = timeout_at(deadline, async { while self.reports.join_next().await.is_some() {} }).await;
+        Ok(())
+    }
+
+    /// Releases the partition of a pump that has ended, and of all others that have.
+    async fn give_back(&mut self, ended: Joined) {
+        let mut ended = vec![ended];
+        while let Some(more) = self.tasks.try_join_next() {
+            ended.push(more);
+        }
+        let ended: Vec<_> = ended.into_iter().filter_map(|ended| Some(ended.ok()?.0)).collect();
+        self.hand_over(&ended).await;
+        self.release(&ended).await;
     }
 
     async fn hand_over(&mut self, partitions: &[PartitionId]) {
@@ -383,12 +391,9 @@ impl Processor {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    Continue,
-    Stop,
-    /// Another process has the owner id.
-    GiveWay,
+/// Whether another process has the owner id.
+fn has_to_give_way(result: &Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::OwnerIdInUse)
 }
 
 fn order_all(pumps: &BTreeMap<PartitionId, Running>, order: Order) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eventhubs_amqp::{PartitionReceiver, ReceivedEvent};
 use eventhubs_types::{PartitionId, StartingPosition};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -42,7 +43,7 @@ pub(crate) enum Ended {
     Stopped,
     /// Another reader took the partition at the broker.
     Stolen,
-    /// Nothing could ever be read, by a mistake in what the user gave.
+    /// Nothing can be read, by a mistake in what the user gave or since the client is closed.
     Refused(Error),
 }
 
@@ -100,7 +101,7 @@ impl Pump {
 
     async fn attempts(&mut self) -> Ended {
         loop {
-            match self.attempt().await {
+            match self.attempt_guarded().await {
                 Exit::Ordered(_) => return Ended::Stopped,
                 Exit::Stolen => return Ended::Stolen,
                 Exit::ReceiveFailed(error) if self.run.ends_with(&error) => return Ended::Refused(error),
@@ -113,6 +114,14 @@ impl Pump {
                 }
             }
         }
+    }
+
+    /// The store and the credential are the user's too, and may panic.
+    async fn attempt_guarded(&mut self) -> Exit {
+        guarded(|| self.attempt().boxed()).await.unwrap_or_else(|panic| {
+            let error = Error::handler("the partition could not be read", panic);
+            Exit::ReceiveFailed(error.on_partition(self.context.partition_id()))
+        })
     }
 
     /// One attempt, from the checkpoint to the close hook.

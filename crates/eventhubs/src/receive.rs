@@ -16,6 +16,9 @@ use crate::{
     CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, processor,
 };
 
+/// A time limit that is as good as none, and not beyond the clock of any platform.
+const NO_LIMIT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// Marks a [`Receive`] whose callback gets one event a call.
 #[derive(Debug)]
 pub enum Events {}
@@ -29,7 +32,7 @@ pub enum Batches {}
 /// It ends when the signal given to [`with_graceful_shutdown`](Self::with_graceful_shutdown) comes, or with an error
 /// when the very first contact shows that what the client was given cannot work: an event hub, consumer group, partition
 /// or container that does not exist, a wrong key; or with [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse) when another
-/// live instance has its owner id. Other errors go to [`on_error`](Self::on_error) and are retried.
+/// live instance has its owner id; or with [`Closed`](crate::ErrorKind::Closed) when the client is closed. Other errors go to [`on_error`](Self::on_error) and are retried.
 ///
 /// # Cancel safety
 /// A run that is dropped is cut off like a process that crashed: no event is lost, but its partitions are taken over only
@@ -134,16 +137,17 @@ impl<M> Receive<M> {
     }
 
     /// How long a callback may still run after its partition was told to stop; then it is dropped at its next await.
-    /// 30 seconds unless set.
+    /// 30 seconds unless set, and no limit with [`Duration::MAX`]. The partition is kept so long; should another instance
+    /// of ours take it all the same, that waits for one load-balancing interval.
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
-        self.options.shutdown_timeout = limit;
+        self.options.shutdown_timeout = limit.min(NO_LIMIT);
         self
     }
 
     /// How long a run that is told to stop reads on while other instances of ours take over its partitions; 20 seconds
     /// unless set. What is not taken by then is released, as is all at once where no such instance runs, or with zero.
     pub fn offer_timeout(mut self, limit: Duration) -> Self {
-        self.options.offer_timeout = limit;
+        self.options.offer_timeout = limit.min(NO_LIMIT);
         self
     }
 

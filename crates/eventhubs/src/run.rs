@@ -62,19 +62,21 @@ impl Run {
         PartitionContext::new(checkpointer)
     }
 
-    /// A partition could be read: from now on no error ends the run.
+    /// A partition could be read: from now on what looks like a mistake may pass.
     pub(crate) fn opened(&self) {
         self.opened.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an error ends the run: a mistake in what the user gave shows before anything was ever read.
+    /// Whether an error ends the run: a client stays closed, and a mistake in what the user gave shows before anything
+    /// was ever read.
     pub(crate) fn ends_with(&self, error: &Error) -> bool {
-        let mistake = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::Unauthorized | ErrorKind::InvalidArgument => true,
-            ErrorKind::InvalidPosition => self.options.partition.is_some(),
+        let may_be_mistake = !self.opened.load(Ordering::Relaxed);
+        match error.kind() {
+            ErrorKind::Closed => true,
+            ErrorKind::NotFound | ErrorKind::Unauthorized | ErrorKind::InvalidArgument => may_be_mistake,
+            ErrorKind::InvalidPosition => may_be_mistake && self.options.partition.is_some(),
             _ => false,
-        };
-        mistake && !self.opened.load(Ordering::Relaxed)
+        }
     }
 
     /// Logs an error and calls the hook with it, which has a time limit: its partition waits for it.

@@ -7,7 +7,7 @@ use eventhubs_checkpoint_store::MemoryCheckpointStore;
 use eventhubs_load_balancer::{Settings, Strategy};
 use tokio::time::advance;
 
-use crate::faulty_store::FaultyStore;
+use crate::faulty_store::{Fault, FaultyStore};
 use crate::setup::{balancer, greedy, partition, partitions};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -67,4 +67,14 @@ async fn no_delay_goes_beyond_the_end_of_an_own_lease() {
     balancer.round(&partitions(2)).await;
     advance(56 * SECOND).await;
     assert!(balancer.next_delay() <= SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_long_a_store_asks_to_be_left_alone_it_is_asked_again_after_an_expiry() {
+    let store = FaultyStore::new();
+    store.script().lists = Some(Fault::Throttles(Duration::from_secs(u64::MAX)));
+    let mut balancer = balancer(&store, "a", &greedy());
+    balancer.round(&partitions(2)).await;
+    let delay = balancer.next_delay();
+    assert!((48 * SECOND..72 * SECOND).contains(&delay), "{delay:?}");
 }

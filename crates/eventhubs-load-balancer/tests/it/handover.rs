@@ -221,6 +221,29 @@ async fn who_leaves_takes_nothing_and_what_nobody_takes_can_be_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_winds_down_keeps_what_its_readers_are_at_and_offers_it_no_more() {
+    let Scene { store, hub, mut a, mut b, taken, .. } = scene().await;
+    a.round(&hub).await;
+    a.hand_over(&[taken]).await;
+    let kept = owned(&a);
+    a.leave();
+    a.round(&hub).await;
+    assert!(marks(&store).await.contains(&Some("1 offer".to_owned())));
+    a.wind_down();
+    let start = Instant::now();
+    while start.elapsed() < 120 * SECOND {
+        advance(INTERVAL).await;
+        let round = a.round(&hub).await;
+        assert!(round.lost.is_empty() && round.asked.is_empty() && round.acquired.is_empty(), "{round:?}");
+        assert!(!a.is_offering());
+        if start.elapsed() > 30 * SECOND {
+            assert!(b.round(&hub).await.acquired.is_empty(), "each has one");
+        }
+    }
+    assert_eq!(owned(&a), kept);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_offered_where_nobody_would_take_it() {
     let (store, hub) = (FaultyStore::with_clock(), partitions(4));
     let mut alone = balancer(&store, "a", &greedy());

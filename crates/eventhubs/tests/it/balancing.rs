@@ -1,12 +1,11 @@
 use std::sync::Arc;
 
-use eventhubs::{
-    CheckpointStore as _, ConsumerClient, ConsumerGroup, ErrorKind, MemoryCheckpointStore, StartingPosition,
-};
-
+use eventhubs::{ConsumerClient, ErrorKind, MemoryCheckpointStore, StartingPosition};
 use tokio::sync::Semaphore;
 
-use crate::support::{HUB, Running, Seen, body, client_on, emulator, publish_to, start, until, within};
+use crate::support::{
+    HUB, Running, Seen, body, client_on, emulator, publish_to, record, start, until, within,
+};
 
 /// An instance that says what becomes of its partitions, and which events it gets.
 fn instance(client: &ConsumerClient, seen: &Seen) -> Running {
@@ -162,14 +161,32 @@ async fn a_run_that_is_dropped_leaves_its_leases() {
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
 
-        let scope = eventhubs::ConsumerScope {
-            namespace: "127.0.0.1".parse().unwrap(),
-            event_hub: HUB.parse().unwrap(),
-            consumer_group: ConsumerGroup::default(),
-        };
-        let list = store.list_ownership(&scope).await.unwrap();
-        assert_eq!(list.records[0].owner.as_ref(), Some(client.owner_id()));
+        assert_eq!(record(&store, "0").await.unwrap().owner.as_ref(), Some(client.owner_id()));
         start(client.receive(|_, _| async { Ok(()) })).stop().await;
+    })
+    .await;
+}
+
+/// The whole fleet would miss what it held: its leases were renewed, and nothing read.
+#[tokio::test]
+async fn a_run_whose_client_is_closed_ends_and_its_partitions_are_free() {
+    within(async {
+        let emulator = emulator(2).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let client = client_on(&emulator, Arc::clone(&store));
+        let seen = Seen::default();
+        let log = seen.clone();
+        let receive = client.receive(|_, _| async { Ok(()) }).on_partition_initialize(move |_| {
+            log.push("initialize");
+            async { Ok(()) }
+        });
+        let run = tokio::spawn(receive.into_future());
+        seen.until_count(2).await;
+        client.close().await;
+        assert_eq!(run.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        for partition in ["0", "1"] {
+            assert_eq!(record(&store, partition).await.unwrap().owner, None);
+        }
     })
     .await;
 }

@@ -238,6 +238,34 @@ async fn a_callback_that_hangs_is_dropped_after_the_time_limit_of_the_stop() {
 }
 
 #[tokio::test]
+async fn a_run_without_time_limits_closes_its_partitions_when_it_stops() {
+    within(async {
+        let emulator = emulator(1).await;
+        let seen = Seen::default();
+        let (open, close) = (seen.clone(), seen.clone());
+        let running = start(
+            client(&emulator)
+                .receive_batch(|_, _| async { Ok(()) })
+                .max_wait_time(Duration::MAX)
+                .offer_timeout(Duration::MAX)
+                .shutdown_timeout(Duration::MAX)
+                .on_partition_initialize(move |_| {
+                    open.push("open");
+                    async { Ok(()) }
+                })
+                .on_partition_close(move |_, reason| {
+                    close.push(format!("{reason:?}"));
+                    async {}
+                }),
+        );
+        seen.until_count(1).await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["open", "Shutdown"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_error_hook_that_hangs_does_not_stop_its_partition() {
     within(async {
         let emulator = emulator(1).await;

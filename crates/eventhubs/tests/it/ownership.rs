@@ -2,11 +2,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventhubs::{
-    ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, OwnerId, PartitionContext, StartingPosition,
+    CheckpointStore as _, ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, OwnerId, PartitionContext,
+    StartingPosition,
 };
+use eventhubs_checkpoint_store::{Claim, Expected, Mark};
 use eventhubs_emulator::Emulator;
+use tokio::sync::{Semaphore, oneshot};
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, body, client, emulator, publish_to, record, scope, start, within};
 
 fn named(
     emulator: &Emulator,
@@ -117,6 +120,99 @@ async fn of_two_live_instances_with_one_owner_id_the_later_ends_with_an_error_th
         publish_to(&emulator, "0", &["b"]);
         seen.until_contains("b").await;
         running.stop().await;
+    })
+    .await;
+}
+
+/// Writes the record of a partition as an instance of ours does that hands over.
+async fn write_as(store: &MemoryCheckpointStore, owner: &str, partition: &str) {
+    let before = record(store, partition).await;
+    let expected = before.map_or(Expected::Absent, |record| Expected::Version(record.version));
+    let claim = Claim::new(partition.parse().unwrap(), owner.parse().ok(), expected);
+    store.claim_ownership(&scope(), &claim.with_mark(Some(Mark::new("1")))).await;
+}
+
+/// An instance whose twin begins to write its records when it was told to stop, and whose callback runs on for as long as
+/// the partition is its own.
+async fn meets_its_twin_after_the_stop(offer_timeout: Duration) {
+    let emulator = emulator(2).await;
+    publish_to(&emulator, "0", &["a"]);
+    let store = Arc::new(MemoryCheckpointStore::new());
+    write_as(&store, "pod-0", "0").await;
+    write_as(&store, "who may take an offer", "1").await;
+    let seen = Seen::default();
+    let log = seen.clone();
+    let client = named(&emulator, &store, "pod-0", Duration::from_secs(600));
+    let receive = client.receive(move |context, event| {
+        log.push(body(&event));
+        async move {
+            let mut pauses = tokio::time::interval(Duration::from_millis(5));
+            loop {
+                context.update_checkpoint(&event).await?;
+                pauses.tick().await;
+            }
+        }
+    });
+    let receive = receive.starting_position(StartingPosition::Earliest).offer_timeout(offer_timeout);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = tokio::spawn(receive.with_graceful_shutdown(stopped).into_future());
+    seen.until_contains("a").await;
+    stop.send(()).unwrap();
+    let mut pauses = tokio::time::interval(Duration::from_millis(5));
+    while !run.is_finished() {
+        write_as(&store, "pod-0", "0").await;
+        pauses.tick().await;
+    }
+    assert_eq!(run.await.unwrap().unwrap_err().kind(), ErrorKind::OwnerIdInUse);
+    assert_eq!(record(&store, "0").await.unwrap().owner, "pod-0".parse().ok());
+}
+
+#[tokio::test]
+async fn an_instance_that_learns_of_its_twin_while_it_offers_its_partitions_leaves_them_to_it() {
+    within(meets_its_twin_after_the_stop(Duration::MAX)).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_learns_of_its_twin_while_its_callbacks_end_leaves_its_partitions_to_it() {
+    within(meets_its_twin_after_the_stop(Duration::ZERO)).await;
+}
+
+#[tokio::test]
+async fn a_callback_may_outlive_the_lease_that_it_had_at_the_stop() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let (seen, gate) = (Seen::default(), Arc::new(Semaphore::new(0)));
+        let (log, opening) = (seen.clone(), Arc::clone(&gate));
+        let client = named(&emulator, &store, "pod-0", Duration::from_secs(2));
+        let running = start(
+            client
+                .receive(move |context, event| {
+                    let (log, opening) = (log.clone(), Arc::clone(&opening));
+                    async move {
+                        log.push(body(&event));
+                        drop(opening.acquire().await?);
+                        let outcome = context.update_checkpoint(&event).await;
+                        log.push(format!("{:?}", outcome.as_ref().map_err(Error::kind)));
+                        Ok(outcome?)
+                    }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        seen.until_contains("a").await;
+        let stopping = tokio::spawn(running.stop());
+        for _renewal in 0..3 {
+            let before = record(&store, "0").await.unwrap();
+            let mut looks = tokio::time::interval(Duration::from_millis(5));
+            while record(&store, "0").await.unwrap().version == before.version {
+                looks.tick().await;
+            }
+        }
+        gate.add_permits(1);
+        stopping.await.unwrap();
+        assert_eq!(seen.all(), ["a", "Ok(())"]);
+        assert_eq!(record(&store, "0").await.unwrap().owner, None, "and then it is released");
     })
     .await;
 }

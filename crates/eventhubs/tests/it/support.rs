@@ -2,7 +2,11 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventhubs::{CheckpointStore, ConsumerClient, MemoryCheckpointStore, ReceivedEvent, RetryPolicy};
+use eventhubs::{
+    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, MemoryCheckpointStore, ReceivedEvent,
+    RetryPolicy,
+};
+use eventhubs_checkpoint_store::Ownership;
 use eventhubs_emulator::Emulator;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,6 +43,20 @@ pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> Con
         .retry(RetryPolicy::fixed(Duration::from_millis(20)))
         .build()
         .unwrap()
+}
+
+pub(crate) fn scope() -> ConsumerScope {
+    ConsumerScope {
+        namespace: "127.0.0.1".parse().unwrap(),
+        event_hub: HUB.parse().unwrap(),
+        consumer_group: ConsumerGroup::default(),
+    }
+}
+
+/// The ownership record of a partition.
+pub(crate) async fn record(store: &impl CheckpointStore, partition: &str) -> Option<Ownership> {
+    let list = store.list_ownership(&scope()).await.unwrap();
+    list.records.into_iter().find(|record| record.partition.as_str() == partition)
 }
 
 pub(crate) fn publish_to(emulator: &Emulator, partition: &str, bodies: &[&'static str]) {
