@@ -230,8 +230,8 @@ impl Balancer {
     /// The interval as a rule. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
     /// tenths in a large or growing fleet. More when all has been calm for some rounds: up to three intervals, as long
     /// as enough others look too, the store has a clock, and no renewal gets late. At least what a store that failed
-    /// asked for, up to the expiry. And never beyond the moment at which an own lease runs out. A twentieth of the interval while another
-    /// instance may hand over a partition, and a quarter of it for one that leaves.
+    /// asked for, up to the expiry. And never beyond the moment at which an own lease runs out. A twentieth of the
+    /// interval while another instance may hand over a partition, and a quarter of it for one that leaves.
     pub fn next_delay(&mut self) -> Duration {
         let now = Instant::now();
         let due = self.due.take().filter(|due| now < *due);

@@ -32,7 +32,8 @@ pub enum Batches {}
 /// It ends when the signal given to [`with_graceful_shutdown`](Self::with_graceful_shutdown) comes, or with an error
 /// when the very first contact shows that what the client was given cannot work: an event hub, consumer group, partition
 /// or container that does not exist, a wrong key; or with [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse) when another
-/// live instance has its owner id; or with [`Closed`](crate::ErrorKind::Closed) when the client is closed. Other errors go to [`on_error`](Self::on_error) and are retried.
+/// live instance has its owner id; or with [`Closed`](crate::ErrorKind::Closed) when the client is closed. Other errors
+/// go to [`on_error`](Self::on_error) and are retried.
 ///
 /// # Cancel safety
 /// A run that is dropped is cut off like a process that crashed: no event is lost, but its partitions are taken over only

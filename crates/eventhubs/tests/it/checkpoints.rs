@@ -1,6 +1,14 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use eventhubs::{ErrorKind, MemoryCheckpointStore, ReceivedEvent, StartingPosition};
+use async_trait::async_trait;
+use eventhubs::{
+    CheckpointStore, ConsumerScope, ErrorKind, MemoryCheckpointStore, PartitionId, ReceivedEvent,
+    StartingPosition,
+};
+use eventhubs_checkpoint_store::{
+    Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, OwnershipList, Result,
+};
 use tokio::sync::Mutex;
 
 use crate::support::{Seen, body, client_on, emulator, publish_to, start, within};
@@ -112,6 +120,70 @@ async fn a_checkpoint_is_refused_once_the_partition_is_lost_or_closed() {
         running.stop().await;
         let error = context.update_checkpoint(&event).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OwnershipLost);
+    })
+    .await;
+}
+
+/// Panics at the first few looks for a checkpoint.
+#[derive(Debug, Default)]
+struct Panicking {
+    store: MemoryCheckpointStore,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl CheckpointStore for Panicking {
+    async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
+        self.store.list_ownership(scope).await
+    }
+
+    async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
+        self.store.claim_ownership(scope, claim).await
+    }
+
+    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
+        self.store.list_checkpoints(scope).await
+    }
+
+    async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
+        assert!(self.looks.fetch_add(1, Ordering::Relaxed) >= 3, "a defect of the store");
+        self.store.checkpoint(scope, partition).await
+    }
+
+    async fn update_checkpoint(
+        &self,
+        scope: &ConsumerScope,
+        checkpoint: &Checkpoint,
+        expected: &Expected,
+    ) -> Result<CheckpointOutcome> {
+        self.store.update_checkpoint(scope, checkpoint, expected).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_reported_and_asked_again() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let client = client_on(&emulator, Panicking::default());
+        let seen = Seen::default();
+        let (event, error) = (seen.clone(), seen.clone());
+        let running = start(
+            client
+                .receive(move |_, received| {
+                    event.push(body(&received));
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .on_error(move |context, what| {
+                    assert_eq!(what.kind(), ErrorKind::Handler, "{what:?}");
+                    error.push(format!("error {}", context.unwrap().partition_id()));
+                    async {}
+                }),
+        );
+        seen.until_contains("a").await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["error 0", "error 0", "error 0", "a"]);
     })
     .await;
 }

@@ -1,13 +1,11 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use eventhubs::{
-    AccessToken, ConsumerClient, ErrorKind, MemoryCheckpointStore, RetryPolicy, StartingPosition,
-    TokenCredential, TokenError,
+    AccessToken, ConsumerClient, MemoryCheckpointStore, StartingPosition, TokenCredential, TokenError,
 };
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, body, client, emulator, publish_to, within};
 
 #[derive(Debug)]
 struct Issued;
@@ -43,53 +41,6 @@ async fn a_run_reads_with_the_tokens_of_a_credential() {
             .with_graceful_shutdown(async move { seen.until_contains("a").await })
             .await
             .unwrap();
-    })
-    .await;
-}
-
-/// Panics when a partition is attached, a few times; before that the client asks twice, for the event hub.
-#[derive(Debug, Default)]
-struct Panicking(AtomicUsize);
-
-#[async_trait]
-impl TokenCredential for Panicking {
-    async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
-        let call = self.0.fetch_add(1, Ordering::Relaxed);
-        assert!(!(2..5).contains(&call), "call {call}");
-        Issued.token(scope).await
-    }
-}
-
-#[tokio::test]
-async fn a_panic_while_a_partition_is_opened_is_reported_and_it_is_tried_again() {
-    within(async {
-        let emulator = emulator(1).await;
-        publish_to(&emulator, "0", &["a"]);
-        let namespace = emulator.address().to_string();
-        let client = ConsumerClient::with_credential(namespace, HUB, "$Default", Panicking::default())
-            .unwrap()
-            .use_development_emulator()
-            .retry(RetryPolicy::fixed(Duration::from_millis(20)))
-            .build()
-            .unwrap();
-        let seen = Seen::default();
-        let (event, error) = (seen.clone(), seen.clone());
-        let running = start(
-            client
-                .receive(move |_, received| {
-                    event.push(body(&received));
-                    async { Ok(()) }
-                })
-                .starting_position(StartingPosition::Earliest)
-                .on_error(move |context, what| {
-                    assert_eq!(what.kind(), ErrorKind::Handler, "{what:?}");
-                    error.push(format!("error {}", context.unwrap().partition_id()));
-                    async {}
-                }),
-        );
-        seen.until_contains("a").await;
-        running.stop().await;
-        assert_eq!(seen.all(), ["error 0", "error 0", "error 0", "a"]);
     })
     .await;
 }
