@@ -15,6 +15,7 @@ pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
 pub(crate) const RESOURCE_LIMIT: &str = "amqp:resource-limit-exceeded";
 pub(crate) const SERVER_BUSY: &str = "com.microsoft:server-busy";
 pub(crate) const ARGUMENT_ERROR: &str = "com.microsoft:argument-error";
+pub(crate) const INVALID_OFFSET: &str = "com.microsoft:georeplication:invalid-offset";
 pub(crate) const ARGUMENT_OUT_OF_RANGE: &str = "com.microsoft:argument-out-of-range";
 
 /// Why the broker refuses or ends a link, a session or a connection (contract §5.4).

@@ -94,11 +94,13 @@ impl ConsumerLink {
     pub(crate) async fn run(mut self, mut sender: Sender) {
         let stop = self.stop();
         let reason = tokio::select! {
+            // whoever is sent away gets nothing that comes behind that
+            biased;
+            reason = stop.stopped() => reason,
             reason = self.deliver(&mut sender) => match reason {
                 Some(reason) => reason,
                 None => return,
             },
-            reason = stop.stopped() => reason,
         };
         // whoever sends it away has the seat already, or may take it now
         drop(self);

@@ -16,6 +16,7 @@ use redb::{
 
 use crate::error::{Error, ErrorKind};
 use crate::log::{Entry, State};
+use crate::offset::Offset;
 use crate::sections::{Stamp, StampedMessage};
 use crate::shelf::{SavedHub, Shelf, ShelfError, Storage, StoredEvent, within_limits};
 
@@ -27,7 +28,7 @@ const CACHE: usize = 32 * 1024 * 1024;
 
 /// Hub, partition, sequence number.
 type EventKey = (u32, u32, i64);
-/// Offset, time, size, length of the header section, message.
+/// Position, time, size, length of the header section, message.
 type EventRow = (i64, i64, u32, u32, &'static [u8]);
 /// Id, partitions, creation in milliseconds since 1970, consumer groups.
 type HubRow = (u32, u32, i64, Vec<&'static str>);
@@ -35,7 +36,9 @@ type HubRow = (u32, u32, i64, Vec<&'static str>);
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// By name.
 const HUBS: TableDefinition<'_, &str, HubRow> = TableDefinition::new("hubs");
-/// By hub and partition: sequence number, offset and time of the last event, and the offset of the next one.
+/// By name: how often it has failed over. Folders from before there was this table do not say.
+const ERAS: TableDefinition<'_, &str, u16> = TableDefinition::new("eras");
+/// By hub and partition: sequence number, position and time of the last event, and the position of the next one.
 const HEADS: TableDefinition<'_, (u32, u32), (i64, i64, i64, i64)> = TableDefinition::new("heads");
 const EVENTS: TableDefinition<'_, EventKey, EventRow> = TableDefinition::new("events");
 
@@ -70,6 +73,7 @@ impl Disk {
             let mut meta = transaction.open_table(META)?;
             let known = meta.get("version")?.map(|version| version.value());
             transaction.open_table(HUBS)?;
+            transaction.open_table(ERAS)?;
             transaction.open_table(HEADS)?;
             transaction.open_table(EVENTS)?;
             if known.is_none() {
@@ -125,18 +129,16 @@ impl DiskStorage {
 impl Storage for DiskStorage {
     fn hubs(&self) -> Result<Vec<SavedHub>, ShelfError> {
         self.0.read(|database| {
-            let hubs = database.begin_read()?.open_table(HUBS)?;
+            let transaction = database.begin_read()?;
+            let (hubs, eras) = (transaction.open_table(HUBS)?, transaction.open_table(ERAS)?);
             let mut saved = Vec::new();
             for entry in hubs.iter()? {
                 let (name, hub) = entry?;
                 let (_, partitions, created_ms, groups) = hub.value();
                 let consumer_groups = groups.into_iter().map(str::to_owned).collect();
-                saved.push(SavedHub {
-                    name: name.value().to_owned(),
-                    partitions,
-                    created_ms,
-                    consumer_groups,
-                });
+                let name = name.value().to_owned();
+                let era = eras.get(name.as_str())?.map_or(0, |era| era.value());
+                saved.push(SavedHub { name, partitions, created_ms, consumer_groups, era });
             }
             Ok(saved)
         })
@@ -155,6 +157,7 @@ impl Storage for DiskStorage {
             };
             let groups: Vec<&str> = hub.consumer_groups.iter().map(String::as_str).collect();
             hubs.insert(hub.name.as_str(), (id, hub.partitions, hub.created_ms, groups))?;
+            transaction.open_table(ERAS)?.insert(hub.name.as_str(), hub.era)?;
             Ok(())
         })
     }
@@ -162,6 +165,7 @@ impl Storage for DiskStorage {
     fn delete_hub(&self, name: &str) -> Result<(), ShelfError> {
         self.0.write(|transaction| {
             let id = transaction.open_table(HUBS)?.remove(name)?.map(|hub| hub.value().0);
+            transaction.open_table(ERAS)?.remove(name)?;
             if let Some(id) = id {
                 transaction.open_table(HEADS)?.retain_in((id, 0)..=(id, u32::MAX), |_, _| false)?;
                 let events = (id, 0, i64::MIN)..=(id, u32::MAX, i64::MAX);
@@ -178,13 +182,13 @@ impl Storage for DiskStorage {
             let kept = DiskShelf { disk: Arc::clone(&self.0), hub, partition };
             let mut state = State::default();
             if let Some(head) = transaction.open_table(HEADS)?.get((hub, partition))? {
-                let (sequence_number, offset, enqueued_ms, next_offset) = head.value();
-                state.head = Stamp { sequence_number, offset, enqueued_ms };
-                state.next_offset = next_offset;
+                let (sequence_number, position, enqueued_ms, next_position) = head.value();
+                state.head = Stamp { sequence_number, offset: Offset { era: 0, position }, enqueued_ms };
+                state.next_position = next_position;
             }
             for entry in transaction.open_table(EVENTS)?.range(kept.keys(i64::MIN, i64::MAX))? {
-                let (offset, enqueued_ms, size, _, _) = entry?.1.value();
-                state.index.push_back(Entry { offset, enqueued_ms, size });
+                let (position, enqueued_ms, size, _, _) = entry?.1.value();
+                state.index.push_back(Entry { position, enqueued_ms, size });
             }
             Ok((kept, state))
         })?;
@@ -262,21 +266,22 @@ impl Shelf for DiskShelf {
     fn append(
         &mut self,
         events: &[Arc<StoredEvent>],
-        next_offset: i64,
+        next_position: i64,
         first_kept: Option<i64>,
     ) -> Result<(), ShelfError> {
         let Some(last) = events.last() else { return Ok(()) };
         self.disk.write(|transaction| {
             let mut table = transaction.open_table(EVENTS)?;
             for StoredEvent { stamp, size, message } in events.iter().map(AsRef::as_ref) {
-                let value = (stamp.offset, stamp.enqueued_ms, *size, message.header, message.bytes.as_ref());
+                let value =
+                    (stamp.offset.position, stamp.enqueued_ms, *size, message.header, message.bytes.as_ref());
                 table.insert(self.key(stamp.sequence_number), value)?;
             }
             if let Some(first) = first_kept {
                 table.retain_in(self.key(i64::MIN)..self.key(first), |_, _| false)?;
             }
             let Stamp { sequence_number, offset, enqueued_ms } = last.stamp;
-            let head = (sequence_number, offset, enqueued_ms, next_offset);
+            let head = (sequence_number, offset.position, enqueued_ms, next_position);
             transaction.open_table(HEADS)?.insert((self.hub, self.partition), head)?;
             Ok(())
         })
@@ -289,10 +294,11 @@ impl Shelf for DiskShelf {
             let mut events = Vec::new();
             for entry in table.range(self.keys(from, i64::MAX))? {
                 let (key, value) = entry?;
-                let (offset, enqueued_ms, size, header, bytes) = value.value();
+                let (position, enqueued_ms, size, header, bytes) = value.value();
                 if !fits(bytes.len()) {
                     break;
                 }
+                let offset = Offset { era: 0, position };
                 let stamp = Stamp { sequence_number: key.value().2, offset, enqueued_ms };
                 let message = StampedMessage { header, bytes: bytes.to_vec().into() };
                 events.push(Arc::new(StoredEvent { stamp, size, message }));
@@ -357,7 +363,8 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let full = Arc::new(AtomicBool::new(false));
         let storage = DiskStorage::open(folder.path()).unwrap();
-        let hub = SavedHub { name: "orders".into(), partitions: 1, created_ms: 0, consumer_groups: vec![] };
+        let hub =
+            SavedHub { name: "orders".into(), partitions: 1, created_ms: 0, consumer_groups: vec![], era: 0 };
         storage.save_hub(&hub).unwrap();
         *storage.0.database.write().unwrap() = None;
         let file = OpenOptions::new().read(true).write(true).open(&storage.0.path).unwrap();

@@ -47,6 +47,9 @@ pub enum Fault {
         description: String,
     },
     ExpireTokens {},
+    FailOver {
+        event_hub: String,
+    },
     FeedProducers {
         event_hub: String,
     },
@@ -92,7 +95,7 @@ impl Emulator {
     /// Injects a fault. Says how many links, sessions or connections were hit; `None` for what hits later ones.
     ///
     /// # Errors
-    /// When the event hub does not exist.
+    /// When the event hub does not exist, or a fail-over cannot be written to the data folder.
     pub fn inject(&self, fault: &Fault) -> Result<Option<usize>> {
         let hit = match fault {
             Fault::CloseConnections { condition, description } => {
@@ -108,6 +111,7 @@ impl Emulator {
                 self.end_sessions(event_hub, condition, description)
             }
             Fault::ExpireTokens {} => self.expire_tokens(),
+            Fault::FailOver { event_hub } => self.fail_over(event_hub)?,
             Fault::FreezeConnections {} => self.freeze_connections(),
             Fault::MuteConnections {} => self.mute_connections(),
             Fault::SlowConnections { bytes_per_second } => self.slow_connections(*bytes_per_second),

@@ -21,6 +21,19 @@ impl Emulator {
         stop_all(&self.peers().find(|peer| peer.is_link_of(event_hub)), condition, description)
     }
 
+    /// Fails an event hub over to its geo-replica, which has all its events: its links end with `amqp:link:detach-forced`. From
+    /// then on its offsets are no numbers any more but `era:position`, of earlier events too, where the era counts the fail-overs;
+    /// who comes with a number is refused with `com.microsoft:georeplication:invalid-offset` (contract §5.4). Returns how many
+    /// links were hit.
+    ///
+    /// # Errors
+    /// When the hub does not exist, or the data folder cannot be written.
+    pub fn fail_over(&self, event_hub: &str) -> Result<usize> {
+        self.hubs().fail_over(event_hub)?;
+        let text = "The event hub has failed over to its geo-replica.";
+        Ok(self.detach_links(event_hub, "amqp:link:detach-forced", text))
+    }
+
     /// Ends all sessions that carry a link of an event hub, with a condition. Returns how many sessions were hit.
     pub fn end_sessions(&self, event_hub: &str, condition: &str, description: &str) -> usize {
         stop_all(&self.peers().sessions_of(event_hub), condition, description)

@@ -60,7 +60,13 @@ impl Hub {
             partitions: u32::try_from(self.partitions.len()).unwrap_or(u32::MAX),
             created_ms: self.created_ms,
             consumer_groups: self.consumer_groups(),
+            era: self.era(),
         }
+    }
+
+    /// How often it has failed over.
+    pub(crate) fn era(&self) -> u16 {
+        self.partitions.first().map_or(0, |partition| partition.log().era())
     }
 
     /// Takes no more events, and no links that look whether it is deleted from now on.

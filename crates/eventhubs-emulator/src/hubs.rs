@@ -81,7 +81,8 @@ impl Hubs {
     fn load(&self, saved: SavedHub) -> Result<Hub> {
         let retention = self.retention.share(saved.partitions as usize);
         let partition = |id: u32| {
-            let (events, state) = self.storage.partition(&saved.name, id)?;
+            let (events, mut state) = self.storage.partition(&saved.name, id)?;
+            state.head.offset.era = saved.era;
             Ok(Arc::new(Partition::new(id, Log::new(retention, events, state), self.clock.clone())))
         };
         let partitions = (0..saved.partitions).map(partition).collect::<Result<_>>()?;
@@ -108,6 +109,7 @@ impl Hubs {
             partitions: u32::try_from(spec.partitions).expect("the number is checked"),
             created_ms: self.clock.now_ms(),
             consumer_groups: spec.groups()?,
+            era: 0,
         };
         let mut all = lock(&self.all);
         if all.iter().any(|hub| hub.name.eq_ignore_ascii_case(&spec.name)) {
@@ -173,6 +175,23 @@ impl Hubs {
         spec.check()?;
         self.delete(&spec.name, peers)?;
         self.add(&spec)
+    }
+
+    /// Begins another era of a hub; its links are left alone.
+    ///
+    /// # Errors
+    /// When it does not exist, or the era cannot be kept; then it has not begun.
+    pub(crate) fn fail_over(&self, name: &str) -> Result<()> {
+        // held to the end: a hub that is deleted meanwhile must not be saved again
+        let all = lock(&self.all);
+        let hub = all.iter().find(|hub| hub.name.eq_ignore_ascii_case(name));
+        let hub = hub.ok_or_else(|| Error::not_found(format!("event hub {name:?}")))?;
+        let era = hub.era().saturating_add(1);
+        self.storage.save_hub(&SavedHub { era, ..hub.saved() })?;
+        for partition in &hub.partitions {
+            partition.log().enter(era);
+        }
+        Ok(())
     }
 }
 

@@ -52,6 +52,7 @@ mod management;
 mod message;
 mod nesting;
 mod node;
+mod offset;
 mod opaque;
 mod pace;
 mod partition_key;

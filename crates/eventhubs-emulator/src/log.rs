@@ -1,12 +1,14 @@
 //! The log of one partition: numbers, positions and retention of its events. Pure but for the shelf: time is an argument.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use eventhubs_types::StartingPosition;
 
 use crate::clock;
-use crate::condition::{ARGUMENT_ERROR, Condition, NOT_FOUND};
+use crate::condition::{ARGUMENT_ERROR, Condition, INVALID_OFFSET, NOT_FOUND};
+use crate::offset::Offset;
 use crate::sections::{Sections, Stamp};
 use crate::shelf::{Shelf, ShelfError, StoredEvent};
 
@@ -38,7 +40,8 @@ impl Retention {
 /// What is in memory of an event, wherever the event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) offset: i64,
+    /// In bytes, the same in every era.
+    pub(crate) position: i64,
     pub(crate) enqueued_ms: i64,
     pub(crate) size: u32,
 }
@@ -48,16 +51,17 @@ pub(crate) struct Entry {
 pub(crate) struct State {
     /// The events that are kept.
     pub(crate) index: VecDeque<Entry>,
-    /// Of the last event, kept or not.
+    /// Of the last event, kept or not; always in the era of the hub.
     pub(crate) head: Stamp,
     /// Of the event to come.
-    pub(crate) next_offset: i64,
+    pub(crate) next_position: i64,
 }
 
 impl Default for State {
     fn default() -> Self {
-        let head = Stamp { sequence_number: -1, offset: -1, enqueued_ms: NEVER_MS };
-        Self { index: VecDeque::new(), head, next_offset: 0 }
+        let head =
+            Stamp { sequence_number: -1, offset: Offset { era: 0, position: -1 }, enqueued_ms: NEVER_MS };
+        Self { index: VecDeque::new(), head, next_position: 0 }
     }
 }
 
@@ -87,26 +91,26 @@ impl Log {
                 "The messaging entity could not be found: it was deleted.",
             ));
         }
-        let (mut head, mut next_offset) = (self.state.head, self.state.next_offset);
+        let (mut head, mut next_position) = (self.state.head, self.state.next_position);
         let mut events = Vec::with_capacity(messages.len());
         for message in messages {
             let size = message.body_size();
             head = Stamp {
                 sequence_number: head.sequence_number + 1,
-                offset: next_offset,
+                offset: Offset { position: next_position, ..head.offset },
                 enqueued_ms: now_ms.max(head.enqueued_ms),
             };
-            next_offset += i64::from(size) + EVENT_OVERHEAD;
+            next_position += i64::from(size) + EVENT_OVERHEAD;
             events.push(Arc::new(StoredEvent { stamp: head, size, message: message.stamped(head) }));
         }
         let gone = self.too_many_with(&events);
         let first_kept = self.first_sequence_number() + i64::try_from(gone).unwrap_or(i64::MAX);
-        self.shelf.append(&events, next_offset, (gone > 0).then_some(first_kept))?;
+        self.shelf.append(&events, next_position, (gone > 0).then_some(first_kept))?;
         self.state.head = head;
-        self.state.next_offset = next_offset;
+        self.state.next_position = next_position;
         for event in events {
             let Stamp { offset, enqueued_ms, .. } = event.stamp;
-            self.state.index.push_back(Entry { offset, enqueued_ms, size: event.size });
+            self.state.index.push_back(Entry { position: offset.position, enqueued_ms, size: event.size });
             self.bytes += u64::from(event.size);
         }
         for _ in 0..gone {
@@ -163,7 +167,8 @@ impl Log {
         if from > self.state.head.sequence_number {
             return Ok(Vec::new());
         }
-        Ok(self.shelf.read(from.max(self.first_sequence_number()), limit)?)
+        let events = self.shelf.read(from.max(self.first_sequence_number()), limit)?;
+        events.into_iter().map(|event| said_in(self.era(), event)).collect()
     }
 
     /// The sequence number at which a receiver starts.
@@ -193,11 +198,12 @@ impl Log {
     }
 
     fn resolve_offset(&self, text: &str, inclusive: bool) -> Result<i64, Condition> {
-        match text.parse::<i64>() {
-            Ok(offset) if offset <= self.state.head.offset => {
-                Ok(self.first_where(|event| event.offset > offset || inclusive && event.offset == offset))
-            }
-            _ => Err(ahead("offset", text, self.state.head.offset)),
+        let last = self.state.head.offset;
+        match Offset::position_in(last.era, text) {
+            Some(position) if position <= last.position => Ok(self
+                .first_where(|event| event.position > position || inclusive && event.position == position)),
+            None if last.era > 0 => Err(not_replicated(text)),
+            _ => Err(ahead("offset", text, last)),
         }
     }
 
@@ -216,6 +222,16 @@ impl Log {
         self.state.head
     }
 
+    /// How often the hub has failed over.
+    pub(crate) fn era(&self) -> u16 {
+        self.state.head.offset.era
+    }
+
+    /// From now on all offsets, of earlier events too, are those of this era.
+    pub(crate) fn enter(&mut self, era: u16) {
+        self.state.head.offset.era = era;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.state.index.len()
     }
@@ -226,8 +242,26 @@ impl Log {
     }
 }
 
+/// The event with its offset as it is said in this era.
+fn said_in(era: u16, event: Arc<StoredEvent>) -> Result<Arc<StoredEvent>, Condition> {
+    if event.stamp.offset.era == era {
+        return Ok(event);
+    }
+    let stamp = Stamp { offset: Offset { era, ..event.stamp.offset }, ..event.stamp };
+    let message = Sections::read(&event.message.bytes)?.stamped(stamp);
+    Ok(Arc::new(StoredEvent { stamp, size: event.size, message }))
+}
+
+/// The refusal of an offset that no era of this hub has given out (contract §5.4).
+fn not_replicated(supplied: &str) -> Condition {
+    let text = format!(
+        "The supplied offset '{supplied}' is invalid: the event hub is geo-replicated and has failed over"
+    );
+    Condition::new(INVALID_OFFSET, text)
+}
+
 /// The text of the service for a position that lies behind its last event.
-fn ahead(what: &str, supplied: impl std::fmt::Display, last: i64) -> Condition {
+fn ahead(what: &str, supplied: impl Display, last: impl Display) -> Condition {
     let text =
         format!("The supplied {what} '{supplied}' is invalid. The last {what} in the system is '{last}'");
     Condition::new(ARGUMENT_ERROR, text)
@@ -317,7 +351,7 @@ mod tests {
         assert_eq!(log.resolve(&StartingPosition::Latest), Ok(0));
         assert!(log.resolve(&StartingPosition::after_offset("0")).is_err());
         let head = log.head();
-        assert_eq!((head.sequence_number, head.offset, head.enqueued_ms), (-1, -1, NEVER_MS));
+        assert_eq!((head.sequence_number, head.offset.position, head.enqueued_ms), (-1, -1, NEVER_MS));
     }
 
     #[test]

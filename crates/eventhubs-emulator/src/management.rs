@@ -55,13 +55,14 @@ fn hub_properties(hub: &Hub) -> Value {
         ("created_at", Value::Timestamp(Timestamp::from(hub.created_ms))),
         ("partition_count", Value::Int(i32::try_from(hub.partitions.len()).unwrap_or(i32::MAX))),
         ("partition_ids", Value::Array(Array(ids))),
-        ("georeplication_factor", Value::Int(1)),
+        ("georeplication_factor", Value::Int(if hub.era() == 0 { 1 } else { 2 })),
     ])
 }
 
 fn partition_properties(hub: &Hub, partition: &Partition) -> Value {
     let log = partition.log();
     let head = log.head();
+    let epoch = if log.era() == 0 { -1 } else { i32::from(log.era()) };
     map([
         ("name", Value::from(hub.name.as_str())),
         ("type", Value::from(PARTITION_TYPE)),
@@ -71,8 +72,8 @@ fn partition_properties(hub: &Hub, partition: &Partition) -> Value {
         ("last_enqueued_offset", Value::String(head.offset.to_string())),
         ("last_enqueued_time_utc", Value::Timestamp(Timestamp::from(head.enqueued_ms))),
         ("is_partition_empty", Value::Bool(log.len() == 0)),
-        ("begin_sequence_number_epoch", Value::Int(-1)),
-        ("last_enqueued_sequence_number_epoch", Value::Int(-1)),
+        ("begin_sequence_number_epoch", Value::Int(epoch)),
+        ("last_enqueued_sequence_number_epoch", Value::Int(epoch)),
     ])
 }
 

@@ -3,6 +3,7 @@
 
 use crate::encoded::{self, MapWriter};
 use crate::message::PARTITION_KEY;
+use crate::offset::Offset;
 
 const HEADER: u8 = 0x70;
 const DELIVERY_ANNOTATIONS: u8 = 0x71;
@@ -40,7 +41,7 @@ pub(crate) struct Sections<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
     pub(crate) sequence_number: i64,
-    pub(crate) offset: i64,
+    pub(crate) offset: Offset,
     pub(crate) enqueued_ms: i64,
 }
 
@@ -172,7 +173,8 @@ impl StampedMessage {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { sequence_number: 7, offset: 99, enqueued_ms: 1 };
+    const STAMP: Stamp =
+        Stamp { sequence_number: 7, offset: Offset { era: 0, position: 99 }, enqueued_ms: 1 };
 
     fn section(descriptor: u8, value: &[u8]) -> Vec<u8> {
         [&[0, 0x53, descriptor], value].concat()

@@ -20,6 +20,8 @@ pub(crate) struct SavedHub {
     pub(crate) created_ms: i64,
     /// All of them.
     pub(crate) consumer_groups: Vec<String>,
+    /// How often it has failed over.
+    pub(crate) era: u16,
 }
 
 /// What a namespace keeps.
@@ -48,12 +50,12 @@ pub(crate) struct StoredEvent {
 
 /// Events with sequence numbers that follow each other.
 pub(crate) trait Shelf: Debug + Send {
-    /// Keeps events behind those that are there, and forgets those before `first_kept`: all of it, or nothing. `next_offset` is
+    /// Keeps events behind those that are there, and forgets those before `first_kept`: all of it, or nothing. `next_position` is
     /// that of the event after them.
     fn append(
         &mut self,
         events: &[Arc<StoredEvent>],
-        next_offset: i64,
+        next_position: i64,
         first_kept: Option<i64>,
     ) -> Result<(), ShelfError>;
 
@@ -122,7 +124,7 @@ impl Shelf for Memory {
     fn append(
         &mut self,
         events: &[Arc<StoredEvent>],
-        _next_offset: i64,
+        _next_position: i64,
         first_kept: Option<i64>,
     ) -> Result<(), ShelfError> {
         self.0.extend(events.iter().cloned());

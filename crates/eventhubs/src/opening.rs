@@ -15,7 +15,8 @@ const FAILED_OVER: &str = "com.microsoft:georeplication:invalid-offset";
 #[non_exhaustive]
 pub enum InvalidPosition {
     /// Report it and try again later, in case it is the checkpoint that is right. After a failover, where it cannot be,
-    /// as [`StartingPosition`](Self::StartingPosition).
+    /// as [`StartingPosition`](Self::StartingPosition), but for [`StartingPosition::Latest`]: that would skip what came
+    /// since the checkpoint, so it is the oldest event then.
     #[default]
     Fail,
     /// Report it, and read from the oldest event.
@@ -27,16 +28,13 @@ pub enum InvalidPosition {
 }
 
 impl InvalidPosition {
-    /// Where to read instead, if the error is what this is about.
-    fn instead(self, error: &eventhubs_amqp::Error, starting: &StartingPosition) -> Option<StartingPosition> {
-        if error.kind() != ErrorKind::InvalidPosition {
-            return None;
-        }
-        match self {
-            Self::Fail => (error.condition() == Some(FAILED_OVER)).then(|| starting.clone()),
-            Self::Earliest => Some(StartingPosition::Earliest),
-            Self::Latest => Some(StartingPosition::Latest),
-            Self::StartingPosition => Some(starting.clone()),
+    /// Where to read instead of an invalid position.
+    fn instead(self, failed_over: bool, starting: &StartingPosition) -> Option<StartingPosition> {
+        match (self, starting) {
+            (Self::Fail, _) if !failed_over => None,
+            (Self::Earliest, _) | (Self::Fail, StartingPosition::Latest) => Some(StartingPosition::Earliest),
+            (Self::Latest, _) => Some(StartingPosition::Latest),
+            (Self::Fail | Self::StartingPosition, _) => Some(starting.clone()),
         }
     }
 }
@@ -65,15 +63,20 @@ pub(crate) async fn open(
         Ok(receiver) => return Ok(Opened { receiver, began: began.unwrap_or(position) }),
         Err(error) => error,
     };
-    let instead = run.options.invalid_position.instead(&error, starting);
+    let failed_over = error.condition() == Some(FAILED_OVER);
+    let instead = match error.kind() {
+        ErrorKind::InvalidPosition => run.options.invalid_position.instead(failed_over, starting),
+        _ => None,
+    };
     let error = Error::amqp("the partition could not be opened", error).on_partition(context.partition_id());
     let Some(instead) = instead else { return Err(error) };
     run.report(Some(context), error).await;
-    context.checkpointer().forget().await;
     let began = pinned(run, context, instead).await?;
     let receiver = receiver(run, context, began.clone()).await.map_err(|source| {
         Error::amqp("the partition could not be opened", source).on_partition(context.partition_id())
     })?;
+    // only now: what failed just before must find the checkpoint again, or it would begin as if there were none
+    context.checkpointer().forget().await;
     Ok(Opened { receiver, began })
 }
 
@@ -115,4 +118,31 @@ async fn receiver(
         receiver = receiver.owner_level(level);
     }
     receiver.open().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contract §8.9; nothing is skipped unless somebody asked for it.
+    #[test]
+    fn the_policy_says_where_to_read_instead_of_an_invalid_position() {
+        use InvalidPosition as Policy;
+        use StartingPosition::{Earliest, Latest};
+        let set = StartingPosition::from_sequence_number(7);
+        for (policy, failed_over, starting, expected) in [
+            (Policy::Fail, false, &set, None),
+            (Policy::Fail, false, &Latest, None),
+            (Policy::Fail, true, &set, Some(&set)),
+            (Policy::Fail, true, &Earliest, Some(&Earliest)),
+            (Policy::Fail, true, &Latest, Some(&Earliest)),
+            (Policy::StartingPosition, false, &set, Some(&set)),
+            (Policy::StartingPosition, true, &Latest, Some(&Latest)),
+            (Policy::Earliest, true, &set, Some(&Earliest)),
+            (Policy::Latest, true, &set, Some(&Latest)),
+        ] {
+            let instead = policy.instead(failed_over, starting);
+            assert_eq!(instead.as_ref(), expected, "{policy:?} {failed_over} {starting:?}");
+        }
+    }
 }

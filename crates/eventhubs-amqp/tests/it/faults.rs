@@ -110,3 +110,28 @@ async fn a_service_that_stops_answering_is_left_for_a_new_connection() {
     assert_eq!(numbers(&receive(&mut receiver, 3).await), [0, 1, 2]);
     assert_eq!(proxy.connections(), 2);
 }
+
+/// Contract §0.2, no. 2 and §5.4: a number from before is refused for good, a composite offset outlives further fail-overs.
+#[tokio::test]
+async fn after_a_fail_over_a_numeric_position_is_invalid_and_a_composite_one_goes_on() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    emulator.publish_to("orders", "0", ["a", "b"]).unwrap();
+    let mut before = open(&client, StartingPosition::Earliest).await;
+    receive(&mut before, 2).await;
+    emulator.fail_over("orders").unwrap();
+    let error = soon("the refusal", before.receive_batch(1, None)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidPosition, "{error}");
+    assert_eq!(error.condition(), Some("com.microsoft:georeplication:invalid-offset"));
+    assert!(!error.is_transient());
+
+    let mut after = open(&client, StartingPosition::Earliest).await;
+    assert_eq!(receive(&mut after, 2).await[1].offset().as_str(), "1:65");
+    emulator.fail_over("orders").unwrap();
+    emulator.publish_to("orders", "0", ["c"]).unwrap();
+    assert_eq!(numbers(&receive(&mut after, 1).await), [2]);
+    let end = client.partition_properties(&partition("0")).await.unwrap().last_enqueued_offset;
+    assert_eq!(end.as_str(), "2:130");
+    let mut at_the_end = open(&client, StartingPosition::from_offset(end)).await;
+    assert_eq!(numbers(&receive(&mut at_the_end, 1).await), [2]);
+}

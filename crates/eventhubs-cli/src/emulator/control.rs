@@ -52,6 +52,8 @@ mod tests {
     fn a_fault_is_its_name_and_its_fields() {
         let slow = Fault::SlowConnections { bytes_per_second: 10 };
         assert_eq!(read(r#"{"fault": "slow_connections", "bytes_per_second": 10}"#), Ok(slow));
+        let fail_over = Fault::FailOver { event_hub: "orders".into() };
+        assert_eq!(read(r#"{"fault": "fail_over", "event_hub": "orders"}"#), Ok(fail_over));
         assert_eq!(read(r#"{"fault": "drop_connections"}"#), Ok(Fault::DropConnections {}));
     }
 

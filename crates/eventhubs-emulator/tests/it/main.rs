@@ -5,6 +5,7 @@
 mod cbs;
 mod client;
 mod credit;
+mod fail_over;
 mod faults;
 mod frames;
 mod hostile;

@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use eventhubs::{
     CheckpointStore, ConsumerScope, InvalidPosition, MemoryCheckpointStore, PartitionId, StartingPosition,
 };
 use eventhubs_checkpoint_store::{Checkpoint, Expected};
-use eventhubs_emulator::Emulator;
+use eventhubs_emulator::{Emulator, RequestKind, Verdict};
 
 use crate::support::{HUB, Seen, body, client, client_on, emulator, publish_to, start, within};
 
@@ -176,6 +176,43 @@ async fn a_checkpoint_that_the_hub_does_not_know_can_be_given_up_and_replaced() 
         );
         let kept = store.checkpoint(&scope(&emulator), &partition("0")).await.unwrap().unwrap();
         assert_eq!(kept.sequence_number, Some(1.into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_given_up_only_once_the_partition_is_read_from_elsewhere() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let (store, seen) = (ahead(&emulator).await, Seen::default());
+        let (log, errors) = (seen.clone(), seen.clone());
+        // The second link would be the one at the earliest event.
+        let links = AtomicUsize::new(0);
+        emulator.intercept(move |request| {
+            let reads = request.kind == RequestKind::Attach && request.address.contains("Partitions");
+            if !reads || links.fetch_add(1, Ordering::Relaxed) != 1 {
+                return Verdict::Pass;
+            }
+            let (condition, description) = ("amqp:resource-limit-exceeded".into(), "full".into());
+            Verdict::Refuse { condition, description }
+        });
+        let running = start(
+            client_on(&emulator, store)
+                .receive(move |_, event| {
+                    log.push(body(&event));
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Latest)
+                .on_invalid_position(InvalidPosition::Earliest)
+                .on_error(move |_, error| {
+                    errors.push(format!("{:?}", error.kind()));
+                    async {}
+                }),
+        );
+        seen.until_contains("b").await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["InvalidPosition", "QuotaExceeded", "InvalidPosition", "a", "b"]);
     })
     .await;
 }
