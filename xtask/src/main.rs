@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod shell;
 mod simulate;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -26,6 +27,7 @@ Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
   bench receive   Measure what receiving costs, for us and for others, side by side; also slow, idle, emulator
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
+  soak            Play schedules of faults in many processes at once, for what shows once in some hundred runs
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
   ci              Everything that must pass before a change lands, cheapest check first
 
@@ -56,6 +58,19 @@ Usage: cargo xtask tidy
 
 Each rule is a function in xtask/src/tidy/ with a test that feeds it a breach. Builds nothing.";
 
+const SOAK_HELP: &str = "\
+Play schedules of faults in many processes at once: what shows once in some hundred runs, and only on a busy machine.
+
+Usage: cargo xtask soak [SEEDS] [COPIES]
+
+Each copy is the test `schedules`: a consumer against an emulator that drops, freezes, throttles, refuses and garbles
+for four seconds, and nothing may be lost. What a copy printed is kept below the target folder if it fails.
+
+Examples:
+  cargo xtask soak            seeds 1 to 30, 30 copies of each: four minutes on two cores
+  cargo xtask soak 5 40       seed 5, 40 copies
+  cargo xtask soak 100..200   seeds 100 to 199";
+
 const SIMULATE_HELP: &str = include_str!("../../crates/eventhubs-simulator/examples/simulate/help.txt");
 
 const CI_HELP: &str = "\
@@ -83,11 +98,13 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [] | ["-h" | "--help" | "help"] => say(HELP),
         ["test", "-h" | "--help"] => say(TEST_HELP),
         ["tidy", "-h" | "--help"] => say(TIDY_HELP),
+        ["soak", "-h" | "--help"] => say(SOAK_HELP),
         ["simulate", .., "-h" | "--help"] => say(SIMULATE_HELP.trim_end()),
         ["ci", "-h" | "--help"] => say(CI_HELP),
         ["test"] => test::all(&[]),
         ["test", "--", ref rest @ ..] => test::all(rest),
         ["bench", ref rest @ ..] => bench::start(rest),
+        ["soak", ref rest @ ..] => soak::run(rest),
         ["simulate", ref rest @ ..] => simulate::run(rest),
         ["tidy"] => tidy::check(),
         ["ci"] => ci::check(),

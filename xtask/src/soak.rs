@@ -1,0 +1,110 @@
+//! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use cargo_metadata::Message;
+
+use crate::shell::{Result, cargo, root, target};
+
+const SEEDS: Range<u64> = 1..31;
+const COPIES: usize = 30;
+const MOST_COPIES: usize = 200;
+
+/// Plays each schedule of faults in many processes at once; `arguments` are the seeds and the number of copies.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let (seeds, copies) = read(arguments)?;
+    let program = build()?;
+    let logs = target()?.join("soak");
+    fs::create_dir_all(&logs)?;
+    let mut failed = Vec::new();
+    for seed in seeds {
+        let before = failed.len();
+        let started: Vec<_> =
+            (0..copies).map(|copy| start(&program, &logs, seed, copy)).collect::<Result<_>>()?;
+        for (mut child, log) in started {
+            if child.wait()?.success() { fs::remove_file(log)? } else { failed.push(log) }
+        }
+        println!("seed {seed}: {} of {copies} hold", copies - (failed.len() - before));
+    }
+    match &failed[..] {
+        [] => Ok(()),
+        [first, ..] => Err(format!("{} runs failed, the first: {}", failed.len(), first.display()).into()),
+    }
+}
+
+fn read(arguments: &[&str]) -> Result<(Range<u64>, usize)> {
+    match arguments {
+        [] => Ok((SEEDS, COPIES)),
+        [of] => Ok((seeds(of)?, COPIES)),
+        [of, number] => Ok((seeds(of)?, copies(number)?)),
+        _ => Err("give seeds and copies, nothing more: cargo xtask soak 1..31 30".into()),
+    }
+}
+
+fn seeds(text: &str) -> Result<Range<u64>> {
+    let seeds = match text.split_once("..") {
+        Some((first, end)) => first.parse().and_then(|first| Ok(first..end.parse()?)),
+        None => text.parse().map(|seed| seed..seed + 1),
+    };
+    match seeds {
+        Ok(seeds) if !seeds.is_empty() => Ok(seeds),
+        _ => Err(format!("seeds {text}: give one, or the first and the one behind the last: 1..31").into()),
+    }
+}
+
+fn copies(text: &str) -> Result<usize> {
+    match text.parse() {
+        Ok(copies @ 1..=MOST_COPIES) => Ok(copies),
+        _ => Err(format!("copies {text}: give a number from 1 to {MOST_COPIES}").into()),
+    }
+}
+
+/// Builds the integration tests, and says where they are.
+fn build() -> Result<PathBuf> {
+    let mut building = cargo(["test", "--no-run", "--package", "eventhubs-tests", "--test", "it"]);
+    let built = building.args(["--message-format", "json-render-diagnostics"]);
+    let messages = built.stderr(std::process::Stdio::inherit()).output()?;
+    let programs = Message::parse_stream(&messages.stdout[..]).filter_map(|message| match message {
+        Ok(Message::CompilerArtifact(artifact)) if artifact.profile.test => artifact.executable,
+        _ => None,
+    });
+    let program = programs.last().ok_or("the integration tests do not build")?;
+    Ok(program.into_std_path_buf())
+}
+
+/// Starts one copy, and says where it writes.
+fn start(program: &Path, logs: &Path, seed: u64, copy: usize) -> Result<(Child, PathBuf)> {
+    let log = logs.join(format!("seed-{seed}-{copy}.log"));
+    let output = File::create(&log)?;
+    let child = Command::new(program)
+        .args(["schedules::", "--nocapture"])
+        .env("EVENTHUBS_SCHEDULE_SEED", seed.to_string())
+        .current_dir(root().join("tests"))
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .spawn()?;
+    Ok((child, log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_and_copies_are_read_or_named() {
+        assert_eq!(read(&[]).unwrap(), (SEEDS, COPIES));
+        assert_eq!(read(&["5"]).unwrap(), (5..6, COPIES));
+        assert_eq!(read(&["2..4", "7"]).unwrap(), (2..4, 7));
+        for (wrong, named) in [
+            (&["x"][..], "seeds x"),
+            (&["4..2"], "seeds 4..2"),
+            (&["1", "0"], "copies 0"),
+            (&["1", "2", "3"], "nothing more"),
+        ] {
+            assert!(read(wrong).unwrap_err().to_string().contains(named), "{wrong:?}");
+        }
+    }
+}
