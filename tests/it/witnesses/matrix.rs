@@ -46,6 +46,9 @@ pub(super) struct Client {
     /// By check: what the client does wrong.
     #[serde(default)]
     fails: BTreeMap<String, Defect>,
+    /// By check: what the client does wrong now and then, so that it is tried again.
+    #[serde(default)]
+    unsteady: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +68,7 @@ impl Matrix {
         let text = std::fs::read_to_string(FILE).unwrap_or_else(|error| panic!("{FILE}: {error}"));
         let matrix: Self = toml::from_str(&text).unwrap_or_else(|error| panic!("{FILE}: {error}"));
         for client in &matrix.clients {
-            for check in client.absent.keys().chain(client.fails.keys()) {
+            for check in client.absent.keys().chain(client.fails.keys()).chain(client.unsteady.keys()) {
                 assert!(
                     matrix.checks.iter().any(|known| known.name == *check),
                     "{}: no check {check}",
@@ -104,6 +107,10 @@ impl Client {
         Duration::from_secs(self.patience_seconds)
     }
 
+    pub(super) fn is_unsteady(&self, check: &str) -> bool {
+        self.unsteady.contains_key(check)
+    }
+
     /// What is wrong if the check came out like this.
     pub(super) fn contradiction(&self, check: &str, outcome: &Outcome) -> Option<String> {
         match (outcome, self.absent.get(check), self.fails.get(check)) {
@@ -126,7 +133,10 @@ impl Client {
         match (self.absent.get(check), self.fails.get(check)) {
             (Some(why), _) => format!("– ({})", note(why)),
             (None, Some(defect)) => format!("**✗** ({})", note(&defect.why)),
-            (None, None) => "✓".to_owned(),
+            (None, None) => match self.unsteady.get(check) {
+                Some(why) => format!("✓ ({})", note(why)),
+                None => "✓".to_owned(),
+            },
         }
     }
 }

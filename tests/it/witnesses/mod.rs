@@ -25,6 +25,8 @@ use witness::{Outcome, Witness, failed};
 const LANES: usize = 3;
 /// How long one check may take.
 const LIMIT: Duration = Duration::from_secs(180);
+/// How often a check is made that a client fails now and then by its own fault.
+const TRIES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sync_python_sdk_bears_witness() {
@@ -84,25 +86,40 @@ async fn bears_witness(name: &str) {
         let checks = matrix.checks.iter().skip(lane).step_by(LANES).map(|check| check.name.as_str());
         sit(client, checks.collect())
     });
-    let contradictions: Vec<_> = join_all(lanes).await.concat();
-    assert!(contradictions.is_empty(), "{name}:\n{}", contradictions.join("\n"));
+    let mut contradictions = join_all(lanes).await.concat();
+    for _ in 1..TRIES {
+        let (again, for_good) = contradictions.into_iter().partition(|(check, _)| client.is_unsteady(check));
+        let again: Vec<Contradiction> = again;
+        contradictions = for_good;
+        contradictions.extend(sit(client, again.iter().map(|(check, _)| check.as_str()).collect()).await);
+    }
+    let found: Vec<_> = contradictions.into_iter().map(|(_, found)| found).collect();
+    assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
 }
 
+/// A check, and how it came out otherwise than expected.
+type Contradiction = (String, String);
+
 /// The checks one after the other, each on a hub of its own.
-async fn sit(client: &Client, checks: Vec<&str>) -> Vec<String> {
+async fn sit(client: &Client, checks: Vec<&str>) -> Vec<Contradiction> {
+    if checks.is_empty() {
+        return Vec::new();
+    }
     let court = Court::open(&checks).await;
     let mut contradictions = Vec::new();
     let mut witness = court.call(client);
     for check in checks {
         let outcome = court.examine(&mut witness, check).await;
         if outcome.is_ok() {
-            contradictions.extend(client.contradiction(check, &outcome));
+            let found = client.contradiction(check, &outcome);
+            contradictions.extend(found.map(|found| (check.to_owned(), found)));
             continue;
         }
         // the old one may still do what it was told for this check
         let mut old = std::mem::replace(&mut witness, court.call(client));
         let found = client.contradiction(check, &outcome);
-        contradictions.extend(found.map(|found| format!("{found}\n{}", old.complaints())));
+        let found = found.map(|found| format!("{found}\n{}", old.complaints()));
+        contradictions.extend(found.map(|found| (check.to_owned(), found)));
     }
     court.emulator.stop().await;
     contradictions
