@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 
 use cargo_metadata::Message;
 
-use crate::shell::{Result, cargo, root, target};
+use crate::shell::{Result, cargo, output, root, target};
 
 const SEEDS: Range<u64> = 1..31;
 const COPIES: usize = 30;
@@ -65,26 +65,25 @@ fn copies(text: &str) -> Result<usize> {
 /// Builds the integration tests, and says where they are.
 fn build() -> Result<PathBuf> {
     let mut building = cargo(["test", "--no-run", "--package", "eventhubs-tests", "--test", "it"]);
-    let built = building.args(["--message-format", "json-render-diagnostics"]);
-    let messages = built.stderr(std::process::Stdio::inherit()).output()?;
-    let programs = Message::parse_stream(&messages.stdout[..]).filter_map(|message| match message {
+    let messages = output(building.args(["--message-format", "json-render-diagnostics"]))?;
+    let programs = Message::parse_stream(messages.as_bytes()).filter_map(|message| match message {
         Ok(Message::CompilerArtifact(artifact)) if artifact.profile.test => artifact.executable,
         _ => None,
     });
-    let program = programs.last().ok_or("the integration tests do not build")?;
+    let program = programs.last().ok_or("cargo built no integration tests")?;
     Ok(program.into_std_path_buf())
 }
 
 /// Starts one copy, and says where it writes.
 fn start(program: &Path, logs: &Path, seed: u64, copy: usize) -> Result<(Child, PathBuf)> {
     let log = logs.join(format!("seed-{seed}-{copy}.log"));
-    let output = File::create(&log)?;
+    let file = File::create(&log)?;
     let child = Command::new(program)
         .args(["schedules::", "--nocapture"])
         .env("EVENTHUBS_SCHEDULE_SEED", seed.to_string())
         .current_dir(root().join("tests"))
-        .stdout(output.try_clone()?)
-        .stderr(output)
+        .stdout(file.try_clone()?)
+        .stderr(file)
         .spawn()?;
     Ok((child, log))
 }
