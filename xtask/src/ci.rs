@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{Result, cargo, root, run, target};
+use crate::system::Missing;
 use crate::{test, tidy, tools};
 
 type Step = fn() -> Result<()>;
@@ -14,7 +15,7 @@ const STEPS: &[(&str, Step)] = &[
     ("fmt", fmt),
     ("tidy", tidy::check),
     ("clippy", || run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))),
-    ("test", || test::all(&[])),
+    ("test", || test::all(&[], Missing::Install)),
     ("doc", || run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     ("deny", deny),
     ("newest dependencies", newest_dependencies),

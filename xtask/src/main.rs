@@ -10,6 +10,7 @@ mod ci;
 mod shell;
 mod simulate;
 mod soak;
+mod system;
 mod test;
 mod tidy;
 mod tools;
@@ -17,6 +18,7 @@ mod tools;
 use std::process::ExitCode;
 
 use shell::Result;
+use system::Missing;
 
 const HELP: &str = "\
 The workspace's own tasks.
@@ -36,15 +38,17 @@ Commands:
 const TEST_HELP: &str = "\
 Install what the tests need, then run all of them: unit, integration and doc tests.
 
-Usage: cargo xtask test [-- ARGS]
+Usage: cargo xtask test [--no-install] [-- ARGS]
 
 The tests talk to foreign programs, which are installed below the target folder, once per version:
-  Azurite                 by npm, from tests/azurite/package-lock.json      (needs node and npm)
+  Azurite                 by npm, from tests/azurite/package-lock.json
   clients in JavaScript   by npm, from tests/witnesses/js/package-lock.json
-  clients in Python       by pip, from tests/python/requirements.txt        (needs python3 with its venv module, and a
-                                                                             C compiler for Qpid Proton)
+  clients in Python       by pip, from tests/python/requirements.txt
   Microsoft's Rust SDK    by cargo, from tests/witnesses/rust/Cargo.lock
-Then `cargo test --workspace ARGS` runs. No test is skipped: a missing program is an error that names it.
+Only the system has Node.js with npm, Python 3 with venv and headers, a C compiler, and Chromium with its driver. What is
+missing of them is installed with apt-get, as root or by a sudo that asks for no password. Elsewhere, and with
+--no-install, it is an error with one command that installs all of it.
+Then `cargo test --workspace ARGS` runs. No test is skipped.
 
 Examples:
   cargo xtask test                            everything
@@ -101,8 +105,10 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["soak", "-h" | "--help"] => say(SOAK_HELP),
         ["simulate", .., "-h" | "--help"] => say(SIMULATE_HELP.trim_end()),
         ["ci", "-h" | "--help"] => say(CI_HELP),
-        ["test"] => test::all(&[]),
-        ["test", "--", ref rest @ ..] => test::all(rest),
+        ["test"] => test::all(&[], Missing::Install),
+        ["test", "--no-install"] => test::all(&[], Missing::Refuse),
+        ["test", "--no-install", "--", ref rest @ ..] => test::all(rest, Missing::Refuse),
+        ["test", "--", ref rest @ ..] => test::all(rest, Missing::Install),
         ["bench", ref rest @ ..] => bench::start(rest),
         ["soak", ref rest @ ..] => soak::run(rest),
         ["simulate", ref rest @ ..] => simulate::run(rest),

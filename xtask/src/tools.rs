@@ -4,31 +4,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell::{Result, cargo, require, root, run};
+use crate::shell::{Result, cargo, root, run};
+use crate::system::{self, Missing};
 
-const NODE: &str =
-    "the tests need Node.js 20 or newer with npm: https://nodejs.org, or `apt install nodejs npm`";
 /// Microsoft's Rust SDK with what the tests and the benchmark do with it; a workspace of its own.
 pub(crate) const RUST_SDK: &str = "tests/witnesses/rust/Cargo.toml";
 
 /// Installs each program below `target`, unless the version that the repository pins is there.
-pub(crate) fn install(target: &Path) -> Result<()> {
-    browser()?;
+pub(crate) fn install(target: &Path, missing: Missing) -> Result<()> {
+    system::ensure(system::FOR_CLIENTS.iter().chain(system::FOR_PAGE), missing)?;
     npm("Azurite", "tests/azurite", &target.join("azurite"), "azurite/dist/src/blob/main.js")?;
     python(target)?;
     javascript(target)?;
     rust_sdk(target, &["--bin", "eventhubs-witness"])
 }
 
-/// Nothing that can be installed below `target`: the package registries have no browser.
-fn browser() -> Result<()> {
-    let get = "the tests need Chromium and its driver, for the page of the emulator: `apt install chromium chromium-driver`";
-    require("chromium", &["--version"], get)?;
-    require("chromedriver", &["--version"], get)
-}
-
 /// Installs what the benchmark compares with.
 pub(crate) fn install_compared(target: &Path) -> Result<()> {
+    system::ensure(system::FOR_CLIENTS, Missing::Install)?;
     python(target)?;
     javascript(target)?;
     rust_sdk(target, &["--release", "--bin", "receive"])
@@ -52,9 +45,7 @@ fn rust_sdk(target: &Path, what: &[&str]) -> Result<()> {
 /// Installs what the lock file in `pins` names; `proof` is a file of it.
 fn npm(name: &str, pins: &str, home: &Path, proof: &str) -> Result<()> {
     let pins = ["package.json", "package-lock.json"].map(|file| root().join(pins).join(file));
-    require("node", &["--version"], NODE)?;
     once(name, home, &pins, &home.join("node_modules").join(proof), || {
-        require("npm", &["--version"], NODE)?;
         for pin in &pins {
             fs::copy(pin, home.join(pin.file_name().unwrap_or_default()))?;
         }
@@ -69,10 +60,6 @@ fn python(target: &Path) -> Result<()> {
     let home = target.join("python");
     let python = home.join("bin/python");
     once("the clients in Python", &home, &pins, &python, || {
-        let get = "the tests need Python 3.10 or newer: https://python.org, or `apt install python3`";
-        require("python3", &["--version"], get)?;
-        let get = "the tests need python3's venv module: `apt install python3-venv`";
-        require("python3", &["-c", "import venv, ensurepip"], get)?;
         run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
         let pip =
             ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
