@@ -18,6 +18,7 @@ const STEPS: &[(&str, Step)] = &[
     ("test", || test::all(&[], Missing::Install)),
     ("doc", || run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     ("deny", deny),
+    ("package", package),
     ("newest dependencies", newest_dependencies),
 ];
 
@@ -51,6 +52,13 @@ fn deny() -> Result<()> {
     run(Command::new(tools.join("bin/cargo-deny"))
         .args(["check", "bans", "licenses", "sources"])
         .current_dir(root()))
+}
+
+/// Packs what `cargo publish` would upload. It is not built from the packages: the steps before have built the same files.
+fn package() -> Result<()> {
+    let ours =
+        ["package", "--workspace", "--exclude", "eventhubs-tests", "--exclude", "eventhubs-test-harness"];
+    run(cargo(ours).args(["--no-verify", "--allow-dirty", "--quiet"]))
 }
 
 /// Our lock file protects only us: a user's build takes the newest versions that our manifests allow.

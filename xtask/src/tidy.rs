@@ -19,6 +19,7 @@ const RULES: &[(&str, Rule)] = &[
     ("the lean crates stay lean", weight::of_the_lean_crates),
     ("no dependency needs a newer Rust", rust_version::of_dependencies),
     ("manifests inherit", manifests::inherit),
+    ("published crates are described", manifests::described),
     ("no circle of versions", manifests::circles),
     ("planning is pure", sources::planning_is_pure),
     ("only the transport opens sockets", sources::sockets),

@@ -21,6 +21,27 @@ pub(crate) fn inherit(workspace: &Workspace) -> Vec<String> {
     breaches
 }
 
+const DESCRIBED: &[&str] = &["description = ", "keywords = ", "categories = ", "readme = ", "include = "];
+const ALL_FEATURES_ON_DOCS_RS: &[&str] = &["[package.metadata.docs.rs]", "all-features = true"];
+const PACKED: &[&str] = &["README.md", "LICENSE"];
+
+/// What a stranger meets on crates.io and docs.rs: a text, the licence, words to search for, and every feature's items.
+pub(crate) fn described(workspace: &Workspace) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for (_, package, ours) in workspace.products() {
+        let lines: Vec<&str> = ours.manifest.lines().map(str::trim).collect();
+        let is_missing = |start: &&&str| !lines.iter().any(|line| line.starts_with(**start));
+        let fields = DESCRIBED.iter().filter(is_missing);
+        breaches.extend(fields.map(|field| format!("{}: `{field}…` is missing", package.name)));
+        if !lines.windows(2).any(|pair| pair == ALL_FEATURES_ON_DOCS_RS) {
+            breaches.push(format!("{}: `{}` is missing", package.name, ALL_FEATURES_ON_DOCS_RS.join(" ")));
+        }
+        let files = PACKED.iter().filter(|file| !ours.entries.iter().any(|entry| entry == **file));
+        breaches.extend(files.map(|file| format!("{}: {file} is missing", package.name)));
+    }
+    breaches
+}
+
 /// `cargo publish` would want the dev-dependency to be published first, and that one wants us.
 pub(crate) fn circles(workspace: &Workspace) -> Vec<String> {
     let mut breaches = Vec::new();
@@ -62,6 +83,13 @@ mod tests {
                 "eventhubs: `[lints] workspace = true` is missing"
             ]
         );
+    }
+
+    #[test]
+    fn a_crate_that_says_nothing_of_itself_is_a_breach_for_each_thing_that_is_missing() {
+        let breaches = described(&with_manifest("[package]\nkeywords = [\"azure\"]\n"));
+        assert_eq!(breaches.len(), DESCRIBED.len() - 1 + 1 + PACKED.len(), "{breaches:?}");
+        assert!(breaches.contains(&"eventhubs: LICENSE is missing".to_owned()), "{breaches:?}");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Ours {
     /// Relative to the workspace, with `/`.
     pub(crate) folder: String,
     pub(crate) manifest: String,
+    /// The names of what is in the folder itself.
+    pub(crate) entries: Vec<String>,
     /// The dev-dependencies that are found by path and carry a version.
     pub(crate) versioned_dev: Vec<String>,
     /// Tests and examples included.
@@ -107,9 +109,11 @@ fn ours(package: &cargo_metadata::Package) -> Result<Ours> {
     });
     let mut sources = Vec::new();
     read_sources(folder, &mut sources)?;
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     Ok(Ours {
         folder: relative(folder)?,
         manifest: fs::read_to_string(manifest)?,
+        entries: entries.collect::<Result<_>>()?,
         versioned_dev: versioned_dev.map(|dependency| dependency.name.clone()).collect(),
         sources,
     })
