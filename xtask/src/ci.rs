@@ -1,7 +1,7 @@
 //! `cargo xtask ci`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -15,6 +15,8 @@ const STEPS: &[(&str, Step)] = &[
     ("fmt", fmt),
     ("tidy", tidy::check),
     ("clippy", || run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))),
+    ("features", features),
+    ("quickstart", quickstart),
     ("test", || test::all(&[], Missing::Install)),
     ("doc", || run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     ("deny", deny),
@@ -23,6 +25,10 @@ const STEPS: &[(&str, Step)] = &[
 ];
 
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_HACK: &str = "0.6.45";
+
+/// The crates that have features. The other steps switch all of them on, since dev-dependencies do.
+const WITH_FEATURES: &[&str] = &["eventhubs", "eventhubs-amqp", "eventhubs-azure-core", "eventhubs-emulator"];
 
 /// Runs each step until one fails.
 pub(crate) fn check() -> Result<()> {
@@ -44,14 +50,35 @@ fn fmt() -> Result<()> {
     run(&mut cargo(["fmt", "--manifest-path", tools::RUST_SDK, "--check"]))
 }
 
+/// Each feature alone, none, and all.
+fn features() -> Result<()> {
+    let hack = tool("cargo-hack", CARGO_HACK)?;
+    let packages = WITH_FEATURES.iter().flat_map(|name| ["--package", name]);
+    // Called by its path: `cargo hack` would have to be in the PATH.
+    run(Command::new(hack)
+        .args(["hack", "clippy", "--each-feature", "--no-dev-deps"])
+        .args(packages)
+        .args(["--", "-D", "warnings"])
+        .current_dir(root()))
+}
+
+/// README's first command, as a stranger runs it; it fails when an event was lost.
+fn quickstart() -> Result<()> {
+    run(&mut cargo(["run", "--release", "--example", "quickstart"]))
+}
+
 /// Advisories are not checked here: their database is not on a package registry, and changes without us.
 fn deny() -> Result<()> {
+    let deny = tool("cargo-deny", CARGO_DENY)?;
+    run(Command::new(deny).args(["check", "bans", "licenses", "sources"]).current_dir(root()))
+}
+
+/// The path of a program from crates.io, installed below `target`.
+fn tool(name: &str, version: &str) -> Result<PathBuf> {
     let tools = target()?.join("tools");
-    let install = ["install", "cargo-deny", "--locked", "--debug", "--version", CARGO_DENY];
+    let install = ["install", name, "--locked", "--debug", "--version", version];
     run(cargo(install).arg("--root").arg(&tools).arg("--target-dir").arg(tools.join("build")))?;
-    run(Command::new(tools.join("bin/cargo-deny"))
-        .args(["check", "bans", "licenses", "sources"])
-        .current_dir(root()))
+    Ok(tools.join("bin").join(name))
 }
 
 /// Packs what `cargo publish` would upload. It is not built from the packages: the steps before have built the same files.

@@ -82,8 +82,8 @@ Everything that must pass before a change lands, cheapest check first; stops at 
 
 Usage: cargo xtask ci
 
-Steps: fmt, tidy, clippy, test (see `cargo xtask test --help`), doc, deny, and a check of the workspace with the
-newest dependencies that its manifests allow. Each step's time is printed.";
+Steps: fmt, tidy, clippy, clippy for each feature alone, the quickstart, test (see `cargo xtask test --help`), doc, deny,
+package, and a check of the workspace with the newest dependencies that its manifests allow. Each step's time is printed.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
