@@ -1,7 +1,9 @@
 //! `cargo xtask tidy`: the rules of ARCHITECTURE.md that the compiler does not check.
 
 mod arrows;
+mod layers;
 mod manifests;
+mod modules;
 mod rust_version;
 mod sources;
 mod weight;
@@ -15,6 +17,8 @@ type Rule = fn(&Workspace) -> Vec<String>;
 
 const RULES: &[(&str, Rule)] = &[
     ("our crates use whom the table allows", arrows::between_our_crates),
+    ("folders use whom the table allows", layers::between_folders),
+    ("no circle between files", layers::circles),
     ("no crate reaches what it must not", arrows::to_foreign_crates),
     ("the lean crates stay lean", weight::of_the_lean_crates),
     ("no dependency needs a newer Rust", rust_version::of_dependencies),
