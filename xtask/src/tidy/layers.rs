@@ -94,7 +94,7 @@ pub(crate) fn between_folders(workspace: &Workspace) -> Vec<String> {
         let Some((_, table)) = FOLDERS.iter().find(|(name, _)| *name == package.name) else { continue };
         match uses(ours) {
             Ok(uses) => {
-                breaches.extend(against(table, &uses).map(|breach| format!("{}: {breach}", package.name)))
+                breaches.extend(against(table, &uses).map(|breach| format!("{}: {breach}", package.name)));
             }
             Err(error) => breaches.push(format!("{}: {error}", package.name)),
         }
@@ -128,14 +128,14 @@ fn uses(ours: &Ours) -> Result<Vec<Use>, String> {
 
 fn against(table: &[(&str, &[&str])], uses: &[Use]) -> impl Iterator<Item = String> {
     uses.iter().filter_map(|Use { from, to }| {
-        let (user, target) = (folder(from), folder(to));
-        if user == target || user == ROOT {
+        let (reader, read) = (folder(from), folder(to));
+        if reader == read || reader == ROOT {
             return None;
         }
-        match table.iter().find(|(name, _)| *name == user) {
-            Some((_, allowed)) if allowed.contains(&target) => None,
+        match table.iter().find(|(name, _)| *name == reader) {
+            Some((_, allowed)) if allowed.contains(&read) => None,
             Some(_) => Some(format!("{from} must not use {to}")),
-            None => Some(format!("{from}: say in the table of layers.rs what {user}/ may use")),
+            None => Some(format!("{from}: say in the table of layers.rs what {reader}/ may use")),
         }
     })
 }
