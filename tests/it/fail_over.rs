@@ -110,7 +110,8 @@ async fn until_checkpointed(world: &World) -> Vec<String> {
     loop {
         looks.tick().await;
         let ends = world.emulator.partitions(HUB).unwrap();
-        let ends: Vec<_> = ends.into_iter().map(|end| end.last_enqueued_offset.to_string()).collect();
+        let ends: Vec<_> =
+            ends.into_iter().map(|end| end.last_enqueued_offset.unwrap().to_string()).collect();
         if checkpoints(world).await == ends {
             return ends;
         }

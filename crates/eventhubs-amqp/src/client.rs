@@ -43,16 +43,32 @@ pub struct PartitionProperties {
     pub event_hub: EventHubName,
     /// The partition.
     pub id: PartitionId,
-    /// The sequence number of the oldest event kept.
-    pub beginning_sequence_number: SequenceNumber,
-    /// The sequence number of the newest event; -1 if there never was one.
-    pub last_enqueued_sequence_number: SequenceNumber,
-    /// The offset of the newest event; `-1` if there never was one.
-    pub last_enqueued_offset: Offset,
+    /// The sequence number of the oldest event kept; `None` if the service did not say.
+    pub beginning_sequence_number: Option<SequenceNumber>,
+    /// The sequence number of the newest event; -1 if there never was one, `None` if the service did not say.
+    pub last_enqueued_sequence_number: Option<SequenceNumber>,
+    /// The offset of the newest event; `-1` if there never was one, `None` if the service did not say.
+    pub last_enqueued_offset: Option<Offset>,
     /// When the newest event was enqueued; `None` if there never was one.
     pub last_enqueued_time: Option<SystemTime>,
-    /// Whether no event is kept.
+    /// Whether no event is kept; where the service did not say, whether there never was one.
     pub is_empty: bool,
+}
+
+impl PartitionProperties {
+    /// Returns the position after the newest event; `None` where the service contradicts itself, as it sometimes does: it
+    /// says that there is no newest event in a partition that is not empty, or that the oldest event comes after the newest.
+    ///
+    /// To trust such numbers would mean to read everything again under the name of the newest event.
+    pub fn after_newest_event(&self) -> Option<StartingPosition> {
+        let last = self.last_enqueued_sequence_number?;
+        if last.value() < 0 {
+            return self.is_empty.then_some(StartingPosition::Earliest);
+        }
+        // One more than the newest is the oldest of a partition whose events have all expired.
+        let is_sound = self.beginning_sequence_number.is_none_or(|first| first.value() <= last.value() + 1);
+        is_sound.then(|| StartingPosition::after_sequence_number(last))
+    }
 }
 
 /// Reads one event hub. Clones share their connections, which are opened when first needed and again after they are lost.
@@ -68,7 +84,7 @@ pub struct PartitionProperties {
 /// let client = EventHubClient::builder(ConnectionString::parse(&text)?).build()?;
 /// for id in client.event_hub_properties().await?.partition_ids {
 ///     let partition = client.partition_properties(&id).await?;
-///     println!("{id}: up to #{}", partition.last_enqueued_sequence_number);
+///     println!("{id}: empty: {}", partition.is_empty);
 /// }
 /// # Ok(())
 /// # }

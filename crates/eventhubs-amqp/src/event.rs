@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use eventhubs_types::{EventBody, EventData, Offset, SequenceNumber, Value};
+use eventhubs_types::{EventBody, EventData, Offset, PartitionId, SequenceNumber, Value};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -22,6 +22,8 @@ pub struct ReceivedEvent {
     sequence_number: SequenceNumber,
     offset: Offset,
     enqueued_time: Option<SystemTime>,
+    /// Set by the receiver that hands the event out.
+    partition: Option<PartitionId>,
     message: Message,
     body: OnceLock<Arc<EventBody>>,
     attributes: OnceLock<Arc<Attributes>>,
@@ -67,6 +69,7 @@ impl ReceivedEvent {
             sequence_number,
             offset,
             enqueued_time,
+            partition: None,
             message: Message::default(),
             body: Arc::new(body).into(),
             attributes: Arc::new(attributes).into(),
@@ -84,10 +87,16 @@ impl ReceivedEvent {
             sequence_number: sequence_number.into(),
             offset,
             enqueued_time,
+            partition: None,
             message,
             body: OnceLock::new(),
             attributes: OnceLock::new(),
         }
+    }
+
+    /// Notes the partition that the event came from.
+    pub(crate) fn came_from(&mut self, partition: &PartitionId) {
+        self.partition = Some(partition.clone());
     }
 
     fn attributes(&self) -> &Attributes {
@@ -164,6 +173,12 @@ impl ReceivedEvent {
     /// the four that have their own accessors (contract §6.2).
     pub fn system_properties(&self) -> &BTreeMap<String, Value> {
         &self.attributes().system_properties
+    }
+
+    /// Returns the partition that the event came from; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn partition_id(&self) -> Option<&PartitionId> {
+        self.partition.as_ref()
     }
 
     /// Where the event stands in its partition, as opaque text.

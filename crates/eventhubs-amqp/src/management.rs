@@ -41,14 +41,18 @@ pub(crate) fn event_hub_properties(answer: &Value) -> Result<EventHubProperties>
 /// Reads the answer about a partition.
 pub(crate) fn partition_properties(answer: &Value) -> Result<PartitionProperties> {
     let answer = Answer::new(answer)?;
+    let last = answer.sequence_number("last_enqueued_sequence_number");
     Ok(PartitionProperties {
         event_hub: answer.event_hub()?,
         id: PartitionId::new(answer.text("partition")?).map_err(|e| malformed("partition").with_source(e))?,
-        beginning_sequence_number: answer.sequence_number("begin_sequence_number")?,
-        last_enqueued_sequence_number: answer.sequence_number("last_enqueued_sequence_number")?,
-        last_enqueued_offset: Offset::new(answer.text("last_enqueued_offset")?),
+        beginning_sequence_number: answer.sequence_number("begin_sequence_number"),
+        last_enqueued_sequence_number: last,
+        last_enqueued_offset: answer.text("last_enqueued_offset").ok().map(Offset::new),
         last_enqueued_time: answer.get("last_enqueued_time_utc").ok().and_then(time),
-        is_empty: matches!(answer.get("is_partition_empty")?, Value::Bool(true)),
+        is_empty: match answer.get("is_partition_empty") {
+            Ok(Value::Bool(is_empty)) => *is_empty,
+            _ => last.is_some_and(|last| last.value() < 0),
+        },
     })
 }
 
@@ -72,8 +76,11 @@ impl<'a> Answer<'a> {
         self.get(key)?.as_str().ok_or_else(|| malformed(key))
     }
 
-    fn sequence_number(&self, key: &str) -> Result<SequenceNumber> {
-        self.get(key)?.as_i64().map(SequenceNumber::new).ok_or_else(|| malformed(key))
+    /// A number of any width, or as text. What is missing or of another type is not known, and hides nothing else.
+    fn sequence_number(&self, key: &str) -> Option<SequenceNumber> {
+        let value = self.get(key).ok()?;
+        let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+        number.map(SequenceNumber::new)
     }
 
     fn event_hub(&self) -> Result<EventHubName> {
@@ -88,6 +95,8 @@ fn malformed(key: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
+
+    use eventhubs_types::StartingPosition;
 
     use super::*;
 
@@ -125,10 +134,47 @@ mod tests {
         ]);
         let partition = partition_properties(&answer).unwrap();
         assert_eq!(partition.id.as_str(), "3");
-        assert_eq!(partition.last_enqueued_sequence_number.value(), -1);
-        assert_eq!(partition.last_enqueued_offset.as_str(), "-1");
+        assert_eq!(partition.last_enqueued_sequence_number, Some((-1).into()));
+        assert_eq!(partition.last_enqueued_offset, Some("-1".into()));
         assert_eq!(partition.last_enqueued_time, None);
         assert!(partition.is_empty);
+    }
+
+    fn partition<const N: usize>(pairs: [(&str, Value); N]) -> PartitionProperties {
+        let mut all = vec![("name".into(), "orders".into()), ("partition".into(), "3".into())];
+        all.extend(pairs.map(|(key, value)| (key.into(), value)));
+        partition_properties(&Value::Map(all)).unwrap()
+    }
+
+    #[test]
+    fn what_is_odd_in_an_answer_hides_nothing_else() {
+        let odd = partition([
+            ("begin_sequence_number", Value::Null),
+            ("last_enqueued_sequence_number", "7".into()),
+            ("last_enqueued_offset", Value::I32(5)),
+            ("last_enqueued_time_utc", "yesterday".into()),
+        ]);
+        assert_eq!(odd.beginning_sequence_number, None);
+        assert_eq!(odd.last_enqueued_sequence_number, Some(7.into()));
+        assert_eq!((odd.last_enqueued_offset, odd.last_enqueued_time, odd.is_empty), (None, None, false));
+    }
+
+    #[test]
+    fn the_newest_event_is_known_only_where_the_numbers_agree() {
+        let after = |first: i64, last: i64, is_empty: bool| {
+            partition([
+                ("begin_sequence_number", Value::I64(first)),
+                ("last_enqueued_sequence_number", Value::I64(last)),
+                ("is_partition_empty", Value::Bool(is_empty)),
+            ])
+            .after_newest_event()
+        };
+        assert_eq!(after(0, -1, true), Some(StartingPosition::Earliest));
+        assert_eq!(after(0, 9, false), Some(StartingPosition::after_sequence_number(9)));
+        assert_eq!(after(10, 9, true), Some(StartingPosition::after_sequence_number(9)), "all have expired");
+        assert_eq!(after(0, -1, false), None, "a partition that is not empty has a newest event");
+        assert_eq!(after(12, 9, false), None, "the oldest event comes after the newest");
+        assert_eq!(partition([]).after_newest_event(), None);
     }
 
     #[test]

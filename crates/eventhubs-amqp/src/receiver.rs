@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_types::StartingPosition;
+use eventhubs_types::{PartitionId, StartingPosition};
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use tokio::time::{Instant, timeout};
@@ -34,6 +34,7 @@ pub(crate) trait Opener: Send + Sync {
 /// Events come exactly once per receiver: after a loss it resumes behind the last event that it handed out
 /// (contract §5.6). Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
 pub struct PartitionReceiver {
+    partition: PartitionId,
     links: Arc<dyn Opener>,
     retry: RetryPolicy,
     state: State,
@@ -61,6 +62,7 @@ type Recovered = (Failures, Result<Box<dyn DeliverySource>>);
 
 impl PartitionReceiver {
     pub(crate) async fn open(
+        partition: PartitionId,
         links: Arc<dyn Opener>,
         retry: RetryPolicy,
         position: StartingPosition,
@@ -68,7 +70,16 @@ impl PartitionReceiver {
         let (failures, opened) =
             recover(Arc::clone(&links), retry.clone(), position.clone(), Failures::default(), None).await;
         let state = State::Attached { source: opened?, since: Instant::now() };
-        Ok(Self { links, retry, state, position, failures, last_enqueued: None, ready: VecDeque::new() })
+        Ok(Self {
+            partition,
+            links,
+            retry,
+            state,
+            position,
+            failures,
+            last_enqueued: None,
+            ready: VecDeque::new(),
+        })
     }
 
     /// Waits for at least one event and returns all that are there, at most `max` and half of the
@@ -212,8 +223,9 @@ impl PartitionReceiver {
     }
 
     /// Nothing may be awaited between taking events from the source and this.
-    fn hand_out(&mut self, events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
+    fn hand_out(&mut self, mut events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
         self.failures.reset();
+        events.iter_mut().for_each(|event| event.came_from(&self.partition));
         if let Some(last) = events.last() {
             self.position = StartingPosition::after_offset(last.offset().clone());
         }

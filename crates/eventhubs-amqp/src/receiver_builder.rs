@@ -134,7 +134,7 @@ impl PartitionReceiverBuilder {
         let options = LinkOptions {
             event_hub: self.client.event_hub().clone(),
             group: self.group,
-            partition: self.partition,
+            partition: self.partition.clone(),
             owner_level: self.owner_level,
             prefetch: self.prefetch,
             track_last_enqueued: self.track,
@@ -144,7 +144,7 @@ impl PartitionReceiverBuilder {
         let retry = self.client.retry().clone();
         let connection = self.client.next_connection();
         let links = ClientOpener { client: self.client, connection, options };
-        PartitionReceiver::open(Arc::new(links), retry, position).await
+        PartitionReceiver::open(self.partition, Arc::new(links), retry, position).await
     }
 }
 
@@ -152,9 +152,8 @@ impl PartitionReceiverBuilder {
 /// event does not skip what came meanwhile (contract §5.6).
 async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<StartingPosition> {
     match client.partition_properties(partition).await {
-        Ok(properties) => {
-            Ok(StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number))
-        }
+        // Where the answer contradicts itself, the service decides what is newest.
+        Ok(properties) => Ok(properties.after_newest_event().unwrap_or(StartingPosition::Latest)),
         // A token for the consumer group alone may read, but not ask: then the service decides what is newest.
         Err(error) if error.kind() == ErrorKind::Unauthorized => Ok(StartingPosition::Latest),
         Err(error) => Err(error),

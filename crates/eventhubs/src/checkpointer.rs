@@ -1,19 +1,62 @@
+//! The rules of a checkpoint: only forward, never ahead of the callback, only while the partition is owned, and not lost to an
+//! outage of the store. Its tests at the end pin who wins when two write.
+
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use eventhubs_amqp::ReceivedEvent;
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, CheckpointStore, Expected, Version};
 use eventhubs_load_balancer::Lease;
-use eventhubs_types::{ConsumerScope, PartitionId, SequenceNumber, StartingPosition};
-use tokio::sync::Mutex;
+use eventhubs_types::{ConsumerScope, Offset, PartitionId, SequenceNumber, StartingPosition};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, timeout};
 
 use crate::{Error, ErrorKind, Result};
 
 /// How often one update re-reads and tries again when others write the same checkpoint meanwhile.
 const MAX_CONFLICTS: usize = 3;
 
-/// Writes the checkpoints of one partition for as long as it is owned: only forward, never ahead of the callback.
+/// How long one write may take, conflicts included; after that it is pending, so that a store that hangs holds up no callback
+/// for longer.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What became of [`update_checkpoint`](crate::PartitionContext::update_checkpoint).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CheckpointStatus {
+    /// The store has the checkpoint.
+    Written,
+    /// The store has a later checkpoint already; nothing was written.
+    Covered,
+    /// The store cannot be reached. The checkpoint is written as soon as it can, unless a later one replaces it or ownership is
+    /// lost; until then, a crash or a new owner repeats events.
+    Pending,
+}
+
+/// Where reading continues, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Nothing,
+    At {
+        position: StartingPosition,
+        number: Option<SequenceNumber>,
+    },
+    /// There is a record that names no position. It must not pass for none: `Latest` would skip all that came since.
+    Damaged,
+}
+
+impl Stored {
+    pub(crate) fn number(&self) -> Option<SequenceNumber> {
+        match self {
+            Self::At { number, .. } => *number,
+            Self::Nothing | Self::Damaged => None,
+        }
+    }
+}
+
+/// Writes the checkpoints of one partition for as long as it is owned.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     store: Arc<dyn CheckpointStore>,
@@ -24,6 +67,18 @@ pub(crate) struct Checkpointer {
     revoked: AtomicBool,
     delivered: AtomicI64,
     known: Mutex<Known>,
+    /// Never held across an await, so that an update can be added while a write hangs.
+    pending: SyncMutex<Option<Pending>>,
+    has_pending: Notify,
+}
+
+/// The newest checkpoint that could not be written.
+#[derive(Debug)]
+struct Pending {
+    checkpoint: Checkpoint,
+    since: Instant,
+    /// Why, until somebody was told.
+    untold: Option<Error>,
 }
 
 /// What the store is known to hold.
@@ -31,7 +86,7 @@ pub(crate) struct Checkpointer {
 struct Known {
     expected: Expected,
     sequence_number: Option<SequenceNumber>,
-    /// The version of a checkpoint whose position the service does not know.
+    /// The version of a checkpoint that was given up: its position cannot be read from.
     forgotten: Option<Version>,
 }
 
@@ -49,8 +104,8 @@ impl Known {
         valid
     }
 
-    fn wrote(&mut self, version: Version, number: SequenceNumber) {
-        *self = Self { expected: Expected::Version(version), sequence_number: Some(number), forgotten: None };
+    fn wrote(&mut self, version: Version, number: Option<SequenceNumber>) {
+        *self = Self { expected: Expected::Version(version), sequence_number: number, forgotten: None };
     }
 }
 
@@ -69,6 +124,8 @@ impl Checkpointer {
             revoked: AtomicBool::new(false),
             delivered: AtomicI64::new(i64::MIN),
             known: Mutex::new(Known { expected: Expected::Absent, sequence_number: None, forgotten: None }),
+            pending: SyncMutex::new(None),
+            has_pending: Notify::new(),
         }
     }
 
@@ -115,15 +172,20 @@ impl Checkpointer {
         self.delivered.fetch_max(event.sequence_number().value(), Ordering::Release);
     }
 
-    /// Reads where an earlier owner, or an earlier attempt of ours, got to.
-    pub(crate) async fn resume_position(&self) -> Result<Option<StartingPosition>> {
+    /// Reads where an earlier owner, or an earlier attempt of ours, got to. What is pending is written before: it is part of that.
+    pub(crate) async fn stored(&self) -> Result<Stored> {
+        self.flush().await?;
         let mut known = self.known.lock().await;
         let checkpoint = self.read().await?;
-        Ok(known.learn(checkpoint.as_ref()).and_then(Checkpoint::resume_position))
+        let Some(checkpoint) = known.learn(checkpoint.as_ref()) else { return Ok(Stored::Nothing) };
+        Ok(match checkpoint.resume_position() {
+            Some(position) => Stored::At { position, number: checkpoint.sequence_number },
+            None => Stored::Damaged,
+        })
     }
 
-    /// The service does not know the position of the checkpoint that was read last: the numbers begin anew, and the next
-    /// checkpoint replaces it whatever its number.
+    /// The position of the checkpoint that was read last cannot be used: the numbers may start again, and the next checkpoint
+    /// replaces it whatever its number.
     pub(crate) async fn forget(&self) {
         let mut known = self.known.lock().await;
         known.sequence_number = None;
@@ -134,25 +196,130 @@ impl Checkpointer {
         self.delivered.store(i64::MIN, Ordering::Release);
     }
 
-    pub(crate) async fn update(&self, event: &ReceivedEvent) -> Result<()> {
+    /// Writes where reading begins, if the store still holds what was read last. Returns whether it did.
+    pub(crate) async fn begin(&self, offset: Offset, number: SequenceNumber) -> Result<bool> {
+        let mut known = self.known.lock().await;
+        let checkpoint = Checkpoint::new(self.partition.clone(), Some(offset), Some(number));
+        match self.write(&checkpoint, &known.expected).await? {
+            CheckpointOutcome::Written(version) => {
+                known.wrote(version, Some(number));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Writes a checkpoint, or keeps it until the store can be reached again.
+    pub(crate) async fn update(&self, event: &ReceivedEvent) -> Result<CheckpointStatus> {
         self.check_delivered(event)?;
+        self.check_owned()?;
         let number = event.sequence_number();
         let checkpoint = Checkpoint::new(self.partition.clone(), Some(event.offset().clone()), Some(number));
+        if self.joins_pending(&checkpoint) {
+            return Ok(CheckpointStatus::Pending);
+        }
+        match self.put(&checkpoint).await {
+            Err(error) if error.is_transient() => {
+                self.postpone(checkpoint, error);
+                Ok(CheckpointStatus::Pending)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// While one checkpoint is pending, later ones only replace it: a callback must not wait for a store that is away.
+    fn joins_pending(&self, checkpoint: &Checkpoint) -> bool {
+        match &mut *self.pending() {
+            Some(pending) => {
+                if checkpoint.sequence_number > pending.checkpoint.sequence_number {
+                    pending.checkpoint = checkpoint.clone();
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn postpone(&self, checkpoint: Checkpoint, error: Error) {
+        if !self.joins_pending(&checkpoint) {
+            *self.pending() = Some(Pending { checkpoint, since: Instant::now(), untold: Some(error) });
+            self.has_pending.notify_one();
+        }
+    }
+
+    /// Writes what is pending, if anything is.
+    ///
+    /// # Errors
+    /// As the write. After an error that is not transient nothing is pending any more, so that the next update meets it itself.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        loop {
+            let Some(checkpoint) = self.pending().as_ref().map(|pending| pending.checkpoint.clone()) else {
+                return Ok(());
+            };
+            match self.put(&checkpoint).await {
+                Ok(_) => self.written(&checkpoint),
+                Err(error) => {
+                    if !error.is_transient() {
+                        *self.pending() = None;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn written(&self, checkpoint: &Checkpoint) {
+        let mut pending = self.pending();
+        let Some(Pending { since, .. }) = pending.take_if(|pending| pending.checkpoint == *checkpoint) else {
+            return;
+        };
+        tracing::info!(
+            event_hub = %self.scope.event_hub,
+            consumer_group = %self.scope.consumer_group,
+            partition = %self.partition,
+            sequence_number = checkpoint.sequence_number.map(SequenceNumber::value),
+            after = ?since.elapsed(),
+            "the pending checkpoint was written"
+        );
+    }
+
+    /// Waits until a checkpoint is pending, and gives the reason.
+    pub(crate) async fn becomes_pending(&self) -> Option<Error> {
+        self.has_pending.notified().await;
+        self.pending().as_mut().and_then(|pending| pending.untold.take())
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending().is_some()
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Option<Pending>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn put(&self, checkpoint: &Checkpoint) -> Result<CheckpointStatus> {
+        timeout(WRITE_LIMIT, self.put_unlimited(checkpoint)).await.unwrap_or_else(|_| {
+            let text = format!("the checkpoint could not be written within {WRITE_LIMIT:?}");
+            Err(self.error(Error::new(ErrorKind::Store, text).passing()))
+        })
+    }
+
+    async fn put_unlimited(&self, checkpoint: &Checkpoint) -> Result<CheckpointStatus> {
         let mut known = self.known.lock().await;
         for _ in 0..MAX_CONFLICTS {
             self.check_owned()?;
-            if known.covers(number) {
-                return Ok(());
+            if checkpoint.sequence_number.is_some_and(|number| known.covers(number)) {
+                return Ok(CheckpointStatus::Covered);
             }
-            match self.write(&checkpoint, &known.expected).await? {
+            match self.write(checkpoint, &known.expected).await? {
                 CheckpointOutcome::Written(version) => {
-                    known.wrote(version, number);
-                    return Ok(());
+                    known.wrote(version, checkpoint.sequence_number);
+                    return Ok(CheckpointStatus::Written);
                 }
                 _ => _ = known.learn(self.read().await?.as_ref()),
             }
         }
-        Err(self.error(Error::new(ErrorKind::Store, "others keep writing the same checkpoint")))
+        Err(self.error(Error::new(ErrorKind::Store, "others keep writing the same checkpoint").passing()))
     }
 
     fn check_owned(&self) -> Result<()> {
@@ -163,8 +330,10 @@ impl Checkpointer {
         Err(self.error(Error::new(ErrorKind::OwnershipLost, text)))
     }
 
+    /// An event that was made by hand names no partition; then its number decides alone.
     fn check_delivered(&self, event: &ReceivedEvent) -> Result<()> {
-        if event.sequence_number().value() > self.delivered.load(Ordering::Acquire) {
+        let is_foreign = event.partition_id().is_some_and(|partition| *partition != self.partition);
+        if is_foreign || event.sequence_number().value() > self.delivered.load(Ordering::Acquire) {
             let text = "event: it was not received from this partition, so it cannot be its checkpoint";
             return Err(self.error(Error::invalid(text)));
         }
@@ -213,7 +382,7 @@ mod tests {
         let store = Arc::new(MemoryCheckpointStore::new());
         let (us, them) = (checkpointer(&store), checkpointer(&store));
         us.update(&event(1)).await.unwrap();
-        them.resume_position().await.unwrap();
+        them.stored().await.unwrap();
         them.update(&event(theirs)).await.unwrap();
         us.update(&event(ours)).await.unwrap();
         us.read().await.unwrap().unwrap().sequence_number.unwrap().value()
@@ -231,14 +400,14 @@ mod tests {
         let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
         let error = checkpointer.update(&event(101)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert_eq!(checkpointer.resume_position().await.unwrap(), None);
+        assert_eq!(checkpointer.stored().await.unwrap(), Stored::Nothing);
     }
 
     #[tokio::test]
     async fn reading_goes_on_behind_the_checkpoint() {
         let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));
         checkpointer.update(&event(3)).await.unwrap();
-        let position = checkpointer.resume_position().await.unwrap();
-        assert_eq!(position, Some(StartingPosition::after_offset("offset 3")));
+        let position = StartingPosition::after_offset("offset 3");
+        assert_eq!(checkpointer.stored().await.unwrap(), Stored::At { position, number: Some(3.into()) });
     }
 }

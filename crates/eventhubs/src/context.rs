@@ -5,7 +5,7 @@ use eventhubs_types::{ConsumerGroup, EventHubName, Namespace, PartitionId};
 use tokio::sync::watch;
 
 use crate::Result;
-use crate::checkpointer::Checkpointer;
+use crate::checkpointer::{CheckpointStatus, Checkpointer};
 
 /// The partition that a callback is called for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -90,20 +90,24 @@ impl PartitionContext {
         let _ = paused.wait_for(|paused| !paused).await;
     }
 
-    /// Records that everything up to and including `event` is done: after a restart or a change of owner, reading goes
-    /// on behind it.
+    /// Records that everything up to and including `event` is done: after a restart or a change of owner, reading continues
+    /// after it.
     ///
     /// A checkpoint never moves backward: if a later event is recorded already, nothing is written.
     ///
+    /// While the store cannot be reached, the checkpoint is [`Pending`](CheckpointStatus::Pending): the newest one is written as
+    /// soon as the store is back, and at the latest before the partition is handed over. The first of them waits for the
+    /// store for up to 10 seconds, the others do not wait. The result can be ignored.
+    ///
     /// # Errors
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now,
-    /// [`Store`](crate::ErrorKind::Store) when the store failed; whether that write was applied is then unknown, and the
-    /// next update finds out. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was not handed to
-    /// the callback of this partition.
+    /// [`Store`](crate::ErrorKind::Store) when the store refused the write for a reason that does not pass by itself, such
+    /// as a wrong key. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was not handed to the
+    /// callback of this partition.
     ///
     /// # Cancel safety
-    /// A dropped update may or may not have been written; the next update finds out.
-    pub async fn update_checkpoint(&self, event: &ReceivedEvent) -> Result<()> {
+    /// If dropped, the checkpoint may or may not have been written; the next update finds out.
+    pub async fn update_checkpoint(&self, event: &ReceivedEvent) -> Result<CheckpointStatus> {
         self.checkpointer().update(event).await
     }
 }

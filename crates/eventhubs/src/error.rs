@@ -86,8 +86,14 @@ impl Error {
         Self { transient, ..Self::new(ErrorKind::Store, context).caused_by(source) }
     }
 
-    pub(crate) fn handler(context: &'static str, source: HandlerError) -> Self {
+    pub(crate) fn handler(context: impl Into<Cow<'static, str>>, source: HandlerError) -> Self {
         Self { transient: true, ..Self::new(ErrorKind::Handler, context).caused_by(source) }
+    }
+
+    /// The same thing may succeed later.
+    pub(crate) fn passing(mut self) -> Self {
+        self.transient = true;
+        self
     }
 
     pub(crate) fn on_partition(mut self, partition: &PartitionId) -> Self {

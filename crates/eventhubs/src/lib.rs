@@ -68,8 +68,10 @@ mod pacing;
 mod processor;
 mod pump;
 mod receive;
+mod reminder;
 mod run;
 
+pub use checkpointer::CheckpointStatus;
 pub use client::{ConsumerClient, ConsumerClientBuilder};
 pub use context::PartitionContext;
 pub use error::{Error, ErrorKind, HandlerError, HandlerResult, Result};

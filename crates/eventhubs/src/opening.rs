@@ -1,148 +1,290 @@
 //! Where a partition is read from, and the receiver there.
 
-use eventhubs_amqp::{ErrorKind, PartitionReceiver};
-use eventhubs_types::StartingPosition;
+use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionReceiver};
+use eventhubs_types::{Offset, SequenceNumber, StartingPosition};
 
+use crate::checkpointer::Stored;
 use crate::run::Run;
-use crate::{Error, PartitionContext, Result};
+use crate::{Error, ErrorKind, PartitionContext, Result};
 
 /// The service says so when it has failed over to a region that never knew the offset (contract §8.9).
 const FAILED_OVER: &str = "com.microsoft:georeplication:invalid-offset";
 
-/// What to do when the service does not know the position of a checkpoint: the event hub was created anew, an emulator
-/// lost its data, or the service failed over to another region (contract §8.9).
+/// What to do when the position of a checkpoint cannot be read from: the event hub was re-created, an emulator lost its
+/// data, the service failed over to another region, or the checkpoint is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum InvalidPosition {
-    /// Report it and try again later, in case it is the checkpoint that is right. After a failover, where it cannot be,
-    /// as [`StartingPosition`](Self::StartingPosition), but for [`StartingPosition::Latest`]: that would skip what came
-    /// since the checkpoint, so it is the oldest event then.
+    /// Report the error and retry from the same checkpoint, in case it becomes valid again.
+    ///
+    /// Where it never can, nothing is skipped: after a fail-over to another region, reading continues after the sequence
+    /// number of the checkpoint, or from the oldest event if the service does not know that either. In an event hub that
+    /// was re-created, reading restarts at the oldest event.
     #[default]
     Fail,
-    /// Report it, and read from the oldest event.
+    /// Report the error, and read from the oldest event.
     Earliest,
-    /// Report it, and read what comes from now on.
+    /// Report the error, and read only what comes after the newest event.
     Latest,
-    /// Report it, and read from where a partition without a checkpoint is read.
+    /// Report the error, and read from where a partition without a checkpoint is read.
     StartingPosition,
 }
 
+/// Why a checkpoint cannot be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The service does not know the position, and may know it again.
+    Refused,
+    /// The service will never know the offset; the sequence number stays good.
+    FailedOver(Option<SequenceNumber>),
+    /// The events that came are of another life of the event hub.
+    Recreated,
+    /// The record in the store names no position.
+    Damaged,
+}
+
 impl InvalidPosition {
-    /// Where to read instead of an invalid position.
-    fn instead(self, failed_over: bool, starting: &StartingPosition) -> Option<StartingPosition> {
-        match (self, starting) {
-            (Self::Fail, _) if !failed_over => None,
-            (Self::Earliest, _) | (Self::Fail, StartingPosition::Latest) => Some(StartingPosition::Earliest),
+    /// Where to read instead.
+    fn instead(self, cause: Cause, starting: &StartingPosition) -> Option<StartingPosition> {
+        match (self, cause) {
+            (Self::Fail, Cause::Refused | Cause::Damaged) => None,
+            (Self::Fail, Cause::FailedOver(Some(number))) => {
+                Some(StartingPosition::after_sequence_number(number))
+            }
+            (Self::Earliest, _) | (Self::Fail, _) => Some(StartingPosition::Earliest),
             (Self::Latest, _) => Some(StartingPosition::Latest),
-            (Self::Fail | Self::StartingPosition, _) => Some(starting.clone()),
+            (Self::StartingPosition, _) => Some(starting.clone()),
         }
     }
+}
+
+/// What this instance knows of a partition from before.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Resume {
+    /// Where this ownership began, for a partition that has no checkpoint.
+    pub(crate) began: Option<StartingPosition>,
+    /// The last event whose callback returned `Ok`, where nothing has failed since.
+    pub(crate) handled: Option<SequenceNumber>,
+    /// Events came that contradict the checkpoint: the event hub was re-created.
+    pub(crate) is_recreated: bool,
 }
 
 /// A partition that can be read.
 pub(crate) struct Opened {
     pub(crate) receiver: PartitionReceiver,
-    /// Where this ownership began, for a partition that has no checkpoint yet.
-    pub(crate) began: StartingPosition,
+    pub(crate) began: Option<StartingPosition>,
+    /// Every event that comes has a higher number than this one.
+    pub(crate) after: Option<SequenceNumber>,
 }
 
-/// Opens a partition behind its checkpoint, or where this ownership `began`, or where the user said.
-pub(crate) async fn open(
+/// Opens a partition after what was handled, or after its checkpoint, or where this ownership began, or where the user said.
+pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume) -> Result<Opened> {
+    let stored = context.checkpointer().stored().await?;
+    if resume.is_recreated {
+        return replace(run, context, Cause::Recreated, recreated(context)).await;
+    }
+    if let Some(opened) = after_handled(run, context, &stored, resume.handled).await? {
+        return Ok(Opened { began: resume.began.clone(), ..opened });
+    }
+    let (position, after) = match stored {
+        Stored::Damaged => return replace(run, context, Cause::Damaged, damaged(context)).await,
+        Stored::At { position, number } => (position, number),
+        Stored::Nothing => (beginning(run, context, resume.began.clone()).await?, None),
+    };
+    let began = after.is_none().then(|| position.clone());
+    match receiver(run, context, position, run.options.prefetch).await {
+        Ok(receiver) => Ok(Opened { receiver, began, after }),
+        Err(error) if error.kind() == AmqpKind::InvalidPosition => {
+            let has_failed_over = error.condition() == Some(FAILED_OVER);
+            let cause = if has_failed_over { Cause::FailedOver(after) } else { Cause::Refused };
+            replace(run, context, cause, at_checkpoint(context, error)).await
+        }
+        Err(error) => Err(not_opened(context, error)),
+    }
+}
+
+/// Where nothing has failed since, no event comes twice: the checkpoint may be much older than what was handled.
+///
+/// `None` where nothing was handled beyond the checkpoint, or the service does not know that event: then the checkpoint decides.
+async fn after_handled(
+    run: &Run,
+    context: &PartitionContext,
+    stored: &Stored,
+    handled: Option<SequenceNumber>,
+) -> Result<Option<Opened>> {
+    let Some(number) = handled.filter(|handled| stored.number().is_none_or(|stored| stored < *handled))
+    else {
+        return Ok(None);
+    };
+    let position = StartingPosition::after_sequence_number(number);
+    match receiver(run, context, position, run.options.prefetch).await {
+        Ok(receiver) => Ok(Some(Opened { receiver, began: None, after: Some(number) })),
+        Err(error) if error.kind() == AmqpKind::InvalidPosition => Ok(None),
+        Err(error) => Err(not_opened(context, error)),
+    }
+}
+
+/// Reads from elsewhere than the checkpoint says, if the policy allows it.
+async fn replace(run: &Run, context: &PartitionContext, cause: Cause, error: Error) -> Result<Opened> {
+    let starting = run.options.starting_position(context.partition_id());
+    let Some(instead) = run.options.invalid_position.instead(cause, starting) else { return Err(error) };
+    run.report(Some(context), error).await;
+    let Newest { position, checkpoint } = match instead {
+        StartingPosition::Latest => newest(run, context).await?,
+        position => Newest { position, checkpoint: None },
+    };
+    let prefetch = run.options.prefetch;
+    let (receiver, position) = match receiver(run, context, position.clone(), prefetch).await {
+        Err(error) if error.kind() == AmqpKind::InvalidPosition && matches!(cause, Cause::FailedOver(_)) => {
+            let earliest = StartingPosition::Earliest;
+            (receiver(run, context, earliest.clone(), prefetch).await, earliest)
+        }
+        opened => (opened, position),
+    };
+    let receiver = receiver.map_err(|error| not_opened(context, error))?;
+    // Only now: what failed before must find the checkpoint again, or it would begin as if there were none.
+    context.checkpointer().forget().await;
+    if let Some((offset, number)) = checkpoint {
+        context.checkpointer().begin(offset, number).await?;
+    }
+    Ok(Opened { receiver, began: Some(position), after: None })
+}
+
+/// Where a partition without a checkpoint is read from.
+///
+/// `Latest` is what the newest event is now. It is written as the first checkpoint, so that nothing that comes from now on is
+/// skipped, whoever reads the partition next: this instance after an outage, or another one.
+async fn beginning(
     run: &Run,
     context: &PartitionContext,
     began: Option<StartingPosition>,
-) -> Result<Opened> {
-    let starting = run.options.starting_position(context.partition_id());
-    // A checkpoint beats all else (contract §8.8).
-    let position = match (context.checkpointer().resume_position().await?, &began) {
-        (Some(reached), _) => reached,
-        (None, Some(began)) => began.clone(),
-        (None, None) => pinned(run, context, starting.clone()).await?,
-    };
-    let error = match receiver(run, context, position.clone()).await {
-        Ok(receiver) => return Ok(Opened { receiver, began: began.unwrap_or(position) }),
-        Err(error) => error,
-    };
-    let failed_over = error.condition() == Some(FAILED_OVER);
-    let instead = match error.kind() {
-        ErrorKind::InvalidPosition => run.options.invalid_position.instead(failed_over, starting),
-        _ => None,
-    };
-    let error = Error::amqp("the partition could not be opened", error).on_partition(context.partition_id());
-    let Some(instead) = instead else { return Err(error) };
-    run.report(Some(context), error).await;
-    let began = pinned(run, context, instead).await?;
-    let receiver = receiver(run, context, began.clone()).await.map_err(|source| {
-        Error::amqp("the partition could not be opened", source).on_partition(context.partition_id())
-    })?;
-    // only now: what failed just before must find the checkpoint again, or it would begin as if there were none
-    context.checkpointer().forget().await;
-    Ok(Opened { receiver, began })
-}
-
-/// `Latest` is pinned to the number of the newest event, so that a second attempt skips nothing that came meanwhile.
-async fn pinned(
-    run: &Run,
-    context: &PartitionContext,
-    position: StartingPosition,
 ) -> Result<StartingPosition> {
-    if position != StartingPosition::Latest {
-        return Ok(position);
+    if let Some(began) = began {
+        return Ok(began);
     }
     let partition = context.partition_id();
-    let properties = run.client.hub().partition_properties(partition).await.map_err(|source| {
-        Error::amqp("the newest event could not be looked up", source).on_partition(partition)
-    })?;
-    Ok(if properties.is_empty && properties.last_enqueued_sequence_number.value() < 0 {
-        StartingPosition::Earliest
+    let starting = run.options.starting_position(partition);
+    if *starting != StartingPosition::Latest {
+        return Ok(starting.clone());
+    }
+    let Newest { position, checkpoint } = if run.has_appeared(partition) {
+        // Nobody can have read a partition that the event hub did not have when this run began.
+        Newest {
+            position: StartingPosition::Earliest,
+            checkpoint: Some((Offset::new("-1"), SequenceNumber::new(-1))),
+        }
     } else {
-        StartingPosition::after_sequence_number(properties.last_enqueued_sequence_number)
-    })
+        newest(run, context).await?
+    };
+    let Some((offset, number)) = checkpoint.filter(|_| run.is_balanced()) else { return Ok(position) };
+    if context.checkpointer().begin(offset, number).await? {
+        return Ok(position);
+    }
+    // Somebody else wrote one meanwhile.
+    match context.checkpointer().stored().await? {
+        Stored::At { position, .. } => Ok(position),
+        Stored::Nothing | Stored::Damaged => Ok(position),
+    }
 }
 
-async fn receiver(
+/// The position after the newest event.
+struct Newest {
+    position: StartingPosition,
+    /// The same as a checkpoint, where the service said all of it.
+    checkpoint: Option<(Offset, SequenceNumber)>,
+}
+
+async fn newest(run: &Run, context: &PartitionContext) -> Result<Newest> {
+    let partition = context.partition_id();
+    let properties = match run.client.hub().partition_properties(partition).await {
+        // A token for the consumer group alone may read, but not ask.
+        Err(error) if error.kind() == AmqpKind::Unauthorized => None,
+        answer => Some(answer.map_err(|source| {
+            Error::amqp("the newest event could not be looked up", source).on_partition(partition)
+        })?),
+    };
+    let Some(position) =
+        properties.as_ref().and_then(eventhubs_amqp::PartitionProperties::after_newest_event)
+    else {
+        // The service then decides what is newest at each attach.
+        tracing::warn!(%partition, ?properties, "the newest event is not known; the service decides where reading starts");
+        return Ok(Newest { position: StartingPosition::Latest, checkpoint: None });
+    };
+    let checkpoint = properties.and_then(|properties| {
+        Some((properties.last_enqueued_offset?, properties.last_enqueued_sequence_number?))
+    });
+    Ok(Newest { position, checkpoint })
+}
+
+/// A receiver at this position.
+pub(crate) async fn receiver(
     run: &Run,
     context: &PartitionContext,
     position: StartingPosition,
+    prefetch: u32,
 ) -> eventhubs_amqp::Result<PartitionReceiver> {
     let options = &run.options;
-    let hub = run.client.hub();
-    let mut receiver = hub
+    let mut receiver = run
+        .client
+        .hub()
         .partition_receiver(context.consumer_group().clone(), context.partition_id().clone())
         .starting_position(position)
-        .prefetch(options.prefetch)
+        .prefetch(prefetch)
         .prefetch_bytes(options.prefetch_bytes)
-        .track_last_enqueued_event_properties(options.track_last_enqueued)
-        .identifier(run.client.owner_id().as_str());
+        .track_last_enqueued_event_properties(options.track_last_enqueued);
     if let Some(level) = options.owner_level() {
         receiver = receiver.owner_level(level);
     }
     receiver.open().await
 }
 
+pub(crate) fn not_opened(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {
+    Error::amqp("the partition could not be opened", source).on_partition(context.partition_id())
+}
+
+fn at_checkpoint(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {
+    let text = "the partition could not be opened at its checkpoint (on_invalid_position decides where to read instead)";
+    Error::amqp(text, source).on_partition(context.partition_id())
+}
+
+fn damaged(context: &PartitionContext) -> Error {
+    let text = "the checkpoint in the store is damaged: it has neither an offset nor a sequence number \
+                (on_invalid_position decides where to read instead)";
+    Error::new(ErrorKind::InvalidPosition, text).on_partition(context.partition_id())
+}
+
+fn recreated(context: &PartitionContext) -> Error {
+    let text = "events came whose sequence numbers are not above the checkpoint: the event hub was re-created \
+                (on_invalid_position decides where to read instead)";
+    Error::new(ErrorKind::InvalidPosition, text).on_partition(context.partition_id())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Contract §8.9; nothing is skipped unless somebody asked for it.
     #[test]
     fn the_policy_says_where_to_read_instead_of_an_invalid_position() {
         use InvalidPosition as Policy;
         use StartingPosition::{Earliest, Latest};
         let set = StartingPosition::from_sequence_number(7);
-        for (policy, failed_over, starting, expected) in [
-            (Policy::Fail, false, &set, None),
-            (Policy::Fail, false, &Latest, None),
-            (Policy::Fail, true, &set, Some(&set)),
-            (Policy::Fail, true, &Earliest, Some(&Earliest)),
-            (Policy::Fail, true, &Latest, Some(&Earliest)),
-            (Policy::StartingPosition, false, &set, Some(&set)),
-            (Policy::StartingPosition, true, &Latest, Some(&Latest)),
-            (Policy::Earliest, true, &set, Some(&Earliest)),
-            (Policy::Latest, true, &set, Some(&Latest)),
+        let after_nine = StartingPosition::after_sequence_number(9);
+        let failed_over = Cause::FailedOver(Some(9.into()));
+        for (policy, cause, starting, expected) in [
+            (Policy::Fail, Cause::Refused, &set, None),
+            (Policy::Fail, Cause::Refused, &Latest, None),
+            (Policy::Fail, Cause::Damaged, &Latest, None),
+            (Policy::Fail, failed_over, &set, Some(&after_nine)),
+            (Policy::Fail, failed_over, &Latest, Some(&after_nine)),
+            (Policy::Fail, Cause::FailedOver(None), &set, Some(&Earliest)),
+            (Policy::Fail, Cause::Recreated, &Latest, Some(&Earliest)),
+            (Policy::StartingPosition, Cause::Refused, &set, Some(&set)),
+            (Policy::StartingPosition, failed_over, &Latest, Some(&Latest)),
+            (Policy::Earliest, Cause::Damaged, &Latest, Some(&Earliest)),
+            (Policy::Latest, failed_over, &Earliest, Some(&Latest)),
         ] {
-            let instead = policy.instead(failed_over, starting);
-            assert_eq!(instead.as_ref(), expected, "{policy:?} {failed_over} {starting:?}");
+            let instead = policy.instead(cause, starting);
+            assert_eq!(instead.as_ref(), expected, "{policy:?}, {cause:?}, {starting:?}");
         }
     }
 }

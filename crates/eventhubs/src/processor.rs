@@ -30,7 +30,10 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
     match run.options.partition.clone() {
         Some(partition) => read_one(run, partition, stop).await,
         None => match first_look(&run, stop).await? {
-            Some((partitions, stop)) => Processor::new(run, partitions).run(stop).await,
+            Some((partitions, stop)) => {
+                run.found(&partitions);
+                Processor::new(run, partitions).run(stop).await
+            }
             None => Ok(()),
         },
     }

@@ -1,10 +1,14 @@
+//! One task per partition: opens it, receives, calls back, and starts again after a failure. Its tests are in `tests/it`:
+//! `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`.
+
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_amqp::{PartitionReceiver, ReceivedEvent};
-use eventhubs_types::{PartitionId, StartingPosition};
+use eventhubs_types::{PartitionId, SequenceNumber, StartingPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
@@ -12,10 +16,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{OnEvents, guarded};
-use crate::opening::{Opened, open};
+use crate::opening::{Opened, Resume, not_opened, open, receiver};
 use crate::pacing::Pacing;
+use crate::reminder::reminding;
 use crate::run::Run;
-use crate::{CloseReason, Error, ErrorKind, HandlerResult, PartitionContext};
+use crate::{CloseReason, Error, ErrorKind, HandlerError, HandlerResult, PartitionContext};
 
 /// How many events are taken from the receiver at a time for a callback that gets one event a call.
 const EVENTS_A_TURN: usize = 100;
@@ -54,6 +59,8 @@ enum Exit {
     Stolen,
     HandlerFailed(Error),
     ReceiveFailed(Error),
+    /// Events came whose numbers are not above those before them.
+    Recreated,
 }
 
 impl Exit {
@@ -63,7 +70,7 @@ impl Exit {
             Self::Ordered(Order::HandOver) => CloseReason::HandedOver,
             Self::Ordered(_) => CloseReason::Shutdown,
             Self::HandlerFailed(_) => CloseReason::HandlerFailed,
-            Self::ReceiveFailed(_) => CloseReason::ReceiveFailed,
+            Self::ReceiveFailed(_) | Self::Recreated => CloseReason::ReceiveFailed,
         }
     }
 }
@@ -77,8 +84,9 @@ pub(crate) struct Pump {
     /// `None` where nobody balances.
     bell: Option<Bell>,
     pacing: Pacing,
-    /// Where this ownership began, for a partition that has no checkpoint yet.
-    began: Option<StartingPosition>,
+    resume: Resume,
+    /// The highest sequence number that was delivered or checkpointed: whatever comes next is above it.
+    reached: Option<SequenceNumber>,
 }
 
 impl Pump {
@@ -89,13 +97,18 @@ impl Pump {
         bell: Option<Bell>,
     ) -> Self {
         let pacing = run.client.pacing();
-        Self { run, context, orders, bell, pacing, began: None }
+        Self { run, context, orders, bell, pacing, resume: Resume::default(), reached: None }
     }
 
     /// Reads until the partition is not ours any more; then no checkpoint is written either.
     pub(crate) async fn run(mut self) -> Ended {
-        let ended = self.attempts().await;
-        self.context.checkpointer().revoke();
+        let context = self.context.clone();
+        let pending = write_pending(Arc::clone(&self.run), context.clone());
+        let ended = tokio::select! {
+            ended = self.attempts() => ended,
+            never = pending => match never {},
+        };
+        context.checkpointer().revoke();
         ended
     }
 
@@ -104,16 +117,32 @@ impl Pump {
             match self.attempt_guarded().await {
                 Exit::Ordered(_) => return Ended::Stopped,
                 Exit::Stolen => return Ended::Stolen,
+                Exit::Recreated => self.resume = Resume { is_recreated: true, ..Resume::default() },
                 Exit::ReceiveFailed(error) if self.run.ends_with(&error) => return Ended::Refused(error),
-                Exit::HandlerFailed(error) | Exit::ReceiveFailed(error) => {
-                    self.run.report(Some(&self.context), error).await;
-                    let pause = sleep(self.pacing.failed());
-                    if self.unless_ordered(pause).await.is_err() {
+                Exit::ReceiveFailed(error) => {
+                    // The numbers of an event hub that is not there may start again when it is.
+                    if error.kind() == ErrorKind::NotFound {
+                        self.resume.handled = None;
+                    }
+                    if self.pause_after(error).await.is_err() {
+                        return Ended::Stopped;
+                    }
+                }
+                Exit::HandlerFailed(error) => {
+                    // What was handled since the checkpoint comes again, as documented for a failed callback.
+                    self.resume.handled = None;
+                    if self.pause_after(error).await.is_err() {
                         return Ended::Stopped;
                     }
                 }
             }
         }
+    }
+
+    async fn pause_after(&mut self, error: Error) -> Result<(), Exit> {
+        self.run.report(Some(&self.context), error).await;
+        let pause = sleep(self.pacing.failed());
+        self.unless_ordered(pause).await
     }
 
     /// The store and the credential are the user's too, and may panic.
@@ -137,31 +166,44 @@ impl Pump {
         exit
     }
 
-    /// A reader that the partition was taken from is cut off, and given the time to write its checkpoint.
     async fn open(&mut self) -> Result<PartitionReceiver, Exit> {
-        let receiver = self.attach().await?;
-        let context = self.context.clone();
-        if context.checkpointer().is_settled() {
-            return Ok(receiver);
+        if !self.context.checkpointer().is_settled() {
+            self.cut_off().await?;
         }
-        self.unless_ordered(context.checkpointer().settled()).await?;
-        self.detach(receiver).await;
         self.attach().await
+    }
+
+    /// Attaches to cut off the reader before, and waits until that one has written its last checkpoint.
+    ///
+    /// Where reading begins is looked up only after that: whatever was read earlier may be older than that checkpoint. The link
+    /// stays open meanwhile, or the other one would take the partition back.
+    async fn cut_off(&mut self) -> Result<(), Exit> {
+        let run = Arc::clone(&self.run);
+        let context = self.context.clone();
+        let cutting = receiver(&run, &context, StartingPosition::Earliest, 1);
+        let cutting = self.unless_ordered(cutting).await?;
+        let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
+        let settled = reminding(context.checkpointer().settled(), |since| {
+            tracing::warn!(partition = %context.partition_id(), ?since, "still waiting for the owner before to hand over");
+        });
+        self.unless_ordered(settled).await?;
+        self.detach(cutting).await;
+        Ok(())
     }
 
     async fn attach(&mut self) -> Result<PartitionReceiver, Exit> {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
-        let began = self.began.clone();
-        match self.unless_ordered(open(&run, &context, began)).await? {
-            Ok(Opened { receiver, began }) => {
-                self.began = Some(began);
-                self.run.opened();
-                Ok(receiver)
-            }
-            Err(error) if error.kind() == ErrorKind::OwnershipLost => Err(Exit::Stolen),
-            Err(error) => Err(Exit::ReceiveFailed(error)),
-        }
+        let resume = self.resume.clone();
+        let opening = reminding(open(&run, &context, &resume), |since| {
+            tracing::warn!(partition = %context.partition_id(), ?since, "the partition is still being opened");
+        });
+        let Opened { receiver, began, after } =
+            self.unless_ordered(opening).await?.map_err(failed_to_open)?;
+        self.resume = Resume { began, ..Resume::default() };
+        self.reached = after;
+        self.run.opened();
+        Ok(receiver)
     }
 
     /// Who stole the link may be an instance that waits for this one: the processor looks into the store.
@@ -184,7 +226,7 @@ impl Pump {
     async fn initialize(&mut self) {
         let run = Arc::clone(&self.run);
         let Some(hook) = &run.hooks.initialize else { return };
-        if let Err(Exit::HandlerFailed(error)) = self.call(|context| hook(context)).await {
+        if let Err(Exit::HandlerFailed(error)) = self.call(INITIALIZE_HOOK, |context| hook(context)).await {
             run.report(Some(&self.context), error).await;
         }
     }
@@ -201,26 +243,43 @@ impl Pump {
                 OnEvents::Each { event, idle } => {
                     if let (Some(idle), true) = (idle, events.is_empty()) {
                         self.may_call().await?;
-                        self.call(|context| idle(context)).await?;
+                        self.call(CALLBACK, |context| idle(context)).await?;
                     }
                     for one in events {
                         self.may_call().await?;
                         still_owned(receiver)?;
-                        self.context.checkpointer().delivered(&one);
-                        self.call(|context| event(context, one)).await?;
+                        let number = self.deliver(&one)?;
+                        self.call(Call { what: "callback", number: Some(number) }, |context| {
+                            event(context, one)
+                        })
+                        .await?;
+                        self.resume.handled = Some(number);
                     }
                 }
                 OnEvents::Batch(batch) => {
                     self.may_call().await?;
                     still_owned(receiver)?;
-                    if let Some(last) = events.last() {
-                        self.context.checkpointer().delivered(last);
+                    let mut number = None;
+                    for event in &events {
+                        number = Some(self.deliver(event)?);
                     }
-                    self.call(|context| batch(context, events)).await?;
+                    self.call(Call { what: "callback", number }, |context| batch(context, events)).await?;
+                    self.resume.handled = number.or(self.resume.handled);
                 }
             }
             self.pacing.succeeded();
         }
+    }
+
+    /// Notes that an event goes to the callback: before the call, which may write it as a checkpoint.
+    fn deliver(&mut self, event: &ReceivedEvent) -> Result<SequenceNumber, Exit> {
+        let number = event.sequence_number();
+        if self.reached.is_some_and(|reached| number <= reached) {
+            return Err(Exit::Recreated);
+        }
+        self.reached = Some(number);
+        self.context.checkpointer().delivered(event);
+        Ok(number)
     }
 
     /// The next events. A passing trouble is reported and waited out; the receiver paces its own attempts.
@@ -262,7 +321,7 @@ impl Pump {
         }
         let run = Arc::clone(&self.run);
         if let Some(hook) = &run.hooks.close {
-            let closed = self.call(|context| {
+            let closed = self.call(CLOSE_HOOK, |context| {
                 let closing = hook(context, reason);
                 Box::pin(async move {
                     closing.await;
@@ -273,7 +332,18 @@ impl Pump {
                 run.report(Some(&self.context), error).await;
             }
         }
+        self.write_last_checkpoint().await;
         self.detach(receiver).await;
+    }
+
+    /// A checkpoint that is still pending is written while the partition is owned, or its events come again.
+    async fn write_last_checkpoint(&self) {
+        if !self.context.checkpointer().is_owned() {
+            return;
+        }
+        if let Err(error) = self.context.checkpointer().flush().await {
+            self.run.report(Some(&self.context), error).await;
+        }
     }
 
     async fn detach(&self, receiver: PartitionReceiver) {
@@ -285,13 +355,19 @@ impl Pump {
     /// Calls back. A panic is an error like any other, and after an order the callback has the shutdown time limit left.
     async fn call(
         &mut self,
+        call: Call,
         callback: impl FnOnce(PartitionContext) -> BoxFuture<'static, HandlerResult>,
     ) -> Result<(), Exit> {
         let context = self.context.clone();
+        let partition = self.context.partition_id();
         let limit = self.run.options.shutdown_timeout;
         let orders = &mut self.orders;
         let overdue = async {
-            let order = ordered(orders, self.context.checkpointer()).await;
+            let order = reminding(ordered(orders, self.context.checkpointer()), |since| {
+                let number = call.number.map(SequenceNumber::value);
+                tracing::warn!(%partition, sequence_number = number, ?since, "the {} is still running", call.what);
+            });
+            let order = order.await;
             sleep(limit).await;
             order
         };
@@ -299,19 +375,25 @@ impl Pump {
             biased;
             result = guarded(|| callback(context)) => result.and_then(|result| result),
             order = overdue => {
-                let text = format!("the callback was still running {limit:?} after the partition was to stop");
-                let error = Error::new(ErrorKind::Timeout, text).on_partition(self.context.partition_id());
+                let text = format!("{call} was still running {limit:?} after its partition was told to stop");
+                let error = Error::new(ErrorKind::Timeout, text).on_partition(partition);
                 self.run.report(Some(&self.context), error).await;
                 return Err(Exit::Ordered(order));
             }
         };
-        result.map_err(|source| match source.downcast_ref::<Error>() {
-            Some(error) if error.kind() == ErrorKind::OwnershipLost => Exit::Ordered(Order::OwnershipLost),
-            _ => {
-                let error = Error::handler("the callback failed", source);
-                Exit::HandlerFailed(error.on_partition(self.context.partition_id()))
-            }
-        })
+        result.map_err(|source| self.judge(call, source))
+    }
+
+    /// Only the own checkpointer knows whether this ownership is over: the callback may have used a context of an earlier one, or
+    /// of another partition.
+    fn judge(&self, call: Call, source: HandlerError) -> Exit {
+        let says_lost =
+            source.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OwnershipLost);
+        if says_lost && !self.context.checkpointer().is_owned() {
+            return Exit::Ordered(Order::OwnershipLost);
+        }
+        let error = Error::handler(format!("{call} failed"), source);
+        Exit::HandlerFailed(error.on_partition(self.context.partition_id()))
     }
 
     /// Waits out a pause, and obeys any order.
@@ -342,6 +424,53 @@ impl Pump {
     fn receive_error(&self, source: eventhubs_amqp::Error) -> Error {
         Error::amqp("the partition could not be read", source).on_partition(self.context.partition_id())
     }
+}
+
+/// Writes the checkpoints that the store could not take, with growing pauses, for as long as it is polled. Why one is pending
+/// is reported once, and so is an error that does not pass by itself.
+async fn write_pending(run: Arc<Run>, context: PartitionContext) -> Infallible {
+    let checkpointer = context.checkpointer();
+    loop {
+        if let Some(reason) = checkpointer.becomes_pending().await {
+            run.report(Some(&context), reason).await;
+        }
+        let mut pacing = run.client.pacing();
+        while checkpointer.is_pending() {
+            sleep(pacing.failed()).await;
+            match checkpointer.flush().await {
+                Err(error) if !error.is_transient() && error.kind() != ErrorKind::OwnershipLost => {
+                    run.report(Some(&context), error).await;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One call of the user's code, for messages.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    what: &'static str,
+    /// The event, or the last one of a batch.
+    number: Option<SequenceNumber>,
+}
+
+const CALLBACK: Call = Call { what: "callback", number: None };
+const INITIALIZE_HOOK: Call = Call { what: "hook on_partition_initialize", number: None };
+const CLOSE_HOOK: Call = Call { what: "hook on_partition_close", number: None };
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {}", self.what)?;
+        match self.number {
+            Some(number) => write!(f, " at sequence number {number}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn failed_to_open(error: Error) -> Exit {
+    if error.kind() == ErrorKind::OwnershipLost { Exit::Stolen } else { Exit::ReceiveFailed(error) }
 }
 
 /// What was received before a theft belongs to the thief.

@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Run {
     pub(crate) hooks: Hooks,
     pub(crate) options: Options,
     opened: AtomicBool,
+    /// The partitions that the event hub had when a balanced run began.
+    initial: OnceLock<BTreeSet<PartitionId>>,
 }
 
 /// The options of one call of `receive`.
@@ -51,7 +54,7 @@ impl Options {
 
 impl Run {
     pub(crate) fn new(client: ConsumerClient, on_events: OnEvents, hooks: Hooks, options: Options) -> Self {
-        Self { client, on_events, hooks, options, opened: AtomicBool::new(false) }
+        Self { client, on_events, hooks, options, opened: AtomicBool::new(false), initial: OnceLock::new() }
     }
 
     /// What a pump and its callbacks share; `lease` says how long, where the partition is owned.
@@ -60,6 +63,22 @@ impl Run {
         let checkpointer =
             Checkpointer::new(client.store(), client.scope().clone(), partition.clone(), lease);
         PartitionContext::new(checkpointer)
+    }
+
+    /// Whether the instances share the partitions out, so that one partition may have several readers in turn.
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.options.partition.is_none()
+    }
+
+    /// The event hub has these partitions as the run begins.
+    pub(crate) fn found(&self, partitions: &[PartitionId]) {
+        self.initial.get_or_init(|| partitions.iter().cloned().collect());
+    }
+
+    /// Whether the event hub has got this partition since the run began, and the user did not name it before.
+    pub(crate) fn has_appeared(&self, partition: &PartitionId) -> bool {
+        let is_named = self.options.starting_positions.contains_key(partition);
+        !is_named && self.initial.get().is_some_and(|initial| !initial.contains(partition))
     }
 
     /// A partition could be read: from now on what looks like a mistake may pass.

@@ -106,7 +106,14 @@ fn stolen() -> Error {
 
 async fn open(script: &Arc<Script>) -> PartitionReceiver {
     let start = StartingPosition::Earliest;
-    PartitionReceiver::open(Arc::clone(script) as _, RetryPolicy::default(), start).await.unwrap()
+    PartitionReceiver::open(
+        PartitionId::new("0").unwrap(),
+        Arc::clone(script) as _,
+        RetryPolicy::default(),
+        start,
+    )
+    .await
+    .unwrap()
 }
 
 async fn numbers(receiver: &mut PartitionReceiver, max: usize) -> Vec<i64> {
@@ -246,7 +253,10 @@ async fn a_refused_token_is_renewed_again_after_another_failure() {
     let script = Script::new([lost, refused(), Open::Refused(broken()), refused(), events]);
     let start = StartingPosition::Earliest;
     let retry = RetryPolicy::default().max_retries(9);
-    let mut receiver = PartitionReceiver::open(Arc::clone(&script) as _, retry, start).await.unwrap();
+    let mut receiver =
+        PartitionReceiver::open(PartitionId::new("0").unwrap(), Arc::clone(&script) as _, retry, start)
+            .await
+            .unwrap();
     assert_eq!(numbers(&mut receiver, 9).await, [0]);
 }
 
@@ -275,7 +285,13 @@ async fn a_recovery_goes_on_when_calls_are_dropped() {
 async fn opening_is_retried_and_then_reported() {
     let script = Script::new([]);
     let start = StartingPosition::Earliest;
-    let opened = PartitionReceiver::open(Arc::clone(&script) as _, RetryPolicy::default(), start).await;
+    let opened = PartitionReceiver::open(
+        PartitionId::new("0").unwrap(),
+        Arc::clone(&script) as _,
+        RetryPolicy::default(),
+        start,
+    )
+    .await;
     assert!(opened.unwrap_err().is_transient());
     assert_eq!(script.times(), 4);
 }

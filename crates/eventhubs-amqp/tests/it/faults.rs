@@ -130,7 +130,7 @@ async fn after_a_fail_over_a_numeric_position_is_invalid_and_a_composite_one_goe
     emulator.fail_over("orders").unwrap();
     emulator.publish_to("orders", "0", ["c"]).unwrap();
     assert_eq!(numbers(&receive(&mut after, 1).await), [2]);
-    let end = client.partition_properties(&partition("0")).await.unwrap().last_enqueued_offset;
+    let end = client.partition_properties(&partition("0")).await.unwrap().last_enqueued_offset.unwrap();
     assert_eq!(end.as_str(), "2:130");
     let mut at_the_end = open(&client, StartingPosition::from_offset(end)).await;
     assert_eq!(numbers(&receive(&mut at_the_end, 1).await), [2]);

@@ -31,7 +31,7 @@ async fn works(emulator: &Emulator, client: EventHubClient) {
     assert_eq!(soon("an answer", client.event_hub_properties()).await.unwrap().partition_ids.len(), 4);
     let mut receiver = open(&client, StartingPosition::Latest).await;
     let before = soon("an answer", client.partition_properties(&partition("0"))).await.unwrap();
-    let first = before.last_enqueued_sequence_number.value() + 1;
+    let first = before.last_enqueued_sequence_number.unwrap().value() + 1;
     emulator.publish_to("orders", "0", texts(0..500)).unwrap();
     emulator.publish_to("orders", "0", ["x".repeat(900_000)]).unwrap();
     emulator.drop_connections();

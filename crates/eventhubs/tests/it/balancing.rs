@@ -14,7 +14,10 @@ fn instance(client: &ConsumerClient, seen: &Seen) -> Running {
         client
             .receive(move |context, received| {
                 event.push(body(&received));
-                async move { Ok(context.update_checkpoint(&received).await?) }
+                async move {
+                    context.update_checkpoint(&received).await?;
+                    Ok(())
+                }
             })
             .starting_position(StartingPosition::Earliest)
             .on_partition_initialize(move |context| {

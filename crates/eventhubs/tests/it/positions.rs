@@ -82,7 +82,10 @@ async fn one_partition_can_be_read_alone() {
                 client
                     .receive(move |context, event| {
                         log.push(body(&event));
-                        async move { Ok(context.update_checkpoint(&event).await?) }
+                        async move {
+                            context.update_checkpoint(&event).await?;
+                            Ok(())
+                        }
                     })
                     .starting_position(StartingPosition::Earliest)
                     .partition_id(partition("1")),
