@@ -110,8 +110,7 @@ async fn until_checkpointed(world: &World) -> Vec<String> {
     loop {
         looks.tick().await;
         let ends = world.emulator.partitions(HUB).unwrap();
-        let ends: Vec<_> =
-            ends.into_iter().map(|end| end.last_enqueued_offset.unwrap().to_string()).collect();
+        let ends: Vec<_> = ends.into_iter().map(|end| end.last_enqueued_offset.to_string()).collect();
         if checkpoints(world).await == ends {
             return ends;
         }
@@ -207,7 +206,8 @@ async fn an_old_numeric_checkpoint_is_given_up_as_the_policy_says() {
     let from_2 = StartingPosition::from_sequence_number(2);
     for (policy, starting, expected) in [
         (InvalidPosition::Fail, from_2.clone(), vec![2, 3, 4]),
-        (InvalidPosition::Fail, StartingPosition::Latest, vec![0, 1, 2, 3, 4]),
+        (InvalidPosition::Fail, StartingPosition::Latest, vec![2, 3, 4]),
+        (InvalidPosition::Fail, StartingPosition::from_sequence_number(3), vec![2, 3, 4]),
         (InvalidPosition::StartingPosition, from_2.clone(), vec![2, 3, 4]),
         (InvalidPosition::StartingPosition, StartingPosition::Latest, vec![4]),
         (InvalidPosition::Earliest, from_2.clone(), vec![0, 1, 2, 3, 4]),

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod broker_faults;
+mod deploys;
 mod fail_over;
 mod schedules;
 mod store_outage;

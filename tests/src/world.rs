@@ -89,17 +89,24 @@ impl World {
         store.expect("the storage gives a good connection string")
     }
 
+    /// The names under which the consumers agree.
+    ///
+    /// # Panics
+    /// Never: the names are good.
+    pub fn scope(&self) -> ConsumerScope {
+        ConsumerScope {
+            namespace: self.namespace.clone(),
+            event_hub: EventHubName::new(HUB).expect("a good name"),
+            consumer_group: ConsumerGroup::default(),
+        }
+    }
+
     /// The ownership records.
     ///
     /// # Panics
     /// If the storage cannot be read.
     pub async fn records(&self) -> Vec<Ownership> {
-        let scope = ConsumerScope {
-            namespace: self.namespace.clone(),
-            event_hub: EventHubName::new(HUB).expect("a good name"),
-            consumer_group: ConsumerGroup::default(),
-        };
-        self.store().list_ownership(&scope).await.expect("the storage can be read").records
+        self.store().list_ownership(&self.scope()).await.expect("the storage can be read").records
     }
 
     /// How many partitions each owner has.

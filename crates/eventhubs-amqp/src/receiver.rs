@@ -225,7 +225,9 @@ impl PartitionReceiver {
     /// Nothing may be awaited between taking events from the source and this.
     fn hand_out(&mut self, mut events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
         self.failures.reset();
-        events.iter_mut().for_each(|event| event.came_from(&self.partition));
+        for event in &mut events {
+            event.came_from(&self.partition);
+        }
         if let Some(last) = events.last() {
             self.position = StartingPosition::after_offset(last.offset().clone());
         }

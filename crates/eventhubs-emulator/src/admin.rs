@@ -27,6 +27,16 @@ impl Emulator {
         self.hubs().delete(name, self.peers())
     }
 
+    /// Adds partitions to an event hub until it has `partitions`, while clients are connected. Events keep their partitions;
+    /// new ones with a partition key may go to another partition than before.
+    ///
+    /// # Errors
+    /// When the event hub does not exist or has more partitions already, the partition count cannot be used, or the data folder
+    /// cannot be written.
+    pub fn grow_event_hub(&self, name: &str, partitions: usize) -> Result<()> {
+        self.hubs().grow(name, partitions)
+    }
+
     /// Deletes an event hub and creates it again with another number of partitions, and the same consumer groups: it is empty, and its
     /// sequence numbers and offsets start over.
     ///

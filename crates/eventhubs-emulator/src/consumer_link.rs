@@ -73,7 +73,7 @@ impl ConsumerLink {
         let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, Some(&reading)));
         hub.still_exists()?;
         Ok(Self {
-            seat: Seat::take(partition, group, entry, attach, &broker.peers)?,
+            seat: Seat::take(&partition, group, entry, attach, &broker.peers)?,
             reading,
             credit,
             id,

@@ -149,11 +149,8 @@ pub(crate) fn unkept(reason: &Condition) -> Error {
     Error::new(ErrorKind::Storage, reason.description.clone())
 }
 
-pub(crate) fn find_partition<'a>(hub: &'a Hub, id: &str) -> Result<&'a Partition> {
-    let partition = hub.partition(id);
-    partition
-        .map(|p| &**p)
-        .ok_or_else(|| Error::not_found(format!("partition {id:?} of event hub {:?}", hub.name)))
+pub(crate) fn find_partition(hub: &Hub, id: &str) -> Result<Arc<Partition>> {
+    hub.partition(id).ok_or_else(|| Error::not_found(format!("partition {id:?} of event hub {:?}", hub.name)))
 }
 
 /// Dropping the tasks ends the connections: each cuts its stream when it is dropped.

@@ -20,7 +20,8 @@ use crate::trouble::Trouble;
 pub(crate) struct Hub {
     pub(crate) name: String,
     pub(crate) created_ms: i64,
-    pub(crate) partitions: Vec<Arc<Partition>>,
+    /// Only ever grows; replaced as a whole, so that readers take a list that does not change under them.
+    partitions: Mutex<Arc<[Arc<Partition>]>>,
     pub(crate) trouble: Trouble,
     deleted: AtomicBool,
     consumer_groups: Mutex<Vec<String>>,
@@ -45,7 +46,7 @@ impl Hub {
         Self {
             name: saved.name,
             created_ms: saved.created_ms,
-            partitions,
+            partitions: Mutex::new(partitions.into()),
             trouble: Trouble::default(),
             consumer_groups: Mutex::new(saved.consumer_groups),
             next: AtomicUsize::new(0),
@@ -53,11 +54,22 @@ impl Hub {
         }
     }
 
+    /// The partitions at this moment.
+    pub(crate) fn partitions(&self) -> Arc<[Arc<Partition>]> {
+        Arc::clone(&lock(&self.partitions))
+    }
+
+    /// Appends partitions to those that are there.
+    pub(crate) fn add_partitions(&self, more: Vec<Arc<Partition>>) {
+        let mut partitions = lock(&self.partitions);
+        *partitions = partitions.iter().cloned().chain(more).collect();
+    }
+
     /// What has to outlive the process.
     pub(crate) fn saved(&self) -> SavedHub {
         SavedHub {
             name: self.name.clone(),
-            partitions: u32::try_from(self.partitions.len()).unwrap_or(u32::MAX),
+            partitions: u32::try_from(self.partitions().len()).unwrap_or(u32::MAX),
             created_ms: self.created_ms,
             consumer_groups: self.consumer_groups(),
             era: self.era(),
@@ -66,13 +78,13 @@ impl Hub {
 
     /// How often it has failed over.
     pub(crate) fn era(&self) -> u16 {
-        self.partitions.first().map_or(0, |partition| partition.log().era())
+        self.partitions().first().map_or(0, |partition| partition.log().era())
     }
 
     /// Takes no more events, and no links that look whether it is deleted from now on.
     pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::SeqCst);
-        for partition in &self.partitions {
+        for partition in self.partitions().iter() {
             partition.log().delete();
         }
     }
@@ -84,8 +96,8 @@ impl Hub {
         if deleted { Err(Condition::entity_not_found(&self.name)) } else { Ok(()) }
     }
 
-    pub(crate) fn partition(&self, id: &str) -> Option<&Arc<Partition>> {
-        let partition = self.partitions.get(id.parse::<usize>().ok()?);
+    pub(crate) fn partition(&self, id: &str) -> Option<Arc<Partition>> {
+        let partition = self.partitions().get(id.parse::<usize>().ok()?).cloned();
         partition.filter(|partition| partition.id == id)
     }
 
@@ -93,12 +105,12 @@ impl Hub {
     ///
     /// # Errors
     /// When there is none: what the service says then (contract §5.4).
-    pub(crate) fn partition_at(&self, id: &str) -> Result<&Arc<Partition>, Condition> {
+    pub(crate) fn partition_at(&self, id: &str) -> Result<Arc<Partition>, Condition> {
         self.partition(id).ok_or_else(|| {
             let text = format!(
                 "The specified partition is invalid for an EventHub partition sender or receiver. It should be between 0 \
                  and {}. Parameter name: PartitionId",
-                self.partitions.len() - 1
+                self.partitions().len() - 1
             );
             Condition::new(ARGUMENT_OUT_OF_RANGE, text)
         })
@@ -123,12 +135,13 @@ impl Hub {
     }
 
     /// The partition for a message that names none: by its partition key, else in turn.
-    pub(crate) fn choose(&self, message: &Sections<'_>) -> &Partition {
+    pub(crate) fn choose(&self, message: &Sections<'_>) -> Arc<Partition> {
+        let partitions = self.partitions();
         let index = match message.partition_key() {
-            Some(key) => partition_key::partition_of(key, self.partitions.len()),
-            None => self.next.fetch_add(1, Ordering::Relaxed) % self.partitions.len(),
+            Some(key) => partition_key::partition_of(key, partitions.len()),
+            None => self.next.fetch_add(1, Ordering::Relaxed) % partitions.len(),
         };
-        &self.partitions[index]
+        Arc::clone(&partitions[index])
     }
 }
 

@@ -79,14 +79,19 @@ impl Hubs {
     }
 
     fn load(&self, saved: SavedHub) -> Result<Hub> {
+        let partitions = self.load_partitions(&saved, 0)?;
+        Ok(Hub::new(saved, partitions))
+    }
+
+    /// The partitions of a hub that is saved, from this one on.
+    fn load_partitions(&self, saved: &SavedHub, first: u32) -> Result<Vec<Arc<Partition>>> {
         let retention = self.retention.share(saved.partitions as usize);
         let partition = |id: u32| {
             let (events, mut state) = self.storage.partition(&saved.name, id)?;
             state.head.offset.era = saved.era;
             Ok(Arc::new(Partition::new(id, Log::new(retention, events, state), self.clock.clone())))
         };
-        let partitions = (0..saved.partitions).map(partition).collect::<Result<_>>()?;
-        Ok(Hub::new(saved, partitions))
+        (first..saved.partitions).map(partition).collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Hub>> {
@@ -126,11 +131,11 @@ impl Hubs {
     /// When it cannot be made, or the folder has one of this name with another number of partitions.
     pub(crate) fn add_or_resume(&self, spec: &HubSpec) -> Result<()> {
         match self.find(&spec.name) {
-            Some(hub) if hub.partitions.len() != spec.partitions => {
+            Some(hub) if hub.partitions().len() != spec.partitions => {
                 let text = format!(
                     "the data folder has event hub {:?} with {} partitions, not {}",
                     hub.name,
-                    hub.partitions.len(),
+                    hub.partitions().len(),
                     spec.partitions
                 );
                 Err(Error::invalid(text))
@@ -177,6 +182,30 @@ impl Hubs {
         self.add(&spec)
     }
 
+    /// Adds partitions to a hub until it has this many; its links and events are left alone.
+    ///
+    /// # Errors
+    /// When it does not exist, has more already, or cannot have so many.
+    pub(crate) fn grow(&self, name: &str, partitions: usize) -> Result<()> {
+        // Held to the end, as in `fail_over`.
+        let all = lock(&self.all);
+        let hub = all.iter().find(|hub| hub.name.eq_ignore_ascii_case(name));
+        let hub = hub.ok_or_else(|| Error::not_found(format!("event hub {name:?}")))?;
+        let before = hub.saved();
+        let spec = HubSpec { name: before.name.clone(), partitions, consumer_groups: Vec::new() };
+        spec.check()?;
+        let saved =
+            SavedHub { partitions: u32::try_from(partitions).expect("the number is checked"), ..before };
+        if saved.partitions < before.partitions {
+            let text =
+                format!("event hub {name:?} has {} partitions, and can only get more", before.partitions);
+            return Err(Error::invalid(text));
+        }
+        self.storage.save_hub(&saved)?;
+        hub.add_partitions(self.load_partitions(&saved, before.partitions)?);
+        Ok(())
+    }
+
     /// Begins another era of a hub; its links are left alone.
     ///
     /// # Errors
@@ -188,7 +217,7 @@ impl Hubs {
         let hub = hub.ok_or_else(|| Error::not_found(format!("event hub {name:?}")))?;
         let era = hub.era().saturating_add(1);
         self.storage.save_hub(&SavedHub { era, ..hub.saved() })?;
-        for partition in &hub.partitions {
+        for partition in hub.partitions().iter() {
             partition.log().enter(era);
         }
         Ok(())

@@ -108,7 +108,7 @@ impl Emulator {
     /// # Errors
     /// When the hub does not exist.
     pub fn partitions(&self, event_hub: &str) -> Result<Vec<PartitionProperties>> {
-        Ok(self.hub(event_hub)?.partitions.iter().map(|partition| properties(partition)).collect())
+        Ok(self.hub(event_hub)?.partitions().iter().map(|partition| properties(partition)).collect())
     }
 
     /// All event hubs.
@@ -116,7 +116,7 @@ impl Emulator {
         let hub = |hub: &Hub| EventHubProperties {
             name: hub.name.clone(),
             consumer_groups: hub.consumer_groups(),
-            partitions: hub.partitions.iter().map(|partition| properties(partition)).collect(),
+            partitions: hub.partitions().iter().map(|partition| properties(partition)).collect(),
         };
         self.hubs().all().iter().map(|shared| hub(shared)).collect()
     }
@@ -127,7 +127,8 @@ impl Emulator {
     /// When hub or partition do not exist.
     pub fn partition(&self, event_hub: &str, partition_id: &str) -> Result<PartitionProperties> {
         let hub = self.hub(event_hub)?;
-        Ok(properties(find_partition(&hub, partition_id)?))
+        let partition = find_partition(&hub, partition_id)?;
+        Ok(properties(&partition))
     }
 
     /// Up to `limit` events of a partition, from this sequence number on or from the oldest one kept; fewer when they are
@@ -143,7 +144,8 @@ impl Emulator {
         limit: usize,
     ) -> Result<Vec<PublishedEvent>> {
         let hub = self.hub(event_hub)?;
-        let events = find_partition(&hub, partition_id)?.log().read(from.value(), limit);
+        let partition = find_partition(&hub, partition_id)?;
+        let events = partition.log().read(from.value(), limit);
         let events = events.map_err(|reason| unkept(&reason))?;
         Ok(events.iter().map(|event| published(event)).collect())
     }
@@ -154,7 +156,7 @@ impl Emulator {
     /// When the hub does not exist.
     pub fn receivers(&self, event_hub: &str) -> Result<Vec<AttachedReceiver>> {
         let hub = self.hub(event_hub)?;
-        Ok(hub.partitions.iter().flat_map(|partition| attached(partition, self.peers())).collect())
+        Ok(hub.partitions().iter().flat_map(|partition| attached(partition, self.peers())).collect())
     }
 
     /// Who is connected now.

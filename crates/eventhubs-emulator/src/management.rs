@@ -35,7 +35,7 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
         Some(PARTITION_TYPE) => {
             let id = string_property(request, "partition").unwrap_or_default();
             match hub.partition(id) {
-                Some(partition) => Response::value(partition_properties(&hub, partition)),
+                Some(partition) => Response::value(partition_properties(&hub, &partition)),
                 None => not_found(&format!("{name}/Partitions/{id}")),
             }
         }
@@ -48,12 +48,12 @@ fn not_found(entity: &str) -> Response {
 }
 
 fn hub_properties(hub: &Hub) -> Value {
-    let ids = hub.partitions.iter().map(|partition| Value::from(partition.id.as_str())).collect();
+    let ids = hub.partitions().iter().map(|partition| Value::from(partition.id.as_str())).collect();
     map([
         ("name", Value::from(hub.name.as_str())),
         ("type", Value::from(HUB_TYPE)),
         ("created_at", Value::Timestamp(Timestamp::from(hub.created_ms))),
-        ("partition_count", Value::Int(i32::try_from(hub.partitions.len()).unwrap_or(i32::MAX))),
+        ("partition_count", Value::Int(i32::try_from(hub.partitions().len()).unwrap_or(i32::MAX))),
         ("partition_ids", Value::Array(Array(ids))),
         ("georeplication_factor", Value::Int(if hub.era() == 0 { 1 } else { 2 })),
     ])

@@ -39,7 +39,7 @@ impl ProducerLink {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
         hub.trouble.attach()?;
-        let partition = partition.map(|id| hub.partition_at(id)).transpose()?.cloned();
+        let partition = partition.map(|id| hub.partition_at(id)).transpose()?;
         let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, None));
         hub.still_exists()?;
         Ok(Self {
@@ -108,7 +108,7 @@ impl ProducerLink {
         self.hub.trouble.send()?;
         let envelope = Sections::read(message)?;
         let partition = match &self.partition {
-            Some(partition) => partition,
+            Some(partition) => Arc::clone(partition),
             None => self.hub.choose(&envelope),
         };
         if is_batch {

@@ -21,7 +21,9 @@ pub const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many intervals an owner has to hand over a partition that another instance took, before that reads in any case.
-pub const HANDOVER_INTERVALS: u32 = 1;
+///
+/// One for the attach that cuts it off, which may be slow, and one for what it still has to do after that.
+pub const HANDOVER_INTERVALS: u32 = 2;
 
 /// An instance that lost all its leases at once leaves for so many intervals to others what they had.
 pub const COMEBACK_INTERVALS: u32 = 2;

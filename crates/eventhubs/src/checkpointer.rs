@@ -20,7 +20,7 @@ const MAX_CONFLICTS: usize = 3;
 
 /// How long one write may take, conflicts included; after that it is pending, so that a store that hangs holds up no callback
 /// for longer.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What became of [`update_checkpoint`](crate::PartitionContext::update_checkpoint).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -160,10 +160,10 @@ impl Checkpointer {
         self.lease.as_ref().is_none_or(Lease::is_settled)
     }
 
-    /// Waits until no owner before may still be at work on the partition.
-    pub(crate) async fn settled(&self) {
+    /// Waits until the owner before has handed over.
+    pub(crate) async fn handed_over(&self) {
         if let Some(mut lease) = self.lease.clone() {
-            lease.settled().await;
+            lease.handed_over().await;
         }
     }
 

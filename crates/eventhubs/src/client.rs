@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, Own
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::guarded_store::GuardedStore;
 use crate::pacing::Pacing;
 use crate::receive::{Batches, Events, Receive};
 use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy};
@@ -333,7 +335,8 @@ impl ConsumerClientBuilder {
     pub fn build(self) -> Result<ConsumerClient> {
         let balancing = self.balancing()?;
         let owner = self.owner.map_or_else(random_owner, Ok)?;
-        let hub = self.hub.retry(self.retry.clone()).identifier(owner.as_str()).build()?;
+        let hub = self.hub.retry(self.retry.clone()).identifier(wire_identifier(&owner)).build()?;
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new()));
         let scope = ConsumerScope {
             namespace: self.namespace.unwrap_or_else(|| hub.namespace().clone()),
             event_hub: hub.event_hub().clone(),
@@ -342,7 +345,7 @@ impl ConsumerClientBuilder {
         let inner = Inner {
             hub,
             scope,
-            store: self.store.unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new())),
+            store: Arc::new(GuardedStore(store)),
             owner,
             balancing,
             retry: self.retry,
@@ -367,6 +370,40 @@ impl ConsumerClientBuilder {
     }
 }
 
+/// The longest identifier that the service takes, in bytes.
+const MAX_IDENTIFIER: usize = 64;
+
+/// The owner id as the service shows it in its own messages: a long one is cut, and keeps apart by a hash at its end.
+fn wire_identifier(owner: &OwnerId) -> String {
+    let id = owner.as_str();
+    if id.len() <= MAX_IDENTIFIER {
+        return id.to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    let hash = format!("-{:016x}", hasher.finish());
+    let room = MAX_IDENTIFIER - hash.len();
+    let beginning = id.char_indices().take_while(|(at, c)| at + c.len_utf8() <= room).map(|(_, c)| c);
+    beginning.chain(hash.chars()).collect()
+}
+
 fn random_owner() -> Result<OwnerId> {
     Ok(OwnerId::new(format!("{:032x}", entropy().random::<u128>()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_owner_id_is_shortened_for_the_service_and_stays_distinct() {
+        let identifier = |id: &str| wire_identifier(&OwnerId::new(id).unwrap());
+        assert_eq!(identifier(&"p".repeat(64)), "p".repeat(64));
+        for long in ["p".repeat(65), "p".repeat(256), "ü".repeat(100)] {
+            let short = identifier(&long);
+            assert!(short.len() <= MAX_IDENTIFIER, "{short}");
+            assert_ne!(short, identifier(&format!("{}x", &long[..long.len() - 2])));
+            assert_eq!(short, identifier(&long));
+        }
+    }
 }

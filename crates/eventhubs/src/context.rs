@@ -97,7 +97,7 @@ impl PartitionContext {
     ///
     /// While the store cannot be reached, the checkpoint is [`Pending`](CheckpointStatus::Pending): the newest one is written as
     /// soon as the store is back, and at the latest before the partition is handed over. The first of them waits for the
-    /// store for up to 10 seconds, the others do not wait. The result can be ignored.
+    /// store for up to 5 seconds, the others do not wait. The result can be ignored.
     ///
     /// # Errors
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now,

@@ -58,9 +58,9 @@ pub enum ErrorKind {
     Closed,
     /// The peer said something that is not understood.
     Protocol,
-    /// The checkpoint store failed.
+    /// The checkpoint store failed, or panicked.
     Store,
-    /// A callback of the application failed, or a store or credential of its own panicked.
+    /// A callback of the application failed, or a credential of its own panicked.
     Handler,
 }
 

@@ -62,6 +62,7 @@ mod checkpointer;
 mod client;
 mod context;
 mod error;
+mod guarded_store;
 mod hooks;
 mod opening;
 mod pacing;

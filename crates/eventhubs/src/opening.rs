@@ -51,7 +51,7 @@ impl InvalidPosition {
             (Self::Fail, Cause::FailedOver(Some(number))) => {
                 Some(StartingPosition::after_sequence_number(number))
             }
-            (Self::Earliest, _) | (Self::Fail, _) => Some(StartingPosition::Earliest),
+            (Self::Earliest | Self::Fail, _) => Some(StartingPosition::Earliest),
             (Self::Latest, _) => Some(StartingPosition::Latest),
             (Self::StartingPosition, _) => Some(starting.clone()),
         }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use eventhubs_types::PartitionId;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::client::entropy;
 use crate::pump::{Bell, Ended, Order, Pump};
@@ -23,6 +24,9 @@ const MAX_BELLS: usize = 64;
 
 /// What a stop takes beyond the time limit of the callbacks: detaching, and the last calls of hooks.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a task that was aborted may take to end; one that awaits anything ends at once.
+const ABORT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Receives until told to stop.
 pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
@@ -42,21 +46,26 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
 /// Reads one partition, without load balancing.
 async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
     let context = run.context(&partition, None);
+    let limit = run.options.shutdown_timeout + STOP_MARGIN;
     let (orders, received) = watch::channel(Order::Run);
-    let pump = Pump::new(run, context, received, None).run();
-    tokio::pin!(pump);
+    // A task of its own, so that a callback that blocks its thread cannot hold up the stop.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Pump::new(run, context, received, None).run());
     let ended = tokio::select! {
         biased;
-        ended = &mut pump => ended,
+        ended = tasks.join_next() => ended,
         () = stop => {
             orders.send_replace(Order::Shutdown);
-            pump.await
+            timeout(limit, tasks.join_next()).await.unwrap_or_else(|_| {
+                tracing::error!(%partition, ?limit, "the partition did not stop in time, and is abandoned");
+                None
+            })
         }
     };
-    match ended {
-        Ended::Stopped => Ok(()),
-        Ended::Refused(error) => Err(error),
-        Ended::Stolen => {
+    match ended.transpose().unwrap_or_else(|error| resume_unwind(error.into_panic())) {
+        None | Some(Ended::Stopped) => Ok(()),
+        Some(Ended::Refused(error)) => Err(error),
+        Some(Ended::Stolen) => {
             let text = "another reader took the partition with an equal or higher owner level";
             Err(Error::new(ErrorKind::OwnershipLost, text).on_partition(&partition))
         }
@@ -363,11 +372,28 @@ impl Processor {
                 () = sleep_until(self.next_round) => self.round().await?,
             }
         }
-        self.tasks.shutdown().await;
-        let rest: Vec<_> = self.balancer.owned().cloned().collect();
+        self.abandon_pumps().await;
+        let has_ended = |partition: &&PartitionId| {
+            self.pumps.get(*partition).is_none_or(|running| running.task.is_finished())
+        };
+        let rest: Vec<_> = self.balancer.owned().filter(has_ended).cloned().collect();
         self.release(&rest).await;
         let _ = timeout_at(deadline, async { while self.reports.join_next().await.is_some() {} }).await;
         Ok(())
+    }
+
+    /// Ends the pumps whose time is over. One that blocks its thread cannot be ended: nobody waits for it, or the rest would
+    /// never be released. Its own partition is left to its lease, since the callback is still at it.
+    async fn abandon_pumps(&mut self) {
+        self.tasks.abort_all();
+        let abandoned = timeout(ABORT_LIMIT, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if abandoned.is_err() {
+            tracing::error!(
+                tasks = self.tasks.len(),
+                "callbacks block their threads beyond the stop; their partitions stay leased until the leases expire"
+            );
+            self.tasks.detach_all();
+        }
     }
 
     /// Releases the partition of a pump that has ended, and of all others that have.

@@ -183,10 +183,16 @@ impl Pump {
         let cutting = receiver(&run, &context, StartingPosition::Earliest, 1);
         let cutting = self.unless_ordered(cutting).await?;
         let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
-        let settled = reminding(context.checkpointer().settled(), |since| {
-            tracing::warn!(partition = %context.partition_id(), ?since, "still waiting for the owner before to hand over");
-        });
-        self.unless_ordered(settled).await?;
+        // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one that it cuts off.
+        let limit = run.client.balancing().interval();
+        let handed_over = timeout(limit, context.checkpointer().handed_over());
+        if self.unless_ordered(handed_over).await?.is_err() {
+            tracing::warn!(
+                partition = %context.partition_id(),
+                ?limit,
+                "the owner before did not hand over in time; events after its last checkpoint are repeated"
+            );
+        }
         self.detach(cutting).await;
         Ok(())
     }

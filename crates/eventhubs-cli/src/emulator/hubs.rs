@@ -39,6 +39,24 @@ pub(super) async fn create(
     })
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Growth {
+    partitions: usize,
+}
+
+/// Adds partitions to a hub that is there.
+pub(super) async fn grow(
+    State(running): State<Weak<Running>>,
+    Path((namespace, hub)): Path<(String, String)>,
+    Body(growth): Body<Growth>,
+) -> Answer {
+    with_emulator(&running, &namespace, |emulator| {
+        emulator.grow_event_hub(&hub, growth.partitions)?;
+        Ok((StatusCode::OK, Json(json!({ "partitions": growth.partitions }))))
+    })
+}
+
 /// Deletes a hub.
 pub(super) async fn delete(
     State(running): State<Weak<Running>>,

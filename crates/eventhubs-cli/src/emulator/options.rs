@@ -24,9 +24,11 @@ Faults on demand, here the next two links of a hub refused:
   curl -H 'Content-Type: application/json' http://127.0.0.1:5300/namespaces/emulatorNs1/faults \
     -d '{"fault": "refuse_attaches", "event_hub": "orders", "count": 2, "condition": "com.microsoft:server-busy"}'
 
-Event hubs come and go while it runs; a PUT of one that is there creates it anew, empty:
+Event hubs come and go while it runs; a PUT of one that is there re-creates it, empty:
   curl -X PUT -H 'Content-Type: application/json' http://127.0.0.1:5300/namespaces/emulatorNs1/event-hubs/orders \
     -d '{"partitions": 2}'
+  curl -X PATCH -H 'Content-Type: application/json' http://127.0.0.1:5300/namespaces/emulatorNs1/event-hubs/orders \
+    -d '{"partitions": 8}'   # adds partitions, while clients are connected
   curl -X DELETE http://127.0.0.1:5300/namespaces/emulatorNs1/event-hubs/orders
 
 A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Clients that want TLS or AMQP over

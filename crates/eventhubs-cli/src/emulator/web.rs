@@ -30,7 +30,7 @@ pub(super) async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
 /// Serves until it is dropped.
 pub(super) async fn serve(listener: TcpListener, running: Weak<Running>) -> io::Result<()> {
     let hub = Router::new()
-        .route("/", put(hubs::create).delete(hubs::delete))
+        .route("/", put(hubs::create).patch(hubs::grow).delete(hubs::delete))
         .route("/events", get(events::read).post(events::publish))
         .route("/partitions", get(inspect::partitions))
         .route("/receivers", get(inspect::receivers))

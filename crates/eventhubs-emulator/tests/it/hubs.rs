@@ -53,6 +53,23 @@ async fn a_hub_created_anew_has_other_partitions_and_starts_over() {
 }
 
 #[tokio::test]
+async fn a_hub_that_grows_keeps_its_links_and_events() {
+    let emulator = orders().await;
+    emulator.publish_to("orders", "3", ["old"]).unwrap();
+    let mut client = Client::connect(&emulator).await;
+    let mut receiver = client.read("3", Reading::default()).await.unwrap();
+    assert_eq!(text(&next(&mut receiver).await), "old");
+    emulator.grow_event_hub("orders", 6).unwrap();
+    emulator.publish_to("orders", "3", ["same link"]).unwrap();
+    assert_eq!(text(&next(&mut receiver).await), "same link");
+    emulator.publish_to("orders", "5", ["new"]).unwrap();
+    let mut receiver = client.read("5", Reading::default()).await.unwrap();
+    assert_eq!(text(&next(&mut receiver).await), "new");
+    assert_eq!(emulator.grow_event_hub("orders", 5).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(emulator.grow_event_hub("missing", 5).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_refused_and_nothing_is_lost() {
     let emulator = orders().await;
     emulator.publish_to("orders", "0", ["event"]).unwrap();

@@ -1,17 +1,14 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! Checkpoints: forward only, only of events that were delivered, only while owned, and not lost to an outage of the store.
 
-use async_trait::async_trait;
+use std::sync::Arc;
+
 use eventhubs::{
-    CheckpointStore, ConsumerScope, ErrorKind, MemoryCheckpointStore, PartitionId, ReceivedEvent,
-    StartingPosition,
-};
-use eventhubs_checkpoint_store::{
-    Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, OwnershipList, Result,
+    CheckpointStore, ErrorKind, MemoryCheckpointStore, ReceivedEvent, SequenceNumber, StartingPosition,
 };
 use tokio::sync::Mutex;
 
-use crate::support::{Seen, body, client_on, emulator, publish_to, start, within};
+use crate::faulty_store::{Fault, FaultyStore};
+use crate::support::{Seen, body, client_on, emulator, publish_to, scope, start, within};
 
 #[tokio::test]
 async fn a_checkpoint_in_the_close_hook_is_where_the_next_run_goes_on() {
@@ -124,48 +121,12 @@ async fn a_checkpoint_is_refused_once_the_partition_is_lost_or_closed() {
     .await;
 }
 
-/// Panics at the first few looks for a checkpoint.
-#[derive(Debug, Default)]
-struct Panicking {
-    store: MemoryCheckpointStore,
-    looks: AtomicUsize,
-}
-
-#[async_trait]
-impl CheckpointStore for Panicking {
-    async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
-        self.store.list_ownership(scope).await
-    }
-
-    async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
-        self.store.claim_ownership(scope, claim).await
-    }
-
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        self.store.list_checkpoints(scope).await
-    }
-
-    async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
-        assert!(self.looks.fetch_add(1, Ordering::Relaxed) >= 3, "a defect of the store");
-        self.store.checkpoint(scope, partition).await
-    }
-
-    async fn update_checkpoint(
-        &self,
-        scope: &ConsumerScope,
-        checkpoint: &Checkpoint,
-        expected: &Expected,
-    ) -> Result<CheckpointOutcome> {
-        self.store.update_checkpoint(scope, checkpoint, expected).await
-    }
-}
-
 #[tokio::test]
 async fn a_store_that_panics_is_reported_and_asked_again() {
     within(async {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a"]);
-        let client = client_on(&emulator, Panicking::default());
+        let client = client_on(&emulator, FaultyStore::panicking(3));
         let seen = Seen::default();
         let (event, error) = (seen.clone(), seen.clone());
         let running = start(
@@ -176,7 +137,7 @@ async fn a_store_that_panics_is_reported_and_asked_again() {
                 })
                 .starting_position(StartingPosition::Earliest)
                 .on_error(move |context, what| {
-                    assert_eq!(what.kind(), ErrorKind::Handler, "{what:?}");
+                    assert_eq!(what.kind(), ErrorKind::Store, "{what:?}");
                     error.push(format!("error {}", context.unwrap().partition_id()));
                     async {}
                 }),
@@ -186,4 +147,147 @@ async fn a_store_that_panics_is_reported_and_asked_again() {
         assert_eq!(seen.all(), ["error 0", "error 0", "error 0", "a"]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_neither_stops_reading_nor_repeats_events() {
+    within(async {
+        let emulator = emulator(1).await;
+        let store = Arc::new(FaultyStore::default());
+        let seen = Seen::default();
+        let (log, errors) = (seen.clone(), Seen::default());
+        let told = errors.clone();
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                // What README's program does.
+                .receive(move |context, event| {
+                    let log = log.clone();
+                    async move {
+                        log.push(body(&event));
+                        context.update_checkpoint(&event).await?;
+                        Ok(())
+                    }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .on_error(move |context, error| {
+                    if context.is_some() {
+                        told.push(format!("{:?}", error.kind()));
+                    }
+                    async {}
+                }),
+        );
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("a").await;
+        store.set(Fault::Away);
+        publish_to(&emulator, "0", &["b", "c", "d"]);
+        seen.until_contains("d").await;
+        store.set(Fault::Nothing);
+        until_checkpoint(&store, 3).await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["a", "b", "c", "d"]);
+        assert_eq!(errors.all(), ["Store"], "an outage is told once");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_holds_up_one_callback_and_no_more() {
+    within(async {
+        let emulator = emulator(1).await;
+        let store = Arc::new(FaultyStore::default());
+        let seen = Seen::default();
+        let log = seen.clone();
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                .receive(move |context, event| {
+                    let log = log.clone();
+                    async move {
+                        let status = context.update_checkpoint(&event).await?;
+                        log.push(format!("{} {status:?}", body(&event)));
+                        Ok(())
+                    }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("a Written").await;
+        store.set(Fault::Hangs);
+        publish_to(&emulator, "0", &["b", "c"]);
+        seen.until_contains("c Pending").await;
+        store.set(Fault::Nothing);
+        until_checkpoint(&store, 2).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pending_checkpoint_is_written_before_the_partition_is_given_back() {
+    within(async {
+        let emulator = emulator(1).await;
+        let store = Arc::new(FaultyStore::default());
+        let seen = Seen::default();
+        let (log, back) = (seen.clone(), Arc::clone(&store));
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                .receive(move |context, event| {
+                    let (log, store) = (log.clone(), Arc::clone(&back));
+                    async move {
+                        store.set(Fault::Away);
+                        let status = context.update_checkpoint(&event).await?;
+                        store.set(Fault::Nothing);
+                        log.push(format!("{status:?}"));
+                        Ok(())
+                    }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("Pending").await;
+        running.stop().await;
+        assert_eq!(checkpoint(&store).await, Some(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_of_another_partition_is_no_checkpoint() {
+    within(async {
+        let emulator = emulator(2).await;
+        publish_to(&emulator, "0", &["a"]);
+        publish_to(&emulator, "1", &["b", "c", "d"]);
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let (seen, first) = (Seen::default(), Arc::new(Mutex::new(None::<ReceivedEvent>)));
+        let log = seen.clone();
+        let running = start(
+            client_on(&emulator, store)
+                .receive(move |context, event| {
+                    let (log, first) = (log.clone(), Arc::clone(&first));
+                    async move {
+                        let first = first.lock().await.get_or_insert_with(|| event.clone()).clone();
+                        if first.partition_id() != event.partition_id() {
+                            // Its number is low enough for every partition.
+                            let refused = context.update_checkpoint(&first).await.unwrap_err();
+                            log.push(format!("{:?}", refused.kind()));
+                        }
+                        Ok(())
+                    }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        seen.until_contains("InvalidArgument").await;
+        running.stop().await;
+    })
+    .await;
+}
+
+async fn checkpoint(store: &impl CheckpointStore) -> Option<i64> {
+    let checkpoint = store.checkpoint(&scope(), &"0".parse().unwrap()).await.unwrap();
+    checkpoint.and_then(|checkpoint| checkpoint.sequence_number).map(SequenceNumber::value)
+}
+
+async fn until_checkpoint(store: &impl CheckpointStore, number: i64) {
+    while checkpoint(store).await != Some(number) {
+        tokio::task::yield_now().await;
+    }
 }

@@ -6,6 +6,7 @@ mod balancing;
 mod callbacks;
 mod checkpoints;
 mod credentials;
+mod faulty_store;
 mod handover;
 mod ownership;
 mod positions;

@@ -9,7 +9,9 @@ use eventhubs_checkpoint_store::{Claim, Expected, Mark};
 use eventhubs_emulator::Emulator;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, record, scope, start, within};
+use crate::support::{
+    HUB, Seen, body, client, client_on, emulator, publish_to, record, scope, start, within,
+};
 
 fn named(
     emulator: &Emulator,
@@ -258,4 +260,103 @@ async fn a_paused_partition_calls_back_with_nothing_until_it_is_resumed_and_stay
         running.stop().await;
     })
     .await;
+}
+
+/// Runs until `seen` has something, with a context of an earlier run of which every checkpoint is refused.
+async fn with_a_stale_context(one_partition: bool) -> (Seen, eventhubs::Result<()>) {
+    let emulator = emulator(1).await;
+    publish_to(&emulator, "0", &["a"]);
+    let client = client_on(&emulator, MemoryCheckpointStore::new());
+    let (seen, kept) = (Seen::default(), Arc::new(Mutex::new(None)));
+    let (log, keep) = (seen.clone(), Arc::clone(&kept));
+    let running = start(
+        client
+            .receive(move |context, event| {
+                *keep.lock().unwrap() = Some((context, event));
+                log.push("kept");
+                async { Ok(()) }
+            })
+            .starting_position(StartingPosition::Earliest),
+    );
+    seen.until_count(1).await;
+    running.stop().await;
+
+    let (old, event) = kept.lock().unwrap().take().unwrap();
+    let (opened, errors, all) = (seen.clone(), seen.clone(), seen.clone());
+    let mut receive = client
+        .receive(move |_, _| {
+            let (old, event) = (old.clone(), event.clone());
+            async move {
+                old.update_checkpoint(&event).await?;
+                Ok(())
+            }
+        })
+        .starting_position(StartingPosition::Earliest)
+        .on_partition_initialize(move |_| {
+            opened.push("open");
+            async { Ok(()) }
+        })
+        .on_error(move |_, error| {
+            errors.push(format!("{:?}", error.kind()));
+            async {}
+        });
+    if one_partition {
+        receive = receive.partition_id("0".parse().unwrap());
+    }
+    let stop = async move { all.until_count(5).await };
+    let result = receive.with_graceful_shutdown(stop).await;
+    (seen, result)
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_an_earlier_ownership_fails_the_callback_only() {
+    within(async {
+        for one_partition in [false, true] {
+            let (seen, result) = with_a_stale_context(one_partition).await;
+            result.unwrap();
+            assert_eq!(seen.all()[..5], ["kept", "open", "Handler", "open", "Handler"], "{:?}", seen.all());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stop_ends_though_a_callback_blocks_its_thread() {
+    within(async {
+        let emulator = emulator(2).await;
+        publish_to(&emulator, "0", &["a"]);
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let seen = Seen::default();
+        let log = seen.clone();
+        let (unblock, blocked) = std::sync::mpsc::channel::<()>();
+        let blocked = Arc::new(Mutex::new(blocked));
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                .receive(move |_, _| {
+                    log.push("blocks");
+                    // Until the test is over.
+                    let _ = blocked.lock().unwrap().recv();
+                    async { Ok(()) }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .shutdown_timeout(Duration::ZERO),
+        );
+        seen.until_count(1).await;
+        until_owned(&store, 2).await;
+        running.stop().await;
+        assert!(record(&store, "0").await.unwrap().owner.is_some(), "the callback is still at it");
+        assert_eq!(record(&store, "1").await.unwrap().owner, None);
+        drop(unblock);
+    })
+    .await;
+}
+
+async fn until_owned(store: &MemoryCheckpointStore, count: usize) {
+    loop {
+        let list = store.list_ownership(&scope()).await.unwrap();
+        if list.records.iter().filter(|record| record.owner.is_some()).count() == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -1,12 +1,17 @@
+//! Where reading starts and resumes: no event after the starting position is skipped, and none comes twice without need.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use eventhubs::{
-    CheckpointStore, ConsumerScope, InvalidPosition, MemoryCheckpointStore, PartitionId, StartingPosition,
+    CheckpointStore, ConsumerClient, ConsumerScope, Events, InvalidPosition, MemoryCheckpointStore, Offset,
+    PartitionId, Receive, RetryPolicy, SequenceNumber, StartingPosition,
 };
 use eventhubs_checkpoint_store::{Checkpoint, Expected};
 use eventhubs_emulator::{Emulator, RequestKind, Verdict};
 
+use crate::faulty_store::{Fault, FaultyStore};
 use crate::support::{HUB, Seen, body, client, client_on, emulator, publish_to, start, within};
 
 fn partition(id: &str) -> PartitionId {
@@ -216,6 +221,222 @@ async fn a_checkpoint_is_given_up_only_once_the_partition_is_read_from_elsewhere
         seen.until_contains("b").await;
         running.stop().await;
         assert_eq!(seen.all(), ["InvalidPosition", "QuotaExceeded", "InvalidPosition", "a", "b"]);
+    })
+    .await;
+}
+
+/// A client whose lease is short, so that an outage of the store soon takes its partitions.
+fn brief(emulator: &Emulator, store: &Arc<impl CheckpointStore>) -> ConsumerClient {
+    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
+        .unwrap()
+        .checkpoint_store(Arc::clone(store))
+        .load_balancing_interval(Duration::from_millis(200))
+        .partition_ownership_expiration_interval(Duration::from_millis(600))
+        .retry(RetryPolicy::fixed(Duration::from_millis(20)))
+        .build()
+        .unwrap()
+}
+
+/// Notes what is read and what becomes of the partitions, and writes no checkpoint.
+fn watching(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
+    let (log, opened, closed, failed) = (seen.clone(), seen.clone(), seen.clone(), seen.clone());
+    client
+        .receive(move |_, event| {
+            log.push(body(&event));
+            async { Ok(()) }
+        })
+        .on_partition_initialize(move |context| {
+            opened.push(format!("open {}", context.partition_id()));
+            async { Ok(()) }
+        })
+        .on_partition_close(move |_, reason| {
+            closed.push(format!("{reason:?}"));
+            async {}
+        })
+        .on_error(move |context, error| {
+            if context.is_some() {
+                failed.push(format!("{:?}", error.kind()));
+            }
+            async {}
+        })
+}
+
+#[tokio::test]
+async fn latest_skips_nothing_when_a_lost_partition_comes_back() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["old"]);
+        let (store, seen) = (Arc::new(FaultyStore::default()), Seen::default());
+        let running = start(watching(&brief(&emulator, &store), &seen));
+        seen.until_contains("open 0").await;
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("a").await;
+        store.set(Fault::Away);
+        seen.until_contains("OwnershipLost").await;
+        publish_to(&emulator, "0", &["b"]);
+        store.set(Fault::Nothing);
+        seen.until_contains("b").await;
+        running.stop().await;
+        assert!(!seen.contains("old"), "{:?}", seen.all());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn latest_skips_nothing_when_a_partition_without_checkpoint_moves() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["old"]);
+        let (store, seen) = (Arc::new(MemoryCheckpointStore::new()), Seen::default());
+        let first = start(watching(&client_on(&emulator, Arc::clone(&store)), &seen));
+        seen.until_contains("open 0").await;
+        first.stop().await;
+        publish_to(&emulator, "0", &["a"]);
+        let second = start(watching(&client_on(&emulator, store), &seen));
+        seen.until_contains("a").await;
+        second.stop().await;
+        assert!(!seen.contains("old"), "{:?}", seen.all());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_partition_that_appears_is_read_from_its_beginning() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["old"]);
+        let (store, seen) = (Arc::new(MemoryCheckpointStore::new()), Seen::default());
+        let running = start(watching(&brief(&emulator, &store), &seen));
+        seen.until_contains("open 0").await;
+        emulator.grow_event_hub(HUB, 2).unwrap();
+        publish_to(&emulator, "1", &["first"]);
+        seen.until_contains("open 1").await;
+        seen.until_contains("first").await;
+        running.stop().await;
+        assert!(!seen.contains("old"), "{:?}", seen.all());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_receive_failure_repeats_no_event() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let (store, seen) = (MemoryCheckpointStore::new(), Seen::default());
+        let receive = watching(&client_on(&emulator, store), &seen);
+        let running = start(receive.starting_position(StartingPosition::Earliest));
+        seen.until_contains("b").await;
+        // Such a detach is not retried by the receiver: the partition is closed and opened again.
+        emulator.detach_links(HUB, "amqp:not-allowed", "a test");
+        seen.until_contains("ReceiveFailed").await;
+        publish_to(&emulator, "0", &["c"]);
+        seen.until_contains("c").await;
+        running.stop().await;
+        let events: Vec<_> = seen.all().into_iter().filter(|seen| seen.len() == 1).collect();
+        assert_eq!(events, ["a", "b", "c"]);
+    })
+    .await;
+}
+
+async fn store_with(
+    emulator: &Emulator,
+    offset: Option<&str>,
+    number: Option<i64>,
+) -> Arc<MemoryCheckpointStore> {
+    let store = Arc::new(MemoryCheckpointStore::new());
+    let checkpoint =
+        Checkpoint::new(partition("0"), offset.map(Offset::from), number.map(SequenceNumber::new));
+    store.update_checkpoint(&scope(emulator), &checkpoint, &Expected::Absent).await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_is_reported_and_nothing_is_skipped() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let (store, seen) = (store_with(&emulator, None, None).await, Seen::default());
+        let running = start(watching(&client_on(&emulator, Arc::clone(&store)), &seen));
+        seen.until_count(2).await;
+        running.stop().await;
+        assert!(seen.all().iter().all(|seen| seen == "InvalidPosition"), "{:?}", seen.all());
+
+        let seen = Seen::default();
+        let receive = watching(&client_on(&emulator, store), &seen);
+        let running = start(receive.on_invalid_position(InvalidPosition::Earliest));
+        seen.until_contains("a").await;
+        running.stop().await;
+        assert_eq!(seen.all()[..3], ["InvalidPosition", "open 0", "a"], "{:?}", seen.all());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_another_life_of_the_hub_is_reported_and_replaced() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let (store, seen) = (store_with(&emulator, Some("-1"), Some(5000)).await, Seen::default());
+        let (log, errors) = (seen.clone(), seen.clone());
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                .receive(move |context, event| {
+                    let log = log.clone();
+                    async move {
+                        let status = context.update_checkpoint(&event).await?;
+                        log.push(format!("{} {status:?}", body(&event)));
+                        Ok(())
+                    }
+                })
+                .on_error(move |_, error| {
+                    errors.push(format!("{:?}", error.kind()));
+                    async {}
+                }),
+        );
+        seen.until_count(3).await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["InvalidPosition", "a Written", "b Written"]);
+        let kept = store.checkpoint(&scope(&emulator), &partition("0")).await.unwrap().unwrap();
+        assert_eq!(kept.sequence_number, Some(1.into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_by_time_skips_nothing_after_a_fail_over() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let (store, seen) = (Arc::new(MemoryCheckpointStore::new()), Seen::default());
+        let log = seen.clone();
+        let client = client_on(&emulator, Arc::clone(&store));
+        let running = start(
+            client
+                .receive(move |context, event| {
+                    let log = log.clone();
+                    async move {
+                        context.update_checkpoint(&event).await?;
+                        log.push(body(&event));
+                        Ok(())
+                    }
+                })
+                .starting_position(StartingPosition::Earliest),
+        );
+        seen.until_contains("b").await;
+        running.stop().await;
+        publish_to(&emulator, "0", &["c"]);
+        emulator.fail_over(HUB).unwrap();
+        emulator.advance_clock(Duration::from_secs(60));
+        publish_to(&emulator, "0", &["d"]);
+        let seen = Seen::default();
+        let receive = watching(&client, &seen);
+        // As a program that computes it at each start does.
+        let now = emulator.partition(HUB, "0").unwrap().last_enqueued_time.unwrap();
+        let running = start(receive.starting_position(StartingPosition::from_enqueued_time(now)));
+        seen.until_contains("d").await;
+        running.stop().await;
+        assert_eq!(seen.all()[..4], ["InvalidPosition", "open 0", "c", "d"], "{:?}", seen.all());
     })
     .await;
 }

@@ -1,0 +1,91 @@
+//! A store in memory that fails as a test tells it to.
+
+use std::future::pending;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use eventhubs::{CheckpointStore, ConsumerScope, MemoryCheckpointStore, PartitionId};
+use eventhubs_checkpoint_store::{
+    Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Error, ErrorKind, Expected, OwnershipList, Result,
+};
+
+/// What a call meets before it reaches the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    #[default]
+    Nothing,
+    Away,
+    Hangs,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FaultyStore {
+    store: MemoryCheckpointStore,
+    fault: Mutex<Fault>,
+    panics: Mutex<usize>,
+}
+
+impl FaultyStore {
+    /// A store that panics at the first looks for a checkpoint.
+    pub(crate) fn panicking(looks: usize) -> Self {
+        Self { panics: Mutex::new(looks), ..Self::default() }
+    }
+
+    pub(crate) fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    async fn meet(&self) -> Result<()> {
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Nothing => Ok(()),
+            Fault::Away => Err(Error::new(ErrorKind::Unavailable, "the test says so")),
+            Fault::Hangs => pending().await,
+        }
+    }
+
+    fn panic_if_told(&self) {
+        let mut left = self.panics.lock().unwrap();
+        if let Some(fewer) = left.checked_sub(1) {
+            *left = fewer;
+            drop(left);
+            panic!("a defect of the store");
+        }
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for FaultyStore {
+    async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
+        self.meet().await?;
+        self.store.list_ownership(scope).await
+    }
+
+    async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
+        match self.meet().await {
+            Ok(()) => self.store.claim_ownership(scope, claim).await,
+            Err(error) => ClaimOutcome::Failed(error),
+        }
+    }
+
+    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
+        self.meet().await?;
+        self.store.list_checkpoints(scope).await
+    }
+
+    async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
+        self.panic_if_told();
+        self.meet().await?;
+        self.store.checkpoint(scope, partition).await
+    }
+
+    async fn update_checkpoint(
+        &self,
+        scope: &ConsumerScope,
+        checkpoint: &Checkpoint,
+        expected: &Expected,
+    ) -> Result<CheckpointOutcome> {
+        self.meet().await?;
+        self.store.update_checkpoint(scope, checkpoint, expected).await
+    }
+}
