@@ -12,6 +12,7 @@ use crate::calls::Calls;
 use crate::comeback::Comeback;
 use crate::handover::Stage;
 use crate::holdings::Holdings;
+use crate::passive::PassiveWatch;
 use crate::round::Purpose;
 use crate::settings::JITTER;
 use crate::sorted::Hub;
@@ -61,6 +62,7 @@ pub struct Balancer {
     pub(crate) observer: LeaseObserver,
     pub(crate) holdings: Holdings,
     pub(crate) twins: TwinWatch,
+    pub(crate) passive: PassiveWatch,
     pub(crate) tempo: Tempo,
     /// Whether the last listing was answered.
     is_store_well: bool,
@@ -94,6 +96,7 @@ impl Balancer {
             observer: LeaseObserver::new(settings.expiry()),
             holdings: Holdings::new(settings.lease()),
             twins: TwinWatch::new(settings.expiry()),
+            passive: PassiveWatch::default(),
             tempo: Tempo::default(),
             is_store_well: true,
             due: None,

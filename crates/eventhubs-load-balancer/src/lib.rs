@@ -16,6 +16,7 @@ mod handover;
 mod holdings;
 mod lease;
 mod note;
+mod passive;
 mod plan;
 mod report;
 mod round;
