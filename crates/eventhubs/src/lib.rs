@@ -71,6 +71,7 @@ mod pump;
 mod receive;
 mod reminder;
 mod run;
+mod thefts;
 
 pub use checkpointer::CheckpointStatus;
 pub use client::{ConsumerClient, ConsumerClientBuilder};

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use crate::client::entropy;
 use crate::pump::{Bell, Ended, Order, Pump};
 use crate::run::Run;
+use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
 /// How many calls of the error hook may be under way for troubles that belong to no partition; more are only logged.
@@ -116,6 +117,7 @@ struct Processor {
     partitions: watch::Receiver<Vec<PartitionId>>,
     background: JoinSet<()>,
     reports: JoinSet<()>,
+    thefts: Thefts,
 }
 
 /// What became of the task of a pump.
@@ -154,6 +156,7 @@ impl Processor {
             partitions,
             background,
             reports: JoinSet::new(),
+            thefts: Thefts::default(),
         }
     }
 
@@ -190,6 +193,7 @@ impl Processor {
         let partitions = self.partitions.borrow().clone();
         let round = self.balancer.round(&partitions).await;
         self.follow(round).await?;
+        self.read_again_after_thefts();
         self.next_round = Instant::now() + self.balancer.next_delay();
         Ok(())
     }
@@ -203,6 +207,7 @@ impl Processor {
         let partitions = self.partitions.borrow().clone();
         let look = self.balancer.look(&partitions).await;
         self.follow(look).await?;
+        self.note_thefts(&rung);
         for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
             running.orders.send_if_modified(|order| {
                 let is_unknown = *order == Order::Run;
@@ -213,6 +218,31 @@ impl Processor {
             });
         }
         Ok(())
+    }
+
+    /// What is still ours in the store was taken by a reader that the store does not know.
+    fn note_thefts(&mut self, rung: &[PartitionId]) {
+        let interval = self.run.client.balancing().interval();
+        let stolen = rung.iter().filter(|partition| self.balancer.lease(partition).is_some());
+        for partition in stolen {
+            let count = self.thefts.note(partition, Instant::now(), interval);
+            if count == 2 {
+                let scope = self.run.client.scope();
+                tracing::warn!(
+                    event_hub = %scope.event_hub, consumer_group = %scope.consumer_group, %partition,
+                    "another reader takes the partition again and again, and the checkpoint store does not know it: is \
+                     the store shared by all instances of the consumer group?"
+                );
+            }
+        }
+    }
+
+    /// Starts what is owned and was not read for a time.
+    fn read_again_after_thefts(&mut self) {
+        let unread = self.balancer.owned().filter(|partition| !self.pumps.contains_key(*partition));
+        for partition in unread.cloned().collect::<Vec<_>>() {
+            self.start(partition);
+        }
     }
 
     /// Reads on while other instances take over the partitions, for as long as the user lets it.
@@ -279,9 +309,10 @@ impl Processor {
         Ok(())
     }
 
-    /// Starts a pump, unless the one of an earlier ownership is still finishing; then its end starts the next.
+    /// Starts a pump, unless the one of an earlier ownership is still finishing, whose end starts the next, or the partition was just
+    /// stolen.
     fn start(&mut self, partition: PartitionId) {
-        if self.pumps.contains_key(&partition) {
+        if self.pumps.contains_key(&partition) || !self.thefts.may_read(&partition, Instant::now()) {
             return;
         }
         let context = self.run.context(&partition, self.balancer.lease(&partition));

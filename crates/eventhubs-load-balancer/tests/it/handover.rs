@@ -82,9 +82,9 @@ async fn one_that_waits_looks_twenty_times_an_interval_and_does_nothing_else() {
 async fn an_owner_that_does_not_answer_is_waited_for_two_intervals_and_no_longer() {
     let Scene { store, hub, mut a, mut b, taken, leases: [_, after] } = scene().await;
     a.look(&hub).await;
-    advance(2 * INTERVAL - SECOND / 10).await;
+    advance(INTERVAL).await;
     assert!(!after.is_settled());
-    advance(SECOND / 10).await;
+    advance(INTERVAL).await;
     assert!(after.is_settled());
     b.round(&hub).await;
     let before = records(&store).await;

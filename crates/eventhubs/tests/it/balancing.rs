@@ -193,3 +193,32 @@ async fn a_run_whose_client_is_closed_ends_and_its_partitions_are_free() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn instances_without_a_shared_store_do_not_steal_without_end() {
+    const EVENTS: usize = 40;
+    within(async {
+        let emulator = emulator(2).await;
+        emulator.publish(HUB, ["event"; EVENTS]).unwrap();
+        let seen = Seen::default();
+        let runs = [client(&emulator), client(&emulator)].map(|client| {
+            let log = seen.clone();
+            let receive = client.receive(move |context, event| {
+                log.push(body(&event));
+                async move {
+                    context.update_checkpoint(&event).await?;
+                    Ok(())
+                }
+            });
+            start(receive.starting_position(StartingPosition::Earliest))
+        });
+        // As many rounds as would steal a hundred times.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        for run in runs {
+            run.stop().await;
+        }
+        let handled = seen.count();
+        assert!((EVENTS..=EVENTS * 8).contains(&handled), "{handled} calls for {EVENTS} events");
+    })
+    .await;
+}
