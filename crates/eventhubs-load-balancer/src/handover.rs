@@ -61,6 +61,9 @@ impl Balancer {
             asks && !is_own(record) && !expired.contains(&record.partition)
         };
         let asking = records.iter().filter(asks_us);
+        for record in asking.clone() {
+            self.takers.extend(record.owner.clone().map(|owner| (record.partition.clone(), owner)));
+        }
         let answers = asking.filter_map(|record| self.holdings.ask(answer(record)));
         answers.map(handing_over).collect()
     }

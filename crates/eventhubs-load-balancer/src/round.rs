@@ -12,7 +12,7 @@ use crate::handover::Stage;
 use crate::note::Note;
 use crate::sorted::record_of;
 use crate::tempo::{Findings, Outlook, calm_intervals};
-use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, Strategy, View, plan};
+use crate::{Balancer, Failure, LossReason, Operation, Origin, Plan, Round, Strategy, View, plan};
 
 /// The longest time that the store asked for.
 fn retry_after(failures: &[Failure]) -> Duration {
@@ -22,6 +22,16 @@ fn retry_after(failures: &[Failure]) -> Duration {
 
 fn owners_of(view: &View) -> u32 {
     view.owners().try_into().unwrap_or(u32::MAX)
+}
+
+fn origin_of(partition: &PartitionId, records: &[Ownership], expired: &BTreeSet<PartitionId>) -> Origin {
+    let record = record_of(partition, records);
+    match record.and_then(|record| Some((record, record.owner.clone()?))) {
+        None => Origin::Unowned,
+        Some((_, owner)) if expired.contains(partition) => Origin::Expired(owner),
+        Some((record, owner)) if Note::of(record) == Some(Note::Offered) => Origin::Offered(owner),
+        Some((_, owner)) => Origin::Stolen(owner),
+    }
 }
 
 /// What a round is for.
@@ -68,6 +78,10 @@ impl Balancer {
             Purpose::Balance => self.decide(&list, &expired, answered),
             Purpose::Look => Default::default(),
         };
+        for partition in plan.claim.iter().chain(&plan.steal) {
+            let origin = origin_of(partition, &list.records, &expired);
+            self.origins.insert(partition.clone(), origin);
+        }
         let mut attempts = answers;
         attempts.extend(self.attempts(plan, &list, answered));
         round.rejected = list.rejected;
@@ -174,7 +188,8 @@ impl Balancer {
             let owner = record_of(&partition, records).and_then(|record| record.owner.as_ref());
             if !self.hub.has(&partition) {
                 self.holdings.lose(&partition, LossReason::Gone);
-            } else if owner.is_some_and(|owner| *owner != self.owner) {
+            } else if let Some(owner) = owner.filter(|owner| **owner != self.owner) {
+                self.takers.insert(partition.clone(), owner.clone());
                 self.holdings.lose(&partition, LossReason::Taken);
             }
         }

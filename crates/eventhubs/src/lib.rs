@@ -64,6 +64,7 @@ mod context;
 mod error;
 mod guarded_store;
 mod hooks;
+mod log;
 mod opening;
 mod pacing;
 mod processor;
