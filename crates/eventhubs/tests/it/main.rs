@@ -11,4 +11,5 @@ mod handover;
 mod ownership;
 mod positions;
 mod recreation;
+mod resuming;
 mod support;
