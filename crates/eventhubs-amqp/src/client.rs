@@ -65,8 +65,10 @@ impl PartitionProperties {
         // One more than the newest is the oldest of a partition whose events have all expired.
         let most = last.value().max(-1).saturating_add(1);
         let is_sound = self.beginning_sequence_number.is_none_or(|first| first.value() <= most);
+        let offset = self.last_enqueued_offset.as_ref().map_or("", Offset::as_str);
         match last.value() {
-            ..0 => (is_sound && self.is_empty).then_some(StartingPosition::Earliest),
+            ..0 => (is_sound && self.is_empty && matches!(offset, "" | "-1"))
+                .then_some(StartingPosition::Earliest),
             _ => is_sound.then(|| StartingPosition::after_sequence_number(last)),
         }
     }

@@ -1,6 +1,6 @@
 //! Where a partition is read from, and the receiver there.
 
-use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionReceiver};
+use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionProperties, PartitionReceiver};
 use eventhubs_types::{Offset, SequenceNumber, StartingPosition};
 
 use crate::checkpointer::Stored;
@@ -188,10 +188,7 @@ async fn beginning(
     }
     let Newest { position, checkpoint } = if run.has_appeared(partition) {
         // Nobody can have read a partition that the event hub did not have when this run began.
-        Newest {
-            position: StartingPosition::Earliest,
-            checkpoint: Some((Offset::new("-1"), SequenceNumber::new(-1))),
-        }
+        Newest { position: StartingPosition::Earliest, checkpoint: Some(before_all()) }
     } else {
         newest(run, context).await?
     };
@@ -222,17 +219,28 @@ async fn newest(run: &Run, context: &PartitionContext) -> Result<Newest> {
             Error::amqp("the newest event could not be looked up", source).on_partition(partition)
         })?),
     };
-    let Some(position) =
-        properties.as_ref().and_then(eventhubs_amqp::PartitionProperties::after_newest_event)
-    else {
+    let Some(position) = properties.as_ref().and_then(PartitionProperties::after_newest_event) else {
         // The service then decides what is newest at each attach.
         tracing::warn!(%partition, ?properties, "the newest event is not known; the service decides where reading starts");
         return Ok(Newest { position: StartingPosition::Latest, checkpoint: None });
     };
-    let checkpoint = properties.and_then(|properties| {
-        Some((properties.last_enqueued_offset?, properties.last_enqueued_sequence_number?))
-    });
+    let checkpoint = properties.and_then(as_checkpoint);
     Ok(Newest { position, checkpoint })
+}
+
+/// The checkpoint of a partition of which nothing was read, as the service says it of one that never had an event.
+fn before_all() -> (Offset, SequenceNumber) {
+    (Offset::new("-1"), SequenceNumber::new(-1))
+}
+
+/// The newest event as a checkpoint, unless its offset would lead elsewhere than its number.
+fn as_checkpoint(newest: PartitionProperties) -> Option<(Offset, SequenceNumber)> {
+    let number = newest.last_enqueued_sequence_number?;
+    if number.value() < 0 {
+        return Some(before_all());
+    }
+    let is_event = |offset: &Offset| !matches!(offset.as_str(), "" | "-1");
+    Some((newest.last_enqueued_offset.filter(is_event)?, number))
 }
 
 /// A receiver at this position.

@@ -8,6 +8,7 @@ mod checkpoints;
 mod credentials;
 mod faulty_store;
 mod handover;
+mod odd_answers;
 mod ownership;
 mod positions;
 mod recreation;
