@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 
-/// How often each instance is replaced in each run; `cargo xtask soak` sets more.
+/// How often each instance is replaced in each run; `cargo xtask soak deploys` sets more.
 const ROUNDS: &str = "EVENTHUBS_DEPLOY_ROUNDS";
 const INSTANCES: usize = 4;
 const PARTITIONS: usize = 12;
@@ -188,6 +188,7 @@ async fn deploy(delays: Delays, rounds: usize) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the number of hand-overs says how much a long run is worth")]
 async fn clean_deploys_repeat_no_event_however_late_the_answers_are() {
     let rounds = env::var(ROUNDS).map_or(1, |rounds| rounds.parse().unwrap());
     let patience = PATIENCE * u32::try_from(rounds).unwrap();
@@ -201,6 +202,7 @@ async fn clean_deploys_repeat_no_event_however_late_the_answers_are() {
         let runs = late.map(|delays| tokio::spawn(deploy(delays, rounds)));
         for (run, delays) in runs.into_iter().zip(late) {
             let (handovers, repeated) = run.await.unwrap();
+            println!("{repeated} events came twice in {handovers} hand-overs with {delays:?}");
             assert_eq!(repeated, 0, "events came twice in {handovers} hand-overs with {delays:?}");
             assert!(handovers >= PARTITIONS * rounds, "{handovers} hand-overs with {delays:?}");
         }

@@ -66,14 +66,19 @@ const SOAK_HELP: &str = "\
 Play schedules of faults in many processes at once: what shows once in some hundred runs, and only on a busy machine.
 
 Usage: cargo xtask soak [SEEDS] [COPIES]
+       cargo xtask soak deploys [ROUNDS]
 
 Each copy is the test `schedules`: a consumer against an emulator that drops, freezes, throttles, refuses and garbles
 for four seconds, and nothing may be lost. What a copy printed is kept below the target folder if it fails.
 
+`deploys` is the test of that name: fleets whose instances are replaced one after the other, ROUNDS times each, while the
+hub, the links and the store answer late. No event may be lost, and none may come twice.
+
 Examples:
   cargo xtask soak            seeds 1 to 30, 30 copies of each: four minutes on two cores
   cargo xtask soak 5 40       seed 5, 40 copies
-  cargo xtask soak 100..200   seeds 100 to 199";
+  cargo xtask soak 100..200   seeds 100 to 199
+  cargo xtask soak deploys    eight rounds, more than 500 hand-overs: two minutes on two cores";
 
 const SIMULATE_HELP: &str = include_str!("../../crates/eventhubs-simulator/examples/simulate/help.txt");
 

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy.
+//! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy; and deploys without end.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -13,8 +13,15 @@ const SEEDS: Range<u64> = 1..31;
 const COPIES: usize = 30;
 const MOST_COPIES: usize = 200;
 
+/// Enough for more than 500 hand-overs.
+const DEPLOYS: usize = 8;
+const MOST_DEPLOYS: usize = 1000;
+
 /// Plays each schedule of faults in many processes at once; `arguments` are the seeds and the number of copies.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    if let ["deploys", arguments @ ..] = arguments {
+        return deploy(deploys(arguments)?);
+    }
     let (seeds, copies) = read(arguments)?;
     let program = build()?;
     let logs = target()?.join("soak");
@@ -32,6 +39,24 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     match &failed[..] {
         [] => Ok(()),
         [first, ..] => Err(format!("{} runs failed, the first: {}", failed.len(), first.display()).into()),
+    }
+}
+
+/// Replaces fleets again and again, each with answers that are late in another way.
+fn deploy(rounds: usize) -> Result<()> {
+    let mut playing = test(&build()?, "deploys::");
+    let is_ok = playing.env("EVENTHUBS_DEPLOY_ROUNDS", rounds.to_string()).status()?.success();
+    if is_ok { Ok(()) } else { Err("events came twice, or not at all".into()) }
+}
+
+fn deploys(arguments: &[&str]) -> Result<usize> {
+    match arguments.first().map(|rounds| rounds.parse()) {
+        None => Ok(DEPLOYS),
+        Some(Ok(rounds @ 1..=MOST_DEPLOYS)) if arguments.len() == 1 => Ok(rounds),
+        _ => {
+            let given = arguments.join(" ");
+            Err(format!("deploys {given}: give one number from 1 to {MOST_DEPLOYS}").into())
+        }
     }
 }
 
@@ -74,14 +99,19 @@ fn build() -> Result<PathBuf> {
     Ok(program.into_std_path_buf())
 }
 
+/// The tests whose names begin so, which say on the terminal what they see.
+fn test(program: &Path, name: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args([name, "--nocapture"]).current_dir(root().join("tests"));
+    command
+}
+
 /// Starts one copy, and says where it writes.
 fn start(program: &Path, logs: &Path, seed: u64, copy: usize) -> Result<(Child, PathBuf)> {
     let log = logs.join(format!("seed-{seed}-{copy}.log"));
     let file = File::create(&log)?;
-    let child = Command::new(program)
-        .args(["schedules::", "--nocapture"])
+    let child = test(program, "schedules::")
         .env("EVENTHUBS_SCHEDULE_SEED", seed.to_string())
-        .current_dir(root().join("tests"))
         .stdout(file.try_clone()?)
         .stderr(file)
         .spawn()?;
@@ -104,6 +134,10 @@ mod tests {
             (&["1", "2", "3"], "nothing more"),
         ] {
             assert!(read(wrong).unwrap_err().to_string().contains(named), "{wrong:?}");
+        }
+        assert_eq!((deploys(&[]).unwrap(), deploys(&["3"]).unwrap()), (DEPLOYS, 3));
+        for wrong in [&["x"][..], &["0"], &["1", "2"]] {
+            assert!(deploys(wrong).unwrap_err().to_string().contains("give one number"), "{wrong:?}");
         }
     }
 }

@@ -62,12 +62,15 @@ impl PartitionProperties {
     /// To trust such numbers would mean to read everything again under the name of the newest event.
     pub fn after_newest_event(&self) -> Option<StartingPosition> {
         let last = self.last_enqueued_sequence_number?;
-        if last.value() < 0 {
-            return self.is_empty.then_some(StartingPosition::Earliest);
-        }
         // One more than the newest is the oldest of a partition whose events have all expired.
-        let is_sound = self.beginning_sequence_number.is_none_or(|first| first.value() <= last.value() + 1);
-        is_sound.then(|| StartingPosition::after_sequence_number(last))
+        let most = last.value().max(-1).saturating_add(1);
+        let is_sound = self.beginning_sequence_number.is_none_or(|first| first.value() <= most);
+        let offset = self.last_enqueued_offset.as_ref().map_or("", Offset::as_str);
+        match last.value() {
+            ..0 => (is_sound && self.is_empty && matches!(offset, "" | "-1"))
+                .then_some(StartingPosition::Earliest),
+            _ => is_sound.then(|| StartingPosition::after_sequence_number(last)),
+        }
     }
 }
 
@@ -184,7 +187,7 @@ impl EventHubClient {
     /// # Cancel safety
     /// Safe to drop; asking again starts anew.
     pub async fn event_hub_properties(&self) -> Result<EventHubProperties> {
-        management::event_hub_properties(&self.read(None).await?)
+        management::event_hub_properties(&self.read(None).await?, self.event_hub())
     }
 
     /// Asks the service about one partition.
@@ -195,7 +198,7 @@ impl EventHubClient {
     /// # Cancel safety
     /// Safe to drop; asking again starts anew.
     pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
-        management::partition_properties(&self.read(Some(partition)).await?)
+        management::partition_properties(&self.read(Some(partition)).await?, self.event_hub(), partition)
     }
 
     /// Asks `$management`, within the retry policy.

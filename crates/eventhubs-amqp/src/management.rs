@@ -24,27 +24,37 @@ pub(crate) fn read(event_hub: &EventHubName, partition: Option<&PartitionId>, to
     Request { properties: properties.into_iter().chain(partition).map(text).collect(), body: Amqp::Null }
 }
 
-/// Reads the answer about a hub.
-pub(crate) fn event_hub_properties(answer: &Value) -> Result<EventHubProperties> {
+/// Reads the answer about a hub. Who asked knows its name.
+pub(crate) fn event_hub_properties(answer: &Value, event_hub: &EventHubName) -> Result<EventHubProperties> {
     let answer = Answer::new(answer)?;
     let (Value::Array(ids) | Value::List(ids)) = answer.get("partition_ids")? else {
         return Err(malformed("partition_ids"));
     };
     let id = |id: &Value| PartitionId::new(id.as_str()?).ok();
     Ok(EventHubProperties {
-        name: answer.event_hub()?,
+        name: answer.event_hub(event_hub),
         created_at: answer.get("created_at").ok().and_then(time),
         partition_ids: ids.iter().map(id).collect::<Option<_>>().ok_or_else(|| malformed("partition_ids"))?,
     })
 }
 
-/// Reads the answer about a partition.
-pub(crate) fn partition_properties(answer: &Value) -> Result<PartitionProperties> {
+/// Reads the answer about a partition. Who asked knows the names.
+///
+/// # Errors
+/// When it is not an answer about this partition at all.
+pub(crate) fn partition_properties(
+    answer: &Value,
+    event_hub: &EventHubName,
+    partition: &PartitionId,
+) -> Result<PartitionProperties> {
     let answer = Answer::new(answer)?;
+    if answer.text("partition").is_ok_and(|id| id != partition.as_str()) {
+        return Err(malformed("partition"));
+    }
     let last = answer.sequence_number("last_enqueued_sequence_number");
     Ok(PartitionProperties {
-        event_hub: answer.event_hub()?,
-        id: PartitionId::new(answer.text("partition")?).map_err(|e| malformed("partition").with_source(e))?,
+        event_hub: answer.event_hub(event_hub),
+        id: partition.clone(),
         beginning_sequence_number: answer.sequence_number("begin_sequence_number"),
         last_enqueued_sequence_number: last,
         last_enqueued_offset: answer.text("last_enqueued_offset").ok().map(Offset::new),
@@ -83,8 +93,9 @@ impl<'a> Answer<'a> {
         number.map(SequenceNumber::new)
     }
 
-    fn event_hub(&self) -> Result<EventHubName> {
-        EventHubName::new(self.text("name")?).map_err(|e| malformed("name").with_source(e))
+    /// The service may spell the name otherwise than the one who asked.
+    fn event_hub(&self, asked: &EventHubName) -> EventHubName {
+        self.text("name").ok().and_then(|name| EventHubName::new(name).ok()).unwrap_or_else(|| asked.clone())
     }
 }
 
@@ -104,6 +115,14 @@ mod tests {
         Value::Map(pairs.map(|(key, value)| (key.into(), value)).to_vec())
     }
 
+    fn orders() -> EventHubName {
+        "orders".parse().unwrap()
+    }
+
+    fn three() -> PartitionId {
+        "3".parse().unwrap()
+    }
+
     /// Contract §4.2: the partition ids may be a list, and the georeplication factor may be missing.
     #[test]
     fn a_hub_is_read() {
@@ -114,7 +133,7 @@ mod tests {
                 ("partition_ids", ids(vec!["0".into(), "1".into()])),
                 ("something_new", Value::Null),
             ]);
-            let hub = event_hub_properties(&answer).unwrap();
+            let hub = event_hub_properties(&answer, &orders()).unwrap();
             assert_eq!((hub.name.as_str(), hub.partition_ids.len()), ("orders", 2));
             assert_eq!(hub.created_at, Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
         }
@@ -132,7 +151,7 @@ mod tests {
             ("last_enqueued_time_utc", Value::Timestamp(UNIX_EPOCH - Duration::from_secs(62_135_596_800))),
             ("is_partition_empty", Value::Bool(true)),
         ]);
-        let partition = partition_properties(&answer).unwrap();
+        let partition = partition_properties(&answer, &orders(), &three()).unwrap();
         assert_eq!(partition.id.as_str(), "3");
         assert_eq!(partition.last_enqueued_sequence_number, Some((-1).into()));
         assert_eq!(partition.last_enqueued_offset, Some("-1".into()));
@@ -141,9 +160,7 @@ mod tests {
     }
 
     fn partition<const N: usize>(pairs: [(&str, Value); N]) -> PartitionProperties {
-        let mut all = vec![("name".into(), "orders".into()), ("partition".into(), "3".into())];
-        all.extend(pairs.map(|(key, value)| (key.into(), value)));
-        partition_properties(&Value::Map(all)).unwrap()
+        partition_properties(&map(pairs), &orders(), &three()).unwrap()
     }
 
     #[test]
@@ -174,14 +191,30 @@ mod tests {
         assert_eq!(after(10, 9, true), Some(StartingPosition::after_sequence_number(9)), "all have expired");
         assert_eq!(after(0, -1, false), None, "a partition that is not empty has a newest event");
         assert_eq!(after(12, 9, false), None, "the oldest event comes after the newest");
+        assert_eq!(after(7, -1, true), None, "there were events before the oldest one");
+        assert_eq!(after(0, i64::MAX, false), Some(StartingPosition::after_sequence_number(i64::MAX)));
+        let unsaid =
+            [("begin_sequence_number", Value::I64(7)), ("last_enqueued_sequence_number", Value::I8(-1))];
+        assert_eq!(partition(unsaid).after_newest_event(), None);
         assert_eq!(partition([]).after_newest_event(), None);
     }
 
     #[test]
-    fn an_answer_that_lacks_something_names_it() {
-        let error = partition_properties(&map([("name", "orders".into())])).unwrap_err();
+    fn an_answer_without_names_is_read_under_those_that_were_asked_for() {
+        for answer in [map([]), map([("name", Value::Null), ("partition", Value::I32(3))])] {
+            let partition = partition_properties(&answer, &orders(), &three()).unwrap();
+            assert_eq!((partition.event_hub, partition.id), (orders(), three()));
+        }
+        let hub = map([("name", Value::Null), ("partition_ids", Value::List(vec!["0".into()]))]);
+        assert_eq!(event_hub_properties(&hub, &orders()).unwrap().name, orders());
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_an_error_that_names_what() {
+        let error = event_hub_properties(&map([("name", "orders".into())]), &orders()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert!(error.to_string().contains("usable partition"), "{error}");
-        assert!(event_hub_properties(&Value::Null).is_err());
+        assert!(error.to_string().contains("usable partition_ids"), "{error}");
+        assert!(event_hub_properties(&Value::Null, &orders()).is_err());
+        assert!(partition_properties(&map([("partition", "4".into())]), &orders(), &three()).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use eventhubs_types::Value;
 use tokio::time::sleep;
 
 use crate::condition::Condition;
@@ -38,7 +39,7 @@ pub enum RequestKind {
 }
 
 /// What becomes of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {
     /// It is served.
@@ -50,6 +51,8 @@ pub enum Verdict {
         /// The text with it.
         description: String,
     },
+    /// A [`Read`](RequestKind::Read) is answered with this, instead of what is true; anything else is served.
+    Answer(Value),
     /// It is served so much later, and all that its link, or for an attach its session, asks for after it.
     Delay(Duration),
     /// Nothing happens, and the client never hears of it.
@@ -82,11 +85,11 @@ impl Interceptor {
         *lock(&self.delay) = by;
     }
 
-    /// Waits as long as the request has to.
+    /// Waits as long as the request has to. Returns what to answer instead of the truth.
     ///
     /// # Errors
     /// When it is not to be served.
-    pub(crate) async fn judge(&self, request: Request<'_>) -> Result<(), Denied> {
+    pub(crate) async fn judge(&self, request: Request<'_>) -> Result<Option<Value>, Denied> {
         if matches!(request.kind, RequestKind::PutToken | RequestKind::Read) {
             let delay = *lock(&self.delay);
             if !delay.is_zero() {
@@ -95,13 +98,14 @@ impl Interceptor {
         }
         let judge = lock(&self.judge).clone();
         match judge.map_or(Verdict::Pass, |judge| judge(&request)) {
-            Verdict::Pass => Ok(()),
+            Verdict::Pass => Ok(None),
+            Verdict::Answer(value) => Ok((request.kind == RequestKind::Read).then_some(value)),
             Verdict::Refuse { condition, description } => {
                 Err(Denied::Refused(Condition::new(condition, description)))
             }
             Verdict::Delay(delay) => {
                 sleep(delay).await;
-                Ok(())
+                Ok(None)
             }
             Verdict::Drop => Err(Denied::Dropped),
         }

@@ -60,7 +60,7 @@ pub(crate) async fn judge(session: &Session, attach: &Attach) -> Option<Result<(
         size: 0,
     };
     match session.connection.broker.interceptor.judge(request).await {
-        Ok(()) => Some(Ok(())),
+        Ok(_) => Some(Ok(())),
         Err(Denied::Refused(reason)) => Some(Err(reason)),
         Err(Denied::Dropped) => None,
     }

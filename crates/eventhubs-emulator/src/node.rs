@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use eventhubs_types::Value;
 use fe2o3_amqp::{Receiver, Sender};
 use fe2o3_amqp_types::messaging::{Batch, Data};
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::message::{self, AnyMessage};
 use crate::opaque;
 use crate::request::{Response, string_property};
 use crate::requests::ReceivedRequest;
+use crate::value::to_wire;
 
 /// Responses that wait for the credit of one client.
 const MAX_WAITING_RESPONSES: usize = 64;
@@ -136,7 +138,8 @@ async fn answer(node: Node, session: u64, connection: &Connection, request: &Any
     };
     let mut seen = received(node, connection.id, request);
     let response = match judge(node, connection, &seen).await {
-        Ok(()) => respond(node, connection, request),
+        Ok(None) => respond(node, connection, request),
+        Ok(Some(value)) => Response::value(to_wire(value)),
         Err(Denied::Refused(reason)) => Response::refusal(reason),
         Err(Denied::Dropped) => return connection.broker.requests.push(seen),
     };
@@ -146,7 +149,7 @@ async fn answer(node: Node, session: u64, connection: &Connection, request: &Any
     let _ = link.try_send(response.to(request));
 }
 
-async fn judge(node: Node, connection: &Connection, seen: &ReceivedRequest) -> Result<(), Denied> {
+async fn judge(node: Node, connection: &Connection, seen: &ReceivedRequest) -> Result<Option<Value>, Denied> {
     let kind = match node {
         Node::Cbs => RequestKind::PutToken,
         Node::Management => RequestKind::Read,

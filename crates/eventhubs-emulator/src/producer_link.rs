@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventhubs_types::Value;
 use fe2o3_amqp::Receiver;
 use fe2o3_amqp_types::messaging::{Batch, Data};
 use fe2o3_amqp_types::performatives::Attach;
@@ -77,7 +78,7 @@ impl ProducerLink {
                 return Some(self.too_large());
             }
             let stored = match self.judge(message.len()).await {
-                Ok(()) => self.store(&message, is_batch),
+                Ok(_) => self.store(&message, is_batch),
                 Err(Denied::Refused(reason)) => Err(reason),
                 Err(Denied::Dropped) => continue,
             };
@@ -92,7 +93,7 @@ impl ProducerLink {
         None
     }
 
-    async fn judge(&self, size: usize) -> Result<(), Denied> {
+    async fn judge(&self, size: usize) -> Result<Option<Value>, Denied> {
         let address = &self.address;
         let request = Request { kind: RequestKind::Send, connection_id: self.connection.id, address, size };
         self.connection.broker.interceptor.judge(request).await

@@ -196,13 +196,16 @@ impl Checkpointer {
         self.delivered.store(i64::MIN, Ordering::Release);
     }
 
-    /// Writes where reading begins, if the store still holds what was read last. Returns whether it did.
+    /// Writes where reading begins, whatever its number, if the store still holds what was read last. Returns whether it did.
     pub(crate) async fn begin(&self, offset: Offset, number: SequenceNumber) -> Result<bool> {
         let mut known = self.known.lock().await;
+        // The newest event was looked up before: whoever owns the partition by now may be far behind it.
+        self.check_owned()?;
         let checkpoint = Checkpoint::new(self.partition.clone(), Some(offset), Some(number));
         match self.write(&checkpoint, &known.expected).await? {
             CheckpointOutcome::Written(version) => {
                 known.wrote(version, Some(number));
+                self.delivered.store(i64::MIN, Ordering::Release);
                 Ok(true)
             }
             _ => Ok(false),

@@ -1,6 +1,6 @@
 //! Where a partition is read from, and the receiver there.
 
-use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionReceiver};
+use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionProperties, PartitionReceiver};
 use eventhubs_types::{Offset, SequenceNumber, StartingPosition};
 
 use crate::checkpointer::Stored;
@@ -70,12 +70,32 @@ pub(crate) struct Resume {
     pub(crate) is_recreated: bool,
 }
 
+impl Resume {
+    /// Where the service decided what was newest, its first event tells: another attach would begin after what failed since.
+    pub(crate) fn delivered(&mut self, number: SequenceNumber) {
+        if self.began == Some(StartingPosition::Latest) {
+            self.began = Some(StartingPosition::from_sequence_number(number));
+        }
+    }
+}
+
 /// A partition that can be read.
 pub(crate) struct Opened {
     pub(crate) receiver: PartitionReceiver,
-    pub(crate) began: Option<StartingPosition>,
+    /// What the next attempt has to know, should this one fail before its first event.
+    pub(crate) resume: Resume,
     /// Every event that comes has a higher number than this one.
     pub(crate) after: Option<SequenceNumber>,
+}
+
+impl Opened {
+    fn new(
+        receiver: PartitionReceiver,
+        began: Option<StartingPosition>,
+        after: Option<SequenceNumber>,
+    ) -> Self {
+        Self { receiver, resume: Resume { began, ..Resume::default() }, after }
+    }
 }
 
 /// Opens a partition after what was handled, or after its checkpoint, or where this ownership began, or where the user said.
@@ -84,8 +104,8 @@ pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume)
     if resume.is_recreated {
         return replace(run, context, Cause::Recreated, recreated(context)).await;
     }
-    if let Some(opened) = after_handled(run, context, &stored, resume.handled).await? {
-        return Ok(Opened { began: resume.began.clone(), ..opened });
+    if let Some(opened) = after_handled(run, context, &stored, resume).await? {
+        return Ok(opened);
     }
     let (position, after) = match stored {
         Stored::Damaged => return replace(run, context, Cause::Damaged, damaged(context)).await,
@@ -94,7 +114,7 @@ pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume)
     };
     let began = after.is_none().then(|| position.clone());
     match receiver(run, context, position, run.options.prefetch).await {
-        Ok(receiver) => Ok(Opened { receiver, began, after }),
+        Ok(receiver) => Ok(Opened::new(receiver, began, after)),
         Err(error) if error.kind() == AmqpKind::InvalidPosition => {
             let has_failed_over = error.condition() == Some(FAILED_OVER);
             let cause = if has_failed_over { Cause::FailedOver(after) } else { Cause::Refused };
@@ -111,15 +131,13 @@ async fn after_handled(
     run: &Run,
     context: &PartitionContext,
     stored: &Stored,
-    handled: Option<SequenceNumber>,
+    resume: &Resume,
 ) -> Result<Option<Opened>> {
-    let Some(number) = handled.filter(|handled| stored.number().is_none_or(|stored| stored < *handled))
-    else {
-        return Ok(None);
-    };
+    let is_ahead = |handled: &SequenceNumber| stored.number().is_none_or(|stored| stored < *handled);
+    let Some(number) = resume.handled.filter(is_ahead) else { return Ok(None) };
     let position = StartingPosition::after_sequence_number(number);
     match receiver(run, context, position, run.options.prefetch).await {
-        Ok(receiver) => Ok(Some(Opened { receiver, began: None, after: Some(number) })),
+        Ok(receiver) => Ok(Some(Opened { receiver, resume: resume.clone(), after: Some(number) })),
         Err(error) if error.kind() == AmqpKind::InvalidPosition => Ok(None),
         Err(error) => Err(not_opened(context, error)),
     }
@@ -143,12 +161,13 @@ async fn replace(run: &Run, context: &PartitionContext, cause: Cause, error: Err
         opened => (opened, position),
     };
     let receiver = receiver.map_err(|error| not_opened(context, error))?;
-    // Only now: what failed before must find the checkpoint again, or it would begin as if there were none.
-    context.checkpointer().forget().await;
-    if let Some((offset, number)) = checkpoint {
-        context.checkpointer().begin(offset, number).await?;
+    // Only now, and not before the other one is written: what fails until then must find the checkpoint again, or the next
+    // attempt would begin as if there were none.
+    match checkpoint {
+        Some((offset, number)) => drop(context.checkpointer().begin(offset, number).await?),
+        None => context.checkpointer().forget().await,
     }
-    Ok(Opened { receiver, began: Some(position), after: None })
+    Ok(Opened::new(receiver, Some(position), None))
 }
 
 /// Where a partition without a checkpoint is read from.
@@ -170,10 +189,7 @@ async fn beginning(
     }
     let Newest { position, checkpoint } = if run.has_appeared(partition) {
         // Nobody can have read a partition that the event hub did not have when this run began.
-        Newest {
-            position: StartingPosition::Earliest,
-            checkpoint: Some((Offset::new("-1"), SequenceNumber::new(-1))),
-        }
+        Newest { position: StartingPosition::Earliest, checkpoint: Some(before_all()) }
     } else {
         newest(run, context).await?
     };
@@ -204,17 +220,28 @@ async fn newest(run: &Run, context: &PartitionContext) -> Result<Newest> {
             Error::amqp("the newest event could not be looked up", source).on_partition(partition)
         })?),
     };
-    let Some(position) =
-        properties.as_ref().and_then(eventhubs_amqp::PartitionProperties::after_newest_event)
-    else {
+    let Some(position) = properties.as_ref().and_then(PartitionProperties::after_newest_event) else {
         // The service then decides what is newest at each attach.
         tracing::warn!(%partition, ?properties, "the newest event is not known; the service decides where reading starts");
         return Ok(Newest { position: StartingPosition::Latest, checkpoint: None });
     };
-    let checkpoint = properties.and_then(|properties| {
-        Some((properties.last_enqueued_offset?, properties.last_enqueued_sequence_number?))
-    });
+    let checkpoint = properties.and_then(as_checkpoint);
     Ok(Newest { position, checkpoint })
+}
+
+/// The checkpoint of a partition of which nothing was read, as the service says it of one that never had an event.
+fn before_all() -> (Offset, SequenceNumber) {
+    (Offset::new("-1"), SequenceNumber::new(-1))
+}
+
+/// The newest event as a checkpoint, unless its offset would lead elsewhere than its number.
+fn as_checkpoint(newest: PartitionProperties) -> Option<(Offset, SequenceNumber)> {
+    let number = newest.last_enqueued_sequence_number?;
+    if number.value() < 0 {
+        return Some(before_all());
+    }
+    let is_event = |offset: &Offset| !matches!(offset.as_str(), "" | "-1");
+    Some((newest.last_enqueued_offset.filter(is_event)?, number))
 }
 
 /// A receiver at this position.

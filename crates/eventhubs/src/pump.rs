@@ -216,9 +216,9 @@ impl Pump {
         let opening = reminding(open(&run, &context, &resume), |since| {
             tracing::warn!(partition = %context.partition_id(), ?since, "the partition is still being opened");
         });
-        let Opened { receiver, began, after } =
+        let Opened { receiver, resume, after } =
             self.unless_ordered(opening).await?.map_err(failed_to_open)?;
-        self.resume = Resume { began, ..Resume::default() };
+        self.resume = resume;
         self.reached = after;
         self.run.opened();
         self.log_recovery();
@@ -304,6 +304,7 @@ impl Pump {
             return Err(Exit::Recreated);
         }
         self.reached = Some(number);
+        self.resume.delivered(number);
         self.context.checkpointer().delivered(event);
         Ok(number)
     }

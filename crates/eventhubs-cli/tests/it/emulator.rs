@@ -169,7 +169,7 @@ async fn a_fault_that_is_none_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn event_hubs_come_and_go_over_http() {
+async fn event_hubs_come_grow_and_go_over_http() {
     let program = Program::start(&["--hub", "orders:4:billing"]).await;
     let orders = "/namespaces/emulatorNs1/event-hubs/orders";
     let (status, body) = program.http("PUT", orders, r#"{"partitions": 2}"#).await;
@@ -181,9 +181,15 @@ async fn event_hubs_come_and_go_over_http() {
     assert_eq!(status, "HTTP/1.1 201 Created", "{body}");
     let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(partitions(answer["connection_string"].as_str().unwrap()).await, 3);
+    let (status, body) = program.http("PATCH", late, r#"{"partitions": 5}"#).await;
+    assert_eq!(status, "HTTP/1.1 200 OK", "{body}");
+    assert_eq!(partitions(answer["connection_string"].as_str().unwrap()).await, 5);
+    let (status, body) = program.http("PATCH", late, r#"{"partitions": 4}"#).await;
+    assert!(status.contains("400") && body.contains("only get more"), "{status} {body}");
     assert_eq!(program.http("DELETE", late, "").await.0, "HTTP/1.1 200 OK");
     for (method, path, body, code) in [
         ("DELETE", late, "", "404"),
+        ("PATCH", late, r#"{"partitions": 5}"#, "404"),
         ("PUT", late, r#"{"partitions": 0}"#, "400"),
         ("PUT", late, "{}", "422"),
         ("PUT", "/namespaces/other/event-hubs/orders", r#"{"partitions": 1}"#, "404"),

@@ -238,7 +238,7 @@ fn brief(emulator: &Emulator, store: &Arc<impl CheckpointStore>) -> ConsumerClie
 }
 
 /// Notes what is read and what becomes of the partitions, and writes no checkpoint.
-fn watching(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
+pub(crate) fn watching(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
     let (log, opened, closed, failed) = (seen.clone(), seen.clone(), seen.clone(), seen.clone());
     client
         .receive(move |_, event| {
