@@ -5,6 +5,7 @@ mod bad_input;
 mod broker_faults;
 mod deploys;
 mod fail_over;
+mod misuse;
 mod schedules;
 mod store_outage;
 mod tls;

@@ -1,10 +1,11 @@
-//! The same over TLS, with a certificate that the system trusts and with one that it does not.
+//! The event hub and the storage over TLS, with a certificate that the system trusts and with one that it does not.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use eventhubs_test_harness::within;
-use eventhubs_tests::{Consumer, HUB, PATIENCE, World};
+use eventhubs_tests::{Consumer, HUB, PATIENCE, Said, World};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
@@ -32,17 +33,17 @@ fn certificates() -> (String, ServerConfig) {
     (authority.pem(), config)
 }
 
-/// Speaks TLS in front of the emulator; the port.
-async fn terminator(world: &World, config: ServerConfig) -> u16 {
+/// Speaks TLS in front of a server; the port.
+async fn terminator(server: SocketAddr, config: Arc<ServerConfig>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (acceptor, emulator) = (TlsAcceptor::from(Arc::new(config)), world.emulator.address());
+    let acceptor = TlsAcceptor::from(config);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let mut client = acceptor.accept(client).await?;
-                let mut server = TcpStream::connect(emulator).await?;
+                let mut server = TcpStream::connect(server).await?;
                 copy_bidirectional(&mut client, &mut server).await
             });
         }
@@ -50,14 +51,29 @@ async fn terminator(world: &World, config: ServerConfig) -> u16 {
     port
 }
 
-fn consumer(world: &World, port: u16, trusted: &Path) -> Consumer {
+/// A consumer that trusts this certificate, given the ports that speak TLS.
+fn consumer(world: &World, [hub, storage]: [Option<u16>; 2], trusted: &Path) -> Consumer {
+    let mut command = world.consumer(INSTANCE, 30, 1);
+    if let Some(port) = storage {
+        command.env("STORAGE", storage_over_tls(world, port));
+    }
+    if let Some(port) = hub {
+        command.env("EVENT_HUB", hub_over_tls(world, port));
+    }
+    Consumer::start(command.env("SSL_CERT_FILE", trusted))
+}
+
+fn storage_over_tls(world: &World, port: u16) -> String {
+    let plain = format!("http://127.0.0.1:{}", world.azurite.port());
+    world.azurite.connection_string().replace(&plain, &format!("https://localhost:{port}"))
+}
+
+fn hub_over_tls(world: &World, port: u16) -> String {
     let plain = world.emulator.connection_string(HUB);
     let plain_endpoint = format!("sb://{}", world.emulator.address());
-    let over_tls = plain
+    plain
         .replace(&plain_endpoint, &format!("sb://localhost:{port}"))
-        .replace("UseDevelopmentEmulator=true;", "");
-    let mut command = world.consumer(INSTANCE, 30, 1);
-    Consumer::start(command.env("EVENT_HUB", over_tls).env("SSL_CERT_FILE", trusted))
+        .replace("UseDevelopmentEmulator=true;", "")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +82,9 @@ async fn a_certificate_that_the_system_trusts_is_accepted_and_no_other() {
         let world = World::new(2).await;
         let (trusted, config) = certificates();
         let (unrelated, _) = certificates();
-        let port = terminator(&world, config).await;
+        let config = Arc::new(config);
+        let hub = terminator(world.emulator.address(), Arc::clone(&config)).await;
+        let storage = terminator(([127, 0, 0, 1], world.azurite.port()).into(), config).await;
         let folder = tempfile::tempdir().unwrap();
         let [trusted, unrelated] = [("trusted", trusted), ("unrelated", unrelated)].map(|(name, pem)| {
             let path = folder.path().join(name);
@@ -74,11 +92,18 @@ async fn a_certificate_that_the_system_trusts_is_accepted_and_no_other() {
             path
         });
         world.publish(10);
-        let refused = consumer(&world, port, &unrelated);
-        let accepted = consumer(&world, port, &trusted);
+        let refused = consumer(&world, [Some(hub), None], &unrelated);
+        let refused_storage = consumer(&world, [None, Some(storage)], &unrelated);
+        let accepted = consumer(&world, [Some(hub), Some(storage)], &trusted);
         accepted.until(|said| said.calls() == 10).await;
-        refused.until(|said| said.other.iter().any(|line| line.contains("InvalidCertificate"))).await;
-        assert_eq!(refused.kill().await.calls(), 0);
+        let says = |said: &Said, words: &str| said.other.iter().any(|line| line.contains(words));
+        refused.until(|said| says(said, "ended the event hub could not be looked up: the certificate")).await;
+        let text =
+            "ended the checkpoint store could not be read: the certificate of the store is not trusted";
+        refused_storage.until(|said| says(said, text)).await;
+        for refused in [refused, refused_storage] {
+            assert_eq!(refused.kill().await.calls(), 0);
+        }
         accepted.stop().await;
     })
     .await;

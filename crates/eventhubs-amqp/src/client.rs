@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -351,8 +352,9 @@ impl EventHubClientBuilder {
     /// [`ErrorKind::InvalidArgument`] when no event hub is given, when it differs
     /// from the `EntityPath` of the connection string, or when the identifier is too long.
     pub fn build(self) -> Result<EventHubClient> {
+        self.check_exposure()?;
         let event_hub = match (self.event_hub, self.path) {
-            (None, None) => return Err(Error::invalid("event hub: neither given nor in EntityPath")),
+            (None, None) => return Err(Error::invalid(NO_EVENT_HUB)),
             (Some(given), Some(path)) if !given.as_str().eq_ignore_ascii_case(path.as_str()) => {
                 return Err(Error::invalid(
                     "event hub: differs from the EntityPath of the connection string",
@@ -385,6 +387,44 @@ impl EventHubClientBuilder {
             receivers: AtomicUsize::new(0),
         })))
     }
+}
+
+const NO_EVENT_HUB: &str =
+    "event hub: is missing; add EntityPath=<name> to the connection string, or name it in the builder";
+
+/// The domains of the clouds: what is there speaks TLS.
+const CLOUDS: [&str; 4] = [
+    ".servicebus.windows.net",
+    ".servicebus.chinacloudapi.cn",
+    ".servicebus.usgovcloudapi.net",
+    ".servicebus.cloudapi.de",
+];
+
+impl EventHubClientBuilder {
+    /// Without TLS, whoever answers reads the token.
+    fn check_exposure(&self) -> Result<()> {
+        if self.endpoint.tls {
+            return Ok(());
+        }
+        let hosts = || {
+            let custom = self.connection.custom_endpoint.iter().map(|address| address.host.as_str());
+            custom.chain([self.endpoint.host().as_str()])
+        };
+        if hosts().any(|host| CLOUDS.iter().any(|cloud| host.to_ascii_lowercase().ends_with(cloud))) {
+            let text = "UseDevelopmentEmulator: is true for a namespace in the cloud, which would get the token without TLS";
+            return Err(Error::invalid(text));
+        }
+        if matches!(self.proof, Proof::Tokens(_)) && !hosts().all(is_this_machine) {
+            let text = "credential: its tokens go over TLS only, except to an emulator on this machine";
+            return Err(Error::invalid(text));
+        }
+        Ok(())
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The service takes names of at most 64 characters (contract §5.1).

@@ -33,6 +33,9 @@ impl ConnectionString {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), naming the key that is missing or wrong.
     pub fn parse(text: &str) -> Result<Self> {
+        if let Some(mistake) = mistake(text.trim()) {
+            return Err(invalid(mistake));
+        }
         let parts = Parts::split(text)?;
         let emulator = parts.emulator()?;
         let address = Address::parse(required(parts.endpoint, "Endpoint")?);
@@ -50,6 +53,24 @@ impl ConnectionString {
     /// The event hub, if the connection string has an `EntityPath`.
     pub fn event_hub(&self) -> Option<&EventHubName> {
         self.event_hub.as_ref()
+    }
+}
+
+/// What somebody most likely did who has no connection string here at all.
+fn mistake(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.starts_with(['"', '\'']) {
+        Some("is in quotes; they are not part of it")
+    } else if text.starts_with('$') || text.starts_with('%') {
+        Some("looks like a variable of the environment that was not expanded")
+    } else if ["http://", "https://", "sb://"].iter().any(|scheme| lower.starts_with(scheme)) {
+        Some("is a URL; copy the connection string of a shared access policy, which begins with Endpoint=")
+    } else if lower.contains("accountname=") || lower.contains("blobendpoint=") {
+        Some("is one of a storage account; that of an event hub begins with Endpoint=")
+    } else {
+        None
     }
 }
 

@@ -62,6 +62,9 @@ impl Connection {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] with the key that is missing or wrong, and no value.
     pub(crate) fn parse(connection_string: &str) -> Result<Self> {
+        if let Some(mistake) = mistake(connection_string.trim()) {
+            return Err(invalid(format!("connection string: {mistake}")));
+        }
         let settings = Settings::parse(connection_string)?;
         if let Some(value) = settings.get(USE_DEVELOPMENT_STORAGE) {
             settings.check_development_storage(value)?;
@@ -79,11 +82,32 @@ impl Connection {
     /// A key only signs, but a signature is sent as it is.
     fn check_exposure(&self) -> Result<()> {
         let url = Url::parse(&self.endpoint).map_err(|_| wrong(BLOB_ENDPOINT, "is not a URL"))?;
-        let is_local = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-        if matches!(self.credential, Credential::Sas(_)) && url.scheme() == "http" && !is_local {
+        if matches!(self.credential, Credential::Sas(_)) && url.scheme() == "http" && !is_this_machine(&url) {
             return Err(wrong(SAS, "goes over https only, except to this host"));
         }
         Ok(())
+    }
+}
+
+pub(crate) fn is_this_machine(url: &Url) -> bool {
+    matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"))
+}
+
+/// What somebody most likely did who has no connection string of a storage account here at all.
+fn mistake(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.starts_with(['"', '\'']) {
+        Some("is in quotes; they are not part of it")
+    } else if text.starts_with('$') || text.starts_with('%') {
+        Some("looks like a variable of the environment that was not expanded")
+    } else if lower.starts_with("http://") || lower.starts_with("https://") {
+        Some("is a URL; give BlobEndpoint=<url>;SharedAccessSignature=<what follows its `?`>")
+    } else if lower.contains("endpoint=sb://") {
+        Some("is one of an event hub; that of a storage account has an AccountName or a BlobEndpoint")
+    } else {
+        None
     }
 }
 

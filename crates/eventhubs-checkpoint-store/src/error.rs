@@ -24,8 +24,10 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The container, table or database of the store does not exist.
+    /// The container, table, database or host of the store does not exist.
     NotFound,
+    /// The certificate of the store is not trusted.
+    UntrustedCertificate,
     /// The store refused the credential.
     Unauthorized,
     /// The store asks to slow down; see [`Error::retry_after`].
@@ -103,6 +105,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotFound => "the store was not found",
+            Self::UntrustedCertificate => "the certificate of the store is not trusted",
             Self::Unauthorized => "the store refused the credential",
             Self::Throttled => "the store asks to slow down",
             Self::Timeout => "the store did not answer in time",

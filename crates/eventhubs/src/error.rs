@@ -155,7 +155,11 @@ impl From<eventhubs_types::InvalidName> for Error {
 
 impl From<eventhubs_amqp::Error> for Error {
     fn from(source: eventhubs_amqp::Error) -> Self {
-        Self::amqp("the event hub could not be used", source)
+        let text = match source.kind() {
+            eventhubs_amqp::ErrorKind::InvalidArgument => "the client could not be made",
+            _ => "the event hub could not be used",
+        };
+        Self::amqp(text, source)
     }
 }
 

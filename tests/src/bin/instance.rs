@@ -1,7 +1,7 @@
 //! One instance of a consumer, as a process of its own that a test can kill.
 //!
 //! It says on standard output what it does, a line each: `handled PARTITION NUMBER`, `checkpoint PARTITION NUMBER`,
-//! `error WHAT`.
+//! `error WHAT`, `ended WHY`.
 //! SIGTERM stops it gracefully.
 #![allow(clippy::print_stdout, reason = "the lines are what the test reads")]
 
@@ -24,14 +24,17 @@ async fn main() -> HandlerResult {
     }
     let every: i64 = var("CHECKPOINT_EVERY")?.parse()?;
     let mut terminate = signal(SignalKind::terminate())?;
-    client
+    let run = client
         .build()?
         .receive(move |context, event| handle(context, event, every))
         .starting_position(eventhubs::StartingPosition::Earliest)
         .on_error(|_, error| async move { println!("error {error:?}") })
         .with_graceful_shutdown(async move { terminate.recv().await })
-        .await?;
-    Ok(())
+        .await;
+    if let Err(error) = &run {
+        println!("ended {error}");
+    }
+    Ok(run?)
 }
 
 fn var(name: &str) -> Result<String, HandlerError> {

@@ -20,6 +20,7 @@ use azure_storage::clients::{ServiceType, finalize_request, new_pipeline_from_op
 use azure_storage::{CloudLocation, StorageCredentials};
 use azure_storage_blobs::prelude::{ClientBuilder, ContainerClient};
 use eventhubs_checkpoint_store::{Error, ErrorKind, Expected, Result, async_trait};
+use reqwest::Url;
 use secrecy::ExposeSecret;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
@@ -39,6 +40,8 @@ type Exchange = std::result::Result<Answer, Failure>;
 /// A container, opened through the SDK.
 pub(crate) struct LegacyBackend {
     container: ContainerClient,
+    /// For errors.
+    host: String,
     /// For listings, which the SDK would parse itself.
     pipeline: Pipeline,
 }
@@ -50,12 +53,16 @@ impl LegacyBackend {
     /// When the credential is unusable, or TLS is not to be had.
     pub(crate) fn new(connection: Connection, container: &str) -> Result<Self> {
         let credentials = credentials(&connection)?;
-        let transport = TransportOptions::new_custom_policy(Arc::new(Transport::new()?));
+        let endpoint = Url::parse(&connection.endpoint).map_err(|_| {
+            Error::new(ErrorKind::InvalidArgument, "connection string: BlobEndpoint is not a URL")
+        })?;
+        let host = endpoint.host_str().unwrap_or_default().to_owned();
+        let transport = TransportOptions::new_custom_policy(Arc::new(Transport::new(&endpoint)?));
         let options = ClientOptions::new(transport).retry(RetryOptions::none());
         let location = CloudLocation::Custom { account: connection.account, uri: connection.endpoint };
         let pipeline = new_pipeline_from_options(options.clone(), credentials.clone());
         let client = ClientBuilder::with_location(location, credentials).client_options(options);
-        Ok(Self { container: client.container_client(container), pipeline })
+        Ok(Self { container: client.container_client(container), host, pipeline })
     }
 
     /// Runs one operation of the SDK and gives the service's answer, as our transport saw it.
@@ -103,8 +110,8 @@ impl LegacyBackend {
     /// Says what was tried when it failed.
     fn error(&self, what: fmt::Arguments<'_>, failure: Failure) -> Error {
         let container = self.container.container_name();
-        let mut error =
-            Error::new(failure.kind, format!("container `{container}`: {what}: {}", failure.reason));
+        let text = format!("container `{container}` at {}: {what}: {}", self.host, failure.reason);
+        let mut error = Error::new(failure.kind, text);
         if let Some(wait) = failure.retry_after {
             error = error.with_retry_after(wait);
         }

@@ -1,6 +1,7 @@
 //! What the service answered, and why there may be nothing to use.
 
 use std::borrow::Cow;
+use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use eventhubs_checkpoint_store::{ErrorKind, Version};
@@ -28,9 +29,33 @@ impl Failure {
 
     /// The connection failed, or a time limit was over.
     pub(super) fn broken(reason: &'static str, error: reqwest::Error) -> Self {
-        let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+        let kind = kind_of(&error);
         // The query of the URL may hold a signature.
         Self { source: Some(error.without_url()), ..Self::new(kind, reason) }
+    }
+}
+
+/// What is most likely a mistake is told from what may pass. The HTTP library keeps both to itself, so the texts of their causes
+/// decide.
+fn kind_of(error: &reqwest::Error) -> ErrorKind {
+    const UNKNOWN_HOST: &[&str] = &[
+        "Name or service not known",                    // glibc
+        "No address associated with hostname",          // glibc
+        "Name does not resolve",                        // musl
+        "nodename nor servname provided, or not known", // macOS
+        "No such host is known",                        // Windows
+    ];
+    let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
+    let causes: Vec<_> = causes.collect();
+    let says = |text: &&str| causes.iter().any(|cause| cause.contains(*text));
+    if error.is_timeout() {
+        ErrorKind::Timeout
+    } else if says(&"invalid peer certificate") {
+        ErrorKind::UntrustedCertificate
+    } else if UNKNOWN_HOST.iter().any(says) {
+        ErrorKind::NotFound
+    } else {
+        ErrorKind::Unavailable
     }
 }
 
@@ -79,7 +104,11 @@ impl Answer {
             value.map(|value| format!(", {label} {value}")).unwrap_or_default()
         };
         let (code, request) = (shown("code", "x-ms-error-code"), shown("request", "x-ms-request-id"));
-        let reason = format!("status {}{code}{request}", self.status);
+        let advice = match self.code() {
+            "ContainerNotFound" => "; create it, or call create_container_if_absent",
+            _ => "",
+        };
+        let reason = format!("status {}{code}{request}{advice}", self.status);
         Failure { retry_after: self.retry_after(), ..Failure::new(self.kind(), reason) }
     }
 

@@ -6,9 +6,13 @@ use std::time::Duration;
 use azure_core::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::{Body, BytesStream, Context, Policy, PolicyResult, Request, Response, StatusCode};
 use eventhubs_checkpoint_store::{Error, ErrorKind, async_trait};
-use reqwest::redirect;
+use reqwest::{Url, redirect};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls_platform_verifier::Verifier;
 
 use super::answer::{Answer, Failure};
+use crate::connect::is_this_machine;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -41,15 +45,19 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new() -> eventhubs_checkpoint_store::Result<Self> {
-        let builder = reqwest::Client::builder()
+    /// `endpoint` is where the requests go.
+    pub(super) fn new(endpoint: &Url) -> eventhubs_checkpoint_store::Result<Self> {
+        let mut builder = reqwest::Client::builder()
+            .use_preconfigured_tls(tls_config()?)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .redirect(redirect::Policy::none());
-        let http = builder.build().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "the HTTP client could not be made").with_source(error)
-        })?;
+        if endpoint.scheme() == "http" && is_this_machine(endpoint) {
+            // A signature that may be sent in clear text to this machine must not reach the proxy of HTTP_PROXY.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| not_made().with_source(error))?;
         Ok(Self { http })
     }
 
@@ -60,6 +68,23 @@ impl Transport {
         let body = read_body(response).await?;
         Ok(Answer { status, headers, body })
     }
+}
+
+/// Trusts what the system trusts, as the AMQP side does, and nothing else. The provider is given here, so that no default of the
+/// process is needed or changed.
+fn tls_config() -> eventhubs_checkpoint_store::Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let failed = |error: rustls::Error| not_made().with_source(error);
+    let verifier = Verifier::new(Arc::clone(&provider)).map_err(failed)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
+    let verified = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(verified.with_no_client_auth())
+}
+
+fn not_made() -> Error {
+    Error::new(ErrorKind::Unavailable, "the HTTP client could not be made")
 }
 
 async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {

@@ -1,0 +1,184 @@
+//! What somebody sees who made a mistake: the first line that a program prints names the field or the host, the reason, and
+//! where it helps, what to do.
+
+use std::time::Duration;
+
+use eventhubs::{ConsumerClient, ErrorKind, RetryPolicy};
+use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
+use eventhubs_emulator::Emulator;
+use eventhubs_test_harness::{Azurite, within};
+use eventhubs_tests::{HUB, PATIENCE};
+use tokio::net::TcpListener;
+
+const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LTAwMDE=";
+
+fn once() -> RetryPolicy {
+    RetryPolicy::fixed(Duration::from_millis(10)).max_retries(0)
+}
+
+fn shared_access() -> String {
+    format!("SharedAccessKeyName=Root;SharedAccessKey={KEY}")
+}
+
+/// Each line: a connection string, and what its error says.
+fn strings() -> Vec<(String, &'static str)> {
+    let (access, cloud) = (shared_access(), "Endpoint=sb://contoso.servicebus.windows.net/");
+    let good = format!("{cloud};{access};EntityPath=orders");
+    vec![
+        (String::new(), "connection string: is empty"),
+        (format!("\"{good}\""), "connection string: is in quotes; they are not part of it"),
+        (format!("'{good}'"), "connection string: is in quotes"),
+        (
+            "$EVENT_HUB".to_owned(),
+            "connection string: looks like a variable of the environment that was not expanded",
+        ),
+        ("%EVENT_HUB%".to_owned(), "connection string: looks like a variable of the environment"),
+        (
+            "sb://contoso.servicebus.windows.net/".to_owned(),
+            "connection string: is a URL; copy the connection string of a",
+        ),
+        (
+            format!("DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey={KEY}"),
+            "connection string: is one of a storage account; that of an event hub begins with Endpoint=",
+        ),
+        (
+            format!("{cloud};{access}"),
+            "event hub: is missing; add EntityPath=<name> to the connection string",
+        ),
+        (format!("{good};EntityPath=orders"), "connection string: EntityPath: is given twice"),
+        (access, "connection string: Endpoint: is missing"),
+        (
+            format!("{good};UseDevelopmentEmulator=true"),
+            "UseDevelopmentEmulator: is true for a namespace in the cloud",
+        ),
+    ]
+}
+
+#[test]
+fn each_wrong_connection_string_says_what_it_is() {
+    for (text, expected) in strings() {
+        let built =
+            ConsumerClient::from_connection_string(&text, "$Default").and_then(|builder| builder.build());
+        let error = built.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        let told = error.to_string();
+        assert!(told.contains(expected), "{told}");
+        assert!(!told.contains(KEY), "{told}");
+    }
+}
+
+#[test]
+fn each_wrong_storage_connection_string_says_what_it_is() {
+    for (text, expected) in [
+        (String::new(), "connection string: is empty"),
+        ("\"AccountName=contoso\"".to_owned(), "connection string: is in quotes"),
+        ("${STORAGE}".to_owned(), "connection string: looks like a variable of the environment"),
+        (
+            format!("https://contoso.blob.core.windows.net/?sv=1&sig={KEY}"),
+            "connection string: is a URL; give BlobEndpoint=<url>;SharedAccessSignature=",
+        ),
+        (
+            format!("Endpoint=sb://contoso.servicebus.windows.net/;{}", shared_access()),
+            "connection string: is one of an event hub; that of a storage account has an AccountName",
+        ),
+        (
+            "AccountName=contoso".to_owned(),
+            "connection string: AccountKey is missing, and so is SharedAccessSignature",
+        ),
+    ] {
+        let told = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+        assert!(!told.contains(KEY), "{told}");
+    }
+}
+
+/// The error that ends a run against this namespace.
+async fn ends_with(connection_string: &str) -> eventhubs::Error {
+    let builder = ConsumerClient::from_connection_string(connection_string, "$Default").unwrap();
+    let client = builder.retry(once()).build().unwrap();
+    within(PATIENCE, client.receive(|_, _| async { Ok(()) }).into_future()).await.unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_at_the_service_ends_the_run_with_the_reason() {
+    let emulator =
+        Emulator::builder().event_hub(HUB, 1).shared_access_key("Root", "right").start().await.unwrap();
+    let good = emulator.connection_string(HUB);
+    for (text, kind, expected) in [
+        (good.replace("right", KEY), ErrorKind::Unauthorized, "InvalidSignature"),
+        (
+            good.replace("EntityPath=orders", "EntityPath=nope"),
+            ErrorKind::NotFound,
+            "nope' could not be found",
+        ),
+        (
+            good.replace("UseDevelopmentEmulator=true", "UseDevelopmentEmulator=false"),
+            ErrorKind::UntrustedCertificate,
+            "the certificate of the peer is not trusted: TLS handshake to 127.0.0.1:",
+        ),
+        (
+            format!("Endpoint=sb://contoso.invalid/;{};EntityPath=orders", shared_access()),
+            ErrorKind::HostNotFound,
+            "connecting to contoso.invalid:5671: failed to lookup address information",
+        ),
+    ] {
+        let error = ends_with(&text).await;
+        let told = error.to_string();
+        assert_eq!(error.kind(), kind, "{told}");
+        assert!(told.starts_with("the event hub could not be looked up: "), "{told}");
+        assert!(told.contains(expected), "{told}");
+        assert!(!told.contains(KEY), "{told}");
+    }
+}
+
+/// What the client says of a namespace that may come back.
+async fn looking_up(connection_string: &str, retry: RetryPolicy) -> String {
+    let builder = ConsumerClient::from_connection_string(connection_string, "$Default").unwrap();
+    let client = builder.retry(retry).build().unwrap();
+    let error = within(PATIENCE, client.event_hub_properties()).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    error.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_does_not_answer_is_named_with_the_reason() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let at = |address| {
+        format!("Endpoint=sb://{address};{};EntityPath=orders;UseDevelopmentEmulator=true", shared_access())
+    };
+    let told = looking_up(&at(closed), once()).await;
+    assert!(told.contains(&format!("connecting to {closed}: Connection refused")), "{told}");
+
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let brief = once().try_timeout(Duration::from_millis(300));
+    let told = looking_up(&at(address), brief).await;
+    assert!(told.contains(&format!("after connecting to {address}: opening the connection")), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_at_the_storage_is_named_with_the_reason() {
+    let emulator = Emulator::builder().event_hub(HUB, 1).start().await.unwrap();
+    let azurite = Azurite::start().await;
+    let store = BlobCheckpointStore::from_connection_string(&azurite.connection_string(), "nobody-made-this")
+        .unwrap();
+    let builder =
+        ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default").unwrap();
+    let client = builder.checkpoint_store(store).build().unwrap();
+    let error = within(PATIENCE, client.receive(|_, _| async { Ok(()) }).into_future()).await.unwrap_err();
+    for part in ["container `nobody-made-this` at 127.0.0.1", "create it, or call create_container_if_absent"]
+    {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+
+    let account = format!("AccountName=contoso;AccountKey={KEY};BlobEndpoint=https://contoso.blob.invalid");
+    let store = BlobCheckpointStore::from_connection_string(&account, "checkpoints").unwrap();
+    let builder =
+        ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default").unwrap();
+    let client = builder.checkpoint_store(store).build().unwrap();
+    let error = within(PATIENCE, client.receive(|_, _| async { Ok(()) }).into_future()).await.unwrap_err();
+    for part in ["the store was not found", "contoso.blob.invalid", "failed to lookup address information"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
