@@ -117,7 +117,8 @@ impl SharedConnection {
         }
         // In a task, so that it makes progress whoever waits; ended with the last one who could ask for it.
         let opening = Task::spawn(Connection::open(self.settings.clone()));
-        let opening = opening.map(|opened| opened.map(Arc::new)).boxed().shared();
+        let opening = opening.map(|opened| opened.unwrap_or_else(|| Err(task_gone())).map(Arc::new));
+        let opening = opening.boxed().shared();
         *slot = Slot::Opened(opening.clone());
         Ok(opening)
     }
@@ -135,6 +136,11 @@ impl SharedConnection {
             connection.engine.close().await;
         }
     }
+}
+
+/// The next one who asks opens a connection in a runtime that is there.
+fn task_gone() -> Error {
+    Error::new(ErrorKind::Transport, "the task that was opening the connection is gone")
 }
 
 fn closed() -> Error {

@@ -34,6 +34,8 @@ pub(crate) struct Attributes {
     pub(crate) content_type: Option<String>,
     /// The head of the partition, if the service sent it along.
     pub(crate) head: Option<LastEnqueuedEventProperties>,
+    /// What cannot be decoded, by name.
+    pub(crate) lost: Vec<String>,
 }
 
 impl Attributes {
@@ -57,6 +59,7 @@ impl Attributes {
             correlation_id: text("correlation-id"),
             content_type: content_type.map(str::to_owned),
             head,
+            lost: Vec::new(),
             system_properties: annotations.into_iter().chain(amqp_properties).collect(),
         }
     }

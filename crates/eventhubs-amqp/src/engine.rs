@@ -52,8 +52,10 @@ enum Command {
 impl Engine {
     /// Connects and opens; `container_id` names us to the service.
     pub(crate) async fn open(transport: &Transport, container_id: &str, limit: Duration) -> Result<Self> {
-        let stream = timeout(limit, transport.connect()).await.map_err(|_| no_answer("connecting"))??;
-        Self::over(stream, transport.endpoint().host().as_str(), container_id, limit).await
+        let connecting = timeout(limit, transport.connect()).await;
+        let stream = connecting.map_err(|_| no_answer(format!("connecting to {}", transport.target())))??;
+        let opened = Self::over(stream, transport.endpoint().host().as_str(), container_id, limit).await;
+        opened.map_err(|error| error.within(&format!("after connecting to {}", transport.target())))
     }
 
     /// Opens over a connected stream.
@@ -85,7 +87,9 @@ impl Engine {
 
     /// Whether it is worth trying to use it.
     pub(crate) fn is_live(&self) -> bool {
-        !self.switch.is_pulled() && self.ended.borrow().is_none()
+        // The task of a runtime that is gone has ended without a word.
+        let is_driven = self.ended.has_changed().is_ok();
+        is_driven && !self.switch.is_pulled() && self.ended.borrow().is_none()
     }
 
     /// Where links are tapped.

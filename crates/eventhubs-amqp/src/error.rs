@@ -2,6 +2,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use eventhubs_types::write_with_causes;
+
 use crate::recovery::{self, Recovery};
 
 /// The result of an operation of this crate.
@@ -14,8 +16,9 @@ const MAX_REMOTE_TEXT: usize = 1024;
 
 /// What went wrong between this client and the service.
 ///
-/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints this level
-/// only. No text, `Debug` included, holds a secret. Clones share their content.
+/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints the whole chain of
+/// causes in one line, so a printer of chains would repeat them. No text, `Debug` included, holds a secret. Clones share their
+/// content.
 ///
 /// ```
 /// use eventhubs_amqp::{Error, ErrorKind};
@@ -66,6 +69,10 @@ pub enum ErrorKind {
     Busy,
     /// No answer in time.
     Timeout,
+    /// The host name is not known. Final, since it is most likely misspelt.
+    HostNotFound,
+    /// The certificate of the peer is not trusted.
+    UntrustedCertificate,
     /// The connection, session or link broke.
     Transport,
     /// The client or receiver was closed by its owner.
@@ -184,13 +191,13 @@ fn printable(text: &str) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind(), self.0.context)?;
-        match (self.condition(), self.description()) {
-            (Some(condition), Some(description)) => write!(f, " ({condition}: {description})")?,
-            (Some(only), None) | (None, Some(only)) => write!(f, " ({only})")?,
-            (None, None) => {}
-        }
-        Ok(())
+        let remote = match (self.condition(), self.description()) {
+            (Some(condition), Some(description)) => format!(" ({condition}: {description})"),
+            (Some(only), None) | (None, Some(only)) => format!(" ({only})"),
+            (None, None) => String::new(),
+        };
+        let text = format!("{}: {}{remote}", self.kind(), self.0.context);
+        write_with_causes(f, &text, std::error::Error::source(self))
     }
 }
 
@@ -225,7 +232,9 @@ impl fmt::Display for ErrorKind {
             Self::InvalidArgument => "invalid argument",
             Self::Busy => "the service asks to slow down",
             Self::Timeout => "no answer in time",
-            Self::Transport => "the connection broke",
+            Self::HostNotFound => "the host name is not known",
+            Self::UntrustedCertificate => "the certificate of the peer is not trusted",
+            Self::Transport => "the connection failed",
             Self::Closed => "closed",
             Self::Protocol => "the peer broke the protocol",
         })

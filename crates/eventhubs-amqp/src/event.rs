@@ -141,14 +141,16 @@ impl ReceivedEvent {
         }
     }
 
-    /// The body read as JSON: the bytes of the data sections, or a value body that is a string.
+    /// The body read as JSON: the bytes of the data sections, or a value body that is a string. A byte order mark before it is
+    /// passed over.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of this form.
     /// The error names the place, not the content.
     pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
         let text = self.body_as_str()?;
-        serde_json::from_str(&text).map_err(|error| {
+        // JSON may not begin with one, but Windows tools write it (RFC 8259 §8.1 lets readers ignore it).
+        serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let what = match error.classify() {
                 Category::Data => "the body is JSON of another form",
@@ -156,6 +158,12 @@ impl ReceivedEvent {
             };
             Error::invalid(format!("{what}, at line {line}, column {column}"))
         })
+    }
+
+    /// Returns the parts that could not be decoded, by name, for example `application properties colour`; mostly none. All other
+    /// parts are there, and [`raw_message`](Self::raw_message) has the bytes.
+    pub fn undecodable_parts(&self) -> &[String] {
+        &self.attributes().lost
     }
 
     /// The message as it came, for what has no accessor here; `None` for an event that was made by

@@ -125,6 +125,10 @@ pub mod fuzzing {
         crate::oracle::agree(bytes);
     }
 
+    pub fn library(bytes: &[u8]) {
+        crate::oracle::decode_what_is_let_through(bytes);
+    }
+
     pub fn stream(bytes: &[u8]) {
         crate::stream::fuzz(bytes);
     }

@@ -1,15 +1,15 @@
 //! An encoded message: where its sections are, and what stands in them when somebody asks (contract §6).
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use eventhubs_types::{EventBody, Value};
 
 use crate::decode::{Attributes, Named, OFFSET, SEQUENCE_NUMBER, last_enqueued, missing};
 use crate::position::Position;
 use crate::scan::Refused;
-use crate::wire::{Reader, section};
-use crate::{RawMessage, ReceivedEvent, Result};
+use crate::wire::{Reader, element, section};
+use crate::{RawMessage, ReceivedEvent};
+
+const NULL: u8 = 0x40;
 
 /// The AMQP properties under their names on the wire, in the order of the wire (contract §6.2).
 const PROPERTIES: [&str; 13] = [
@@ -38,6 +38,8 @@ pub(crate) struct Message {
 /// Where the sections of a message are. 0 stands for one that is not there: none begins at the first byte.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sections {
+    /// The sections of which not all can be decoded, a bit each: 0x71 is the first.
+    unsound: u8,
     delivery_annotations: u32,
     annotations: u32,
     properties: u32,
@@ -70,13 +72,15 @@ enum Kind {
 /// # Errors
 /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when the sequence number or offset cannot be found: without them
 /// no position can be kept.
-pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
+pub(crate) fn decode(raw: Bytes) -> crate::Result<ReceivedEvent> {
     let (mut sections, mut position) = (Sections::default(), Position::default());
     if sections.find::<true>(&raw, &mut position).is_err() {
-        // What the service itself wrote is found by the declared sizes alone.
+        // The declared sizes alone lead to what the service itself wrote, and to every part that is sound.
         (sections, position) = (Sections::default(), Position::default());
-        let _ = sections.find::<false>(&raw, &mut position);
-        sections.body.kind = Kind::Poison;
+        if sections.find::<false>(&raw, &mut position).is_err() {
+            sections =
+                Sections { body: Body { kind: Kind::Poison, ..Body::default() }, ..Sections::default() };
+        }
     }
     let offset = position.offset.ok_or_else(|| missing(OFFSET))?;
     let number = position.sequence_number.ok_or_else(|| missing(SEQUENCE_NUMBER))?;
@@ -85,11 +89,7 @@ pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
 
 impl Sections {
     /// Goes through a message, and reads its position on the way.
-    fn find<const SOUND: bool>(
-        &mut self,
-        raw: &Bytes,
-        position: &mut Position,
-    ) -> std::result::Result<(), Refused> {
+    fn find<const SOUND: bool>(&mut self, raw: &Bytes, position: &mut Position) -> Result<(), Refused> {
         let mut at = 0;
         while at < raw.len() {
             let (code, descriptor) = match &raw[at..] {
@@ -102,16 +102,35 @@ impl Sections {
                 (0x72, Some(0xc1 | 0xd1)) => position.read::<SOUND>(raw, start)?,
                 _ => start + section::<SOUND>(&raw[start..])?,
             };
-            match code {
-                0x75..=0x77 => self.body.add(code, raw[start], short(at)?, short(end)?)?,
-                _ => self.section(code, raw[start], short(start)?)?,
+            let is_sound = SOUND || section::<true>(&raw[start..end]) == Ok(end - start);
+            let known = match code {
+                0x75..=0x77 => self.body.add(code, raw[start], short(at)?, short(end)?),
+                _ => self.section(code, raw[start], short(start)?),
+            };
+            match known {
+                Err(refused) if SOUND => return Err(refused),
+                Ok(()) if is_sound => {}
+                _ => self.mark_unsound(code),
             }
             at = end;
         }
         Ok(())
     }
 
-    fn section(&mut self, code: u8, format: u8, start: u32) -> std::result::Result<(), Refused> {
+    /// One part that cannot be decoded does not hide the others. A section that is not known is passed over.
+    fn mark_unsound(&mut self, code: u8) {
+        match code {
+            0x75..=0x77 => self.body.kind = Kind::Poison,
+            0x71..=0x74 => self.unsound |= 1 << (code - 0x71),
+            _ => {}
+        }
+    }
+
+    fn is_unsound(&self, code: u8) -> bool {
+        self.unsound & (1 << (code - 0x71)) != 0
+    }
+
+    fn section(&mut self, code: u8, format: u8, start: u32) -> Result<(), Refused> {
         let slot = match code {
             0x70 | 0x78 => return Ok(()),
             0x71 => &mut self.delivery_annotations,
@@ -138,7 +157,7 @@ impl Message {
     }
 
     pub(crate) fn has_head(&self) -> bool {
-        self.sections.delivery_annotations != 0 && self.sections.body.kind != Kind::Poison
+        self.sections.delivery_annotations != 0
     }
 
     /// The bytes of the only data section.
@@ -149,8 +168,10 @@ impl Message {
         let first = self.sections.body.first as usize;
         let descriptor = if self.raw[first + 1] == 0x53 { 3 } else { 10 };
         let mut reader = Reader::at(&self.raw, first + descriptor);
-        let code = reader.byte()?;
-        reader.binary(code)
+        match reader.byte()? {
+            NULL => Some(Bytes::new()),
+            code => reader.binary(code),
+        }
     }
 
     pub(crate) fn body(&self) -> EventBody {
@@ -173,42 +194,80 @@ impl Message {
     }
 
     pub(crate) fn attributes(&self) -> Attributes {
+        let mut lost = Vec::new();
         if self.sections.body.kind == Kind::Poison {
-            return Attributes::default();
+            lost.push("body".to_owned());
         }
-        let head = self.map(self.sections.delivery_annotations);
-        let properties = start(self.sections.properties).and_then(|at| {
-            let mut list = Reader::at(&self.raw, at);
-            let count = list.enter()?;
-            let named = PROPERTIES.iter().take(count).map_while(|name| Some((*name, list.value()?)));
-            let set = named.filter(|(_, value)| *value != Value::Null);
-            Some(set.map(|(name, value)| (name.to_owned(), value)).collect())
-        });
-        Attributes::new(
-            self.map(self.sections.annotations),
-            properties.unwrap_or_default(),
-            self.map(self.sections.application_properties),
-            last_enqueued(&head),
-        )
+        let head = self.map(0x71, self.sections.delivery_annotations, &mut lost);
+        let annotations = self.map(0x72, self.sections.annotations, &mut lost);
+        let properties = self.properties(&mut lost).unwrap_or_default();
+        let application = self.map(0x74, self.sections.application_properties, &mut lost);
+        Attributes { lost, ..Attributes::new(annotations, properties, application, last_enqueued(&head)) }
     }
 
-    fn map(&self, at: u32) -> Named {
-        let read = || {
-            let mut map = Reader::at(&self.raw, start(at)?);
-            let pairs = map.enter()? / 2;
-            let pair = |_| Some((name(map.value()?), map.value()?));
-            Some((0..pairs).map_while(pair).collect::<BTreeMap<_, _>>())
-        };
-        read().unwrap_or_default()
+    fn properties(&self, lost: &mut Vec<String>) -> Option<Named> {
+        let mut list = Reader::at(&self.raw, start(self.sections.properties)?);
+        let count = list.enter()?;
+        let mut named = Named::new();
+        for field in PROPERTIES.iter().take(count) {
+            match self.next(0x73, &mut list)? {
+                Ok(Value::Null) => {}
+                Ok(value) => drop(named.insert((*field).to_owned(), value)),
+                Err(Lost) => lost.push(format!("property {field}")),
+            }
+        }
+        Some(named)
+    }
+
+    fn map(&self, code: u8, at: u32, lost: &mut Vec<String>) -> Named {
+        self.entries(code, at, lost).unwrap_or_default()
+    }
+
+    fn entries(&self, code: u8, at: u32, lost: &mut Vec<String>) -> Option<Named> {
+        let mut map = Reader::at(&self.raw, start(at)?);
+        let pairs = map.enter()? / 2;
+        let mut named = Named::new();
+        for _ in 0..pairs {
+            let Some((key, value)) = self.next(code, &mut map).zip(self.next(code, &mut map)) else {
+                lost.push(format!("the rest of the {}", SECTIONS[usize::from(code - 0x71)]));
+                break;
+            };
+            match (key, value) {
+                (Ok(key), Ok(value)) => drop(named.insert(name(key), value)),
+                (Ok(key), Err(Lost)) => {
+                    lost.push(format!("{} {}", SECTIONS[usize::from(code - 0x71)], name(key)))
+                }
+                (Err(Lost), _) => {
+                    lost.push(format!("a name among the {}", SECTIONS[usize::from(code - 0x71)]))
+                }
+            }
+        }
+        Some(named)
+    }
+
+    /// The next value of a section: of one that is not sound as a whole, only if the value itself is. `None` where the declared
+    /// sizes lead nowhere.
+    fn next(&self, code: u8, reader: &mut Reader<'_>) -> Option<Result<Value, Lost>> {
+        if !self.sections.is_unsound(code) {
+            return reader.value().map(Ok);
+        }
+        let rest = reader.rest();
+        let length = element::<false>(rest).ok().filter(|length| *length <= rest.len())?;
+        if element::<true>(&rest[..length]) == Ok(length) {
+            return reader.value().map(Ok);
+        }
+        reader.pass_over(length);
+        Some(Err(Lost))
     }
 }
 
 impl Body {
     /// One more section, in this format.
-    fn add(&mut self, code: u8, format: u8, start: u32, end: u32) -> std::result::Result<(), Refused> {
+    fn add(&mut self, code: u8, format: u8, start: u32, end: u32) -> Result<(), Refused> {
         let kind = match (code, format) {
-            (0x75, 0xa0 | 0xb0) => Kind::Data,
-            (0x76, 0x45 | 0xc0 | 0xd0) => Kind::Sequence,
+            // Some senders write null for nothing: the JavaScript SDK for a body of null.
+            (0x75, NULL | 0xa0 | 0xb0) => Kind::Data,
+            (0x76, NULL | 0x45 | 0xc0 | 0xd0) => Kind::Sequence,
             (0x77, _) => Kind::Value,
             _ => return Err(Refused::Impossible),
         };
@@ -226,18 +285,25 @@ impl Body {
     }
 }
 
+/// A value that cannot be decoded.
+struct Lost;
+
+/// What users call the sections, from 0x71 on.
+const SECTIONS: [&str; 4] = ["delivery annotations", "annotations", "properties", "application properties"];
+
 /// Where a section or value is, if it is there.
 fn start(at: u32) -> Option<usize> {
     (at != 0).then_some(at as usize)
 }
 
-fn short(at: usize) -> std::result::Result<u32, Refused> {
+fn short(at: usize) -> Result<u32, Refused> {
     u32::try_from(at).map_err(|_| Refused::BadSize)
 }
 
 fn binary(value: Value) -> Option<Bytes> {
     match value {
         Value::Binary(bytes) => Some(bytes),
+        Value::Null => Some(Bytes::new()),
         _ => None,
     }
 }
@@ -245,6 +311,7 @@ fn binary(value: Value) -> Option<Bytes> {
 fn list(value: Value) -> Option<Vec<Value>> {
     match value {
         Value::List(values) => Some(values),
+        Value::Null => Some(Vec::new()),
         _ => None,
     }
 }
@@ -255,5 +322,154 @@ fn name(key: Value) -> String {
         Value::String(name) | Value::Symbol(name) => name,
         Value::U64(code) => code.to_string(),
         other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    /// A described section around an encoded value.
+    fn section_of(code: u8, value: &[u8]) -> Vec<u8> {
+        [&[0x00, 0x53, code], value].concat()
+    }
+
+    fn map_of(entries: &[&[u8]]) -> Vec<u8> {
+        let content = entries.concat();
+        let size = u8::try_from(content.len() + 1).unwrap();
+        [&[0xc1, size, u8::try_from(entries.len()).unwrap()], &content[..]].concat()
+    }
+
+    fn list_of(values: &[&[u8]]) -> Vec<u8> {
+        [&[0xc0], &map_of(values)[1..]].concat()
+    }
+
+    fn text(code: u8, text: &[u8]) -> Vec<u8> {
+        [&[code, u8::try_from(text.len()).unwrap()], text].concat()
+    }
+
+    /// An event with these sections after its position.
+    fn event(sections: &[Vec<u8>]) -> ReceivedEvent {
+        let position = map_of(&[
+            &text(0xa3, b"x-opt-sequence-number"),
+            &[0x55, 7],
+            &text(0xa3, b"x-opt-offset"),
+            &text(0xa1, b"70"),
+        ]);
+        decode([section_of(0x72, &position), sections.concat()].concat().into()).unwrap()
+    }
+
+    fn application(entries: &[&[u8]]) -> Vec<u8> {
+        section_of(0x74, &map_of(entries))
+    }
+
+    const BAD_TEXT: &[u8] = &[0xa1, 1, 0xff];
+
+    #[test]
+    fn a_null_body_is_an_empty_one_and_hides_nothing() {
+        let properties = application(&[&text(0xa1, b"colour"), &text(0xa1, b"red")]);
+        for (code, body) in [
+            (0x75, EventBody::Data(vec![Bytes::new()])),
+            (0x76, EventBody::Sequence(vec![Vec::new()])),
+            (0x77, EventBody::Value(Value::Null)),
+        ] {
+            let event = event(&[properties.clone(), section_of(code, &[NULL])]);
+            assert_eq!(event.body(), &body);
+            assert_eq!(event.properties()["colour"], "red".into());
+            assert!(event.undecodable_parts().is_empty());
+        }
+        assert_eq!(event(&[section_of(0x75, &[NULL])]).body_as_str().unwrap(), "");
+    }
+
+    /// Docs/events.md has the same table for users.
+    #[test]
+    fn every_type_has_a_value_of_its_own_wherever_it_stands() {
+        let nine = [0, 0, 0, 0, 0, 0, 0, 9];
+        let wide = |code: u8, bytes: &[u8]| [&[code], bytes].concat();
+        for (encoded, value) in [
+            (vec![0x40], Value::Null),
+            (vec![0x41], Value::Bool(true)),
+            (vec![0x56, 0], Value::Bool(false)),
+            (vec![0x50, 9], Value::U8(9)),
+            (vec![0x60, 0, 9], Value::U16(9)),
+            (vec![0x52, 9], Value::U32(9)),
+            (vec![0x53, 9], Value::U64(9)),
+            (vec![0x51, 0xff], Value::I8(-1)),
+            (vec![0x61, 0xff, 0xff], Value::I16(-1)),
+            (vec![0x54, 0xff], Value::I32(-1)),
+            (vec![0x55, 0xff], Value::I64(-1)),
+            (wide(0x72, &1.5_f32.to_be_bytes()), Value::F32(1.5)),
+            (wide(0x82, &1.5_f64.to_be_bytes()), Value::F64(1.5)),
+            (wide(0x74, &[1, 2, 3, 4]), Value::Decimal32([1, 2, 3, 4])),
+            (wide(0x84, &nine), Value::Decimal64(nine)),
+            (wide(0x94, &[9; 16]), Value::Decimal128([9; 16])),
+            (wide(0x73, &u32::from('ß').to_be_bytes()), Value::Char('ß')),
+            (wide(0x83, &nine), Value::Timestamp(UNIX_EPOCH + Duration::from_millis(9))),
+            (wide(0x98, &[9; 16]), Value::Uuid([9; 16])),
+            (text(0xa0, &[0xff]), Value::Binary(vec![0xff].into())),
+            (text(0xa1, "ß".as_bytes()), Value::String("ß".to_owned())),
+            (text(0xa3, b"s"), Value::Symbol("s".to_owned())),
+            (list_of(&[&[0x41]]), Value::List(vec![Value::Bool(true)])),
+            (map_of(&[&[0x41], &[0x42]]), Value::Map(vec![(Value::Bool(true), Value::Bool(false))])),
+            (vec![0xe0, 4, 2, 0x50, 8, 9], Value::Array(vec![Value::U8(8), Value::U8(9)])),
+            (vec![0xe0, 2, 0, 0x50], Value::Array(Vec::new())),
+        ] {
+            let key = text(0xa3, b"key");
+            let event = event(&[
+                section_of(0x71, &map_of(&[&key, &encoded])),
+                section_of(0x73, &list_of(&[&[0x40], &[0x40], &encoded])),
+                application(&[&key, &encoded]),
+                section_of(0x77, &encoded),
+                section_of(0x78, &map_of(&[&key, &encoded])),
+            ]);
+            assert_eq!(event.properties()["key"], value);
+            assert_eq!(event.body(), &EventBody::Value(value.clone()));
+            assert_eq!(
+                event.system_properties().get("to"),
+                Some(&value).filter(|value| **value != Value::Null)
+            );
+            assert!(event.undecodable_parts().is_empty(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn one_property_that_cannot_be_decoded_hides_no_other() {
+        let event = event(&[
+            section_of(0x73, &list_of(&[&text(0xa1, b"id"), &[0x40], BAD_TEXT])),
+            application(&[&text(0xa1, b"good"), &[0x41], &text(0xa1, b"bad"), BAD_TEXT, BAD_TEXT, &[0x41]]),
+            section_of(0x75, &text(0xa0, b"body")),
+        ]);
+        assert_eq!(event.body_as_str().unwrap(), "body");
+        assert_eq!(event.message_id(), Some("id"));
+        assert_eq!(event.properties().keys().collect::<Vec<_>>(), ["good"]);
+        assert_eq!(
+            event.undecodable_parts(),
+            ["property to", "application properties bad", "a name among the application properties"]
+        );
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_decoded_hides_no_property() {
+        let too_many = [&[0xd0, 0, 2, 0, 4, 0, 1, 0, 1][..], &[0x41; 0x2_0000]].concat();
+        for body in [section_of(0x76, &too_many), section_of(0x77, BAD_TEXT), section_of(0x75, &[0x41])] {
+            let event = event(&[application(&[&text(0xa1, b"colour"), &[0x41]]), body]);
+            assert!(matches!(event.body(), EventBody::Undecodable(_)), "{:?}", event.body());
+            assert_eq!(event.properties()["colour"], Value::Bool(true));
+            assert_eq!(event.undecodable_parts(), ["body"]);
+        }
+    }
+
+    #[test]
+    fn a_section_that_is_not_known_is_passed_over() {
+        let event = event(&[section_of(0x79, &[0x41]), section_of(0x75, &text(0xa0, b"body"))]);
+        assert_eq!(event.body_as_str().unwrap(), "body");
+    }
+
+    #[test]
+    fn json_may_begin_with_a_byte_order_mark() {
+        let event = event(&[section_of(0x75, &text(0xa0, "\u{feff}[1, 2]".as_bytes()))]);
+        assert_eq!(event.body_as_json::<Vec<u8>>().unwrap(), [1, 2]);
     }
 }

@@ -175,7 +175,11 @@ impl PartitionReceiver {
                     Err(error) => self.lost(error)?,
                 },
                 State::Recovering(recovery) => {
-                    let (failures, opened) = recovery.await;
+                    let Some((failures, opened)) = recovery.await else {
+                        let gone =
+                            Error::new(ErrorKind::Transport, "the task that was attaching again is gone");
+                        return Err(self.report(gone));
+                    };
                     self.failures = failures;
                     self.state = match opened {
                         Ok(source) => State::Attached { source, since: Instant::now() },

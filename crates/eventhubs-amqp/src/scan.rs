@@ -22,6 +22,8 @@ pub(crate) enum Refused {
     TooMany,
     #[error("a declared size disagrees with the content")]
     BadSize,
+    #[error("an empty collection has content")]
+    Hidden,
     #[error("a format code that AMQP does not know")]
     UnknownCode,
     #[error("a value that its type cannot have")]
@@ -155,8 +157,8 @@ impl Walk {
     fn collection(&mut self, array: bool, size: u32, count: u32, half: usize) -> Result<(), Refused> {
         let content = u64::from(size).checked_sub(half as u64).ok_or(Refused::BadSize)?;
         match count {
-            // serde_amqp would read on at what is hidden behind "nothing"
-            0 if content > 0 && !array => Err(Refused::BadSize),
+            // serde_amqp would read on at what is hidden behind "nothing", the code of the elements of an empty array included
+            0 if content > 0 => Err(Refused::Hidden),
             0 => self.skip(content),
             1..=MAX_ELEMENTS => {
                 self.open(Open { left: count, element: None, end: Some(self.position + content) })?;
@@ -306,7 +308,7 @@ mod tests {
             "a size smaller than the count"
         );
         assert_eq!(walk(&[0xc1, 2, 1, 0x40]), Err(Refused::BadSize), "a key without a value");
-        assert_eq!(walk(&[0xc0, 2, 0, 0x40]), Err(Refused::BadSize), "something behind nothing");
+        assert_eq!(walk(&[0xc0, 2, 0, 0x40]), Err(Refused::Hidden), "something behind nothing");
         assert_eq!(walk(&[0xd0, 0, 0, 0, 4, 0, 1, 0, 1]), Err(Refused::TooMany));
         assert_eq!(walk(&[0xf0, 0, 0, 0, 5, 0, 1, 0, 0, 0x41]), Ok(true), "65 536 elements without bytes");
         assert_eq!(walk(&[0xe0, 4, 2, 0x71, 0, 0]), Ok(false), "an array whose elements are missing");

@@ -1,10 +1,13 @@
+//! A task that ends with whoever waits for it.
+
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::task::JoinHandle;
 
-/// A task that ends when this is dropped.
+/// A task that ends when this is dropped. Its output is `None` where it panicked, or its runtime is gone: a client may outlive the
+/// runtime in which it was first used.
 #[derive(Debug)]
 pub(crate) struct Task<T>(JoinHandle<T>);
 
@@ -15,15 +18,12 @@ impl<T: Send + 'static> Task<T> {
 }
 
 impl<T> Future for Task<T> {
-    type Output = T;
+    type Output = Option<T>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match ready!(Pin::new(&mut self.0).poll(cx)) {
-            Ok(output) => Poll::Ready(output),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down, and whoever polls this with it.
-            Err(_) => Poll::Pending,
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(cx).map(|joined| {
+            joined.inspect_err(|error| tracing::debug!(%error, "a task ended without a result")).ok()
+        })
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -14,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::endpoint::{Address, Endpoint};
@@ -24,6 +27,12 @@ use crate::{ConnectionOptions, Error, ErrorKind, Result};
 
 /// How long one address of a host may take to answer before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one address has to answer before the next one is tried as well (RFC 8305).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// The most addresses of a host that are tried.
+const MAX_ADDRESSES: usize = 16;
 
 /// How long a connection is silent before the system probes whether the peer still exists.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
@@ -77,7 +86,7 @@ impl Transport {
     }
 
     /// The host and port that is to be reached.
-    fn target(&self) -> Address {
+    pub(crate) fn target(&self) -> Address {
         #[cfg(not(feature = "websocket"))]
         let by_default = self.endpoint.port();
         #[cfg(feature = "websocket")]
@@ -102,23 +111,64 @@ async fn connect_to(address: &Address) -> Result<Box<dyn Io>> {
     Ok(Box::new(dialled.map_err(|e| failed("connecting", address, e))?))
 }
 
-/// Tries the addresses of the host in turn.
+/// Tries the addresses of the host.
 async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    dial_any(lookup_host((host, port)).await?.take(MAX_ADDRESSES).collect()).await
+}
+
+/// Tries the next address as soon as one has failed, or has not answered for a moment, and takes the first that answers (RFC 8305): an
+/// address that swallows packets must not eat up the time of those after it.
+async fn dial_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in lookup_host((host, port)).await? {
-        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return tuned(stream),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
+    let mut waiting = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        match waiting.next() {
+            Some(address) => attempts.push(timeout(CONNECT_TIMEOUT, TcpStream::connect(address))),
+            None if attempts.is_empty() => return Err(last),
+            None => {}
+        }
+        tokio::select! {
+            biased;
+            Some(attempt) = attempts.next() => match attempt {
+                Ok(Ok(stream)) => return tuned(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            },
+            () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
         }
     }
-    Err(last)
 }
 
 fn failed(what: &str, address: &Address, error: io::Error) -> Error {
-    let timed_out = error.kind() == io::ErrorKind::TimedOut;
-    let kind = if timed_out { ErrorKind::Timeout } else { ErrorKind::Transport };
-    Error::new(kind, format!("{what} to {address}")).with_source(error)
+    Error::new(kind_of(&error), format!("{what} to {address}")).with_source(error)
+}
+
+fn kind_of(error: &io::Error) -> ErrorKind {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+        ErrorKind::UntrustedCertificate
+    } else if is_unknown_host(error) {
+        ErrorKind::HostNotFound
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        ErrorKind::Timeout
+    } else {
+        ErrorKind::Transport
+    }
+}
+
+/// Whether the resolver says that there is no such name. The standard library keeps its code to itself, so the texts of the C
+/// libraries decide; a name that may be known later ("Temporary failure …") is a failure that passes.
+fn is_unknown_host(error: &io::Error) -> bool {
+    const TEXTS: &[&str] = &[
+        "Name or service not known",                    // glibc
+        "No address associated with hostname",          // glibc
+        "Name does not resolve",                        // musl
+        "nodename nor servname provided, or not known", // macOS
+        "No such host is known",                        // Windows
+    ];
+    let text = error.to_string();
+    TEXTS.iter().any(|known| text.contains(known))
 }
 
 impl fmt::Debug for Transport {
@@ -167,6 +217,46 @@ mod tests {
         let stream = dial("localhost", listener.local_addr().unwrap().port()).await.unwrap();
         assert!(stream.nodelay().unwrap());
         assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    /// Fills the queue of a listener, so that it answers nobody any more.
+    async fn black_hole() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+        }
+        (address, queued, listener)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_does_not_keep_the_next_from_answering() {
+        let (hole, _queued, _listener) = black_hole().await;
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = good.local_addr().unwrap();
+        let limit = CONNECT_TIMEOUT / 2;
+        let stream =
+            timeout(limit, dial_any(vec![hole, good])).await.expect("in a part of the limit").unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+    }
+
+    #[tokio::test]
+    async fn where_no_address_answers_the_last_reason_is_given() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = dial_any(vec![closed, closed]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(dial_any(Vec::new()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_from_a_resolver_that_does_not_answer() {
+        let of =
+            |text: &str| kind_of(&io::Error::other(format!("failed to lookup address information: {text}")));
+        assert_eq!(of("Name or service not known"), ErrorKind::HostNotFound);
+        assert_eq!(of("Temporary failure in name resolution"), ErrorKind::Transport);
     }
 
     /// Amqp-crate §4: the library would block the thread of the runtime until the name is found.

@@ -321,7 +321,12 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 
-    fn rest(&self) -> &'a [u8] {
+    /// Continues after a value that is not read.
+    pub(crate) fn pass_over(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 }
@@ -331,7 +336,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::scan::Walk;
+    use crate::scan::{Refused, Walk};
 
     /// Bytes with many format codes in them, so that structure arises by chance.
     fn encoded() -> impl Strategy<Value = Vec<u8>> {
@@ -346,7 +351,9 @@ mod tests {
         #[test]
         fn what_is_accepted_is_accepted_by_the_walk_and_can_be_read(bytes in encoded()) {
             if let Ok(length) = skip(&bytes) {
-                prop_assert_eq!(Walk::default().value(&bytes), Ok(length));
+                // An empty array may say of what; the AMQP library could not read that.
+                let walked = Walk::default().value(&bytes);
+                prop_assert!(walked == Ok(length) || walked == Err(Refused::Hidden), "{:?}", walked);
                 prop_assert_eq!(section::<false>(&bytes), Ok(length));
                 let bytes = Bytes::from(bytes);
                 let mut reader = Reader::at(&bytes, 0);

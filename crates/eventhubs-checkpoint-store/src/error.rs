@@ -2,6 +2,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use eventhubs_types::write_with_causes;
+
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -9,8 +11,8 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong in a store.
 ///
-/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints this level
-/// only. No text, `Debug` included, holds a secret.
+/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints the whole
+/// chain of causes in one line. No text, `Debug` included, holds a secret.
 pub struct Error {
     kind: ErrorKind,
     context: Cow<'static, str>,
@@ -76,7 +78,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.context)
+        let text = format!("{}: {}", self.kind, self.context);
+        write_with_causes(f, &text, std::error::Error::source(self))
     }
 }
 
@@ -117,9 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_prints_its_own_level_and_chains_its_cause() {
+    fn an_error_prints_its_cause_and_chains_it() {
         let error = Error::new(ErrorKind::Unavailable, "list ownership").with_source("connection refused");
-        assert_eq!(error.to_string(), "the store cannot be reached: list ownership");
+        assert_eq!(error.to_string(), "the store cannot be reached: list ownership: connection refused");
         assert_eq!(error.source().unwrap().to_string(), "connection refused");
     }
 

@@ -112,6 +112,8 @@ pub(crate) fn binary(value: &[u8]) -> Option<&[u8]> {
     match *value.first()? {
         BINARY8 => value.get(2..),
         BINARY32 => value.get(5..),
+        // What the JavaScript SDK sends for a body of null.
+        NULL => Some(&[]),
         _ => None,
     }
 }

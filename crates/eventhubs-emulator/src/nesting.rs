@@ -120,11 +120,25 @@ fn value(head: &[u8]) -> Option<Value> {
         0xa => Value::Plain(short()),
         0xb => Value::Plain(long()),
         // the size counts the count
-        0xc => Value::Compound(short().checked_sub(1)?),
-        0xd => Value::Compound(long().checked_sub(4)?),
-        0xe => elements(head[3], short().checked_sub(2)?)?,
-        _ => elements(head[9], long().checked_sub(5)?)?,
+        0xc => compound(head[0], short().checked_sub(1)?, head[2].into())?,
+        0xd => compound(head[0], long().checked_sub(4)?, count(head))?,
+        0xe if head[2] > 0 => elements(head[3], short().checked_sub(2)?)?,
+        0xf if count(head) > 0 => elements(head[9], long().checked_sub(5)?)?,
+        _ => return None,
     })
+}
+
+/// The count of a list, map or array whose size takes four bytes.
+fn count(head: &[u8]) -> u32 {
+    u32::from_be_bytes([head[5], head[6], head[7], head[8]])
+}
+
+/// The library reads on at what is hidden in an empty list, map or array, and subtracts below zero at a key without a value: either
+/// ends in a panic.
+fn compound(constructor: u8, size: usize, count: u32) -> Option<Value> {
+    let is_hidden = count == 0 && size > 0;
+    let is_odd = matches!(constructor, 0xc1 | 0xd1) && count % 2 == 1;
+    (!is_hidden && !is_odd).then_some(Value::Compound(size))
 }
 
 /// No client sends arrays of lists, of arrays, or of described values.
@@ -192,6 +206,22 @@ mod tests {
         check(&array(0xa3)).unwrap();
         for element in [0x00, 0xc0, 0xd0, 0xe0, 0xf0] {
             assert!(check(&array(element)).is_err(), "{element:x}");
+        }
+    }
+
+    #[test]
+    fn what_makes_the_library_panic_is_refused() {
+        for inner in [
+            &[0xc0, 0, 0][..],         // a size that does not hold its count
+            &[0xc0, 2, 0, 0x40],       // content in an empty list
+            &[0xc1, 2, 1, 0x40],       // a key without a value
+            &[0xe0, 3, 0, 0xa3, 0x53], // content in an empty array
+            &[0xd0, 0, 0, 0, 5, 0, 0, 0, 0, 0x40],
+            &[0xf0, 0, 0, 0, 6, 0, 0, 0, 0, 0xa3, 0x53],
+        ] {
+            let size = u8::try_from(inner.len() + 1).unwrap();
+            let list = [&[0, 0x53, 0x12, 0xc0, size, 1], inner].concat();
+            assert!(check(&list).is_err(), "{inner:x?}");
         }
     }
 

@@ -1,6 +1,7 @@
-use std::fmt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
@@ -12,12 +13,13 @@ use crate::calls::Calls;
 use crate::comeback::Comeback;
 use crate::handover::Stage;
 use crate::holdings::Holdings;
+use crate::passive::PassiveWatch;
 use crate::round::Purpose;
 use crate::settings::JITTER;
 use crate::sorted::Hub;
 use crate::tempo::{Findings, Tempo};
 use crate::twin::TwinWatch;
-use crate::{Failure, Lease, LeaseObserver, Operation, Round, Settings};
+use crate::{Failure, Lease, LeaseObserver, Operation, Origin, Round, Settings};
 
 /// One instance's part in sharing out the partitions of an event hub.
 ///
@@ -61,6 +63,7 @@ pub struct Balancer {
     pub(crate) observer: LeaseObserver,
     pub(crate) holdings: Holdings,
     pub(crate) twins: TwinWatch,
+    pub(crate) passive: PassiveWatch,
     pub(crate) tempo: Tempo,
     /// Whether the last listing was answered.
     is_store_well: bool,
@@ -69,6 +72,9 @@ pub struct Balancer {
     pub(crate) comeback: Comeback,
     pub(crate) stage: Stage,
     pub(crate) has_takers: bool,
+    /// For the report of the round that is under way.
+    pub(crate) origins: BTreeMap<PartitionId, Origin>,
+    pub(crate) takers: BTreeMap<PartitionId, OwnerId>,
 }
 
 impl Balancer {
@@ -94,12 +100,15 @@ impl Balancer {
             observer: LeaseObserver::new(settings.expiry()),
             holdings: Holdings::new(settings.lease()),
             twins: TwinWatch::new(settings.expiry()),
+            passive: PassiveWatch::default(),
             tempo: Tempo::default(),
             is_store_well: true,
             due: None,
             comeback: Comeback::new(settings.comeback_time()),
             stage: Stage::Stays,
             has_takers: false,
+            origins: BTreeMap::new(),
+            takers: BTreeMap::new(),
             owner,
             settings,
             rng,
@@ -164,7 +173,19 @@ impl Balancer {
             self.lapse(Instant::now());
         }
         self.holdings.tell(&mut round);
+        self.say_with_whom(&mut round);
         round
+    }
+
+    /// Adds the other owners to what changed hands.
+    fn say_with_whom(&mut self, round: &mut Round) {
+        let (mut origins, mut takers) = (mem::take(&mut self.origins), mem::take(&mut self.takers));
+        for partition in &round.acquired {
+            round.origins.insert(partition.clone(), origins.remove(partition).unwrap_or(Origin::Own));
+        }
+        for partition in round.lost.iter().map(|(partition, _)| partition).chain(&round.asked) {
+            round.takers.extend(takers.remove_entry(partition));
+        }
     }
 
     fn lapse(&mut self, now: Instant) -> bool {

@@ -1,3 +1,7 @@
+//! A lease that ends by itself: the side that reads it, and the side that moves its end.
+
+use std::time::SystemTime;
+
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -5,7 +9,11 @@ use tokio::time::{Instant, sleep_until};
 ///
 /// It ends by itself at the moment at which another instance may take the partition, whatever holds up the rounds of the
 /// [`Balancer`](crate::Balancer): the reader needs nobody to tell it. A renewal moves that moment at once, also in the
-/// middle of a round. Time is counted by the monotonic clock of the host, which goes on while the process is stopped.
+/// middle of a round. Time is counted by the monotonic clock of the host, which runs on while the process is stopped.
+///
+/// That clock stands still while a virtual machine or a laptop is suspended. So a lease is over too when the wall clock says that
+/// its time has passed. A wall clock can only shorten a lease; one that is set forth by more than the rest of it ends it, which
+/// costs what any lost lease costs, and one that is set back changes nothing.
 ///
 /// A partition that was taken from an owner that hands over is not [settled](Self::is_settled) yet: its new reader
 /// attaches, which cuts off the one before, and waits with its first callback until that has written its checkpoint.
@@ -17,11 +25,17 @@ pub struct Lease {
 #[derive(Debug, Clone, Copy)]
 struct Term {
     end: Instant,
+    /// The same by the wall clock, as of the last renewal.
+    wall_end: Option<SystemTime>,
     /// Until when the owner before may take its time; `None` once it has handed over.
     waits_until: Option<Instant>,
 }
 
 impl Term {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.end || self.wall_end.is_some_and(|end| wall_clock() >= end)
+    }
+
     fn waits_until(&self) -> Option<Instant> {
         self.waits_until.filter(|until| Instant::now() < *until)
     }
@@ -31,7 +45,7 @@ impl Lease {
     /// Whether the partition is still owned, right now.
     pub fn is_valid(&self) -> bool {
         let is_held = self.term.has_changed().is_ok();
-        is_held && Instant::now() < self.term.borrow().end
+        is_held && !self.term.borrow().is_over()
     }
 
     /// Waits until the partition is not owned any more.
@@ -66,6 +80,23 @@ impl Lease {
     }
 }
 
+/// What the wall clock will show at this moment, if nothing suspends the host until then.
+fn wall(end: Instant) -> Option<SystemTime> {
+    wall_clock().checked_add(end.saturating_duration_since(Instant::now()))
+}
+
+#[cfg(not(test))]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is the only clock that runs on while the host is suspended"
+)]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+#[cfg(test)]
+use tests::wall_clock;
+
 /// The side of a lease that moves its end. When it is dropped, the lease ends.
 #[derive(Debug)]
 pub(crate) struct Fence {
@@ -74,7 +105,7 @@ pub(crate) struct Fence {
 
 impl Fence {
     pub(crate) fn new(end: Instant) -> Self {
-        Self { term: watch::Sender::new(Term { end, waits_until: None }) }
+        Self { term: watch::Sender::new(Term { end, wall_end: wall(end), waits_until: None }) }
     }
 
     pub(crate) fn end(&self) -> Instant {
@@ -82,7 +113,10 @@ impl Fence {
     }
 
     pub(crate) fn move_to(&self, end: Instant) {
-        self.term.send_modify(|term| term.end = end);
+        self.term.send_modify(|term| {
+            term.end = end;
+            term.wall_end = wall(end);
+        });
     }
 
     /// Until when the owner before may take its time to hand over; that time may have passed.
@@ -101,11 +135,21 @@ impl Fence {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::Duration;
 
     use tokio::time::advance;
 
     use super::*;
+
+    thread_local! {
+        static WALL_CLOCK: Cell<SystemTime> = const { Cell::new(SystemTime::UNIX_EPOCH) };
+    }
+
+    /// Moves only when a test says so.
+    pub(super) fn wall_clock() -> SystemTime {
+        WALL_CLOCK.get()
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -138,6 +182,27 @@ mod tests {
         let lease = fence.lease();
         advance(10 * SECOND).await;
         assert!(!lease.is_valid(), "nobody had to look before");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_slept_beyond_the_lease_does_not_own_the_partition() {
+        let fence = Fence::new(Instant::now() + 10 * SECOND);
+        let lease = fence.lease();
+        WALL_CLOCK.set(wall_clock() + 9 * SECOND);
+        assert!(lease.is_valid());
+        WALL_CLOCK.set(wall_clock() + SECOND);
+        assert!(!lease.is_valid(), "the monotonic clock stood still");
+        fence.move_to(Instant::now() + 10 * SECOND);
+        assert!(lease.is_valid(), "it was renewed after that");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_is_set_back_lengthens_no_lease() {
+        WALL_CLOCK.set(SystemTime::UNIX_EPOCH + 3600 * SECOND);
+        let fence = Fence::new(Instant::now() + 10 * SECOND);
+        WALL_CLOCK.set(SystemTime::UNIX_EPOCH);
+        advance(10 * SECOND).await;
+        assert!(!fence.lease().is_valid());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::{Claim, Expected, Ownership, OwnershipList};
+use eventhubs_checkpoint_store::{Claim, Expected, Ownership};
 use eventhubs_types::{OwnerId, PartitionId};
 use rand::RngExt as _;
 use tokio::time::Instant;
@@ -31,10 +31,10 @@ impl Balancer {
     /// What to write into a record that is to be taken.
     ///
     /// An owner that is late with a renewal may be dead: nobody waits for it.
-    pub(crate) fn note_to_take(&self, list: &OwnershipList, record: Option<&Ownership>) -> Note {
+    pub(crate) fn note_to_take(&self, record: Option<&Ownership>) -> Note {
         let asks = record.and_then(|record| {
             let owner = record.owner.as_ref().filter(|owner| **owner != self.owner)?;
-            let age = self.observer.age(list, record)?;
+            let age = self.observer.age(record)?;
             Note::of(record).filter(|_| age < self.settings.late_after())?;
             Some(Note::Asks(owner.clone()))
         });
@@ -61,6 +61,9 @@ impl Balancer {
             asks && !is_own(record) && !expired.contains(&record.partition)
         };
         let asking = records.iter().filter(asks_us);
+        for record in asking.clone() {
+            self.takers.extend(record.owner.clone().map(|owner| (record.partition.clone(), owner)));
+        }
         let answers = asking.filter_map(|record| self.holdings.ask(answer(record)));
         answers.map(handing_over).collect()
     }

@@ -9,28 +9,34 @@ use crate::sorted::take_at;
 
 /// Judges which ownership records have expired, without the wall clock of any instance.
 ///
-/// Where the store has a clock, a record is as old as that clock says. Where it has none, a record has expired when its
-/// version was seen unchanged for the whole expiry on the monotonic clock of the caller. A host with a wrong wall clock
-/// so harms nobody.
+/// Where the store has a clock, a record is as old as that clock says, within what this instance has seen itself: at least as
+/// old as its version was seen unchanged, and at most as old as the last listing that did not have it, both on the monotonic
+/// clock of the caller. So a host with a wrong wall clock harms nobody, and neither does a clock of the store that is set back or
+/// forth. Where the store has no clock, what was seen decides alone.
 #[derive(Debug, Clone)]
 pub struct LeaseObserver {
     expiry: Duration,
-    /// Of records without a time by the clock of the store, in the order of the partition ids.
+    /// In the order of the partition ids.
     sightings: Vec<Sighting>,
+    /// When the last listing was asked for.
+    last_asked: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
 struct Sighting {
     partition: PartitionId,
     version: Version,
+    /// The answer of the first listing that had this version.
     since: Instant,
+    /// The question of the listing before that one, which did not have it; `None` where there was none.
+    not_before: Option<Instant>,
     age: Duration,
 }
 
 impl LeaseObserver {
     /// An observer that has seen nothing yet.
     pub fn new(expiry: Duration) -> Self {
-        Self { expiry, sightings: Vec::new() }
+        Self { expiry, sightings: Vec::new(), last_asked: None }
     }
 
     /// Takes note of a listing that was asked for and answered at these times, and says which records have expired.
@@ -61,54 +67,68 @@ impl LeaseObserver {
         for record in records {
             let before = take_at(&mut before, &record.partition, |sighting| &sighting.partition);
             let unchanged = before.filter(|sighting| sighting.version == record.version);
-            let age = age_by_store(now, record).unwrap_or_else(|| {
-                let sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered));
-                let age = asked.saturating_duration_since(sighting.since);
-                self.sightings.push(Sighting { age, ..sighting });
-                age
-            });
+            let mut sighting = unchanged.unwrap_or_else(|| Sighting::of(record, answered, self.last_asked));
+            sighting.age = sighting.age(age_by_store(now, record), asked, answered);
+            let age = sighting.age;
+            self.sightings.push(sighting);
             if age >= self.expiry {
                 expired.insert(record.partition.clone());
             }
         }
+        self.last_asked = Some(asked);
         expired
     }
 
-    /// How old a record of the last listing was; at least so old where the store has no clock.
-    pub(crate) fn age(&self, list: &OwnershipList, record: &Ownership) -> Option<Duration> {
-        let observed = || {
-            let place = self.sightings.binary_search_by(|sighting| sighting.partition.cmp(&record.partition));
-            place.ok().map(|place| self.sightings[place].age)
-        };
-        age_by_store(list.now, record).or_else(observed)
+    /// How old a record of the last listing was; at least this old where the store has no clock.
+    pub(crate) fn age(&self, record: &Ownership) -> Option<Duration> {
+        let place = self.sightings.binary_search_by(|sighting| sighting.partition.cmp(&record.partition));
+        place.ok().map(|place| self.sightings[place].age)
     }
 }
 
 impl Sighting {
-    fn of(record: &Ownership, since: Instant) -> Self {
+    fn of(record: &Ownership, since: Instant, not_before: Option<Instant>) -> Self {
         Self {
             partition: record.partition.clone(),
             version: record.version.clone(),
             since,
+            not_before,
             age: Duration::ZERO,
         }
     }
+
+    fn age(&self, by_store: Option<Duration>, asked: Instant, answered: Instant) -> Duration {
+        let at_least = asked.saturating_duration_since(self.since);
+        let at_most =
+            self.not_before.map_or(Duration::MAX, |before| answered.saturating_duration_since(before));
+        by_store.map_or(at_least, |age| age.min(at_most).max(at_least))
+    }
 }
 
-/// The age by the clock of the store, zero where it seems to be written later than listed.
+/// The resolution of a clock that keeps whole seconds, as HTTP dates do.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How old a record is at least by the clock of the store, zero where it seems to be written later than listed.
+///
+/// Of two times that were cut to whole seconds, the difference is up to a second too large: a lease that still runs would count
+/// as expired.
 fn age_by_store(now: Option<SystemTime>, record: &Ownership) -> Option<Duration> {
     let (now, modified) = (now?, record.modified?);
-    Some(now.duration_since(modified).unwrap_or_default())
+    let age = now.duration_since(modified).unwrap_or_default();
+    Some(if is_whole(now) && is_whole(modified) { age.saturating_sub(SECOND) } else { age })
+}
+
+fn is_whole(time: SystemTime) -> bool {
+    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.subsec_nanos() == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
     fn list(version: &str, times: Option<(u64, u64)>) -> OwnershipList {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        // A clock that keeps more than whole seconds.
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(1);
         let (modified, now) = times.map(|(modified, now)| (at(modified), at(now))).unzip();
         let owner = "a".parse().ok();
         let record = Ownership::new("0".parse().unwrap(), owner, Version::new(version), modified);
@@ -156,9 +176,40 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_the_store_beats_the_observation() {
-        let seen = judgements(&[(0, list("1", Some((100, 101)))), (1000, list("1", Some((100, 110))))]);
-        assert_eq!(seen, [false, false]);
+    fn a_store_clock_that_is_set_back_does_not_keep_a_crashed_owner_alive() {
+        let seen = judgements(&[
+            (0, list("1", Some((100, 101)))),
+            (59, list("1", Some((100, 10)))),
+            (60, list("1", Some((100, 11)))),
+        ]);
+        assert_eq!(seen, [false, false, true]);
+    }
+
+    #[test]
+    fn a_store_clock_that_is_set_forth_does_not_end_a_lease_that_is_renewed() {
+        let seen = judgements(&[
+            (0, list("1", Some((100, 101)))),
+            (10, list("2", Some((110, 3_600)))),
+            (20, list("3", Some((120, 3_610)))),
+            (79, list("3", Some((120, 3_669)))),
+        ]);
+        assert_eq!(seen, [false, false, false, true], "the last one is older than the listing before it");
+    }
+
+    #[test]
+    fn whole_seconds_do_not_end_a_lease_too_early() {
+        let whole = |modified, now| {
+            let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            let record =
+                Ownership::new("0".parse().unwrap(), "a".parse().ok(), Version::new("1"), Some(at(modified)));
+            OwnershipList::new(vec![record], Some(at(now)), Vec::new())
+        };
+        assert_eq!(
+            judgements(&[(0, whole(100, 160))]),
+            [false],
+            "it may be written at 100.9, and listed at 160.0"
+        );
+        assert_eq!(judgements(&[(0, whole(100, 161))]), [true]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod handover;
 mod holdings;
 mod lease;
 mod note;
+mod passive;
 mod plan;
 mod report;
 mod round;
@@ -30,7 +31,7 @@ pub use balancer::Balancer;
 pub use fence::Lease;
 pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
-pub use report::{Failure, LossReason, Operation, Round};
+pub use report::{Failure, LossReason, Operation, Origin, Round};
 pub use settings::{InvalidSettings, Settings, Strategy};
 pub use view::{Peer, View};
 

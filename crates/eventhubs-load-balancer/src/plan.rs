@@ -45,6 +45,9 @@ impl Plan {
 /// The share needs no rule of its own for an owner above the ceiling while all others are at the floor (contract §8.4,
 /// LB-12): then fewer owners than the remainder are above the floor, and those at it want one more.
 ///
+/// Instances that are [passive](View::passive) have no part in that: what they do not take is shared among the others, and
+/// nothing is stolen from them. So what is free does not stay free because of an instance that is limited or cut off.
+///
 /// What it had last and nobody took meanwhile comes before all else that is free, and an adaptive instance takes all of
 /// that at once: after an outage of the store so everybody gets back what it had.
 ///
@@ -81,6 +84,11 @@ fn choose_free(view: &View, wanted: usize, rng: &mut impl Rng) -> Vec<PartitionI
     chosen
 }
 
+/// The other instances among which the partitions are shared out.
+fn active(view: &View) -> impl Iterator<Item = &Peer> {
+    view.others.iter().filter(|peer| !view.passive.contains(&peer.owner))
+}
+
 /// What would be fair, and what this instance misses.
 struct Share {
     own: usize,
@@ -92,9 +100,9 @@ struct Share {
 impl Share {
     fn of(view: &View) -> Self {
         let own = view.mine.len();
-        let loads = || view.others.iter().map(|peer| peer.partitions.len());
+        let loads = || active(view).map(|peer| peer.partitions.len());
         let partitions = own + view.free.len() + loads().sum::<usize>();
-        let owners = view.owners();
+        let owners = loads().count() + 1;
         let (floor, remainder) = (partitions / owners, partitions % owners);
         let needed = match floor.checked_sub(own) {
             Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
@@ -117,12 +125,12 @@ impl Share {
     ) -> Vec<PartitionId> {
         let own = self.own + chosen.len();
         let can_spare = |load: usize| load > self.floor + pass && load >= own + pass + 2;
-        if wanted == 0 || !view.others.iter().any(|peer| can_spare(peer.partitions.len())) {
+        if wanted == 0 || !active(view).any(|peer| can_spare(peer.partitions.len())) {
             return Vec::new();
         }
         let out_of_reach: BTreeSet<_> = chosen.iter().chain(&view.moving).collect();
         let mut pool: Vec<(&OwnerId, usize, &PartitionId)> = Vec::new();
-        for Peer { owner, partitions } in &view.others {
+        for Peer { owner, partitions } in active(view) {
             if can_spare(partitions.len()) {
                 let left = partitions.iter().filter(|partition| !out_of_reach.contains(partition));
                 pool.extend(left.map(|partition| (owner, partitions.len() - pass, partition)));

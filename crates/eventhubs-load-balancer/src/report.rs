@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use eventhubs_checkpoint_store::{Error, RejectedRecord};
-use eventhubs_types::PartitionId;
+use eventhubs_types::{OwnerId, PartitionId};
 
 /// What a round changed, and what went wrong in it.
 ///
@@ -17,6 +18,10 @@ pub struct Round {
     /// Partitions that another instance took and waits for: let their readers end what they are at and write their
     /// checkpoints, then call [`Balancer::hand_over`](crate::Balancer::hand_over). It does not wait for ever.
     pub asked: Vec<PartitionId>,
+    /// Where each of the acquired partitions came from.
+    pub origins: BTreeMap<PartitionId, Origin>,
+    /// Who has what was lost to another owner, or is asked for.
+    pub takers: BTreeMap<PartitionId, OwnerId>,
     /// Calls of the store that failed. The next round tries again, so nothing has to be done but to tell.
     pub failures: Vec<Failure>,
     /// Ownership records that could not be read. They are taken for missing.
@@ -29,6 +34,34 @@ pub struct Round {
 impl Round {
     pub(crate) fn fail(&mut self, operation: Operation, error: Error) {
         self.failures.push(Failure { operation, error });
+    }
+}
+
+/// Where a partition that was acquired came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Nobody owned it.
+    Unowned,
+    /// Its owner had not renewed it in time.
+    Expired(OwnerId),
+    /// Its owner offered it, because it stops.
+    Offered(OwnerId),
+    /// Its owner had more than its share.
+    Stolen(OwnerId),
+    /// Its record names this instance already.
+    Own,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unowned => f.write_str("nobody owned it"),
+            Self::Expired(owner) => write!(f, "the lease of {owner} had expired"),
+            Self::Offered(owner) => write!(f, "{owner} offered it"),
+            Self::Stolen(owner) => write!(f, "{owner} had more than its share"),
+            Self::Own => f.write_str("it was its own before"),
+        }
     }
 }
 

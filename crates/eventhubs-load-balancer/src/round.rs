@@ -11,13 +11,27 @@ use crate::calls::{Attempt, Attempted, Listing};
 use crate::handover::Stage;
 use crate::note::Note;
 use crate::sorted::record_of;
-use crate::tempo::{Findings, Outlook};
-use crate::{Balancer, Failure, LossReason, Operation, Plan, Round, Strategy, View, plan};
+use crate::tempo::{Findings, Outlook, calm_intervals};
+use crate::{Balancer, Failure, LossReason, Operation, Origin, Plan, Round, Strategy, View, plan};
 
 /// The longest time that the store asked for.
 fn retry_after(failures: &[Failure]) -> Duration {
     let asked = failures.iter().filter_map(|failure| failure.error.retry_after());
     asked.max().unwrap_or_default()
+}
+
+fn owners_of(view: &View) -> u32 {
+    view.owners().try_into().unwrap_or(u32::MAX)
+}
+
+fn origin_of(partition: &PartitionId, records: &[Ownership], expired: &BTreeSet<PartitionId>) -> Origin {
+    let record = record_of(partition, records);
+    match record.and_then(|record| Some((record, record.owner.clone()?))) {
+        None => Origin::Unowned,
+        Some((_, owner)) if expired.contains(partition) => Origin::Expired(owner),
+        Some((record, owner)) if Note::of(record) == Some(Note::Offered) => Origin::Offered(owner),
+        Some((_, owner)) => Origin::Stolen(owner),
+    }
 }
 
 /// What a round is for.
@@ -61,9 +75,13 @@ impl Balancer {
         }
         self.look_for_takers(&list.records, &expired);
         let (plan, mut findings) = match purpose {
-            Purpose::Balance => self.decide(&list, &expired),
+            Purpose::Balance => self.decide(&list, &expired, answered),
             Purpose::Look => Default::default(),
         };
+        for partition in plan.claim.iter().chain(&plan.steal) {
+            let origin = origin_of(partition, &list.records, &expired);
+            self.origins.insert(partition.clone(), origin);
+        }
         let mut attempts = answers;
         attempts.extend(self.attempts(plan, &list, answered));
         round.rejected = list.rejected;
@@ -98,13 +116,21 @@ impl Balancer {
         }
     }
 
-    fn decide(&mut self, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> (Plan, Findings) {
+    fn decide(
+        &mut self,
+        list: &OwnershipList,
+        expired: &BTreeSet<PartitionId>,
+        now: Instant,
+    ) -> (Plan, Findings) {
         let held = self.holdings.to_set();
         if self.stage != Stage::Stays {
             let renew = held.into_iter().collect();
             return (Plan { renew, ..Plan::default() }, Findings::default());
         }
-        let view = View::sorted(self.hub.sorted(), &self.owner, &list.records, &held, expired);
+        let mut view = View::sorted(self.hub.sorted(), &self.owner, &list.records, &held, expired);
+        // As long as an instance that is calm may take until it looks, and an interval to act.
+        let patience = self.settings.interval() * (1 + calm_intervals(owners_of(&view)));
+        view.passive = self.passive.judge(&view, now, patience);
         let mut plan = plan(&view, &self.settings, &mut self.rng);
         let is_bounded =
             self.settings.strategy() == Strategy::Adaptive && !self.settings.assignment().is_fixed();
@@ -116,17 +142,25 @@ impl Balancer {
             claim = ?plan.claim, steal = ?plan.steal, "planned a round",
         );
         let findings = Findings {
-            owners: view.owners().try_into().unwrap_or(u32::MAX),
-            outlook: self.outlook(&plan, list, expired),
+            owners: owners_of(&view),
+            outlook: self.outlook(&plan, &view, list, expired),
             ..Findings::default()
         };
         (plan, findings)
     }
 
-    fn outlook(&self, plan: &Plan, list: &OwnershipList, expired: &BTreeSet<PartitionId>) -> Outlook {
+    fn outlook(
+        &self,
+        plan: &Plan,
+        view: &View,
+        list: &OwnershipList,
+        expired: &BTreeSet<PartitionId>,
+    ) -> Outlook {
+        // What is free and not this one's to take may become so: nobody is calm beside a partition that is not read.
+        let has_nothing_to_do = plan.is_settled() && view.free.is_empty();
         if plan.could_grow {
             Outlook::Growth
-        } else if plan.is_settled() && !self.holdings.has_untold_losses() && self.is_on_time(list, expired) {
+        } else if has_nothing_to_do && !self.holdings.has_untold_losses() && self.is_on_time(list, expired) {
             Outlook::Quiet
         } else {
             Outlook::Change
@@ -154,7 +188,8 @@ impl Balancer {
             let owner = record_of(&partition, records).and_then(|record| record.owner.as_ref());
             if !self.hub.has(&partition) {
                 self.holdings.lose(&partition, LossReason::Gone);
-            } else if owner.is_some_and(|owner| *owner != self.owner) {
+            } else if let Some(owner) = owner.filter(|owner| **owner != self.owner) {
+                self.takers.insert(partition.clone(), owner.clone());
                 self.holdings.lose(&partition, LossReason::Taken);
             }
         }
@@ -181,7 +216,7 @@ impl Balancer {
             let claim = Claim::new(partition.clone(), Some(self.owner.clone()), expected);
             let operation = operation(partition);
             let note = match &operation {
-                Operation::Claim(_) => self.note_to_take(list, record),
+                Operation::Claim(_) => self.note_to_take(record),
                 _ => self.note_to_keep(),
             };
             Attempt { operation, claim: claim.with_mark(Some(note.to_mark())) }

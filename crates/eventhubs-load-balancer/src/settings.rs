@@ -202,10 +202,14 @@ impl Settings {
         self.expiry
     }
 
-    /// How long an own lease lasts without a renewal: less than others wait, because stores keep whole seconds and a
-    /// reader takes time to stop.
+    /// How long an own lease lasts without a renewal: less than others wait, because a reader takes time to stop, and other
+    /// SDKs do not allow for a store that keeps whole seconds.
     pub(crate) fn lease(&self) -> Duration {
-        self.expiry.mul_f64(0.95)
+        let most = self.expiry.mul_f64(0.95);
+        match self.expiry.checked_sub(Duration::from_secs(1)) {
+            Some(shorter) if shorter >= self.expiry.mul_f64(0.6) => most.min(shorter),
+            _ => most,
+        }
     }
 
     /// A round ends well before an expiry, so that a slow store costs a round and not the partitions.

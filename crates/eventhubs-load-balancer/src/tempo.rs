@@ -127,8 +127,13 @@ impl Tempo {
         if self.quiet_rounds < CALM_AFTER {
             return 1;
         }
-        self.owners.saturating_sub(1).clamp(1, MAX_CALM_INTERVALS)
+        calm_intervals(self.owners)
     }
+}
+
+/// The most intervals between two rounds of an instance of so many.
+pub(crate) fn calm_intervals(owners: u32) -> u32 {
+    owners.saturating_sub(1).clamp(1, MAX_CALM_INTERVALS)
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub struct View {
     pub others: Vec<Peer>,
     /// Those of the others' that one of them has just taken from another and waits for: to be left alone for now.
     pub moving: Vec<PartitionId>,
+    /// Those of the others that are short of partitions and have taken none for some time. They keep what they have, and no share
+    /// is left for them.
+    pub passive: BTreeSet<OwnerId>,
 }
 
 /// Another instance, as its records show it.
@@ -104,6 +107,13 @@ impl View {
     /// How many instances hold something, this one counted in any case.
     pub fn owners(&self) -> usize {
         self.others.len() + 1
+    }
+
+    /// How many partitions there are.
+    pub fn partitions(&self) -> usize {
+        self.mine.len()
+            + self.free.len()
+            + self.others.iter().map(|peer| peer.partitions.len()).sum::<usize>()
     }
 }
 

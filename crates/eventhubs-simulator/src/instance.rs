@@ -8,7 +8,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::store::{Handle, index, owner, partition};
 
@@ -124,8 +124,10 @@ impl Instance {
             Some(mut lease) if !lease.is_settled() => {
                 self.player.cut_off(partition);
                 let partition = partition.clone();
+                let limit = self.player.settings.interval();
                 self.waiting.spawn(async move {
-                    lease.settled().await;
+                    // A limit, as the reader of a real instance has one.
+                    let _ = timeout(limit, lease.handed_over()).await;
                     partition
                 });
             }

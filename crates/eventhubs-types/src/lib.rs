@@ -2,12 +2,14 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number.
 
+mod causes;
 mod event;
 mod name;
 mod position;
 mod scope;
 mod value;
 
+pub use causes::write_with_causes;
 pub use event::{EventBody, EventData};
 pub use name::{ConsumerGroup, EventHubName, InvalidName, Namespace, OwnerId, PartitionId};
 pub use position::{Offset, SequenceNumber, StartingPosition};

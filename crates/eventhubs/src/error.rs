@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use eventhubs_types::PartitionId;
+use eventhubs_types::{PartitionId, write_with_causes};
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -16,8 +16,8 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong while receiving.
 ///
-/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints this level
-/// only; the causes follow through [`source`](std::error::Error::source). No text, `Debug` included, holds a secret.
+/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints what failed and the
+/// whole chain of causes in one line, so a printer of chains would repeat them. No text, `Debug` included, holds a secret.
 pub struct Error {
     kind: ErrorKind,
     partition: Option<PartitionId>,
@@ -52,6 +52,10 @@ pub enum ErrorKind {
     Busy,
     /// There was no answer in time.
     Timeout,
+    /// The host name of the namespace is not known.
+    HostNotFound,
+    /// The certificate of the service, or of what answers in its place, is not trusted.
+    UntrustedCertificate,
     /// The connection could not be made, or broke.
     Transport,
     /// The client or the run is closed.
@@ -135,6 +139,8 @@ fn kind_of(kind: eventhubs_amqp::ErrorKind) -> ErrorKind {
         Amqp::InvalidArgument => ErrorKind::InvalidArgument,
         Amqp::Busy => ErrorKind::Busy,
         Amqp::Timeout => ErrorKind::Timeout,
+        Amqp::HostNotFound => ErrorKind::HostNotFound,
+        Amqp::UntrustedCertificate => ErrorKind::UntrustedCertificate,
         Amqp::Transport => ErrorKind::Transport,
         Amqp::Closed => ErrorKind::Closed,
         _ => ErrorKind::Protocol,
@@ -155,11 +161,11 @@ impl From<eventhubs_amqp::Error> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.context)?;
-        match &self.partition {
-            Some(partition) => write!(f, " (partition {partition})"),
-            None => Ok(()),
-        }
+        let text = match &self.partition {
+            Some(partition) => format!("{} (partition {partition})", self.context),
+            None => self.context.to_string(),
+        };
+        write_with_causes(f, &text, std::error::Error::source(self))
     }
 }
 

@@ -64,6 +64,7 @@ mod context;
 mod error;
 mod guarded_store;
 mod hooks;
+mod log;
 mod opening;
 mod pacing;
 mod processor;
@@ -71,6 +72,7 @@ mod pump;
 mod receive;
 mod reminder;
 mod run;
+mod thefts;
 
 pub use checkpointer::CheckpointStatus;
 pub use client::{ConsumerClient, ConsumerClientBuilder};

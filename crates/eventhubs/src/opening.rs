@@ -4,6 +4,7 @@ use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionProperties, PartitionReceiv
 use eventhubs_types::{Offset, SequenceNumber, StartingPosition};
 
 use crate::checkpointer::Stored;
+use crate::log;
 use crate::run::Run;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
@@ -255,14 +256,16 @@ pub(crate) async fn receiver(
         .client
         .hub()
         .partition_receiver(context.consumer_group().clone(), context.partition_id().clone())
-        .starting_position(position)
+        .starting_position(position.clone())
         .prefetch(prefetch)
         .prefetch_bytes(options.prefetch_bytes)
         .track_last_enqueued_event_properties(options.track_last_enqueued);
     if let Some(level) = options.owner_level() {
         receiver = receiver.owner_level(level);
     }
-    receiver.open().await
+    let opened = receiver.open().await?;
+    log::reading(&position);
+    Ok(opened)
 }
 
 pub(crate) fn not_opened(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {

@@ -20,6 +20,11 @@ impl Pacing {
         self.failures = 0;
     }
 
+    /// How many failures there were since the last success.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// How long to wait after one more failure.
     pub(crate) fn failed(&mut self) -> Duration {
         let delay = self.policy.delay(self.failures, &mut self.rng);

@@ -10,10 +10,14 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tracing::Instrument as _;
 
 use crate::client::entropy;
+use crate::log;
 use crate::pump::{Bell, Ended, Order, Pump};
+use crate::reminder::reminding;
 use crate::run::Run;
+use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
 /// How many calls of the error hook may be under way for troubles that belong to no partition; more are only logged.
@@ -31,15 +35,27 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 /// Receives until told to stop.
 pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
     let _reading = run.client.begin(run.options.partition.clone())?;
-    match run.options.partition.clone() {
-        Some(partition) => read_one(run, partition, stop).await,
-        None => match first_look(&run, stop).await? {
-            Some((partitions, stop)) => {
-                run.found(&partitions);
-                Processor::new(run, partitions).run(stop).await
-            }
-            None => Ok(()),
-        },
+    let span = log::run_span(&run.client);
+    let receiving = async {
+        match run.options.partition.clone() {
+            Some(partition) => read_one(run, partition, stop).await,
+            None => read_share(run, stop).await,
+        }
+    };
+    receiving.instrument(span).await
+}
+
+/// Reads what the balancer says.
+async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
+    let looking = reminding(first_look(&run, stop), |since| {
+        tracing::warn!(?since, "the event hub and the checkpoint store have not both answered yet");
+    });
+    match looking.await? {
+        Some((partitions, stop)) => {
+            run.found(&partitions);
+            Processor::new(run, partitions).run(stop).await
+        }
+        None => Ok(()),
     }
 }
 
@@ -50,7 +66,8 @@ async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static
     let (orders, received) = watch::channel(Order::Run);
     // A task of its own, so that a callback that blocks its thread cannot hold up the stop.
     let mut tasks = JoinSet::new();
-    tasks.spawn(Pump::new(run, context, received, None).run());
+    let span = log::partition_span(&run.client, &partition);
+    tasks.spawn(Pump::new(run, context, received, None).run().instrument(span));
     let ended = tokio::select! {
         biased;
         ended = tasks.join_next() => ended,
@@ -116,6 +133,9 @@ struct Processor {
     partitions: watch::Receiver<Vec<PartitionId>>,
     background: JoinSet<()>,
     reports: JoinSet<()>,
+    thefts: Thefts,
+    /// Since when calls of the store have failed.
+    store_fails_since: Option<Instant>,
 }
 
 /// What became of the task of a pump.
@@ -154,6 +174,8 @@ impl Processor {
             partitions,
             background,
             reports: JoinSet::new(),
+            thefts: Thefts::default(),
+            store_fails_since: None,
         }
     }
 
@@ -190,6 +212,7 @@ impl Processor {
         let partitions = self.partitions.borrow().clone();
         let round = self.balancer.round(&partitions).await;
         self.follow(round).await?;
+        self.read_again_after_thefts();
         self.next_round = Instant::now() + self.balancer.next_delay();
         Ok(())
     }
@@ -203,6 +226,7 @@ impl Processor {
         let partitions = self.partitions.borrow().clone();
         let look = self.balancer.look(&partitions).await;
         self.follow(look).await?;
+        self.note_thefts(&rung);
         for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
             running.orders.send_if_modified(|order| {
                 let is_unknown = *order == Order::Run;
@@ -215,12 +239,43 @@ impl Processor {
         Ok(())
     }
 
+    /// What is still ours in the store was taken by a reader that the store does not know.
+    fn note_thefts(&mut self, rung: &[PartitionId]) {
+        let interval = self.run.client.balancing().interval();
+        let stolen = rung.iter().filter(|partition| self.balancer.lease(partition).is_some());
+        for partition in stolen {
+            let count = self.thefts.note(partition, Instant::now(), interval);
+            if count == 2 {
+                let scope = self.run.client.scope();
+                tracing::warn!(
+                    event_hub = %scope.event_hub, consumer_group = %scope.consumer_group, %partition,
+                    "another reader takes the partition again and again, and the checkpoint store does not know it: is \
+                     the store shared by all instances of the consumer group?"
+                );
+            }
+        }
+    }
+
+    /// Starts what is owned and was not read for a time.
+    fn read_again_after_thefts(&mut self) {
+        let unread = self.balancer.owned().filter(|partition| !self.pumps.contains_key(*partition));
+        for partition in unread.cloned().collect::<Vec<_>>() {
+            self.start(partition);
+        }
+    }
+
     /// Reads on while other instances take over the partitions, for as long as the user lets it.
     async fn offer(&mut self) -> Result<()> {
         if self.run.options.offer_timeout.is_zero() {
             return Ok(());
         }
-        let deadline = Instant::now() + self.run.options.offer_timeout;
+        let limit = self.run.options.offer_timeout;
+        tracing::info!(
+            partitions = self.pumps.len(),
+            ?limit,
+            "stopping: other instances may take the partitions first"
+        );
+        let deadline = Instant::now() + limit;
         self.next_round = self.next_round.min(Instant::now() + self.balancer.leave());
         while Instant::now() < deadline && !self.pumps.is_empty() {
             tokio::select! {
@@ -242,19 +297,19 @@ impl Processor {
     /// When another process has the owner id: that ends the run.
     async fn follow(&mut self, round: Round) -> Result<()> {
         for (partition, reason) in round.lost {
-            tracing::info!(%partition, ?reason, "partition lost");
+            log::lost(&partition, reason, round.takers.get(&partition));
             if let Some(running) = self.pumps.get(&partition) {
                 running.context.checkpointer().revoke();
                 running.orders.send_replace(Order::OwnershipLost);
             }
         }
         for partition in round.acquired {
-            tracing::info!(%partition, "partition acquired");
+            log::acquired(&partition, round.origins.get(&partition));
             self.start(partition);
         }
         let mut unread = Vec::new();
         for partition in round.asked {
-            tracing::info!(%partition, "another instance takes the partition over");
+            log::asked(&partition, round.takers.get(&partition));
             match self.pumps.get(&partition) {
                 Some(running) => drop(running.orders.send_replace(Order::HandOver)),
                 None => unread.push(partition),
@@ -268,6 +323,7 @@ impl Processor {
                 "an ownership record makes no sense"
             );
         }
+        self.log_recovery(round.failures.is_empty());
         for failure in round.failures {
             self.report(failed(failure));
         }
@@ -279,9 +335,18 @@ impl Processor {
         Ok(())
     }
 
-    /// Starts a pump, unless the one of an earlier ownership is still finishing; then its end starts the next.
+    fn log_recovery(&mut self, is_well: bool) {
+        if !is_well {
+            self.store_fails_since.get_or_insert_with(Instant::now);
+        } else if let Some(since) = self.store_fails_since.take() {
+            tracing::info!(after = ?since.elapsed(), "the checkpoint store answers again");
+        }
+    }
+
+    /// Starts a pump, unless the one of an earlier ownership is still finishing, whose end starts the next, or the partition was just
+    /// stolen.
     fn start(&mut self, partition: PartitionId) {
-        if self.pumps.contains_key(&partition) {
+        if self.pumps.contains_key(&partition) || !self.thefts.may_read(&partition, Instant::now()) {
             return;
         }
         let context = self.run.context(&partition, self.balancer.lease(&partition));
@@ -289,7 +354,8 @@ impl Processor {
         let bell = Some(self.bell.clone());
         let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, bell);
         let name = partition.clone();
-        let task = self.tasks.spawn(async move { (name, pump.run().await) });
+        let span = log::partition_span(&self.run.client, &partition);
+        let task = self.tasks.spawn(async move { (name, pump.run().await) }.instrument(span));
         self.pumps.insert(partition, Running { context, orders, task });
     }
 
@@ -362,6 +428,7 @@ impl Processor {
     /// As [`follow`](Self::follow).
     async fn shut_down(&mut self) -> Result<()> {
         self.balancer.wind_down();
+        tracing::info!(partitions = self.pumps.len(), "stopping: the rest is closed and released");
         order_all(&self.pumps, Order::Shutdown);
         let deadline = Instant::now() + self.run.options.shutdown_timeout + STOP_MARGIN;
         while !self.tasks.is_empty() {

@@ -12,7 +12,7 @@ use eventhubs_types::{PartitionId, SequenceNumber, StartingPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{OnEvents, guarded};
@@ -85,6 +85,8 @@ pub(crate) struct Pump {
     bell: Option<Bell>,
     pacing: Pacing,
     resume: Resume,
+    /// Since when nothing can be read.
+    failing_since: Option<Instant>,
     /// The highest sequence number that was delivered or checkpointed: whatever comes next is above it.
     reached: Option<SequenceNumber>,
 }
@@ -97,7 +99,16 @@ impl Pump {
         bell: Option<Bell>,
     ) -> Self {
         let pacing = run.client.pacing();
-        Self { run, context, orders, bell, pacing, resume: Resume::default(), reached: None }
+        Self {
+            run,
+            context,
+            orders,
+            bell,
+            pacing,
+            resume: Resume::default(),
+            failing_since: None,
+            reached: None,
+        }
     }
 
     /// Reads until the partition is not ours any more; then no checkpoint is written either.
@@ -140,6 +151,7 @@ impl Pump {
     }
 
     async fn pause_after(&mut self, error: Error) -> Result<(), Exit> {
+        self.failing_since.get_or_insert_with(Instant::now);
         self.run.report(Some(&self.context), error).await;
         let pause = sleep(self.pacing.failed());
         self.unless_ordered(pause).await
@@ -209,7 +221,15 @@ impl Pump {
         self.resume = resume;
         self.reached = after;
         self.run.opened();
+        self.log_recovery();
         Ok(receiver)
+    }
+
+    fn log_recovery(&mut self) {
+        if let Some(since) = self.failing_since.take() {
+            let reached = self.reached.map(SequenceNumber::value);
+            tracing::info!(after = ?since.elapsed(), after_sequence_number = reached, "reading again");
+        }
     }
 
     /// Who stole the link may be an instance that waits for this one: the processor looks into the store.
@@ -299,6 +319,7 @@ impl Pump {
         loop {
             match self.unless_ordered(receiver.receive_batch(most, wait)).await? {
                 Ok(events) => {
+                    self.log_recovery();
                     if let Some(properties) = receiver.last_enqueued_event_properties() {
                         self.context.set_last_enqueued(properties);
                     }
@@ -313,6 +334,7 @@ impl Pump {
                     if !transient {
                         return Err(Exit::ReceiveFailed(error));
                     }
+                    self.failing_since.get_or_insert_with(Instant::now);
                     self.run.report(Some(&self.context), error).await;
                 }
             }
@@ -399,7 +421,8 @@ impl Pump {
         if says_lost && !self.context.checkpointer().is_owned() {
             return Exit::Ordered(Order::OwnershipLost);
         }
-        let error = Error::handler(format!("{call} failed"), source);
+        let tries = self.pacing.failures() + 1;
+        let error = Error::handler(format!("{call} failed (try {tries})"), source);
         Exit::HandlerFailed(error.on_partition(self.context.partition_id()))
     }
 

@@ -92,7 +92,11 @@ impl Run {
         let may_be_mistake = !self.opened.load(Ordering::Relaxed);
         match error.kind() {
             ErrorKind::Closed => true,
-            ErrorKind::NotFound | ErrorKind::Unauthorized | ErrorKind::InvalidArgument => may_be_mistake,
+            ErrorKind::NotFound
+            | ErrorKind::Unauthorized
+            | ErrorKind::InvalidArgument
+            | ErrorKind::HostNotFound
+            | ErrorKind::UntrustedCertificate => may_be_mistake,
             ErrorKind::InvalidPosition => may_be_mistake && self.options.partition.is_some(),
             _ => false,
         }
@@ -112,7 +116,6 @@ impl Run {
 }
 
 fn log(error: &Error) {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let partition = error.partition().map(tracing::field::display);
-    tracing::warn!(partition, kind = ?error.kind(), cause, "{error}");
+    tracing::warn!(partition, kind = ?error.kind(), "{error}");
 }

@@ -107,6 +107,6 @@ async fn a_service_that_does_not_speak_tls_is_not_talked_to() {
         .replace("UseDevelopmentEmulator=true", "UseDevelopmentEmulator=false");
     let error =
         soon("an answer", client_builder(&text).build().unwrap().event_hub_properties()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Transport);
+    assert_eq!(error.kind(), ErrorKind::UntrustedCertificate);
     assert!(error.to_string().contains("TLS handshake to 127.0.0.1:"), "{error}");
 }

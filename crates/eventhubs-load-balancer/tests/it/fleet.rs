@@ -1,17 +1,18 @@
 //! Several instances that share a store, each in a task of its own.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_load_balancer::{Balancer, Settings};
+use eventhubs_load_balancer::{Balancer, Settings, Strategy};
 use eventhubs_types::{OwnerId, PartitionId};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::setup::{balancer, owner, partitions, records};
+use crate::setup::{balancer, overwrite, owner, partitions, records, settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -42,7 +43,11 @@ impl Fleet {
     }
 
     fn start(&mut self, name: &str) {
-        let balancer = balancer(&self.store, name, &self.settings);
+        self.start_with(name, &self.settings.clone());
+    }
+
+    fn start_with(&mut self, name: &str, settings: &Settings) {
+        let balancer = balancer(&self.store, name, settings);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(balancer, self.hub.clone(), stopped));
         self.instances.insert(name.to_owned(), Instance { task, stop });
@@ -67,6 +72,13 @@ impl Fleet {
             *shares.entry(record.owner).or_default() += 1;
         }
         shares
+    }
+
+    /// What these own, in this order; and what nobody owns.
+    async fn owned_by<const N: usize>(&self, names: [&str; N]) -> ([usize; N], usize) {
+        let shares = self.shares().await;
+        let owned = names.map(|name| shares.get(&Some(owner(name))).copied().unwrap_or(0));
+        (owned, self.hub.len() - owned.iter().sum::<usize>())
     }
 
     /// Whether those that run, and nobody else, own all partitions in fair shares.
@@ -205,4 +217,56 @@ async fn fleets_settle_after_a_cold_start_a_join_a_crash_and_a_leave() {
         fleet.stop("instance-1").await;
         fleet.settle(6 * INTERVAL).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_limited_instance_leaves_is_read_by_the_others_in_even_shares() {
+    for strategy in [Strategy::Balanced, Strategy::Greedy, Strategy::Adaptive] {
+        let mut fleet = Fleet::new(&FaultyStore::new(), 20);
+        fleet.settings = settings(strategy);
+        let two = NonZeroUsize::new(2).expect("not zero");
+        fleet.start_with("limited", &settings(strategy).with_max_partitions(two));
+        fleet.start("a");
+        fleet.start("b");
+        sleep(25 * INTERVAL).await;
+        assert_eq!(fleet.owned_by(["limited", "a", "b"]).await, ([2, 9, 9], 0), "{strategy:?}");
+        let moves = fleet.store.moves().len();
+        sleep(100 * PAUSE).await;
+        assert_eq!(fleet.store.moves().len(), moves, "{strategy:?}: it is calm");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_that_only_renews_does_not_take_is_soon_read_by_others() {
+    let store = FaultyStore::new();
+    let mut fleet = Fleet::new(&store, 12);
+    for name in ["a", "b", "passive"] {
+        fleet.start(name);
+    }
+    fleet.settle(6 * INTERVAL).await;
+    sleep(10 * INTERVAL).await;
+    // From now on it renews and takes nothing, as one that is stopped or in its pause after an outage.
+    let held = records(&store).await.into_iter().filter(|record| record.owner == Some(owner("passive")));
+    let held: Vec<_> = held.map(|record| record.partition).collect();
+    fleet.kill("passive");
+    let renewing = {
+        let (store, held) = (Arc::clone(&store), held.clone());
+        tokio::spawn(async move {
+            loop {
+                for partition in &held {
+                    overwrite(&*store, partition, Some("passive")).await;
+                }
+                sleep(INTERVAL).await;
+            }
+        })
+    };
+    fleet.kill("b");
+    sleep(EXPIRY + 6 * INTERVAL).await;
+    assert_eq!(fleet.owned_by(["a", "passive"]).await, ([8, 4], 0));
+
+    // It comes back to life, and gets its share.
+    renewing.abort();
+    fleet.start("passive");
+    sleep(10 * INTERVAL).await;
+    assert_eq!(fleet.owned_by(["a", "passive"]).await, ([6, 6], 0));
 }

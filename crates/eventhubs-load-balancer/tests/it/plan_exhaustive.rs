@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use eventhubs_checkpoint_store::{Mark, Ownership, Version};
-use eventhubs_load_balancer::{Plan, Strategy, View, plan};
+use eventhubs_load_balancer::{Peer, Plan, Strategy, View, plan};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -37,7 +37,9 @@ fn loads(assignment: &[Option<usize>]) -> Vec<usize> {
 
 /// Asserts all that must be true of any plan, whoever makes it.
 pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
-    let loads: Vec<usize> = view.others.iter().map(|peer| peer.partitions.len()).collect();
+    // Those that take nothing keep what they have: all rules are about the others.
+    let is_active = |peer: &&Peer| !view.passive.contains(&peer.owner);
+    let loads: Vec<usize> = view.others.iter().filter(is_active).map(|peer| peer.partitions.len()).collect();
     let total = view.mine.len() + view.free.len() + loads.iter().sum::<usize>();
     let owners = loads.len() + 1;
     let gain = plan.claim.len() + plan.steal.len();
@@ -59,7 +61,7 @@ pub(crate) fn check(view: &View, strategy: Strategy, plan: &Plan) {
     }
     assert!(plan.steal.is_empty() || plan.claim.len() == view.free.len(), "free first");
 
-    let others = || view.others.iter().map(|peer| &peer.partitions);
+    let others = || view.others.iter().filter(is_active).map(|peer| &peer.partitions);
     let stolen = |held: &Vec<_>| plan.steal.iter().filter(|partition| held.contains(*partition)).count();
     for held in others() {
         assert!(stolen(held) <= 1 || strategy == Strategy::Adaptive, "at most one of each owner");
@@ -84,6 +86,63 @@ fn a_plan_takes_only_what_it_may() {
         let view = view_of(&assignment, 0);
         for strategy in STRATEGIES {
             check(&view, strategy, &plan_of(&view, strategy));
+        }
+    }
+}
+
+/// Every choice of the other owners.
+fn passive_sets() -> Vec<Vec<usize>> {
+    let sets = (0..1_usize << (OWNERS - 1))
+        .map(|set| (1..OWNERS).filter(|owner| set >> (owner - 1) & 1 == 1).collect());
+    sets.collect()
+}
+
+#[test]
+fn beside_passive_instances_a_plan_takes_only_what_it_may_and_leaves_nothing_free() {
+    for assignment in assignments(5) {
+        for passive in passive_sets() {
+            let mut view = view_of(&assignment, 0);
+            view.passive = passive.iter().map(|owner_of| owner(&owner_of.to_string())).collect();
+            for strategy in STRATEGIES {
+                let plan = plan_of(&view, strategy);
+                check(&view, strategy, &plan);
+                let is_last = view.others.iter().all(|peer| view.passive.contains(&peer.owner));
+                assert!(
+                    !is_last || view.free.is_empty() || !plan.claim.is_empty(),
+                    "{assignment:?} {passive:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Of those that are not passive, each takes what its plan says until nobody wants anything: then nothing is free, and their shares
+/// are even.
+#[test]
+fn beside_passive_instances_the_others_come_to_even_shares_and_rest() {
+    for assignment in assignments(5) {
+        for passive in passive_sets() {
+            let mut held = assignment.clone();
+            let active: Vec<_> = (0..OWNERS).filter(|owner| !passive.contains(owner)).collect();
+            for turn in 0.. {
+                assert!(turn < 100, "no end in sight: {held:?} {passive:?}");
+                let before = held.clone();
+                for me in &active {
+                    let mut view = view_of(&held, *me);
+                    view.passive = passive.iter().map(|owner_of| owner(&owner_of.to_string())).collect();
+                    let plan = plan_of(&view, Strategy::Greedy);
+                    for taken in plan.claim.iter().chain(&plan.steal) {
+                        held[taken.as_str().parse::<usize>().expect("a number")] = Some(*me);
+                    }
+                }
+                if held == before {
+                    break;
+                }
+            }
+            assert!(!held.contains(&None), "{assignment:?} {passive:?}");
+            let shares: Vec<_> = active.iter().map(|owner| loads(&held)[*owner]).collect();
+            let spread = shares.iter().max().unwrap_or(&0) - shares.iter().min().unwrap_or(&0);
+            assert!(spread <= 1, "{assignment:?} {passive:?}: {held:?}");
         }
     }
 }

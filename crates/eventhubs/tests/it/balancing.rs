@@ -3,8 +3,9 @@ use std::sync::Arc;
 use eventhubs::{ConsumerClient, ErrorKind, MemoryCheckpointStore, StartingPosition};
 use tokio::sync::Semaphore;
 
+use crate::log::Log;
 use crate::support::{
-    HUB, Running, Seen, body, client_on, emulator, publish_to, record, start, until, within,
+    HUB, Running, Seen, body, client, client_on, emulator, publish_to, record, start, until, within,
 };
 
 /// An instance that says what becomes of its partitions, and which events it gets.
@@ -189,6 +190,32 @@ async fn a_run_whose_client_is_closed_ends_and_its_partitions_are_free() {
         assert_eq!(run.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
         for partition in ["0", "1"] {
             assert_eq!(record(&store, partition).await.unwrap().owner, None);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn instances_without_a_shared_store_are_warned_and_do_not_steal_without_end() {
+    const EVENTS: usize = 40;
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(2).await;
+        emulator.publish(HUB, ["event"; EVENTS]).unwrap();
+        let seen = Seen::default();
+        let runs = [client(&emulator), client(&emulator)].map(|client| {
+            let events = seen.clone();
+            let receive = client.receive(move |_, event| {
+                events.push(body(&event));
+                async { Ok(()) }
+            });
+            start(receive.starting_position(StartingPosition::Earliest))
+        });
+        log.until(&["WARN", "is the store shared by all instances"]).await;
+        // By now each has read all of it, and had it taken away twice.
+        assert!(seen.count() <= EVENTS * 8, "{} calls for {EVENTS} events", seen.count());
+        for run in runs {
+            run.stop().await;
         }
     })
     .await;

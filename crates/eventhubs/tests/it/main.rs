@@ -8,6 +8,8 @@ mod checkpoints;
 mod credentials;
 mod faulty_store;
 mod handover;
+mod log;
+mod logs;
 mod odd_answers;
 mod ownership;
 mod positions;

@@ -1,0 +1,53 @@
+//! What an operator reads: one line per event, each with the hub, the group, the owner and the partition.
+//!
+//! The names and fields of the spans are part of what users see: `receive` and `partition`, with `event_hub`, `consumer_group`,
+//! `owner` and `partition`. A callback's own lines carry them too.
+
+use eventhubs_load_balancer::{LossReason, Origin};
+use eventhubs_types::{OwnerId, PartitionId, StartingPosition};
+use tracing::{Span, info, info_span};
+
+use crate::ConsumerClient;
+
+/// Around everything that happens in one call of `receive`.
+pub(crate) fn run_span(client: &ConsumerClient) -> Span {
+    let scope = client.scope();
+    info_span!(
+        "receive",
+        event_hub = %scope.event_hub,
+        consumer_group = %scope.consumer_group,
+        owner = %client.owner_id(),
+    )
+}
+
+/// Around everything that happens for one partition, the callbacks included.
+pub(crate) fn partition_span(client: &ConsumerClient, partition: &PartitionId) -> Span {
+    let scope = client.scope();
+    info_span!(
+        parent: None,
+        "partition",
+        event_hub = %scope.event_hub,
+        consumer_group = %scope.consumer_group,
+        owner = %client.owner_id(),
+        %partition,
+    )
+}
+
+pub(crate) fn acquired(partition: &PartitionId, origin: Option<&Origin>) {
+    let reason = origin.unwrap_or(&Origin::Own);
+    info!(%partition, %reason, "partition acquired");
+}
+
+pub(crate) fn lost(partition: &PartitionId, reason: LossReason, to: Option<&OwnerId>) {
+    let to = to.map(tracing::field::display);
+    info!(%partition, ?reason, to, "partition lost");
+}
+
+pub(crate) fn asked(partition: &PartitionId, to: Option<&OwnerId>) {
+    let to = to.map(tracing::field::display);
+    info!(%partition, to, "handing the partition over");
+}
+
+pub(crate) fn reading(position: &StartingPosition) {
+    info!(?position, "reading begins");
+}

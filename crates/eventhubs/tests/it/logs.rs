@@ -1,0 +1,92 @@
+//! The log tells who has what, why, and since when.
+
+use std::sync::Arc;
+
+use eventhubs::{ConsumerClient, MemoryCheckpointStore, OwnerId, StartingPosition};
+use eventhubs_emulator::Emulator;
+
+use crate::faulty_store::{Fault, FaultyStore};
+use crate::log::Log;
+use crate::support::{HUB, Seen, body, client_on, emulator, publish_to, start, within};
+
+fn named(emulator: &Emulator, store: &Arc<MemoryCheckpointStore>, owner: &str) -> ConsumerClient {
+    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
+        .unwrap()
+        .checkpoint_store(Arc::clone(store))
+        .owner_id(OwnerId::new(owner).unwrap())
+        .load_balancing_interval(std::time::Duration::from_millis(200))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn each_move_of_a_partition_names_both_owners_and_the_reason() {
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(2).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let reading = |client: &ConsumerClient| start(client.receive(|_, _| async { Ok(()) }));
+        let first = reading(&named(&emulator, &store, "first"));
+        let acquired = log.until(&["partition acquired", "nobody owned it"]).await;
+        for part in ["INFO", "event_hub=orders", "consumer_group=$Default", "owner=first"] {
+            assert!(acquired.contains(part), "{part}: {acquired}");
+        }
+        log.until(&["reading begins", "partition=0", "position=Earliest"]).await;
+
+        let second = reading(&named(&emulator, &store, "second"));
+        log.until(&["handing the partition over", "owner=first", "to=second"]).await;
+        log.until(&["partition acquired", "owner=second", "first had more than its share"]).await;
+        second.stop().await;
+        log.until(&["owner=second", "stopping: other instances may take the partitions first"]).await;
+        log.until(&["partition acquired", "owner=first", "second offered it"]).await;
+        first.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failed_callback_is_logged_with_the_event_and_the_reason() {
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let client = client_on(&emulator, MemoryCheckpointStore::new());
+        let receive = client.receive(|_, _| async { Err("the database says no".into()) });
+        let running = start(receive.starting_position(StartingPosition::Earliest));
+        for part in ["(try 1)", "(try 2)"] {
+            log.until(&["WARN", "the callback at sequence number 0 failed", part, "the database says no"])
+                .await;
+        }
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn recovery_is_a_line_too() {
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(1).await;
+        let store = Arc::new(FaultyStore::default());
+        let seen = Seen::default();
+        let events = seen.clone();
+        let receive = client_on(&emulator, Arc::clone(&store)).receive(move |_, event| {
+            events.push(body(&event));
+            async { Ok(()) }
+        });
+        let running = start(receive.starting_position(StartingPosition::Earliest));
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("a").await;
+
+        store.set(Fault::Away);
+        log.until(&["WARN", "the store cannot be reached"]).await;
+        store.set(Fault::Nothing);
+        log.until(&["INFO", "the checkpoint store answers again"]).await;
+
+        emulator.detach_links(HUB, "amqp:not-allowed", "a test");
+        log.until(&["WARN", "partition=0", "amqp:not-allowed"]).await;
+        log.until(&["INFO", "partition=0", "reading again"]).await;
+        running.stop().await;
+    })
+    .await;
+}
