@@ -9,7 +9,7 @@ use eventhubs_emulator::{RequestKind, Verdict};
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::positions::watching;
-use crate::support::{HUB, Seen, body, client_on, emulator, publish_to, scope, start, within};
+use crate::support::{HUB, Seen, body, client_on, emulator, publish_to, scope, start, until, within};
 
 fn events(seen: &Seen) -> Vec<String> {
     seen.all().into_iter().filter(|seen| seen.len() == 1).collect()
@@ -31,7 +31,7 @@ async fn several_receive_failures_in_a_row_repeat_no_event() {
         for failures in 1..=3 {
             // Not retried by the receiver: the partition is closed, and opened again before any new event.
             emulator.detach_links(HUB, "amqp:not-allowed", "a test");
-            crate::support::until(|| count(&seen, "open 0") > failures).await;
+            until(|| count(&seen, "open 0") > failures).await;
         }
         publish_to(&emulator, "0", &["c"]);
         seen.until_contains("c").await;
@@ -116,6 +116,28 @@ async fn a_store_that_fails_while_a_position_is_given_up_does_not_change_the_pol
         seen.until_contains("c").await;
         running.stop().await;
         assert_eq!(events(&seen), ["c"], "{:?}", seen.all());
+    })
+    .await;
+}
+
+/// The sequence number of a checkpoint stays good after a fail-over; where it does not, the oldest event is read.
+#[tokio::test]
+async fn after_a_fail_over_only_an_unknown_number_leads_to_the_oldest_event() {
+    within(async {
+        for (number, expected) in [(0, &["b"][..]), (5000, &["a", "b"])] {
+            let emulator = emulator(1).await;
+            publish_to(&emulator, "0", &["a", "b"]);
+            emulator.fail_over(HUB).unwrap();
+            let (store, seen) = (Arc::new(MemoryCheckpointStore::new()), Seen::default());
+            let before = Checkpoint::new("0".parse().unwrap(), Some("0".into()), Some(number.into()));
+            store.update_checkpoint(&scope(), &before, &Expected::Absent).await.unwrap();
+            let receive = watching(&client_on(&emulator, store), &seen);
+            let running = start(receive.starting_position(StartingPosition::from_sequence_number(1)));
+            seen.until_contains("b").await;
+            running.stop().await;
+            assert_eq!(seen.all()[0], "InvalidPosition", "it is reported");
+            assert_eq!(events(&seen), expected, "{:?}", seen.all());
+        }
     })
     .await;
 }
