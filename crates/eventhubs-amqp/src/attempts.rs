@@ -2,10 +2,13 @@
 
 use futures::future::BoxFuture;
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::warn;
 
 use crate::recovery::Recovery;
 use crate::{Error, Result, RetryPolicy, ambient};
+
+/// How many failures in a row are logged, each of them.
+const ALWAYS_LOGGED: u32 = 3;
 
 /// The failures since something last went well.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,7 +58,10 @@ pub(crate) async fn retrying<T>(
         let mut fresh = false;
         if let Some(error) = &cause {
             let wait = policy.wait(failures.in_a_row.saturating_sub(1), error, &mut ambient::rng());
-            debug!(%error, ?wait, "trying again");
+            // Each of the first failures, and then less and less often.
+            if failures.in_a_row <= ALWAYS_LOGGED || failures.in_a_row.is_power_of_two() {
+                warn!(%error, failures = failures.in_a_row, ?wait, "an attempt failed and is made again");
+            }
             sleep(wait).await;
             fresh = error.recovery() == Recovery::Reauthorize;
         }

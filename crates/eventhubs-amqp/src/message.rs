@@ -206,11 +206,11 @@ impl Message {
     }
 
     fn properties(&self, lost: &mut Vec<String>) -> Option<Named> {
-        let mut list = Reader::at(&self.raw, start(self.sections.properties)?);
-        let count = list.enter()?;
+        let mut fields = Reader::at(&self.raw, start(self.sections.properties)?);
+        let count = fields.enter()?;
         let mut named = Named::new();
         for field in PROPERTIES.iter().take(count) {
-            match self.next(0x73, &mut list)? {
+            match self.next(0x73, &mut fields)? {
                 Ok(Value::Null) => {}
                 Ok(value) => drop(named.insert((*field).to_owned(), value)),
                 Err(Lost) => lost.push(format!("property {field}")),
@@ -235,10 +235,10 @@ impl Message {
             match (key, value) {
                 (Ok(key), Ok(value)) => drop(named.insert(name(key), value)),
                 (Ok(key), Err(Lost)) => {
-                    lost.push(format!("{} {}", SECTIONS[usize::from(code - 0x71)], name(key)))
+                    lost.push(format!("{} {}", SECTIONS[usize::from(code - 0x71)], name(key)));
                 }
                 (Err(Lost), _) => {
-                    lost.push(format!("a name among the {}", SECTIONS[usize::from(code - 0x71)]))
+                    lost.push(format!("a name among the {}", SECTIONS[usize::from(code - 0x71)]));
                 }
             }
         }

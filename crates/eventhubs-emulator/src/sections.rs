@@ -176,6 +176,13 @@ mod tests {
     const STAMP: Stamp =
         Stamp { sequence_number: 7, offset: Offset { era: 0, position: 99 }, enqueued_ms: 1 };
 
+    #[test]
+    fn a_data_section_of_null_is_an_empty_body() {
+        let message = section(DATA, &[encoded::NULL]);
+        let sections = Sections::read(&message).unwrap();
+        assert_eq!(sections.body_size(), 0);
+    }
+
     fn section(descriptor: u8, value: &[u8]) -> Vec<u8> {
         [&[0, 0x53, descriptor], value].concat()
     }

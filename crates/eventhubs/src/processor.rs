@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use crate::client::entropy;
 use crate::log;
 use crate::pump::{Bell, Ended, Order, Pump};
-use crate::reminder::reminding;
+use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
 use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
@@ -47,8 +47,9 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
 
 /// Reads what the balancer says.
 async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let looking = reminding(first_look(&run, stop), |since| {
-        tracing::warn!(?since, "the event hub and the checkpoint store have not both answered yet");
+    let namespace = run.client.hub().namespace();
+    let looking = reminding(LONG_ANSWER, first_look(&run, stop), |since| {
+        tracing::warn!(%namespace, ?since, "the event hub and the checkpoint store have not both answered yet");
     });
     match looking.await? {
         Some((partitions, stop)) => {

@@ -18,7 +18,7 @@ use crate::checkpointer::Checkpointer;
 use crate::hooks::{OnEvents, guarded};
 use crate::opening::{Opened, Resume, not_opened, open, receiver};
 use crate::pacing::Pacing;
-use crate::reminder::reminding;
+use crate::reminder::{LONG_ANSWER, LONG_CALL, reminding};
 use crate::run::Run;
 use crate::{CloseReason, Error, ErrorKind, HandlerError, HandlerResult, PartitionContext};
 
@@ -213,7 +213,7 @@ impl Pump {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
         let resume = self.resume.clone();
-        let opening = reminding(open(&run, &context, &resume), |since| {
+        let opening = reminding(LONG_ANSWER, open(&run, &context, &resume), |since| {
             tracing::warn!(partition = %context.partition_id(), ?since, "the partition is still being opened");
         });
         let Opened { receiver, resume, after } =
@@ -392,7 +392,7 @@ impl Pump {
         let limit = self.run.options.shutdown_timeout;
         let orders = &mut self.orders;
         let overdue = async {
-            let order = reminding(ordered(orders, self.context.checkpointer()), |since| {
+            let order = reminding(LONG_CALL, ordered(orders, self.context.checkpointer()), |since| {
                 let number = call.number.map(SequenceNumber::value);
                 tracing::warn!(%partition, sequence_number = number, ?since, "the {} is still running", call.what);
             });

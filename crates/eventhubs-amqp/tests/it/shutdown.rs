@@ -117,3 +117,15 @@ async fn closing_does_not_wait_for_a_service_that_is_silent() {
     until("all tasks ended", || tasks() <= before).await;
     tokio::time::timeout(Duration::from_secs(5), emulator.stop()).await.unwrap();
 }
+
+/// A client in a `static` outlives the runtime of the test, or of the program, that used it first.
+#[test]
+fn a_client_can_be_used_from_a_second_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (host, first, second) = (tokio::runtime::Runtime::new().unwrap(), runtime(), runtime());
+    let emulator = host.block_on(emulator());
+    let client = client(&emulator);
+    first.block_on(async { soon("an answer", client.event_hub_properties()).await.unwrap() });
+    drop(first);
+    second.block_on(async { soon("an answer", client.event_hub_properties()).await.unwrap() });
+}

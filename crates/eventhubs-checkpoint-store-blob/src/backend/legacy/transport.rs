@@ -79,8 +79,8 @@ fn tls_config() -> eventhubs_checkpoint_store::Result<ClientConfig> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(failed)?;
-    let verified = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(verified.with_no_client_auth())
+    let trusting = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(trusting.with_no_client_auth())
 }
 
 fn not_made() -> Error {
