@@ -188,7 +188,6 @@ async fn deploy(delays: Delays, rounds: usize) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the number of hand-overs says how much a long run is worth")]
 async fn clean_deploys_repeat_no_event_however_late_the_answers_are() {
     let rounds = env::var(ROUNDS).map_or(1, |rounds| rounds.parse().unwrap());
     let patience = PATIENCE * u32::try_from(rounds).unwrap();
