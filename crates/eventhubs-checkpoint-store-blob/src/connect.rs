@@ -311,7 +311,8 @@ mod tests {
                 "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://h".to_owned(),
                 "DevelopmentStorageProxyUri does not go with",
             ),
-            (String::new(), "AccountName is missing"),
+            (String::new(), "connection string: is empty"),
+            (format!("AccountKey={KEY}"), "AccountName is missing"),
         ] {
             let error = error(&text);
             assert!(error.contains(expected), "{error}");

@@ -31,6 +31,8 @@ enum Value {
     Plain(usize),
     /// So many bytes of values.
     Compound(usize),
+    /// No elements, but the constructor that they would have.
+    EmptyArray,
 }
 
 impl Nesting {
@@ -76,6 +78,9 @@ impl Nesting {
             Value::Plain(size) => self.skip = size,
             Value::Compound(_) if self.descriptor => return None,
             Value::Compound(size) => self.ends.push(self.position.checked_add(size)?),
+            // The library leaves the constructor unread, which hurts nobody only at the very end (rhea writes it there).
+            Value::EmptyArray if self.ends.iter().any(|end| *end != self.position) => return None,
+            Value::EmptyArray => {}
         }
         if !self.descriptor {
             self.described = 0;
@@ -124,6 +129,8 @@ fn value(head: &[u8]) -> Option<Value> {
         0xd => compound(head[0], long().checked_sub(4)?, count(head))?,
         0xe if head[2] > 0 => elements(head[3], short().checked_sub(2)?)?,
         0xf if count(head) > 0 => elements(head[9], long().checked_sub(5)?)?,
+        0xe if short() == 2 => Value::EmptyArray,
+        0xf if long() == 5 => Value::EmptyArray,
         _ => return None,
     })
 }
@@ -218,6 +225,7 @@ mod tests {
             &[0xe0, 3, 0, 0xa3, 0x53], // content in an empty array
             &[0xd0, 0, 0, 0, 5, 0, 0, 0, 0, 0x40],
             &[0xf0, 0, 0, 0, 6, 0, 0, 0, 0, 0xa3, 0x53],
+            &[0xe0, 2, 0, 0xa3, 0x40], // a constructor that would be taken for the next value
         ] {
             let size = u8::try_from(inner.len() + 1).unwrap();
             let list = [&[0, 0x53, 0x12, 0xc0, size, 1], inner].concat();

@@ -61,6 +61,7 @@
 mod checkpointer;
 mod client;
 mod context;
+mod driver_keeper;
 mod error;
 mod guarded_store;
 mod hooks;

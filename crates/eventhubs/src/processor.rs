@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use crate::client::entropy;
+use crate::driver_keeper::DriverKeeper;
 use crate::log;
 use crate::pump::{Bell, Ended, Order, Pump};
 use crate::reminder::{LONG_ANSWER, reminding};
@@ -35,6 +36,7 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 /// Receives until told to stop.
 pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
     let _reading = run.client.begin(run.options.partition.clone())?;
+    let _keeper = DriverKeeper::start();
     let span = log::run_span(&run.client);
     let receiving = async {
         match run.options.partition.clone() {

@@ -96,7 +96,9 @@ async fn an_event_that_cannot_be_decoded_is_delivered_in_its_place_with_its_raw_
     assert_eq!(numbers(&events), [0, 1, 2]);
     let EventBody::Undecodable(raw) = events[1].body() else { panic!("{:?}", events[1].body()) };
     assert!(raw.windows(6).any(|bytes| bytes == b"poison"));
-    assert!(events[1].properties().is_empty() && events[1].enqueued_time().is_some());
+    assert_eq!(events[1].undecodable_parts(), ["body"]);
+    assert_eq!(events[1].properties()["a"], Value::I32(1), "its properties can be decoded");
+    assert!(events[1].enqueued_time().is_some());
     assert_eq!(events[1].body_bytes(), None);
     assert_eq!(events[2].body_as_str().unwrap(), "behind");
     assert_eq!(events[2].properties()["a"], Value::I32(1));

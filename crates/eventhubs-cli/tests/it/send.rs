@@ -100,7 +100,7 @@ async fn a_mistake_is_an_error_without_the_key() {
     let namespace = good.split(";EntityPath").next().unwrap();
     for (connection_string, arguments, why) in [
         ("nonsense", ["x"].as_slice(), "error:"),
-        (namespace, &["x"], "event hub: neither given nor in EntityPath"),
+        (namespace, &["x"], "event hub: is missing; add EntityPath=<name>"),
         (namespace, &["--hub", "unknown", "x"], "not found"),
         (good, &["--partition", "7", "x"], "invalid argument"),
         (good, &["--file", "/nowhere"], "/nowhere"),
