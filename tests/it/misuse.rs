@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use eventhubs::{ConsumerClient, ErrorKind, RetryPolicy};
+use eventhubs::{ConsumerClient, ConsumerClientBuilder, ErrorKind, RetryPolicy};
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_emulator::Emulator;
 use eventhubs_test_harness::{Azurite, within};
@@ -58,7 +58,7 @@ fn strings() -> Vec<(String, &'static str)> {
 fn each_wrong_connection_string_says_what_it_is() {
     for (text, expected) in strings() {
         let built =
-            ConsumerClient::from_connection_string(&text, "$Default").and_then(|builder| builder.build());
+            ConsumerClient::from_connection_string(&text, "$Default").and_then(ConsumerClientBuilder::build);
         let error = built.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         let told = error.to_string();

@@ -52,7 +52,7 @@
 //! [interval](ConsumerClientBuilder::load_balancing_interval), renews what it owns, and takes what it is short of. What an
 //! instance has not renewed for the
 //! [expiry](ConsumerClientBuilder::partition_ownership_expiration_interval) may be taken by others. While the store is
-//! down, reading goes on until the leases run out.
+//! down, reading continues until the leases run out, and checkpoints are [pending](CheckpointStatus::Pending).
 //!
 //! # Cancel safety
 //!

@@ -4,31 +4,27 @@
 //! `owner` and `partition`. A callback's own lines carry them too.
 
 use eventhubs_load_balancer::{LossReason, Origin};
-use eventhubs_types::{OwnerId, PartitionId, StartingPosition};
+use eventhubs_types::{ConsumerScope, OwnerId, PartitionId, StartingPosition};
 use tracing::{Span, info, info_span};
 
-use crate::ConsumerClient;
-
 /// Around everything that happens in one call of `receive`.
-pub(crate) fn run_span(client: &ConsumerClient) -> Span {
-    let scope = client.scope();
+pub(crate) fn run_span(scope: &ConsumerScope, owner: &OwnerId) -> Span {
     info_span!(
         "receive",
         event_hub = %scope.event_hub,
         consumer_group = %scope.consumer_group,
-        owner = %client.owner_id(),
+        %owner,
     )
 }
 
 /// Around everything that happens for one partition, the callbacks included.
-pub(crate) fn partition_span(client: &ConsumerClient, partition: &PartitionId) -> Span {
-    let scope = client.scope();
+pub(crate) fn partition_span(scope: &ConsumerScope, owner: &OwnerId, partition: &PartitionId) -> Span {
     info_span!(
         parent: None,
         "partition",
         event_hub = %scope.event_hub,
         consumer_group = %scope.consumer_group,
-        owner = %client.owner_id(),
+        %owner,
         %partition,
     )
 }

@@ -37,7 +37,7 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
     let _reading = run.client.begin(run.options.partition.clone())?;
     let _keeper = DriverKeeper::start();
-    let span = log::run_span(&run.client);
+    let span = log::run_span(run.client.scope(), run.client.owner_id());
     let receiving = async {
         match run.options.partition.clone() {
             Some(partition) => read_one(run, partition, stop).await,
@@ -69,7 +69,7 @@ async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static
     let (orders, received) = watch::channel(Order::Run);
     // A task of its own, so that a callback that blocks its thread cannot hold up the stop.
     let mut tasks = JoinSet::new();
-    let span = log::partition_span(&run.client, &partition);
+    let span = log::partition_span(run.client.scope(), run.client.owner_id(), &partition);
     tasks.spawn(Pump::new(run, context, received, None).run().instrument(span));
     let ended = tokio::select! {
         biased;
@@ -357,7 +357,7 @@ impl Processor {
         let bell = Some(self.bell.clone());
         let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, bell);
         let name = partition.clone();
-        let span = log::partition_span(&self.run.client, &partition);
+        let span = log::partition_span(self.run.client.scope(), self.run.client.owner_id(), &partition);
         let task = self.tasks.spawn(async move { (name, pump.run().await) }.instrument(span));
         self.pumps.insert(partition, Running { context, orders, task });
     }

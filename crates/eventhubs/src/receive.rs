@@ -84,8 +84,9 @@ impl<M> Receive<M> {
 
     /// Where a partition without a checkpoint is read from; [`StartingPosition::Latest`] unless set.
     ///
-    /// Mind that with `Latest`, events published before the first attach are never seen, and that a partition which
-    /// changes its owner before its first checkpoint starts at the newest event again.
+    /// With `Latest`, a balanced run writes the newest event at its first attach as the first checkpoint of a partition, so that nothing
+    /// that comes after it is skipped, by this run or a later one of the group. A partition that the event hub gets during the run
+    /// is read from its beginning.
     pub fn starting_position(mut self, position: StartingPosition) -> Self {
         self.options.starting_position = position;
         self

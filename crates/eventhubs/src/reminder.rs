@@ -45,7 +45,7 @@ mod tests {
     async fn warnings_come_less_and_less_often() {
         let warned = RefCell::new(Vec::new());
         reminding(LONG_CALL, sleep(Duration::from_secs(250)), |after| {
-            warned.borrow_mut().push(after.as_secs())
+            warned.borrow_mut().push(after.as_secs());
         })
         .await;
         assert_eq!(warned.into_inner(), [30, 60, 120, 240]);
