@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_body_that_cannot_be_decoded_hides_no_property() {
-        let too_many = [&[0xd0, 0, 2, 0, 4, 0, 1, 0, 1][..], &[0x41; 0x2_0000]].concat();
+        let too_many = [&[0xd0, 0, 2, 0, 4, 0, 1, 0, 1][..], &vec![0x41; 0x2_0000]].concat();
         for body in [section_of(0x76, &too_many), section_of(0x77, BAD_TEXT), section_of(0x75, &[0x41])] {
             let event = event(&[application(&[&text(0xa1, b"colour"), &[0x41]]), body]);
             assert!(matches!(event.body(), EventBody::Undecodable(_)), "{:?}", event.body());
