@@ -361,17 +361,25 @@ impl Pump {
                 run.report(Some(&self.context), error).await;
             }
         }
-        self.write_last_checkpoint().await;
+        if matches!(exit, Exit::Ordered(_)) {
+            self.write_last_checkpoint().await;
+        }
         self.detach(receiver).await;
     }
 
-    /// A checkpoint that is still pending is written while the partition is owned, or its events come again.
+    /// What is still pending is written before others may read, or its events come again: the store has as long to come back as a
+    /// callback has to end.
     async fn write_last_checkpoint(&self) {
-        if !self.context.checkpointer().is_owned() {
-            return;
-        }
-        if let Err(error) = self.context.checkpointer().flush().await {
-            self.run.report(Some(&self.context), error).await;
+        let checkpointer = self.context.checkpointer();
+        let end = Instant::now() + self.run.options.shutdown_timeout;
+        let mut pacing = self.run.client.pacing();
+        while checkpointer.is_owned() {
+            let Err(error) = checkpointer.flush().await else { return };
+            let pause = pacing.failed();
+            if !error.is_transient() || Instant::now() + pause >= end {
+                return self.run.report(Some(&self.context), error).await;
+            }
+            sleep(pause).await;
         }
     }
 

@@ -291,3 +291,41 @@ async fn until_checkpoint(store: &impl CheckpointStore, number: i64) {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_stop_during_an_outage_waits_for_the_store_and_writes_the_checkpoint() {
+    within(async {
+        let emulator = emulator(1).await;
+        let store = Arc::new(FaultyStore::default());
+        let seen = Seen::default();
+        let (log, closed) = (seen.clone(), seen.clone());
+        let running = start(
+            client_on(&emulator, Arc::clone(&store))
+                .receive(move |context, event| {
+                    let log = log.clone();
+                    async move {
+                        let status = context.update_checkpoint(&event).await?;
+                        log.push(format!("{} {status:?}", body(&event)));
+                        Ok(())
+                    }
+                })
+                .starting_position(StartingPosition::Earliest)
+                .on_partition_close(move |_, _| {
+                    closed.push("closing");
+                    async {}
+                }),
+        );
+        publish_to(&emulator, "0", &["a"]);
+        seen.until_contains("a Written").await;
+        store.set(Fault::Away);
+        publish_to(&emulator, "0", &["b"]);
+        seen.until_contains("b Pending").await;
+        let (stopped, ()) = tokio::join!(tokio::spawn(running.stop()), async {
+            seen.until_contains("closing").await;
+            store.set(Fault::Nothing);
+        });
+        stopped.unwrap();
+        assert_eq!(checkpoint(&store).await, Some(1));
+    })
+    .await;
+}
