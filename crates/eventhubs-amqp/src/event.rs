@@ -5,13 +5,23 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use eventhubs_types::{EventBody, EventData, Offset, PartitionId, SequenceNumber, Value};
+use eventhubs_types::{
+    ConsumerGroup, EventBody, EventData, EventHubName, Offset, PartitionId, SequenceNumber, Value,
+};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::decode::Attributes;
 use crate::message::Message;
 use crate::{Error, RawMessage, Result};
+
+/// Where events come from; all events of a receiver share one.
+#[derive(Debug)]
+pub(crate) struct EventSource {
+    pub(crate) event_hub: EventHubName,
+    pub(crate) consumer_group: ConsumerGroup,
+    pub(crate) partition: PartitionId,
+}
 
 /// An event as it came from a partition. Clones share their content.
 ///
@@ -23,7 +33,7 @@ pub struct ReceivedEvent {
     offset: Offset,
     enqueued_time: Option<SystemTime>,
     /// Set by the receiver that hands the event out.
-    partition: Option<PartitionId>,
+    source: Option<Arc<EventSource>>,
     message: Message,
     body: OnceLock<Arc<EventBody>>,
     attributes: OnceLock<Arc<Attributes>>,
@@ -69,7 +79,7 @@ impl ReceivedEvent {
             sequence_number,
             offset,
             enqueued_time,
-            partition: None,
+            source: None,
             message: Message::default(),
             body: Arc::new(body).into(),
             attributes: Arc::new(attributes).into(),
@@ -87,16 +97,16 @@ impl ReceivedEvent {
             sequence_number: sequence_number.into(),
             offset,
             enqueued_time,
-            partition: None,
+            source: None,
             message,
             body: OnceLock::new(),
             attributes: OnceLock::new(),
         }
     }
 
-    /// Notes the partition that the event came from.
-    pub(crate) fn came_from(&mut self, partition: &PartitionId) {
-        self.partition = Some(partition.clone());
+    /// Notes where the event came from.
+    pub(crate) fn came_from(&mut self, source: &Arc<EventSource>) {
+        self.source = Some(Arc::clone(source));
     }
 
     fn attributes(&self) -> &Attributes {
@@ -186,7 +196,18 @@ impl ReceivedEvent {
     /// Returns the partition that the event came from; `None` for an event that was made by
     /// [`from_parts`](Self::from_parts).
     pub fn partition_id(&self) -> Option<&PartitionId> {
-        self.partition.as_ref()
+        self.source.as_ref().map(|source| &source.partition)
+    }
+
+    /// Returns the event hub that the event came from; `None` for an event that was made by [`from_parts`](Self::from_parts).
+    pub fn event_hub(&self) -> Option<&EventHubName> {
+        self.source.as_ref().map(|source| &source.event_hub)
+    }
+
+    /// Returns the consumer group that the event was read for; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn consumer_group(&self) -> Option<&ConsumerGroup> {
+        self.source.as_ref().map(|source| &source.consumer_group)
     }
 
     /// Where the event stands in its partition, as opaque text.

@@ -3,12 +3,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_types::{PartitionId, StartingPosition};
+use eventhubs_types::StartingPosition;
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use tokio::time::{Instant, timeout};
 
 use crate::attempts::{Failures, retrying};
+use crate::event::EventSource;
 use crate::source::DeliverySource;
 use crate::task::Task;
 use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
@@ -34,7 +35,7 @@ pub(crate) trait Opener: Send + Sync {
 /// Events come exactly once per receiver: after a loss it resumes behind the last event that it handed out
 /// (contract §5.6). Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
 pub struct PartitionReceiver {
-    partition: PartitionId,
+    origin: Arc<EventSource>,
     links: Arc<dyn Opener>,
     retry: RetryPolicy,
     state: State,
@@ -62,7 +63,7 @@ type Recovered = (Failures, Result<Box<dyn DeliverySource>>);
 
 impl PartitionReceiver {
     pub(crate) async fn open(
-        partition: PartitionId,
+        origin: EventSource,
         links: Arc<dyn Opener>,
         retry: RetryPolicy,
         position: StartingPosition,
@@ -71,7 +72,7 @@ impl PartitionReceiver {
             recover(Arc::clone(&links), retry.clone(), position.clone(), Failures::default(), None).await;
         let state = State::Attached { source: opened?, since: Instant::now() };
         Ok(Self {
-            partition,
+            origin: Arc::new(origin),
             links,
             retry,
             state,
@@ -230,7 +231,7 @@ impl PartitionReceiver {
     fn hand_out(&mut self, mut events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
         self.failures.reset();
         for event in &mut events {
-            event.came_from(&self.partition);
+            event.came_from(&self.origin);
         }
         if let Some(last) = events.last() {
             self.position = StartingPosition::after_offset(last.offset().clone());

@@ -5,6 +5,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::client::check_identifier;
+use crate::event::EventSource;
 use crate::filter::selector;
 use crate::link::{DataPath, LinkOptions};
 use crate::receiver::Opener;
@@ -131,10 +132,15 @@ impl PartitionReceiverBuilder {
             StartingPosition::Latest => newest(&self.client, &self.partition).await?,
             other => other,
         };
+        let origin = EventSource {
+            event_hub: self.client.event_hub().clone(),
+            consumer_group: self.group.clone(),
+            partition: self.partition.clone(),
+        };
         let options = LinkOptions {
             event_hub: self.client.event_hub().clone(),
             group: self.group,
-            partition: self.partition.clone(),
+            partition: self.partition,
             owner_level: self.owner_level,
             prefetch: self.prefetch,
             track_last_enqueued: self.track,
@@ -144,7 +150,7 @@ impl PartitionReceiverBuilder {
         let retry = self.client.retry().clone();
         let connection = self.client.next_connection();
         let links = ClientOpener { client: self.client, connection, options };
-        PartitionReceiver::open(self.partition, Arc::new(links), retry, position).await
+        PartitionReceiver::open(origin, Arc::new(links), retry, position).await
     }
 }
 

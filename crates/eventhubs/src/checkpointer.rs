@@ -333,10 +333,17 @@ impl Checkpointer {
         Err(self.error(Error::new(ErrorKind::OwnershipLost, text)))
     }
 
-    /// An event that was made by hand names no partition; then its number decides alone.
+    /// Whether the event is of another partition, event hub or consumer group. One that was made by hand names none; then its number
+    /// decides alone.
+    fn is_foreign(&self, event: &ReceivedEvent) -> bool {
+        event.partition_id().is_some_and(|partition| *partition != self.partition)
+            || event.event_hub().is_some_and(|event_hub| *event_hub != self.scope.event_hub)
+            || event.consumer_group().is_some_and(|group| *group != self.scope.consumer_group)
+    }
+
     fn check_delivered(&self, event: &ReceivedEvent) -> Result<()> {
-        let is_foreign = event.partition_id().is_some_and(|partition| *partition != self.partition);
-        if is_foreign || event.sequence_number().value() > self.delivered.load(Ordering::Acquire) {
+        if self.is_foreign(event) || event.sequence_number().value() > self.delivered.load(Ordering::Acquire)
+        {
             let text = "event: it was not received from this partition, so it cannot be its checkpoint";
             return Err(self.error(Error::invalid(text)));
         }

@@ -3,13 +3,21 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use eventhubs_types::{EventBody, EventData};
+use eventhubs_types::{ConsumerGroup, EventBody, EventData};
 use futures::FutureExt;
 use futures::future::pending;
 
 use super::*;
 use crate::ErrorKind;
 use crate::decode::Attributes;
+
+fn origin() -> EventSource {
+    EventSource {
+        event_hub: "orders".parse().unwrap(),
+        consumer_group: ConsumerGroup::default(),
+        partition: "0".parse().unwrap(),
+    }
+}
 
 /// What opening a link leads to.
 enum Open {
@@ -106,14 +114,7 @@ fn stolen() -> Error {
 
 async fn open(script: &Arc<Script>) -> PartitionReceiver {
     let start = StartingPosition::Earliest;
-    PartitionReceiver::open(
-        PartitionId::new("0").unwrap(),
-        Arc::clone(script) as _,
-        RetryPolicy::default(),
-        start,
-    )
-    .await
-    .unwrap()
+    PartitionReceiver::open(origin(), Arc::clone(script) as _, RetryPolicy::default(), start).await.unwrap()
 }
 
 async fn numbers(receiver: &mut PartitionReceiver, max: usize) -> Vec<i64> {
@@ -254,9 +255,7 @@ async fn a_refused_token_is_renewed_again_after_another_failure() {
     let start = StartingPosition::Earliest;
     let retry = RetryPolicy::default().max_retries(9);
     let mut receiver =
-        PartitionReceiver::open(PartitionId::new("0").unwrap(), Arc::clone(&script) as _, retry, start)
-            .await
-            .unwrap();
+        PartitionReceiver::open(origin(), Arc::clone(&script) as _, retry, start).await.unwrap();
     assert_eq!(numbers(&mut receiver, 9).await, [0]);
 }
 
@@ -285,13 +284,8 @@ async fn a_recovery_goes_on_when_calls_are_dropped() {
 async fn opening_is_retried_and_then_reported() {
     let script = Script::new([]);
     let start = StartingPosition::Earliest;
-    let opened = PartitionReceiver::open(
-        PartitionId::new("0").unwrap(),
-        Arc::clone(&script) as _,
-        RetryPolicy::default(),
-        start,
-    )
-    .await;
+    let opened =
+        PartitionReceiver::open(origin(), Arc::clone(&script) as _, RetryPolicy::default(), start).await;
     assert!(opened.unwrap_err().is_transient());
     assert_eq!(script.times(), 4);
 }

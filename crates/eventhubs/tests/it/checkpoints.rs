@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use eventhubs::{
-    CheckpointStore, ErrorKind, MemoryCheckpointStore, ReceivedEvent, SequenceNumber, StartingPosition,
+    CheckpointStore, ConsumerClient, ErrorKind, MemoryCheckpointStore, ReceivedEvent, SequenceNumber,
+    StartingPosition,
 };
+use eventhubs_emulator::Emulator;
 use tokio::sync::Mutex;
 
 use crate::faulty_store::{Fault, FaultyStore};
@@ -328,4 +330,45 @@ async fn a_stop_during_an_outage_waits_for_the_store_and_writes_the_checkpoint()
         assert_eq!(checkpoint(&store).await, Some(1));
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_event_of_another_event_hub_is_no_checkpoint() {
+    within(async {
+        let emulator = emulator(1).await;
+        emulator.create_event_hub("other", 1, [""; 0]).unwrap();
+        emulator.publish_to("other", "0", ["first"]).unwrap();
+        publish_to(&emulator, "0", &["a", "b"]);
+        let foreign = first_event(&emulator, "other").await;
+        let seen = Seen::default();
+        let log = seen.clone();
+        let receive = client_on(&emulator, MemoryCheckpointStore::new()).receive(move |context, event| {
+            let (log, foreign) = (log.clone(), foreign.clone());
+            async move {
+                let refused = context.update_checkpoint(&foreign).await.unwrap_err();
+                log.push(format!("{} {:?}", body(&event), refused.kind()));
+                Ok(())
+            }
+        });
+        let running = start(receive.starting_position(StartingPosition::Earliest));
+        seen.until_contains("b InvalidArgument").await;
+        running.stop().await;
+    })
+    .await;
+}
+
+async fn first_event(emulator: &Emulator, event_hub: &str) -> ReceivedEvent {
+    let (found, mut first) = tokio::sync::mpsc::channel(1);
+    let client = ConsumerClient::from_connection_string(emulator.connection_string(event_hub), "$Default");
+    let receive = client.unwrap().build().unwrap().receive(move |_, event| {
+        let found = found.clone();
+        async move {
+            found.send(event).await?;
+            Ok(())
+        }
+    });
+    let running = start(receive.starting_position(StartingPosition::Earliest));
+    let event = first.recv().await.unwrap();
+    running.stop().await;
+    event
 }
