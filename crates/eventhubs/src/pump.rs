@@ -400,14 +400,14 @@ impl Pump {
         let limit = self.run.options.shutdown_timeout;
         let orders = &mut self.orders;
         let overdue = async {
-            let order = reminding(LONG_CALL, ordered(orders, self.context.checkpointer()), |since| {
-                let number = call.number.map(SequenceNumber::value);
-                tracing::warn!(%partition, sequence_number = number, ?since, "the {} is still running", call.what);
-            });
-            let order = order.await;
+            let order = ordered(orders, self.context.checkpointer()).await;
             sleep(limit).await;
             order
         };
+        let overdue = reminding(LONG_CALL, overdue, |since| {
+            let number = call.number.map(SequenceNumber::value);
+            tracing::warn!(%partition, sequence_number = number, ?since, "the {} is still running", call.what);
+        });
         let result = tokio::select! {
             biased;
             result = guarded(|| callback(context)) => result.and_then(|result| result),
