@@ -81,6 +81,14 @@ struct Pending {
     untold: Option<Error>,
 }
 
+impl Pending {
+    fn keep_newest(&mut self, checkpoint: &Checkpoint) {
+        if checkpoint.sequence_number > self.checkpoint.sequence_number {
+            self.checkpoint = checkpoint.clone();
+        }
+    }
+}
+
 /// What the store is known to hold.
 #[derive(Debug)]
 struct Known {
@@ -232,20 +240,16 @@ impl Checkpointer {
 
     /// While one checkpoint is pending, later ones only replace it: a callback must not wait for a store that is away.
     fn joins_pending(&self, checkpoint: &Checkpoint) -> bool {
-        match &mut *self.pending() {
-            Some(pending) => {
-                if checkpoint.sequence_number > pending.checkpoint.sequence_number {
-                    pending.checkpoint = checkpoint.clone();
-                }
-                true
-            }
-            None => false,
-        }
+        self.pending().as_mut().map(|pending| pending.keep_newest(checkpoint)).is_some()
     }
 
+    /// Looks and writes under one lock: of two updates that fail at the same time, the newer one must stay.
     fn postpone(&self, checkpoint: Checkpoint, error: Error) {
-        if !self.joins_pending(&checkpoint) {
-            *self.pending() = Some(Pending { checkpoint, since: Instant::now(), untold: Some(error) });
+        let mut pending = self.pending();
+        if let Some(pending) = &mut *pending {
+            pending.keep_newest(&checkpoint);
+        } else {
+            *pending = Some(Pending { checkpoint, since: Instant::now(), untold: Some(error) });
             self.has_pending.notify_one();
         }
     }
