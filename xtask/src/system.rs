@@ -101,14 +101,13 @@ pub(crate) fn ensure<'a>(programs: impl IntoIterator<Item = &'a Program>, missin
 fn privileged() -> Option<&'static [&'static str]> {
     const AS_ROOT: &[&str] = &["env"];
     const BY_SUDO: &[&str] = &["sudo", "-n", "env"]; // -n: never asks for a password
-    let may = |prefix: &[&str]| succeeds(&[prefix, &["true"]].concat());
     let is_root = || succeeds(&["sh", "-c", "test \"$(id -u)\" = 0"]);
     if !succeeds(&["apt-get", "--version"]) {
         None
     } else if is_root() {
         Some(AS_ROOT)
     } else {
-        may(BY_SUDO).then_some(BY_SUDO)
+        succeeds(&[BY_SUDO, &["true"]].concat()).then_some(BY_SUDO)
     }
 }
 

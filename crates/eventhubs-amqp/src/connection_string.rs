@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use eventhubs_types::{EventHubName, Namespace};
+use eventhubs_types::{EventHubName, Namespace, no_connection_string};
 
 use crate::credential::Secret;
 use crate::endpoint::{Address, Endpoint};
@@ -56,22 +56,17 @@ impl ConnectionString {
     }
 }
 
-/// What somebody most likely did who has no connection string here at all.
+/// What somebody most likely did who has no connection string of an event hub here.
 fn mistake(text: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
-    if text.is_empty() {
-        Some("is empty")
-    } else if text.starts_with(['"', '\'']) {
-        Some("is in quotes; they are not part of it")
-    } else if text.starts_with('$') || text.starts_with('%') {
-        Some("looks like a variable of the environment that was not expanded")
-    } else if ["http://", "https://", "sb://"].iter().any(|scheme| lower.starts_with(scheme)) {
+    let other = if ["http://", "https://", "sb://"].iter().any(|scheme| lower.starts_with(scheme)) {
         Some("is a URL; copy the connection string of a shared access policy, which begins with Endpoint=")
     } else if lower.contains("accountname=") || lower.contains("blobendpoint=") {
         Some("is one of a storage account; that of an event hub begins with Endpoint=")
     } else {
         None
-    }
+    };
+    no_connection_string(text).or(other)
 }
 
 /// The values by key, before they are understood.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventhubs_types::says_unknown_host;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use rustls::ClientConfig;
@@ -148,27 +149,13 @@ fn kind_of(error: &io::Error) -> ErrorKind {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
         ErrorKind::UntrustedCertificate
-    } else if is_unknown_host(error) {
+    } else if says_unknown_host(&error.to_string()) {
         ErrorKind::HostNotFound
     } else if error.kind() == io::ErrorKind::TimedOut {
         ErrorKind::Timeout
     } else {
         ErrorKind::Transport
     }
-}
-
-/// Whether the resolver says that there is no such name. The standard library keeps its code to itself, so the texts of the C
-/// libraries decide; a name that may be known later ("Temporary failure …") is a failure that passes.
-fn is_unknown_host(error: &io::Error) -> bool {
-    const TEXTS: &[&str] = &[
-        "Name or service not known",                    // glibc
-        "No address associated with hostname",          // glibc
-        "Name does not resolve",                        // musl
-        "nodename nor servname provided, or not known", // macOS
-        "No such host is known",                        // Windows
-    ];
-    let text = error.to_string();
-    TEXTS.iter().any(|known| text.contains(known))
 }
 
 impl fmt::Debug for Transport {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use eventhubs_checkpoint_store::{Error, ErrorKind, Result};
+use eventhubs_types::no_connection_string;
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -93,22 +94,17 @@ pub(crate) fn is_this_machine(url: &Url) -> bool {
     matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"))
 }
 
-/// What somebody most likely did who has no connection string of a storage account here at all.
+/// What somebody most likely did who has no connection string of a storage account here.
 fn mistake(text: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
-    if text.is_empty() {
-        Some("is empty")
-    } else if text.starts_with(['"', '\'']) {
-        Some("is in quotes; they are not part of it")
-    } else if text.starts_with('$') || text.starts_with('%') {
-        Some("looks like a variable of the environment that was not expanded")
-    } else if lower.starts_with("http://") || lower.starts_with("https://") {
+    let other = if lower.starts_with("http://") || lower.starts_with("https://") {
         Some("is a URL; give BlobEndpoint=<url>;SharedAccessSignature=<what follows its `?`>")
     } else if lower.contains("endpoint=sb://") {
         Some("is one of an event hub; that of a storage account has an AccountName or a BlobEndpoint")
     } else {
         None
-    }
+    };
+    no_connection_string(text).or(other)
 }
 
 /// The values of a connection string by the known key.

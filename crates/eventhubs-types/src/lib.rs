@@ -4,6 +4,7 @@
 
 mod causes;
 mod event;
+mod mistakes;
 mod name;
 mod position;
 mod scope;
@@ -11,6 +12,7 @@ mod value;
 
 pub use causes::write_with_causes;
 pub use event::{EventBody, EventData};
+pub use mistakes::{no_connection_string, says_unknown_host};
 pub use name::{ConsumerGroup, EventHubName, InvalidName, Namespace, OwnerId, PartitionId};
 pub use position::{Offset, SequenceNumber, StartingPosition};
 pub use scope::ConsumerScope;

@@ -275,10 +275,8 @@ impl Pump {
                         self.may_call().await?;
                         still_owned(receiver)?;
                         let number = self.deliver(&one)?;
-                        self.call(Call { what: "callback", number: Some(number) }, |context| {
-                            event(context, one)
-                        })
-                        .await?;
+                        self.call(Call { number: Some(number), ..CALLBACK }, |context| event(context, one))
+                            .await?;
                         self.resume.handled = Some(number);
                     }
                 }
@@ -289,7 +287,7 @@ impl Pump {
                     for event in &events {
                         number = Some(self.deliver(event)?);
                     }
-                    self.call(Call { what: "callback", number }, |context| batch(context, events)).await?;
+                    self.call(Call { number, ..CALLBACK }, |context| batch(context, events)).await?;
                     self.resume.handled = number.or(self.resume.handled);
                 }
             }

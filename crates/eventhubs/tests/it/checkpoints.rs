@@ -10,7 +10,7 @@ use eventhubs_emulator::Emulator;
 use tokio::sync::Mutex;
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::support::{Seen, body, client_on, emulator, publish_to, scope, start, within};
+use crate::support::{Seen, body, checkpointing, client_on, emulator, publish_to, scope, start, within};
 
 #[tokio::test]
 async fn a_checkpoint_in_the_close_hook_is_where_the_next_run_goes_on() {
@@ -198,19 +198,7 @@ async fn a_store_that_hangs_holds_up_one_callback_and_no_more() {
         let emulator = emulator(1).await;
         let store = Arc::new(FaultyStore::default());
         let seen = Seen::default();
-        let log = seen.clone();
-        let running = start(
-            client_on(&emulator, Arc::clone(&store))
-                .receive(move |context, event| {
-                    let log = log.clone();
-                    async move {
-                        let status = context.update_checkpoint(&event).await?;
-                        log.push(format!("{} {status:?}", body(&event)));
-                        Ok(())
-                    }
-                })
-                .starting_position(StartingPosition::Earliest),
-        );
+        let running = start(checkpointing(&client_on(&emulator, Arc::clone(&store)), &seen));
         publish_to(&emulator, "0", &["a"]);
         seen.until_contains("a Written").await;
         store.set(Fault::Hangs);
@@ -300,23 +288,12 @@ async fn a_stop_during_an_outage_waits_for_the_store_and_writes_the_checkpoint()
         let emulator = emulator(1).await;
         let store = Arc::new(FaultyStore::default());
         let seen = Seen::default();
-        let (log, closed) = (seen.clone(), seen.clone());
-        let running = start(
-            client_on(&emulator, Arc::clone(&store))
-                .receive(move |context, event| {
-                    let log = log.clone();
-                    async move {
-                        let status = context.update_checkpoint(&event).await?;
-                        log.push(format!("{} {status:?}", body(&event)));
-                        Ok(())
-                    }
-                })
-                .starting_position(StartingPosition::Earliest)
-                .on_partition_close(move |_, _| {
-                    closed.push("closing");
-                    async {}
-                }),
-        );
+        let closed = seen.clone();
+        let receive = checkpointing(&client_on(&emulator, Arc::clone(&store)), &seen);
+        let running = start(receive.on_partition_close(move |_, _| {
+            closed.push("closing");
+            async {}
+        }));
         publish_to(&emulator, "0", &["a"]);
         seen.until_contains("a Written").await;
         store.set(Fault::Away);

@@ -12,7 +12,9 @@ use eventhubs_checkpoint_store::{Checkpoint, Expected};
 use eventhubs_emulator::{Emulator, RequestKind, Verdict};
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::support::{HUB, Seen, body, client, client_on, emulator, publish_to, start, within};
+use crate::support::{
+    HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, start, within,
+};
 
 fn partition(id: &str) -> PartitionId {
     id.parse().unwrap()
@@ -378,22 +380,13 @@ async fn a_checkpoint_of_another_life_of_the_hub_is_reported_and_replaced() {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a", "b"]);
         let (store, seen) = (store_with(&emulator, Some("-1"), Some(5000)).await, Seen::default());
-        let (log, errors) = (seen.clone(), seen.clone());
-        let running = start(
-            client_on(&emulator, Arc::clone(&store))
-                .receive(move |context, event| {
-                    let log = log.clone();
-                    async move {
-                        let status = context.update_checkpoint(&event).await?;
-                        log.push(format!("{} {status:?}", body(&event)));
-                        Ok(())
-                    }
-                })
-                .on_error(move |_, error| {
-                    errors.push(format!("{:?}", error.kind()));
-                    async {}
-                }),
-        );
+        let errors = seen.clone();
+        let receive = checkpointing(&client_on(&emulator, Arc::clone(&store)), &seen);
+        // Not the starting position: it is the checkpoint that is given up.
+        let running = start(receive.starting_position(StartingPosition::Latest).on_error(move |_, error| {
+            errors.push(format!("{:?}", error.kind()));
+            async {}
+        }));
         seen.until_count(3).await;
         running.stop().await;
         assert_eq!(seen.all(), ["InvalidPosition", "a Written", "b Written"]);

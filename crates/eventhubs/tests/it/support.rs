@@ -3,8 +3,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventhubs::{
-    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, MemoryCheckpointStore, ReceivedEvent,
-    RetryPolicy,
+    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, Events, MemoryCheckpointStore, Receive,
+    ReceivedEvent, RetryPolicy, StartingPosition,
 };
 use eventhubs_checkpoint_store::Ownership;
 use eventhubs_emulator::Emulator;
@@ -97,6 +97,20 @@ pub(crate) fn body(event: &ReceivedEvent) -> String {
     event.body_as_str().unwrap().into_owned()
 }
 
+/// A run that writes each event as a checkpoint, and notes its body with what became of that, as in `a Written`.
+pub(crate) fn checkpointing(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
+    let log = seen.clone();
+    let receive = client.receive(move |context, event| {
+        let log = log.clone();
+        async move {
+            let status = context.update_checkpoint(&event).await?;
+            log.push(format!("{} {status:?}", body(&event)));
+            Ok(())
+        }
+    });
+    receive.starting_position(StartingPosition::Earliest)
+}
+
 /// A run in the background.
 pub(crate) struct Running {
     stop: oneshot::Sender<()>,
@@ -104,7 +118,7 @@ pub(crate) struct Running {
 }
 
 /// Starts a run; `with_stop` gives it the signal to stop.
-pub(crate) fn start<M: 'static>(receive: eventhubs::Receive<M>) -> Running {
+pub(crate) fn start<M: 'static>(receive: Receive<M>) -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(receive.with_graceful_shutdown(stopped).into_future());
     Running { stop, task }

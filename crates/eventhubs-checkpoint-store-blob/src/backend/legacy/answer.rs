@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use eventhubs_checkpoint_store::{ErrorKind, Version};
+use eventhubs_types::says_unknown_host;
 use reqwest::header::HeaderMap;
 
 use crate::backend::Stamp;
@@ -38,21 +39,13 @@ impl Failure {
 /// What is most likely a mistake is told from what may pass. The HTTP library keeps both to itself, so the texts of their causes
 /// decide.
 fn kind_of(error: &reqwest::Error) -> ErrorKind {
-    const UNKNOWN_HOST: &[&str] = &[
-        "Name or service not known",                    // glibc
-        "No address associated with hostname",          // glibc
-        "Name does not resolve",                        // musl
-        "nodename nor servname provided, or not known", // macOS
-        "No such host is known",                        // Windows
-    ];
     let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
     let causes: Vec<_> = causes.collect();
-    let says = |text: &&str| causes.iter().any(|cause| cause.contains(*text));
     if error.is_timeout() {
         ErrorKind::Timeout
-    } else if says(&"invalid peer certificate") {
+    } else if causes.iter().any(|cause| cause.contains("invalid peer certificate")) {
         ErrorKind::UntrustedCertificate
-    } else if UNKNOWN_HOST.iter().any(says) {
+    } else if causes.iter().any(|cause| says_unknown_host(cause)) {
         ErrorKind::NotFound
     } else {
         ErrorKind::Unavailable
