@@ -73,6 +73,7 @@ mod pump;
 mod receive;
 mod reminder;
 mod run;
+mod runner;
 mod thefts;
 
 pub use checkpointer::CheckpointStatus;

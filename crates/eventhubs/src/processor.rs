@@ -1,9 +1,10 @@
+//! Keeps the running pumps equal to the partitions that the balancer owns, until the stop and through it. Its tests are in
+//! `tests/it`: `balancing`, `ownership` and `handover`.
+
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_load_balancer::{Balancer, Failure, Operation, Round};
 use eventhubs_types::PartitionId;
 use futures::future::BoxFuture;
@@ -13,10 +14,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use crate::client::entropy;
-use crate::driver_keeper::DriverKeeper;
 use crate::log;
 use crate::pump::{Bell, Ended, Order, Pump};
-use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
 use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
@@ -28,104 +27,14 @@ const MAX_REPORTS: usize = 16;
 const MAX_BELLS: usize = 64;
 
 /// What a stop takes beyond the time limit of the callbacks: detaching, and the last calls of hooks.
-const STOP_MARGIN: Duration = Duration::from_secs(10);
+pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long a task that was aborted may take to end; one that awaits anything ends at once.
-const ABORT_LIMIT: Duration = Duration::from_secs(1);
-
-/// Receives until told to stop.
-pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let _reading = run.client.begin(run.options.partition.clone())?;
-    let _keeper = DriverKeeper::start();
-    let span = log::run_span(run.client.scope(), run.client.owner_id());
-    let receiving = async {
-        match run.options.partition.clone() {
-            Some(partition) => read_one(run, partition, stop).await,
-            None => read_share(run, stop).await,
-        }
-    };
-    receiving.instrument(span).await
-}
-
-/// Reads what the balancer says.
-async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let namespace = run.client.hub().namespace();
-    let looking = reminding(LONG_ANSWER, first_look(&run, stop), |since| {
-        tracing::warn!(%namespace, ?since, "the event hub and the checkpoint store have not both answered yet");
-    });
-    match looking.await? {
-        Some((partitions, stop)) => {
-            run.found(&partitions);
-            Processor::new(run, partitions).run(stop).await
-        }
-        None => Ok(()),
-    }
-}
-
-/// Reads one partition, without load balancing.
-async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let context = run.context(&partition, None);
-    let limit = run.options.shutdown_timeout + STOP_MARGIN;
-    let (orders, received) = watch::channel(Order::Run);
-    // A task of its own, so that a callback that blocks its thread cannot hold up the stop.
-    let mut tasks = JoinSet::new();
-    let span = log::partition_span(run.client.scope(), run.client.owner_id(), &partition);
-    tasks.spawn(Pump::new(run, context, received, None).run().instrument(span));
-    let ended = tokio::select! {
-        biased;
-        ended = tasks.join_next() => ended,
-        () = stop => {
-            orders.send_replace(Order::Shutdown);
-            timeout(limit, tasks.join_next()).await.unwrap_or_else(|_| {
-                tracing::error!(%partition, ?limit, "the partition did not stop in time, and is abandoned");
-                None
-            })
-        }
-    };
-    match ended.transpose().unwrap_or_else(|error| resume_unwind(error.into_panic())) {
-        None | Some(Ended::Stopped) => Ok(()),
-        Some(Ended::Refused(error)) => Err(error),
-        Some(Ended::Stolen) => {
-            let text = "another reader took the partition with an equal or higher owner level";
-            Err(Error::new(ErrorKind::OwnershipLost, text).on_partition(&partition))
-        }
-    }
-}
-
-/// Looks once at the event hub and the store, so that a mistake in what the user gave shows at once. A passing trouble is
-/// reported and waited out. `None` when told to stop meanwhile.
-async fn first_look(
-    run: &Run,
-    mut stop: BoxFuture<'static, ()>,
-) -> Result<Option<(Vec<PartitionId>, BoxFuture<'static, ()>)>> {
-    let looking = async {
-        let mut pacing = run.client.pacing();
-        loop {
-            match look(run).await {
-                Ok(partitions) => return Ok(partitions),
-                Err(error) if error.is_transient() => run.report(None, error).await,
-                Err(error) => return Err(error),
-            }
-            sleep(pacing.failed()).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        partitions = looking => Ok(Some((partitions?, stop))),
-        () = &mut stop => Ok(None),
-    }
-}
-
-async fn look(run: &Run) -> Result<Vec<PartitionId>> {
-    let properties = run.client.event_hub_properties().await?;
-    let listed = run.client.store().list_ownership(run.client.scope()).await;
-    listed.map_err(|source| Error::store("the checkpoint store could not be read", source))?;
-    Ok(properties.partition_ids)
-}
+pub(crate) const ABORT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Keeps the running pumps equal to the partitions that the balancer owns.
 #[derive(Debug)]
-struct Processor {
+pub(crate) struct Processor {
     run: Arc<Run>,
     balancer: Balancer,
     next_round: Instant,
@@ -152,7 +61,7 @@ struct Running {
 }
 
 impl Processor {
-    fn new(run: Arc<Run>, partitions: Vec<PartitionId>) -> Self {
+    pub(crate) fn new(run: Arc<Run>, partitions: Vec<PartitionId>) -> Self {
         let client = &run.client;
         let mut balancer = Balancer::new(
             client.store(),
@@ -182,7 +91,7 @@ impl Processor {
         }
     }
 
-    async fn run(mut self, stop: BoxFuture<'static, ()>) -> Result<()> {
+    pub(crate) async fn run(mut self, stop: BoxFuture<'static, ()>) -> Result<()> {
         let mut result = self.balance(stop).await;
         self.background.abort_all();
         if !has_to_give_way(&result) {
@@ -328,7 +237,7 @@ impl Processor {
         }
         self.log_recovery(round.failures.is_empty());
         for failure in round.failures {
-            self.report(failed(failure));
+            self.report(None, failed(failure));
         }
         if round.is_owner_taken {
             let owner = self.run.client.owner_id();
@@ -404,14 +313,14 @@ impl Processor {
     }
 
     /// Calls the error hook aside, so that a slow hook does not hold up the balancing.
-    fn report(&mut self, error: Error) {
+    fn report(&mut self, context: Option<PartitionContext>, error: Error) {
         while self.reports.try_join_next().is_some() {}
         if self.reports.len() >= MAX_REPORTS {
             tracing::warn!(%error, "the error hook is busy, so this error is only logged");
             return;
         }
         let run = Arc::clone(&self.run);
-        self.reports.spawn(async move { run.report(None, error).await });
+        self.reports.spawn(async move { run.report(context.as_ref(), error).await });
     }
 
     /// Stops the pumps, and leaves the records to the other process that writes them under the same id.
@@ -448,7 +357,8 @@ impl Processor {
         };
         let rest: Vec<_> = self.balancer.owned().filter(has_ended).cloned().collect();
         self.release(&rest).await;
-        let _ = timeout_at(deadline, async { while self.reports.join_next().await.is_some() {} }).await;
+        let reported = async { while self.reports.join_next().await.is_some() {} };
+        let _ = timeout_at(deadline.max(Instant::now() + ABORT_LIMIT), reported).await;
         Ok(())
     }
 
@@ -457,13 +367,16 @@ impl Processor {
     async fn abandon_pumps(&mut self) {
         self.tasks.abort_all();
         let abandoned = timeout(ABORT_LIMIT, async { while self.tasks.join_next().await.is_some() {} }).await;
-        if abandoned.is_err() {
-            tracing::error!(
-                tasks = self.tasks.len(),
-                "callbacks block their threads beyond the stop; their partitions stay leased until the leases expire"
-            );
-            self.tasks.detach_all();
+        if abandoned.is_ok() {
+            return;
         }
+        let running = self.pumps.values().filter(|running| !running.task.is_finished());
+        for context in running.map(|running| running.context.clone()).collect::<Vec<_>>() {
+            let text = "a callback or a hook blocks its thread, and is abandoned; the partition stays leased until the lease expires";
+            let error = Error::new(ErrorKind::Timeout, text).on_partition(context.partition_id());
+            self.report(Some(context), error);
+        }
+        self.tasks.detach_all();
     }
 
     /// Releases the partition of a pump that has ended, and of all others that have.
@@ -479,13 +392,13 @@ impl Processor {
 
     async fn hand_over(&mut self, partitions: &[PartitionId]) {
         for failure in self.balancer.hand_over(partitions).await {
-            self.report(failed(failure));
+            self.report(None, failed(failure));
         }
     }
 
     async fn release(&mut self, partitions: &[PartitionId]) {
         for failure in self.balancer.release(partitions).await {
-            self.report(failed(failure));
+            self.report(None, failed(failure));
         }
     }
 }

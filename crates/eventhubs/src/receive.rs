@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use crate::hooks::{Hooks, OnEvents, boxed1, boxed2};
 use crate::run::{Options, Run};
 use crate::{
-    CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, processor,
+    CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, runner,
 };
 
 /// A time limit that is as good as none, and not beyond the clock of any platform.
@@ -261,7 +261,7 @@ impl<M> IntoFuture for Receive<M> {
         let stop = self.stop;
         async move {
             valid?;
-            processor::receive(run, stop).await
+            runner::receive(run, stop).await
         }
         .boxed()
     }

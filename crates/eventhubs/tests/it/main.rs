@@ -3,6 +3,7 @@
 
 mod assignment;
 mod balancing;
+mod blocking;
 mod callbacks;
 mod checkpoints;
 mod credentials;
