@@ -68,6 +68,8 @@ pub(crate) struct Resume {
     pub(crate) handled: Option<SequenceNumber>,
     /// Events came that contradict the checkpoint: the event hub was re-created.
     pub(crate) is_recreated: bool,
+    /// The offset of the checkpoint led beyond the event that comes after its sequence number: the number decides.
+    pub(crate) doubts_offset: bool,
 }
 
 impl Resume {
@@ -86,6 +88,8 @@ pub(crate) struct Opened {
     pub(crate) resume: Resume,
     /// Every event that comes has a higher number than this one.
     pub(crate) after: Option<SequenceNumber>,
+    /// Whether the first event has to show that the checkpoint skips none.
+    pub(crate) is_at_checkpoint: bool,
 }
 
 impl Opened {
@@ -94,7 +98,7 @@ impl Opened {
         began: Option<StartingPosition>,
         after: Option<SequenceNumber>,
     ) -> Self {
-        Self { receiver, resume: Resume { began, ..Resume::default() }, after }
+        Self { receiver, resume: Resume { began, ..Resume::default() }, after, is_at_checkpoint: false }
     }
 }
 
@@ -109,18 +113,41 @@ pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume)
     }
     let (position, after) = match stored {
         Stored::Damaged => return replace(run, context, Cause::Damaged, damaged(context)).await,
-        Stored::At { position, number } => (position, number),
+        Stored::At { position, number } => (at_checkpoint(context, position, number, resume), number),
         Stored::Nothing => (beginning(run, context, resume.began.clone()).await?, None),
     };
     let began = after.is_none().then(|| position.clone());
     match receiver(run, context, position, run.options.prefetch).await {
-        Ok(receiver) => Ok(Opened::new(receiver, began, after)),
+        Ok(receiver) => {
+            let mut opened = Opened::new(receiver, began, after);
+            opened.is_at_checkpoint = after.is_some();
+            opened.resume.doubts_offset = resume.doubts_offset;
+            Ok(opened)
+        }
         Err(error) if error.kind() == AmqpKind::InvalidPosition => {
             let has_failed_over = error.condition() == Some(FAILED_OVER);
             let cause = if has_failed_over { Cause::FailedOver(after) } else { Cause::Refused };
-            replace(run, context, cause, at_checkpoint(context, error)).await
+            replace(run, context, cause, not_at_checkpoint(context, error)).await
         }
         Err(error) => Err(not_opened(context, error)),
+    }
+}
+
+/// The position of a checkpoint: its offset, unless that contradicts its sequence number.
+fn at_checkpoint(
+    context: &PartitionContext,
+    position: StartingPosition,
+    number: Option<SequenceNumber>,
+    resume: &Resume,
+) -> StartingPosition {
+    match number {
+        Some(number) if resume.doubts_offset => StartingPosition::after_sequence_number(number),
+        Some(_) => position,
+        None => {
+            // Every SDK writes both, so the record is damaged; the offset alone still skips nothing.
+            tracing::warn!(partition = %context.partition_id(), "the checkpoint has no sequence number; its offset is used");
+            position
+        }
     }
 }
 
@@ -137,7 +164,10 @@ async fn after_handled(
     let Some(number) = resume.handled.filter(is_ahead) else { return Ok(None) };
     let position = StartingPosition::after_sequence_number(number);
     match receiver(run, context, position, run.options.prefetch).await {
-        Ok(receiver) => Ok(Some(Opened { receiver, resume: resume.clone(), after: Some(number) })),
+        Ok(receiver) => {
+            let resume = resume.clone();
+            Ok(Some(Opened { receiver, resume, after: Some(number), is_at_checkpoint: false }))
+        }
         Err(error) if error.kind() == AmqpKind::InvalidPosition => Ok(None),
         Err(error) => Err(not_opened(context, error)),
     }
@@ -272,7 +302,7 @@ pub(crate) fn not_opened(context: &PartitionContext, source: eventhubs_amqp::Err
     Error::amqp("the partition could not be opened", source).on_partition(context.partition_id())
 }
 
-fn at_checkpoint(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {
+fn not_at_checkpoint(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {
     let text = "the partition could not be opened at its checkpoint (on_invalid_position decides where to read instead)";
     Error::amqp(text, source).on_partition(context.partition_id())
 }

@@ -61,6 +61,8 @@ enum Exit {
     ReceiveFailed(Error),
     /// Events came whose numbers are not above those before them.
     Recreated,
+    /// The first event is not the one after the sequence number of the checkpoint, whose offset was used.
+    OffsetAhead,
 }
 
 impl Exit {
@@ -70,7 +72,7 @@ impl Exit {
             Self::Ordered(Order::HandOver) => CloseReason::HandedOver,
             Self::Ordered(_) => CloseReason::Shutdown,
             Self::HandlerFailed(_) => CloseReason::HandlerFailed,
-            Self::ReceiveFailed(_) | Self::Recreated => CloseReason::ReceiveFailed,
+            Self::ReceiveFailed(_) | Self::Recreated | Self::OffsetAhead => CloseReason::ReceiveFailed,
         }
     }
 }
@@ -89,6 +91,8 @@ pub(crate) struct Pump {
     failing_since: Option<Instant>,
     /// The highest sequence number that was delivered or checkpointed: whatever comes next is above it.
     reached: Option<SequenceNumber>,
+    /// The sequence number of the checkpoint that reading started at, until the first event has come.
+    unproven: Option<SequenceNumber>,
 }
 
 impl Pump {
@@ -108,6 +112,7 @@ impl Pump {
             resume: Resume::default(),
             failing_since: None,
             reached: None,
+            unproven: None,
         }
     }
 
@@ -129,6 +134,7 @@ impl Pump {
                 Exit::Ordered(_) => return Ended::Stopped,
                 Exit::Stolen => return Ended::Stolen,
                 Exit::Recreated => self.resume = Resume { is_recreated: true, ..Resume::default() },
+                Exit::OffsetAhead => self.resume.doubts_offset = true,
                 Exit::ReceiveFailed(error) if self.run.ends_with(&error) => return Ended::Refused(error),
                 Exit::ReceiveFailed(error) => {
                     // The numbers of an event hub that is not there may start again when it is.
@@ -216,10 +222,11 @@ impl Pump {
         let opening = reminding(LONG_ANSWER, open(&run, &context, &resume), |since| {
             tracing::warn!(partition = %context.partition_id(), ?since, "the partition is still being opened");
         });
-        let Opened { receiver, resume, after } =
+        let Opened { receiver, resume, after, is_at_checkpoint } =
             self.unless_ordered(opening).await?.map_err(failed_to_open)?;
         self.resume = resume;
         self.reached = after;
+        self.unproven = after.filter(|_| is_at_checkpoint);
         self.run.opened();
         self.log_recovery();
         Ok(receiver)
@@ -321,6 +328,7 @@ impl Pump {
                     if let Some(properties) = receiver.last_enqueued_event_properties() {
                         self.context.set_last_enqueued(properties);
                     }
+                    self.check_first(&events).await?;
                     return Ok(events);
                 }
                 Err(error) if error.kind() == eventhubs_amqp::ErrorKind::OwnershipLost => {
@@ -337,6 +345,31 @@ impl Pump {
                 }
             }
         }
+    }
+
+    /// Whether the first event is the one that comes after the checkpoint. One that is further on is not proof of a wrong checkpoint:
+    /// what is between may have expired. So the position is looked up again by the number, which tells.
+    async fn check_first(&mut self, events: &[ReceivedEvent]) -> Result<(), Exit> {
+        let Some(first) = events.first().map(ReceivedEvent::sequence_number) else { return Ok(()) };
+        let Some(checkpoint) = self.unproven.take() else { return Ok(()) };
+        let has_gap = first.value() > checkpoint.value().saturating_add(1);
+        match (has_gap, self.resume.doubts_offset) {
+            (false, false) => {}
+            (true, false) => return Err(Exit::OffsetAhead),
+            (true, true) => tracing::warn!(
+                partition = %self.context.partition_id(),
+                checkpoint = checkpoint.value(),
+                first = first.value(),
+                "events after the checkpoint are gone: they expired, or compaction removed them"
+            ),
+            (false, true) => {
+                let text = "the offset of the checkpoint is ahead of its sequence number, so reading continues after the number";
+                let error =
+                    Error::new(ErrorKind::InvalidPosition, text).on_partition(self.context.partition_id());
+                self.run.report(Some(&self.context), error).await;
+            }
+        }
+        Ok(())
     }
 
     /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's last

@@ -12,6 +12,7 @@ use eventhubs_checkpoint_store::{Checkpoint, Expected};
 use eventhubs_emulator::{Emulator, RequestKind, Verdict};
 
 use crate::faulty_store::{Fault, FaultyStore};
+use crate::log::Log;
 use crate::support::{
     HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, start, within,
 };
@@ -370,6 +371,70 @@ async fn a_damaged_checkpoint_is_reported_and_nothing_is_skipped() {
         seen.until_contains("a").await;
         running.stop().await;
         assert_eq!(seen.all()[..3], ["InvalidPosition", "open 0", "a"], "{:?}", seen.all());
+    })
+    .await;
+}
+
+/// The offsets of all events of partition 0.
+async fn offsets(emulator: &Emulator, count: usize) -> Vec<String> {
+    let seen = Seen::default();
+    let log = seen.clone();
+    let receive = client(emulator).receive(move |_, event| {
+        log.push(event.offset().to_string());
+        async { Ok(()) }
+    });
+    let running = start(receive.starting_position(StartingPosition::Earliest));
+    seen.until_count(count).await;
+    running.stop().await;
+    seen.all()
+}
+
+#[tokio::test]
+async fn an_offset_ahead_of_its_sequence_number_skips_nothing() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b", "c", "d"]);
+        let offsets = offsets(&emulator, 4).await;
+        let store = store_with(&emulator, Some(&offsets[2]), Some(0)).await;
+        let seen = Seen::default();
+        let running = start(watching(&client_on(&emulator, store), &seen));
+        seen.until_contains("d").await;
+        running.stop().await;
+        let expected = ["open 0", "ReceiveFailed", "open 0", "InvalidPosition", "b", "c", "d"];
+        assert_eq!(seen.all()[..7], expected, "{:?}", seen.all());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_that_expired_after_the_checkpoint_are_a_warning() {
+    within(async {
+        let log = Log::record();
+        let emulator = Emulator::builder().event_hub(HUB, 1).retention(2, u64::MAX).start().await.unwrap();
+        publish_to(&emulator, "0", &["a", "b", "c", "d"]);
+        let (store, seen) = (store_with(&emulator, Some("0"), Some(0)).await, Seen::default());
+        let running = start(watching(&client_on(&emulator, store), &seen));
+        seen.until_contains("d").await;
+        running.stop().await;
+        log.until(&["WARN", "events after the checkpoint are gone", "checkpoint=0 first=2"]).await;
+        assert!(!seen.contains("InvalidPosition"), "{:?}", seen.all());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_a_sequence_number_is_used_with_a_warning() {
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let offsets = offsets(&emulator, 2).await;
+        let (store, seen) = (store_with(&emulator, Some(&offsets[0]), None).await, Seen::default());
+        let running = start(watching(&client_on(&emulator, store), &seen));
+        seen.until_contains("b").await;
+        running.stop().await;
+        assert_eq!(seen.all()[..2], ["open 0", "b"]);
+        log.until(&["WARN", "the checkpoint has no sequence number; its offset is used"]).await;
     })
     .await;
 }
