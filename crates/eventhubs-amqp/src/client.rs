@@ -1,5 +1,4 @@
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -15,7 +14,7 @@ use crate::ErrorKind;
 use crate::attempts::{Failures, retrying};
 use crate::connection::{Settings, SharedConnection};
 use crate::credential::{Credential, Secret};
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::{Address, Endpoint, is_this_machine};
 use crate::link::{LinkOptions, attach};
 use crate::source::DeliverySource;
 use crate::transport::Transport;
@@ -420,11 +419,6 @@ impl EventHubClientBuilder {
         }
         Ok(())
     }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The service takes names of at most 64 characters (contract §5.1).

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 
 use eventhubs_types::Namespace;
 
@@ -77,4 +78,8 @@ impl Endpoint {
         let port = (!self.tls).then(|| self.port());
         format!("sb://{}/{event_hub}", Address { port, ..self.address.clone() })
     }
+}
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }

@@ -53,9 +53,11 @@ impl ConnectionOptions {
         self
     }
 
-    /// Goes through an HTTP proxy, `http://user:password@host:port`, and so in a
-    /// [WebSocket](Self::web_socket), which is all that proxies let through (contract §2). The user and the password are
-    /// percent-decoded.
+    /// Goes through an HTTP proxy, `http://user:password@host:port`, and so in a [WebSocket](Self::web_socket), since proxies
+    /// let only the HTTPS port through. The user and the password are percent-decoded.
+    ///
+    /// Default: the proxy that the environment names in `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has the host or the host is
+    /// this machine. The environment is asked for a [WebSocket](Self::web_socket) only, never for AMQP on its own port.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not such a URL.

@@ -5,6 +5,7 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,8 +25,8 @@ const END: &[u8] = b"\r\n\r\n";
 #[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) address: Address,
-    /// `user:password`.
-    credentials: Option<SecretString>,
+    /// The header `Proxy-Authorization`.
+    authorization: Option<SecretString>,
 }
 
 impl Proxy {
@@ -33,11 +34,29 @@ impl Proxy {
     pub(crate) fn parse(url: &str) -> std::result::Result<Self, String> {
         let rest = url.strip_prefix("http://").ok_or("is not a URL that begins with http://")?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (credentials, authority) = match rest.rsplit_once('@') {
-            Some((credentials, authority)) => (Some(decoded(credentials)?), authority),
+        let (authorization, authority) = match rest.rsplit_once('@') {
+            Some((credentials, authority)) => (Some(basic(&decoded(credentials)?)), authority),
             None => (None, rest),
         };
-        Ok(Self { address: Address::of_authority(authority)?, credentials })
+        Ok(Self { address: Address::of_authority(authority)?, authorization })
+    }
+
+    /// The proxy that the environment names for `target`. The error is the reason and holds no part of a URL.
+    pub(crate) fn of_environment(
+        proxies: &Matcher,
+        target: &Address,
+        tls: bool,
+    ) -> std::result::Result<Option<Self>, String> {
+        let scheme = if tls { "https" } else { "http" };
+        let target = format!("{scheme}://{target}").parse().map_err(|_| "does not fit the host")?;
+        let Some(proxy) = proxies.intercept(&target) else { return Ok(None) };
+        let (scheme, authority) = (proxy.uri().scheme_str(), proxy.uri().authority());
+        let (Some("http"), Some(authority)) = (scheme, authority) else {
+            return Err("is not a URL that begins with http://".to_owned());
+        };
+        let header = proxy.basic_auth().and_then(|header| header.to_str().ok());
+        let authorization = header.map(SecretString::from);
+        Ok(Some(Self { address: Address::of_authority(authority.as_str())?, authorization }))
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -63,13 +82,16 @@ impl Proxy {
     }
 
     fn request(&self, target: &Address) -> SecretString {
-        let authorization = self.credentials.as_ref().map(|credentials| {
-            let encoded = STANDARD.encode(credentials.expose_secret());
-            format!("Proxy-Authorization: Basic {encoded}\r\n")
-        });
+        let authorization = self.authorization.as_ref();
+        let authorization =
+            authorization.map(|value| format!("Proxy-Authorization: {}\r\n", value.expose_secret()));
         let authorization = authorization.unwrap_or_default();
         format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n").into()
     }
+}
+
+fn basic(credentials: &SecretString) -> SecretString {
+    format!("Basic {}", STANDARD.encode(credentials.expose_secret())).into()
 }
 
 fn decoded(credentials: &str) -> std::result::Result<SecretString, String> {
@@ -150,6 +172,24 @@ mod tests {
             let error = Proxy::parse(url).unwrap_err();
             assert!(error.contains(reason) && !error.contains("sec"), "{url}: {error}");
         }
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_and_the_hosts_that_need_none() {
+        let proxies = Matcher::builder().https("http://us%40er:p@proxy.example:3128").no("inside.example");
+        let proxies = proxies.build();
+        let of =
+            |host: &str, tls| Proxy::of_environment(&proxies, &Address::parse(host).unwrap(), tls).unwrap();
+        let proxy = of("ns.servicebus.windows.net:443", true).unwrap();
+        assert_eq!(proxy.address.to_string(), "proxy.example:3128");
+        let request = proxy.request(&target());
+        assert!(request.expose_secret().contains("Proxy-Authorization: Basic dXNAZXI6cA==\r\n"));
+        assert!(of("ns.inside.example:443", true).is_none());
+        assert!(of("ns.servicebus.windows.net:80", false).is_none());
+
+        let socks = Matcher::builder().all("socks5://user:secret@proxy.example").build();
+        let error = Proxy::of_environment(&socks, &target(), true).unwrap_err();
+        assert_eq!(error, "is not a URL that begins with http://");
     }
 
     #[tokio::test]

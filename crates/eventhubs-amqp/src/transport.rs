@@ -22,9 +22,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::endpoint::{Address, Endpoint};
-#[cfg(feature = "websocket")]
-use crate::web_socket;
 use crate::{ConnectionOptions, Error, ErrorKind, Result};
+#[cfg(feature = "websocket")]
+use crate::{ambient, endpoint::is_this_machine, proxy::Proxy, web_socket};
 
 /// How long one address of a host may take to answer before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,13 +77,25 @@ impl Transport {
     async fn reach(&self) -> Result<Box<dyn Io>> {
         let target = self.target();
         #[cfg(feature = "websocket")]
-        if let Some(proxy) = &self.options.proxy {
+        if let Some(proxy) = self.proxy(&target)? {
             let address = Address { port: Some(proxy.port()), ..proxy.address.clone() };
             let mut stream = connect_to(&address).await?;
             proxy.tunnel(&mut stream, &target).await?;
             return Ok(stream);
         }
         connect_to(&target).await
+    }
+
+    /// The proxy of the options, or for a WebSocket the one of the environment. AMQP on its own port is left alone: proxies refuse it.
+    #[cfg(feature = "websocket")]
+    fn proxy(&self, target: &Address) -> Result<Option<Proxy>> {
+        if self.options.proxy.is_some() || !self.options.web_socket || is_this_machine(target.host.as_str()) {
+            return Ok(self.options.proxy.clone());
+        }
+        let named = Proxy::of_environment(&ambient::proxies(), target, self.endpoint.tls);
+        named.map_err(|reason| {
+            Error::invalid(format!("HTTPS_PROXY or ALL_PROXY of the environment: {reason}"))
+        })
     }
 
     /// The host and port that is to be reached.

@@ -65,10 +65,21 @@ pub struct BlobCheckpointStore {
 pub struct BlobCheckpointStoreBuilder {
     connection_string: SecretString,
     container: String,
+    proxy: Option<SecretString>,
     call_timeout: Duration,
 }
 
 impl BlobCheckpointStoreBuilder {
+    /// Goes through an HTTP proxy, `http://user:password@host:port`.
+    ///
+    /// Default: the proxy that the environment names in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has the host or
+    /// the host is this machine.
+    #[must_use]
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
     /// How long one call may take, its retries included; 30 seconds unless set.
     #[must_use]
     pub fn call_timeout(mut self, limit: Duration) -> Self {
@@ -79,12 +90,12 @@ impl BlobCheckpointStoreBuilder {
     /// Makes the store. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] with the part of the connection string, or the rule for container names, that is
+    /// [`ErrorKind::InvalidArgument`] with the part of the connection string, the proxy, or the rule for container names that is
     /// not kept. No value is repeated.
     pub fn build(self) -> Result<BlobCheckpointStore> {
         names::check_container(&self.container)?;
         let connection = Connection::parse(self.connection_string.expose_secret())?;
-        let backend = Arc::new(LegacyBackend::new(connection, &self.container)?);
+        let backend = Arc::new(LegacyBackend::new(connection, &self.container, self.proxy.as_ref())?);
         Ok(BlobCheckpointStore { backend, call_timeout: self.call_timeout })
     }
 }
@@ -106,6 +117,7 @@ impl BlobCheckpointStore {
         BlobCheckpointStoreBuilder {
             connection_string: connection_string.into(),
             container: container.to_owned(),
+            proxy: None,
             call_timeout: DEFAULT_CALL_TIMEOUT,
         }
     }

@@ -8,7 +8,10 @@
 use std::env;
 use std::time::Duration;
 
-use eventhubs::{ConsumerClient, HandlerError, HandlerResult, Namespace, PartitionContext, ReceivedEvent};
+use eventhubs::{
+    ConnectionOptions, ConsumerClient, HandlerError, HandlerResult, Namespace, PartitionContext,
+    ReceivedEvent,
+};
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +24,9 @@ async fn main() -> HandlerResult {
         .partition_ownership_expiration_interval(Duration::from_secs(var("EXPIRY_SECONDS")?.parse()?));
     if let Ok(namespace) = env::var("CHECKPOINT_NAMESPACE") {
         client = client.checkpoint_namespace(Namespace::new(namespace)?);
+    }
+    if env::var_os("WEB_SOCKET").is_some() {
+        client = client.connection(ConnectionOptions::default().web_socket());
     }
     let every: i64 = var("CHECKPOINT_EVERY")?.parse()?;
     let mut terminate = signal(SignalKind::terminate())?;

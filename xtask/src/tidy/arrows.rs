@@ -21,6 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 const AMQP: &[&str] = &["fe2o3*", "serde_amqp*"];
 const HTTP: &[&str] = &["azure_*", "http-types", "hyper*", "object_store", "reqwest"];
+/// Without hyper-util, by which the AMQP side reads the proxies of the environment as the HTTP client of the blob store does.
+const HTTP_CLIENTS: &[&str] = &["azure_*", "http-types", "object_store", "reqwest"];
 const TLS: &[&str] = &["rustls*", "tokio-rustls"];
 const OPENSSL: &[&str] = &["openssl", "openssl-sys", "native-tls"];
 
@@ -39,10 +41,11 @@ const WALLS: &[Wall] = &[
     },
     Wall { before: &["eventhubs-checkpoint-store-*"], never: &[AMQP], why: "stores know nothing of AMQP" },
     Wall {
-        before: &["eventhubs", "eventhubs-amqp", "eventhubs-emulator"],
-        never: &[HTTP],
+        before: &["eventhubs", "eventhubs-amqp"],
+        never: &[HTTP_CLIENTS],
         why: "only the blob store speaks HTTP",
     },
+    Wall { before: &["eventhubs-emulator"], never: &[HTTP], why: "the emulator speaks AMQP only" },
     Wall { before: &["*"], never: &[OPENSSL], why: "TLS is rustls; a default feature brings OpenSSL back" },
 ];
 

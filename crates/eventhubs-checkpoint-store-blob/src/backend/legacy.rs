@@ -21,7 +21,7 @@ use azure_storage::{CloudLocation, StorageCredentials};
 use azure_storage_blobs::prelude::{ClientBuilder, ContainerClient};
 use eventhubs_checkpoint_store::{Error, ErrorKind, Expected, Result, async_trait};
 use reqwest::Url;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
@@ -51,13 +51,13 @@ impl LegacyBackend {
     ///
     /// # Errors
     /// When the credential is unusable, or TLS is not to be had.
-    pub(crate) fn new(connection: Connection, container: &str) -> Result<Self> {
+    pub(crate) fn new(connection: Connection, container: &str, proxy: Option<&SecretString>) -> Result<Self> {
         let credentials = credentials(&connection)?;
         let endpoint = Url::parse(&connection.endpoint).map_err(|_| {
             Error::new(ErrorKind::InvalidArgument, "connection string: BlobEndpoint is not a URL")
         })?;
         let host = endpoint.host_str().unwrap_or_default().to_owned();
-        let transport = TransportOptions::new_custom_policy(Arc::new(Transport::new(&endpoint)?));
+        let transport = TransportOptions::new_custom_policy(Arc::new(Transport::new(&endpoint, proxy)?));
         let options = ClientOptions::new(transport).retry(RetryOptions::none());
         let location = CloudLocation::Custom { account: connection.account, uri: connection.endpoint };
         let pipeline = new_pipeline_from_options(options.clone(), credentials.clone());

@@ -6,10 +6,11 @@ use std::time::Duration;
 use azure_core::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::{Body, BytesStream, Context, Policy, PolicyResult, Request, Response, StatusCode};
 use eventhubs_checkpoint_store::{Error, ErrorKind, async_trait};
-use reqwest::{Url, redirect};
+use reqwest::{Proxy, Url, redirect};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls_platform_verifier::Verifier;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{Answer, Failure};
 use crate::connect::is_this_machine;
@@ -45,15 +46,28 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// `endpoint` is where the requests go.
-    pub(super) fn new(endpoint: &Url) -> eventhubs_checkpoint_store::Result<Self> {
+    /// `endpoint` is where the requests go, through `proxy` or else the proxy of the environment.
+    pub(super) fn new(
+        endpoint: &Url,
+        proxy: Option<&SecretString>,
+    ) -> eventhubs_checkpoint_store::Result<Self> {
         let mut builder = reqwest::Client::builder()
             .use_preconfigured_tls(tls_config()?)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .redirect(redirect::Policy::none());
-        if endpoint.scheme() == "http" && is_this_machine(endpoint) {
+        if let Some(url) = proxy {
+            // No value of the URL is repeated: it may hold a password.
+            let parsed = url.expose_secret().starts_with("http://").then(|| Proxy::all(url.expose_secret()));
+            let Some(Ok(proxy)) = parsed else {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "proxy: is not a URL that begins with http://",
+                ));
+            };
+            builder = builder.proxy(proxy);
+        } else if is_this_machine(endpoint) {
             // A signature that may be sent in clear text to this machine must not reach the proxy of HTTP_PROXY.
             builder = builder.no_proxy();
         }
