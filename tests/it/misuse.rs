@@ -92,6 +92,126 @@ fn each_wrong_storage_connection_string_says_what_it_is() {
     }
 }
 
+/// Each line: what is wrong in the options, and what the error says.
+fn options() -> Vec<(eventhubs::Result<ConsumerClientBuilder>, &'static str)> {
+    let cloud = format!("Endpoint=sb://contoso.servicebus.windows.net/;{}", shared_access());
+    let orders = format!("{cloud};EntityPath=orders");
+    let of_group = |group: &str| ConsumerClient::from_connection_string(&orders, group);
+    let good = || of_group("$Default").unwrap();
+    let seconds = Duration::from_secs;
+    vec![
+        (of_group(""), "consumer group is empty"),
+        (of_group("a/b"), "consumer group contains a slash"),
+        (of_group(&"x".repeat(300)), "consumer group is too long"),
+        (
+            Ok(good().event_hub("billing".parse().unwrap())),
+            "event hub: differs from the EntityPath of the connection string",
+        ),
+        (
+            Ok(good().load_balancing_interval(seconds(60))),
+            "load balancing: the expiry of 60s is shorter than 3 intervals of 60s",
+        ),
+        (Ok(good().load_balancing_interval(Duration::ZERO)), "load balancing: the interval is zero"),
+        (
+            Ok(good().partition_ownership_expiration_interval(seconds(10))),
+            "load balancing: the expiry of 10s is shorter than 3 intervals of 10s",
+        ),
+        (
+            ConsumerClient::from_connection_string(
+                orders.replace("contoso.servicebus.windows.net/", ""),
+                "$Default",
+            ),
+            "connection string: Endpoint: namespace is empty",
+        ),
+    ]
+}
+
+#[test]
+fn each_wrong_option_is_named() {
+    for (builder, expected) in options() {
+        let error = builder.and_then(ConsumerClientBuilder::build).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    let account = format!("AccountName=contoso;AccountKey={KEY}");
+    for (container, expected) in [
+        ("Checkpoints", "container: a name has lower-case letters, digits and hyphens only, and is no path"),
+        ("https://contoso.blob.core.windows.net/checkpoints", "container: a name has lower-case letters"),
+        ("", "container: a name has 3 to 63 characters"),
+    ] {
+        let error = BlobCheckpointStore::from_connection_string(&account, container).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_wrong_option_of_a_run_is_named() {
+    let emulator = Emulator::builder().event_hub(HUB, 1).start().await.unwrap();
+    let of_group = |group: &str| {
+        let builder = ConsumerClient::from_connection_string(emulator.connection_string(HUB), group);
+        builder.unwrap().retry(once()).build().unwrap()
+    };
+    let client = of_group("$Default");
+    let closed = of_group("$Default");
+    closed.close().await;
+    let receive = |client: &ConsumerClient| client.receive(|_, _| async { Ok(()) });
+    let batches = client.receive_batch(|_, _| async { Ok(()) });
+    for (run, expected) in [
+        (receive(&client).prefetch(0).into_future(), "prefetch must be more than zero"),
+        (batches.max_batch_size(0).into_future(), "max_batch_size must be more than zero"),
+        (
+            receive(&client).partition_id("99".parse().unwrap()).into_future(),
+            "'orders/Partitions/99' could not be found",
+        ),
+        (receive(&closed).into_future(), "the client was closed"),
+        (receive(&of_group("Default")).into_future(), "the default consumer group is called `$Default`"),
+        (
+            receive(&of_group("nope")).into_future(),
+            "'orders/ConsumerGroups/nope/Partitions/0' could not be found",
+        ),
+    ] {
+        let error = within(PATIENCE, run).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_protocol_on_the_port_is_told_with_its_address() {
+    let azurite = Azurite::start().await;
+    let storage = azurite.connection_string();
+    let address = storage.split("BlobEndpoint=http://").nth(1).unwrap().split('/').next().unwrap();
+    let plain = format!("Endpoint=sb://{address};{};EntityPath=orders", shared_access());
+    let told = looking_up(&format!("{plain};UseDevelopmentEmulator=true"), once()).await;
+    let expected = format!(
+        "after connecting to {address}: opening the connection: the peer does not speak AMQP but HTTP"
+    );
+    assert!(told.contains(&expected), "{told}");
+    let told = looking_up(&plain, once()).await;
+    let expected = format!("the peer does not speak TLS: handshake to {address}");
+    assert!(told.contains(&expected), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_refuses_or_is_away_is_named_with_the_reason() {
+    let azurite = Azurite::start().await;
+    let good = azurite.connection_string();
+    let key = good.split("AccountKey=").nth(1).unwrap().split(';').next().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let away = format!("AccountName=contoso;AccountKey={KEY};BlobEndpoint=http://{closed}/contoso");
+    for (account, expected) in [
+        (
+            good.replace(key, KEY),
+            "the store refused the credential: container `checkpoints` at 127.0.0.1: creating it: status 403",
+        ),
+        (away, "the store cannot be reached: container `checkpoints` at 127.0.0.1: creating it: no answer: "),
+    ] {
+        let store = BlobCheckpointStore::from_connection_string(&account, "checkpoints").unwrap();
+        let told = store.create_container_if_absent().await.unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+        assert!(!told.contains(KEY), "{told}");
+    }
+}
+
 /// The error that ends a run against this namespace.
 async fn ends_with(connection_string: &str) -> eventhubs::Error {
     let builder = ConsumerClient::from_connection_string(connection_string, "$Default").unwrap();

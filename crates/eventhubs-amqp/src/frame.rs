@@ -28,6 +28,8 @@ pub(crate) const END: u64 = 0x17;
 /// Why the connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
+    #[error("the peer does not speak AMQP but {0}")]
+    Protocol(&'static str),
     #[error("the peer sent a frame of {0} bytes")]
     FrameSize(u32),
     #[error("the peer sent a frame with a malformed header or performative")]
@@ -128,8 +130,12 @@ pub(crate) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, Violation> {
     let Some(size) = bytes.first_chunk::<4>() else {
         return Ok(None);
     };
-    if size == b"AMQP" {
-        return Ok(Some(HEADER_LEN));
+    match size {
+        b"AMQP" => return Ok(Some(HEADER_LEN)),
+        b"HTTP" => return Err(Violation::Protocol("HTTP")),
+        // An alert or a handshake record.
+        [0x15 | 0x16, 0x03, _, _] => return Err(Violation::Protocol("TLS")),
+        _ => {}
     }
     let size = u32::from_be_bytes(*size);
     match usize::try_from(size) {

@@ -115,7 +115,12 @@ impl Transport {
             .map_err(|e| Error::invalid("Endpoint: no host name").with_source(e))?;
         let connector = self.tls.get_or_try_init(|| connector(self.options.authorities.clone())).await?;
         let secured = connector.connect(name, stream).await;
-        Ok(Box::new(secured.map_err(|e| failed("TLS handshake", &self.target(), e))?))
+        let secured = secured.map_err(|error| {
+            let is_no_tls = matches!(tls_error(&error), Some(rustls::Error::InvalidMessage(_)));
+            let what = if is_no_tls { "the peer does not speak TLS: handshake" } else { "TLS handshake" };
+            failed(what, &self.target(), error)
+        });
+        Ok(Box::new(secured?))
     }
 }
 
@@ -157,9 +162,12 @@ fn failed(what: &str, address: &Address, error: io::Error) -> Error {
     Error::new(kind_of(&error), format!("{what} to {address}")).with_source(error)
 }
 
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 fn kind_of(error: &io::Error) -> ErrorKind {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+    if matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_))) {
         ErrorKind::UntrustedCertificate
     } else if says_unknown_host(&error.to_string()) {
         ErrorKind::HostNotFound

@@ -147,6 +147,8 @@ pub(crate) fn open_error(context: &str, error: OpenError) -> Error {
         OpenError::SaslError { .. } => {
             Error::new(ErrorKind::Unauthorized, context.to_owned()).with_source(error)
         }
+        // What the stream found wrong; the library would print it as a Rust value.
+        OpenError::Io(error) => transport(context).with_source(error),
         other => transport(context).with_source(other),
     })
 }

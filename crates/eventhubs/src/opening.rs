@@ -299,7 +299,13 @@ pub(crate) async fn receiver(
 }
 
 pub(crate) fn not_opened(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {
-    Error::amqp("the partition could not be opened", source).on_partition(context.partition_id())
+    let has_bare_name = context.consumer_group().as_str().eq_ignore_ascii_case("default");
+    let text = if source.kind() == AmqpKind::NotFound && has_bare_name {
+        "the partition could not be opened (the default consumer group is called `$Default`)"
+    } else {
+        "the partition could not be opened"
+    };
+    Error::amqp(text, source).on_partition(context.partition_id())
 }
 
 fn not_at_checkpoint(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {
