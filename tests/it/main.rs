@@ -6,6 +6,7 @@ mod broker_faults;
 mod deploys;
 mod fail_over;
 mod misuse;
+mod odd_bodies;
 mod proxies;
 mod schedules;
 mod store_outage;
