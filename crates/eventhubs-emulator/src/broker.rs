@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::condition::Condition;
 use crate::feeding::Starved;
 use crate::frame::Limits;
+use crate::hosts::AllowedHosts;
 use crate::hub::Hub;
 use crate::hubs::Hubs;
 use crate::intercept::Interceptor;
@@ -24,6 +25,9 @@ pub(crate) struct Broker {
     pub(crate) hubs: Hubs,
     /// At least one.
     pub(crate) keys: Vec<SharedAccessKey>,
+    /// Whether a JSON web token is taken, which nobody can verify here.
+    pub(crate) takes_jwt: bool,
+    pub(crate) hosts: AllowedHosts,
     pub(crate) peers: Arc<Peers>,
     pub(crate) clock: Clock,
     #[cfg(feature = "tls")]

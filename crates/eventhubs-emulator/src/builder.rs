@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::disk::DiskStorage;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hosts::AllowedHosts;
 use crate::hubs::{HubSpec, Hubs};
 use crate::intercept::Interceptor;
 use crate::log::Retention;
@@ -57,6 +58,9 @@ pub struct Builder {
     event_hubs: Vec<(String, usize)>,
     consumer_groups: Vec<(String, String)>,
     keys: Vec<SharedAccessKey>,
+    accepts_any_jwt: bool,
+    address: IpAddr,
+    hosts: AllowedHosts,
     port: u16,
     retention: Retention,
     max_message_size: u64,
@@ -72,6 +76,9 @@ impl Builder {
             event_hubs: Vec::new(),
             consumer_groups: Vec::new(),
             keys: Vec::new(),
+            accepts_any_jwt: false,
+            address: Ipv4Addr::LOCALHOST.into(),
+            hosts: AllowedHosts::default(),
             port: 0,
             retention: Retention { events: DEFAULT_MAX_EVENTS, bytes: DEFAULT_MAX_BYTES, age_ms: 0 },
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
@@ -102,7 +109,31 @@ impl Builder {
         self
     }
 
-    /// Listens on this port of the loopback device instead of one that the system chooses.
+    /// Accepts whatever has the form of a JSON web token although there are keys of your own; nobody here can verify one.
+    ///
+    /// Default: accepted with the well-known key only, which opens everything to everybody anyway.
+    pub fn accept_any_jwt(mut self) -> Self {
+        self.accepts_any_jwt = true;
+        self
+    }
+
+    /// Listens on this address: `0.0.0.0` makes the emulator reachable from other machines and containers, for whom a key of
+    /// [your own](Self::shared_access_key) is advisable.
+    ///
+    /// Default: `127.0.0.1`.
+    pub fn bind(mut self, address: impl Into<IpAddr>) -> Self {
+        self.address = address.into();
+        self
+    }
+
+    /// Lets clients address the emulator by this name, without a port: in the `Host` header of a WebSocket, and in the
+    /// certificate. This machine needs no such name.
+    pub fn allow_host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.allow(name);
+        self
+    }
+
+    /// Listens on this port instead of one that the system chooses.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
@@ -159,19 +190,22 @@ impl Builder {
     /// # Cancel safety
     /// When the future is dropped, nothing is left running.
     pub async fn start(mut self) -> Result<Emulator> {
+        let takes_jwt = self.accepts_any_jwt || self.keys.is_empty();
         if self.keys.is_empty() {
             self = self.shared_access_key(DEFAULT_KEY_NAME, DEFAULT_KEY);
         }
         let clock = Clock::default();
         let hubs = self.hubs(&clock)?;
-        let (listener, address) = listen(self.port).await?;
+        let (listener, address) = listen(self.address, self.port).await?;
         let broker = Broker {
             hubs,
             keys: self.keys,
+            takes_jwt,
             peers: Arc::new(Peers::default()),
             clock,
             #[cfg(feature = "tls")]
-            tls: crate::tls::Tls::generate()?,
+            tls: crate::tls::Tls::generate(&self.hosts)?,
+            hosts: self.hosts,
             max_message_size: self.max_message_size,
             idle_timeout: self.idle_timeout,
             requests: RequestLog::default(),
@@ -220,15 +254,15 @@ impl Builder {
     }
 }
 
-async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
+async fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr)> {
     let bound = async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let listener = TcpListener::bind((address, port)).await?;
         limit_segments(&listener)?;
         let address = listener.local_addr()?;
         Ok((listener, address))
     };
     let failed = |error: io::Error| {
-        Error::new(ErrorKind::Unavailable, format!("on port {port} of the loopback device"))
+        Error::new(ErrorKind::Unavailable, format!("on {}", SocketAddr::new(address, port)))
             .with_source(error)
     };
     bound.await.map_err(failed)

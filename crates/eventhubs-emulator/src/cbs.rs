@@ -114,6 +114,9 @@ pub(crate) fn put_token(
             sas::verify(token, audience, &broker.keys, now_ms).map(Some)
         }
         // there is no issuer to ask
+        Some("jwt") if !broker.takes_jwt => {
+            Err("InvalidIssuer: The token has no issuer that is known; a shared access key has to sign it.")
+        }
         Some("jwt") if !has_form_of_jwt(token) => Err("The token is no JSON web token."),
         Some("jwt") => Ok(timestamp_property(request, "expiration")),
         _ => return Response::status(400, "The token type is not known."),

@@ -111,13 +111,17 @@ impl ConsumerLink {
     async fn deliver(&mut self, sender: &mut Sender) -> Option<Condition> {
         loop {
             let next = self.reading.next();
-            let events = match self.seat.partition.log().read(next, BATCH) {
+            let (read, awaited) = {
+                let log = self.seat.partition.log();
+                (log.read(next, BATCH), log.awaited(next))
+            };
+            let events = match read {
                 Ok(events) => events,
                 Err(reason) => return Some(reason),
             };
             if events.is_empty() {
                 tokio::select! {
-                    () = self.seat.partition.reaches(next) => {}
+                    () = self.seat.partition.reaches(awaited) => {}
                     () = self.drained() => {}
                     _ = sender.on_detach() => return None,
                 }

@@ -33,6 +33,9 @@ type EventRow = (i64, i64, u32, u32, &'static [u8]);
 /// Id, partitions, creation in milliseconds since 1970, consumer groups.
 type HubRow = (u32, u32, i64, Vec<&'static str>);
 
+/// The key of the highest id that a hub was ever given.
+const LAST_ID: &str = "last hub id";
+
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// By name.
 const HUBS: TableDefinition<'_, &str, HubRow> = TableDefinition::new("hubs");
@@ -149,11 +152,7 @@ impl Storage for DiskStorage {
             let mut hubs = transaction.open_table(HUBS)?;
             let id = match hub_id(&hubs, &hub.name)? {
                 Some(id) => id,
-                None => {
-                    1 + hubs
-                        .iter()?
-                        .try_fold(0, |last, entry| Ok::<_, StorageError>(last.max(entry?.1.value().0)))?
-                }
+                None => unused_id(transaction, &hubs)?,
             };
             let groups: Vec<&str> = hub.consumer_groups.iter().map(String::as_str).collect();
             hubs.insert(hub.name.as_str(), (id, hub.partitions, hub.created_ms, groups))?;
@@ -198,6 +197,21 @@ impl Storage for DiskStorage {
 
 fn hub_id(hubs: &impl ReadableTable<&'static str, HubRow>, name: &str) -> Result<Option<u32>, StorageError> {
     Ok(hubs.get(name)?.map(|hub| hub.value().0))
+}
+
+/// An id that no hub has had, not even a deleted one: a link to that may still read and drop by it.
+fn unused_id(
+    transaction: &WriteTransaction,
+    hubs: &impl ReadableTable<&'static str, HubRow>,
+) -> Result<u32, Failed> {
+    let mut meta = transaction.open_table(META)?;
+    let given = meta.get(LAST_ID)?.map_or(0, |id| id.value());
+    // Folders from before the number was kept have only the hubs themselves.
+    let last = hubs
+        .iter()?
+        .try_fold(given, |last, entry| Ok::<_, StorageError>(last.max(entry?.1.value().0.into())))?;
+    meta.insert(LAST_ID, last + 1)?;
+    Ok(u32::try_from(last + 1)?)
 }
 
 /// What redb panics about is damage too.
@@ -395,5 +409,32 @@ mod tests {
         let error = Disk::open(folder.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.to_string().contains("has version 2; this is a program for version 1"), "{error}");
+    }
+
+    #[test]
+    fn the_id_of_a_deleted_hub_is_never_given_again() {
+        let folder = TempDir::new().unwrap();
+        let hub = |name: &str| SavedHub {
+            name: name.to_owned(),
+            partitions: 1,
+            created_ms: 0,
+            consumer_groups: Vec::new(),
+            era: 0,
+        };
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            // Opened again: the folder has to remember, not the process.
+            let storage = DiskStorage::open(folder.path()).unwrap();
+            for name in ["orders", "returns"] {
+                storage.save_hub(&hub(name)).unwrap();
+                let id = storage.0.read(|database| {
+                    let transaction = database.begin_read()?;
+                    Ok(hub_id(&transaction.open_table(HUBS)?, name)?)
+                });
+                ids.extend(id.unwrap());
+                storage.delete_hub(name).unwrap();
+            }
+        }
+        assert_eq!(ids, [1, 2, 3, 4]);
     }
 }

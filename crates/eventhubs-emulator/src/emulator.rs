@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,9 +47,15 @@ impl Emulator {
         Self { broker, address, shutdown, listener }
     }
 
-    /// Where the emulator listens, on the loopback device.
+    /// Where the emulator can be connected to from this machine.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let here: IpAddr = match self.address.ip() {
+            // It listens everywhere, which is no place to connect to.
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(here, self.address.port())
     }
 
     /// The connection string for an event hub, with the first shared access key. Whether the hub exists is not checked.
@@ -62,14 +68,14 @@ impl Emulator {
         let key = &self.broker.keys[0];
         format!(
             "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
-            self.address,
+            self.address(),
             key.name,
             key.key.expose_secret()
         )
     }
 
-    /// The certificate of this emulator, in PEM, for clients to trust; made at start, for `localhost`, `127.0.0.1` and
-    /// `::1`. A client that speaks TLS leaves `UseDevelopmentEmulator` out.
+    /// The certificate of this emulator, in PEM, for clients to trust; made at start, for `localhost`, `127.0.0.1`,
+    /// `::1` and the [allowed hosts](Builder::allow_host). A client that speaks TLS leaves `UseDevelopmentEmulator` out.
     #[cfg(feature = "tls")]
     pub fn certificate_pem(&self) -> &str {
         &self.broker.tls.certificate_pem

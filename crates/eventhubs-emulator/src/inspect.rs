@@ -22,6 +22,8 @@ use crate::shelf::StoredEvent;
 pub struct EventHubProperties {
     /// The event hub.
     pub name: String,
+    /// When it was created, or created anew.
+    pub created_on: Option<SystemTime>,
     /// Its consumer groups; `$Default` is the first.
     pub consumer_groups: Vec<String>,
     /// Its partitions, in the order of their numbers.
@@ -115,6 +117,7 @@ impl Emulator {
     pub fn event_hubs(&self) -> Vec<EventHubProperties> {
         let hub = |hub: &Hub| EventHubProperties {
             name: hub.name.clone(),
+            created_on: clock::from_ms(hub.created_ms),
             consumer_groups: hub.consumer_groups(),
             partitions: hub.partitions().iter().map(|partition| properties(partition)).collect(),
         };

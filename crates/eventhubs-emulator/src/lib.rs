@@ -40,6 +40,7 @@ mod feeding;
 mod filter;
 mod flow;
 mod frame;
+mod hosts;
 mod hub;
 mod hubs;
 mod inspect;
@@ -83,6 +84,7 @@ pub use builder::Builder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind, Result};
 pub use fault::Fault;
+pub use hosts::AllowedHosts;
 pub use inspect::{
     AttachedReceiver, ConnectedClient, EventHubProperties, PartitionProperties, PublishedEvent,
 };

@@ -141,6 +141,10 @@ impl Log {
 
     /// Drops the events that are older than the retention allows.
     pub(crate) fn drop_expired(&mut self, now_ms: i64) {
+        // A link that is just ending may still look; the shelf may be that of the hub that was created anew.
+        if self.deleted {
+            return;
+        }
         let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
         let before = self.len();
         while self.state.index.front().is_some_and(|oldest| oldest.enqueued_ms < oldest_kept) {
@@ -169,6 +173,12 @@ impl Log {
         }
         let events = self.shelf.read(from.max(self.first_sequence_number()), limit)?;
         events.into_iter().map(|event| said_in(self.era(), event)).collect()
+    }
+
+    /// The sequence number that a reader of an empty [`read`](Self::read) waits for. What has expired never comes: to wait for its
+    /// number would be no wait at all.
+    pub(crate) fn awaited(&self, from: i64) -> i64 {
+        from.max(self.first_sequence_number())
     }
 
     /// The sequence number at which a receiver starts.
@@ -317,6 +327,22 @@ mod tests {
         ] {
             assert_eq!(log.resolve(&position), Ok(expected), "{position:?}");
         }
+    }
+
+    #[test]
+    fn a_reader_of_what_has_expired_waits_for_the_next_event() {
+        let mut log = log(RETENTION);
+        log.drop_expired(1040 + RETENTION.age_ms + 1);
+        assert_eq!(numbers(&log, 3), Vec::<i64>::new());
+        assert_eq!([0, 3, 4, 5, 9].map(|next| log.awaited(next)), [5, 5, 5, 5, 9]);
+    }
+
+    #[test]
+    fn a_deleted_log_drops_nothing() {
+        let mut log = log(RETENTION);
+        log.delete();
+        log.drop_expired(1040 + RETENTION.age_ms + 1);
+        assert_eq!(log.len(), 5);
     }
 
     #[test]

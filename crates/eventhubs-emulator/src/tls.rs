@@ -11,6 +11,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::hosts::AllowedHosts;
 use crate::transport::{AnyStream, starts_with};
 
 /// The type of the record with which a TLS client begins.
@@ -28,12 +29,12 @@ pub(crate) struct Tls {
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl Tls {
-    /// Makes a certificate for the names of the loopback device.
+    /// Makes a certificate for the names of the loopback device and the allowed hosts.
     ///
     /// # Errors
     /// When the system has no randomness to make a key of.
-    pub(crate) fn generate() -> Result<Self> {
-        generate().map_err(|source| {
+    pub(crate) fn generate(hosts: &AllowedHosts) -> Result<Self> {
+        generate(hosts).map_err(|source| {
             Error::new(ErrorKind::Unavailable, "the certificate cannot be made").with_source(source)
         })
     }
@@ -48,8 +49,9 @@ impl Tls {
     }
 }
 
-fn generate() -> std::result::Result<Tls, Source> {
-    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(NAMES.map(str::to_owned))?;
+fn generate(hosts: &AllowedHosts) -> std::result::Result<Tls, Source> {
+    let names: Vec<_> = NAMES.into_iter().chain(hosts.names()).map(str::to_owned).collect();
+    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names)?;
     let key = PrivateKeyDer::try_from(signing_key.serialize_der())?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

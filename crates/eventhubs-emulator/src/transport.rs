@@ -18,7 +18,10 @@ pub(crate) type AnyStream = Box<dyn Stream>;
 ///
 /// # Errors
 /// When the client ends or breaks the handshake of TLS or of the WebSocket.
-#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "the certificate is there"))]
+#[cfg_attr(
+    not(any(feature = "tls", feature = "websocket")),
+    expect(unused_variables, reason = "certificate and hosts are there")
+)]
 #[cfg_attr(
     not(any(feature = "tls", feature = "websocket")),
     expect(clippy::unused_async, reason = "without features AMQP is bare")
@@ -28,7 +31,7 @@ pub(crate) async fn accept(stream: TcpStream, broker: &Broker) -> io::Result<Any
     #[cfg(feature = "tls")]
     let stream = broker.tls.accept(stream).await?;
     #[cfg(feature = "websocket")]
-    let stream = crate::websocket::accept(stream).await?;
+    let stream = crate::websocket::accept(stream, &broker.hosts).await?;
     Ok(stream)
 }
 

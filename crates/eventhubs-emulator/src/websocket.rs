@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
+use crate::hosts::AllowedHosts;
 use crate::transport::{AnyStream, starts_with};
 
 const PATH: &str = "/$servicebus/websocket";
@@ -27,7 +28,7 @@ const MAX_UNSENT: usize = 4 * 1024 * 1024;
 ///
 /// # Errors
 /// When the handshake fails; the client learns why over HTTP.
-pub(crate) async fn accept(stream: AnyStream) -> io::Result<AnyStream> {
+pub(crate) async fn accept(stream: AnyStream, hosts: &AllowedHosts) -> io::Result<AnyStream> {
     let (stream, is_http) = starts_with(stream, b'G').await?;
     if !is_http {
         return Ok(stream);
@@ -36,7 +37,12 @@ pub(crate) async fn accept(stream: AnyStream) -> io::Result<AnyStream> {
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE))
         .max_write_buffer_size(MAX_UNSENT);
-    let socket = accept_hdr_async_with_config(stream, check, Some(config)).await;
+    let socket = accept_hdr_async_with_config(
+        stream,
+        |request: &Request, response| check(request, response, hosts),
+        Some(config),
+    )
+    .await;
     let (sink, messages) = socket.map_err(io::Error::other)?.split();
     let sink = sink.with(|bytes: Bytes| ready(Ok::<_, Broken>(Message::Binary(bytes))));
     let messages = messages.map_err(io::Error::other).try_filter_map(|message| ready(payload(message)));
@@ -67,7 +73,8 @@ fn payload(message: Message) -> io::Result<Option<Bytes>> {
 }
 
 #[expect(clippy::result_large_err, reason = "the library wants it so")]
-fn check(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+fn check(request: &Request, mut response: Response, hosts: &AllowedHosts) -> Result<Response, ErrorResponse> {
+    check_sender(request, hosts).map_err(|why| refusal(StatusCode::FORBIDDEN, why))?;
     let path = request.uri().path().trim_end_matches('/');
     if !path.eq_ignore_ascii_case(PATH) {
         return Err(refusal(StatusCode::NOT_FOUND, "AMQP is at /$servicebus/websocket"));
@@ -81,6 +88,22 @@ fn check(request: &Request, mut response: Response) -> Result<Response, ErrorRes
     let headers = response.headers_mut();
     headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     Ok(response)
+}
+
+/// The page of another site must not reach the events: browsers let every page open a WebSocket to this machine.
+fn check_sender(request: &Request, hosts: &AllowedHosts) -> Result<(), &'static str> {
+    let text =
+        |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let host = text(header::HOST).unwrap_or_default();
+    if !hosts.allows(host) {
+        return Err("the Host header names neither this machine nor an allowed host");
+    }
+    match text(header::ORIGIN) {
+        Some(origin) if !AllowedHosts::is_same_origin(origin, host) => {
+            Err("the Origin header is that of another site")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refusal(status: StatusCode, why: &str) -> ErrorResponse {

@@ -47,7 +47,8 @@ struct UserConfig {
 struct NamespaceConfig {
     #[serde(rename = "Type", default)]
     _kind: Kind,
-    name: String,
+    #[serde(default, deserialize_with = "namespace_name")]
+    name: Option<String>,
     entities: Vec<EventHub>,
 }
 
@@ -83,13 +84,45 @@ fn parse(text: &str) -> std::result::Result<Vec<Namespace>, String> {
     if namespaces.is_empty() {
         return Err("UserConfig.NamespaceConfig: holds no namespace".into());
     }
-    Ok(namespaces.into_iter().map(Namespace::from).collect())
+    named(namespaces)
 }
 
-impl From<NamespaceConfig> for Namespace {
-    fn from(config: NamespaceConfig) -> Self {
-        Self { name: config.name, event_hubs: config.entities }
+/// Gives those without a name the one that Microsoft's emulator would have, by their place.
+///
+/// # Errors
+/// When two have one name, in any case: they would share a folder and an address over HTTP.
+fn named(configs: Vec<NamespaceConfig>) -> std::result::Result<Vec<Namespace>, String> {
+    let mut namespaces: Vec<Namespace> = Vec::new();
+    for (index, NamespaceConfig { name, entities, .. }) in configs.into_iter().enumerate() {
+        let name = name.unwrap_or_else(|| format!("emulatorNs{}", index + 1));
+        if namespaces.iter().any(|other| other.name.eq_ignore_ascii_case(&name)) {
+            return Err(format!(
+                "UserConfig.NamespaceConfig[{index}].Name: another namespace is called {name:?} too"
+            ));
+        }
+        namespaces.push(Namespace { name, event_hubs: entities });
     }
+    Ok(namespaces)
+}
+
+/// Checks the name of a namespace, which is also the name of a folder.
+///
+/// # Errors
+/// When it cannot be one.
+pub(super) fn check_namespace(name: &str) -> std::result::Result<String, String> {
+    let checked = eventhubs_types::Namespace::new(name).map_err(|error| format!("the {error}"))?;
+    // `C:` leaves the folder on Windows.
+    if name.contains(':') {
+        return Err("the namespace contains a colon".to_owned());
+    }
+    Ok(checked.as_str().to_owned())
+}
+
+fn namespace_name<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<String>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    name.map(|name| check_namespace(&name).map_err(D::Error::custom)).transpose()
 }
 
 /// Reads the number of partitions of a hub.
@@ -216,6 +249,37 @@ mod tests {
             let error = parse(&config(entity_text)).unwrap_err();
             assert!(error.starts_with(&format!("{field}: {why}")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_namespace_needs_neither_name_nor_type() {
+        let text =
+            r#"{"UserConfig": {"NamespaceConfig": [{"Entities": []}, {"Name": null, "Entities": []}]}}"#;
+        let names: Vec<_> = parse(text).unwrap().into_iter().map(|namespace| namespace.name).collect();
+        assert_eq!(names, ["emulatorNs1", "emulatorNs2"]);
+    }
+
+    #[test]
+    fn a_namespace_that_is_no_folder_of_its_own_is_refused() {
+        for (name, why) in [
+            ("../../x", "contains a slash"),
+            ("/abs", "contains a slash"),
+            ("a\\b", "contains a slash"),
+            ("..", "is a relative path"),
+            ("", "is empty"),
+            ("c:x", "contains a colon"),
+            ("a\u{0007}", "contains a control character"),
+        ] {
+            let name = serde_json::to_string(name).unwrap();
+            let text =
+                format!(r#"{{"UserConfig": {{"NamespaceConfig": [{{"Name": {name}, "Entities": []}}]}}}}"#);
+            let error = parse(&text).unwrap_err();
+            assert!(error.starts_with("UserConfig.NamespaceConfig[0].Name: the namespace"), "{error}");
+            assert!(error.contains(why), "{error}");
+        }
+        let text = r#"{"UserConfig": {"NamespaceConfig": [{"Name": "a", "Entities": []}, {"Name": "A", "Entities": []}]}}"#;
+        let expected = "UserConfig.NamespaceConfig[1].Name: another namespace is called \"A\" too";
+        assert_eq!(parse(text), Err(expected.to_owned()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -107,8 +107,9 @@ pub(super) async fn tail(
     let Ok(place) = site.tails.try_acquire_owned() else {
         return refusal(StatusCode::TOO_MANY_REQUESTS, "too many live tails are watched").into_response();
     };
-    let mut next = BTreeMap::new();
+    let (mut next, mut created) = (BTreeMap::new(), None);
     let (status, answer) = with_emulator(&site.running, &namespace, |emulator| {
+        created = created_on(emulator, &hub);
         for partition in emulator.partitions(&hub)? {
             let from = partition.last_enqueued_sequence_number.value() + 1 - i64::from(recent);
             next.insert(partition.partition_id, from);
@@ -123,6 +124,7 @@ pub(super) async fn tail(
         running,
         namespace,
         hub,
+        created_on: created,
         next,
         waiting: VecDeque::new(),
         looks: interval(LOOK),
@@ -139,6 +141,8 @@ struct Tail {
     running: Weak<Running>,
     namespace: String,
     hub: String,
+    /// Which life of the hub the numbers are of.
+    created_on: Option<SystemTime>,
     /// The sequence number of the next event to show, by partition.
     next: BTreeMap<String, i64>,
     waiting: VecDeque<Value>,
@@ -160,10 +164,20 @@ impl Tail {
     }
 
     fn look(&mut self, emulator: &Emulator) -> Result<(), Error> {
+        let created_on = created_on(emulator, &self.hub);
+        if created_on != self.created_on {
+            self.next.clear();
+            self.created_on = created_on;
+        }
         for partition in emulator.partitions(&self.hub)? {
             let id = partition.partition_id;
             let next = self.next.entry(id.clone()).or_default();
-            if partition.last_enqueued_sequence_number.value() < *next {
+            let end = partition.last_enqueued_sequence_number.value() + 1;
+            if end < *next {
+                // Created anew within the same millisecond.
+                *next = 0;
+            }
+            if end == *next {
                 continue;
             }
             for event in emulator.events(&self.hub, &id, SequenceNumber::from(*next), TAIL_EVENTS)? {
@@ -173,6 +187,11 @@ impl Tail {
         }
         Ok(())
     }
+}
+
+fn created_on(emulator: &Emulator, hub: &str) -> Option<SystemTime> {
+    let hubs = emulator.event_hubs();
+    hubs.into_iter().find(|known| known.name.eq_ignore_ascii_case(hub))?.created_on
 }
 
 fn as_json(partition_id: &str, event: &PublishedEvent) -> Value {

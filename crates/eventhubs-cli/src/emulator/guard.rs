@@ -1,11 +1,14 @@
 //! Keeps web pages of others away: their scripts run on this machine too, and reach its loopback device.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use eventhubs_emulator::AllowedHosts;
 use serde_json::json;
 
 const HEADERS: [(&str, &str); 5] = [
@@ -21,8 +24,8 @@ const HEADERS: [(&str, &str); 5] = [
 ];
 
 /// Refuses what a page of somebody else asks for, and tells browsers how little ours may do.
-pub(super) async fn guard(request: Request, next: Next) -> Response {
-    let mut response = match check(request.method(), request.headers()) {
+pub(super) async fn guard(State(hosts): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
+    let mut response = match check(request.method(), request.headers(), &hosts) {
         Ok(()) => next.run(request).await,
         Err(why) => (StatusCode::FORBIDDEN, Json(json!({ "error": why }))).into_response(),
     };
@@ -34,16 +37,16 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
 }
 
 /// A name that is not this machine's leads here by DNS rebinding; a foreign origin by a form or a script of its page.
-fn check(method: &Method, headers: &HeaderMap) -> Result<(), &'static str> {
+fn check(method: &Method, headers: &HeaderMap, hosts: &AllowedHosts) -> Result<(), &'static str> {
     let host = text(headers, &HOST).ok_or("the Host header is missing")?;
-    if !is_here(host) {
-        return Err("the Host header does not name this machine");
+    if !hosts.allows(host) {
+        return Err("the Host header names neither this machine nor a host of --allow-host");
     }
     if method.is_safe() {
         return Ok(());
     }
     match text(headers, &ORIGIN) {
-        Some(origin) if origin.strip_prefix("http://") != Some(host) => {
+        Some(origin) if !AllowedHosts::is_same_origin(origin, host) => {
             Err("the Origin header is another one")
         }
         _ => match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
@@ -58,14 +61,6 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
-fn is_here(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|here| name.eq_ignore_ascii_case(here))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +69,7 @@ mod tests {
         let entry = |(name, value): &(&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
-        check(method, &headers.iter().map(entry).collect())
+        check(method, &headers.iter().map(entry).collect(), &AllowedHosts::default())
     }
 
     #[test]

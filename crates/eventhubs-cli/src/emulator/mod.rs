@@ -32,11 +32,18 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     if let Some(file) = &options.certificate {
         running.write_certificates(file)?;
     }
-    let (web, address) = web::listen(options.health_port).await?;
+    let (web, address) = web::listen(options.bind, options.health_port).await?;
     announce(&Announcement::new(&running, address), options.json)?;
+    if options.is_open_to_all()? {
+        eprintln!(
+            "warning: whoever reaches {} can read and write everything, since the key is the well-known one; give \
+             another with --shared-access-key",
+            options.bind
+        );
+    }
     let shared = Arc::downgrade(&running);
     tokio::select! {
-        served = web::serve(web, Weak::clone(&shared)) => served?,
+        served = web::serve(web, Weak::clone(&shared), options.hosts()) => served?,
         () = schedules::chaos(&shared, options.chaos) => {}
         () = stopped => {}
     }

@@ -1,8 +1,12 @@
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, builder::NonEmptyStringValueParser};
+use eventhubs_emulator::AllowedHosts;
 use eventhubs_types::{ConsumerGroup, EventHubName};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::config::{self, EventHub, Namespace};
 use crate::Result;
@@ -33,7 +37,7 @@ Event hubs come and go while it runs; a PUT of one that is there re-creates it, 
 
 A connection string with UseDevelopmentEmulator=true makes the SDKs connect without TLS. Clients that want TLS or AMQP over
 WebSocket find it on the same port. Tokens are checked as in the cloud;
-the key is the one of Microsoft's emulator. Nothing listens outside this machine. RUST_LOG=debug shows what happens."#;
+the key is the one of Microsoft's emulator. Nothing listens outside this machine unless --bind says so. RUST_LOG=debug shows what happens."#;
 
 /// Run a local Azure Event Hubs that the SDKs of all languages can connect to.
 #[derive(Debug, Args)]
@@ -53,10 +57,26 @@ pub(crate) struct Options {
     pub(super) data: Option<PathBuf>,
 
     /// The name of the namespace of the hubs given with --hub.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE, value_parser = config::check_namespace)]
     namespace: String,
 
-    /// The AMQP port on the loopback device, 0 for a free one. Each further namespace takes the next port.
+    /// Listen on this address; 0.0.0.0 makes the emulator reachable from containers and other machines.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(super) bind: IpAddr,
+
+    /// Let clients and browsers address the emulator by this name too; may be given several times.
+    #[arg(long = "allow-host", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    allowed_hosts: Vec<String>,
+
+    /// Use this shared access key instead of the one of Microsoft's emulator. The environment hides it from the process list.
+    #[arg(long, value_name = "NAME=KEY", env = "EVENTHUBS_EMULATOR_KEY", hide_env_values = true, value_parser = hidden)]
+    shared_access_key: Option<SecretString>,
+
+    /// Take any JSON web token although there is a key of your own; nobody here can verify one.
+    #[arg(long)]
+    pub(super) accept_any_jwt: bool,
+
+    /// The AMQP port, 0 for a free one. Each further namespace takes the next port.
     #[arg(long, default_value_t = 5672)]
     pub(super) port: u16,
 
@@ -101,7 +121,44 @@ pub(crate) struct Options {
     pub(super) json: bool,
 }
 
+/// Takes any text: clap repeats a value that it refuses, so the value is checked later.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants it so")]
+fn hidden(text: &str) -> std::result::Result<SecretString, Infallible> {
+    Ok(text.into())
+}
+
 impl Options {
+    /// The names by which requests may address the emulator.
+    pub(super) fn hosts(&self) -> AllowedHosts {
+        let mut hosts = AllowedHosts::default();
+        self.allowed_hosts.iter().for_each(|name| hosts.allow(name));
+        hosts
+    }
+
+    /// The name and the key that were given.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub(super) fn shared_access_key(&self) -> Result<Option<(&str, SecretString)>> {
+        let Some(given) = &self.shared_access_key else { return Ok(None) };
+        match given.expose_secret().split_once('=') {
+            Some((name, key)) if !name.is_empty() && !key.is_empty() => Ok(Some((name, key.into()))),
+            _ => Err("--shared-access-key: is not NAME=KEY".into()),
+        }
+    }
+
+    /// Whether other machines can come in with a key that everybody knows.
+    ///
+    /// # Errors
+    /// As [`shared_access_key`](Self::shared_access_key).
+    pub(super) fn is_open_to_all(&self) -> Result<bool> {
+        Ok(!self.bind.is_loopback() && self.shared_access_key()?.is_none())
+    }
+
+    pub(super) fn allowed_hosts(&self) -> &[String] {
+        &self.allowed_hosts
+    }
+
     /// What to serve: at least one namespace.
     ///
     /// # Errors

@@ -73,12 +73,22 @@ fn nth_port(first: u16, index: usize) -> Result<u16> {
 
 async fn start(namespace: &Namespace, port: u16, options: &Options) -> Result<Emulator> {
     let mut builder = Emulator::builder()
+        .bind(options.bind)
         .port(port)
         .retention(options.retention_events, options.retention_bytes)
         .retention_time(HOUR * options.retention_hours)
         .max_message_size(options.max_message_size)
         .max_connections(options.max_connections)
         .idle_timeout(Duration::from_secs(options.idle_timeout.into()));
+    for host in options.allowed_hosts() {
+        builder = builder.allow_host(host);
+    }
+    if let Some((name, key)) = options.shared_access_key()? {
+        builder = builder.shared_access_key(name, key);
+    }
+    if options.accept_any_jwt {
+        builder = builder.accept_any_jwt();
+    }
     if let Some(folder) = &options.data {
         builder = builder.data_dir(folder.join(&namespace.name));
     }

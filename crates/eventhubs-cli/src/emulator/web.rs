@@ -1,12 +1,13 @@
 //! The HTTP side, on its own port as in Microsoft's emulator.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Weak;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Weak};
 
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use eventhubs_emulator::AllowedHosts;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -15,20 +16,28 @@ use super::site::Site;
 use super::{control, events, guard, hubs, inspect, page, schedules};
 use crate::Result;
 
-/// Opens the port; 0 for a free one.
+/// Opens the port, 0 for a free one, and gives where it can be connected to from this machine.
 ///
 /// # Errors
 /// When the port is taken.
-pub(super) async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+pub(super) async fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((address, port))
         .await
         .map_err(|error| format!("the health port {port} cannot be opened: {error}"))?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    let mut bound = listener.local_addr()?;
+    if bound.ip().is_unspecified() {
+        // It listens everywhere, which is no place to connect to.
+        bound.set_ip(if bound.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    Ok((listener, bound))
 }
 
 /// Serves until it is dropped.
-pub(super) async fn serve(listener: TcpListener, running: Weak<Running>) -> io::Result<()> {
+pub(super) async fn serve(
+    listener: TcpListener,
+    running: Weak<Running>,
+    hosts: AllowedHosts,
+) -> io::Result<()> {
     let hub = Router::new()
         .route("/", put(hubs::create).patch(hubs::grow).delete(hubs::delete))
         .route("/events", get(events::read).post(events::publish))
@@ -50,7 +59,7 @@ pub(super) async fn serve(listener: TcpListener, running: Weak<Running>) -> io::
         .route("/icon.svg", get(page::icon))
         .route("/namespaces", get(inspect::namespaces))
         .nest("/namespaces/{namespace}", namespace)
-        .layer(from_fn(guard::guard))
+        .layer(from_fn_with_state(Arc::new(hosts), guard::guard))
         .with_state(Site::new(running));
     axum::serve(listener, router).await
 }

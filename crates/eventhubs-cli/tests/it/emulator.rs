@@ -97,7 +97,7 @@ async fn a_taken_port_is_an_error_that_names_it() {
     let output = output(&["emulator", "--hub", "orders:1", "--port", port]).await;
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains(&format!("on port {port} of the loopback device")), "{error}");
+    assert!(error.contains(&format!("on 127.0.0.1:{port}")), "{error}");
     assert!(error.contains("because: Address"), "{error}");
 }
 

@@ -7,4 +7,5 @@ mod control;
 mod emulator;
 mod page;
 mod program;
+mod reach;
 mod send;

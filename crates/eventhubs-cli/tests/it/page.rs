@@ -51,6 +51,26 @@ async fn a_test_event_is_published_and_comes_in_the_live_tail() {
 }
 
 #[tokio::test]
+async fn the_live_tail_continues_after_a_hub_was_created_anew() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let hub = "/namespaces/emulatorNs1/event-hubs/orders";
+    let publish = async |body: &str| {
+        let event = json!({ "body": body, "partition_id": "0" }).to_string();
+        assert_eq!(program.http("POST", &format!("{hub}/events"), &event).await.0, "HTTP/1.1 201 Created");
+    };
+    let browser = Browser::open(program.page()).await;
+    browser.click("#tail-toggle").await;
+    for body in ["a", "b", "c"] {
+        publish(body).await;
+    }
+    browser.until("document.getElementById('tail-events').rows.length == 3").await;
+    let (status, _) = program.http("PUT", hub, r#"{"partitions": 1}"#).await;
+    assert!(status.starts_with("HTTP/1.1 20"), "{status}");
+    publish("after").await;
+    browser.until("document.getElementById('tail-events').textContent.includes('after')").await;
+}
+
+#[tokio::test]
 async fn names_and_events_with_markup_stay_text() {
     let hub = "<img src=x onerror=document.title='hit'>";
     let program = Program::start(&["--hub", &format!("{hub}:1:<b>group")]).await;

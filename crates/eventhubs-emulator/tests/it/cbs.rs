@@ -79,6 +79,17 @@ async fn any_json_web_token_is_accepted_and_nothing_else_that_calls_itself_one()
 }
 
 #[tokio::test]
+async fn with_own_keys_a_json_web_token_needs_to_be_allowed() {
+    let builder = || Emulator::builder().event_hub("orders", 1).shared_access_key("own", "K");
+    for (builder, code) in [(builder(), 401), (builder().accept_any_jwt(), 202)] {
+        let emulator = start(builder).await;
+        let mut client = Client::anonymous(&emulator).await;
+        let mut cbs = client.node("$cbs").await;
+        assert_eq!(cbs.put_token("jwt", HUB, "header.claims.signature").await.code, code);
+    }
+}
+
+#[tokio::test]
 async fn a_token_for_an_unknown_hub_is_answered_with_404() {
     let emulator = orders().await;
     let mut client = Client::anonymous(&emulator).await;

@@ -44,6 +44,19 @@ async fn numbers_and_offsets_go_on_where_they_ended() {
 }
 
 #[tokio::test]
+async fn a_hub_that_grew_is_as_large_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let emulator = start(orders_in(folder.path())).await;
+    emulator.grow_event_hub("orders", 4).unwrap();
+    emulator.publish_to("orders", "3", ["kept"]).unwrap();
+    within(emulator.stop()).await;
+
+    let emulator = start(Emulator::builder().data_dir(folder.path())).await;
+    assert_eq!(emulator.partitions("orders").unwrap().len(), 4);
+    assert_eq!(emulator.partition("orders", "3").unwrap().event_count, 1);
+}
+
+#[tokio::test]
 async fn hubs_and_groups_of_the_folder_need_not_be_described_again() {
     let folder = TempDir::new().unwrap();
     let emulator = start(orders_in(folder.path())).await;

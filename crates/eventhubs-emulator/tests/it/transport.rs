@@ -113,6 +113,40 @@ async fn a_websocket_for_anything_else_is_refused() {
     }
 }
 
+/// Opens a WebSocket as a client does that says this of itself; the status of the answer.
+async fn status_for(emulator: &Emulator, host: &str, origin: Option<&'static str>) -> u16 {
+    let stream = TcpStream::connect(emulator.address()).await.unwrap();
+    let mut request = format!("ws://{host}/$servicebus/websocket").into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("AMQPWSB10"));
+    if let Some(origin) = origin {
+        request.headers_mut().insert("Origin", HeaderValue::from_static(origin));
+    }
+    match within(client_async(request, stream)).await {
+        Ok((_, response)) => response.status().as_u16(),
+        Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_another_site_gets_no_websocket() {
+    let emulator = Emulator::builder().event_hub("orders", 1).allow_host("emulator").start().await.unwrap();
+    for (host, origin, status) in [
+        ("127.0.0.1:5672", None, 101),
+        // Python's library says so of itself.
+        ("127.0.0.1:5672", Some("http://127.0.0.1:5672"), 101),
+        ("emulator:5672", None, 101),
+        ("127.0.0.1:5672", Some("http://evil.example"), 403),
+        ("127.0.0.1:5672", Some("http://127.0.0.1:8080"), 403),
+        ("127.0.0.1:5672", Some("null"), 403),
+        // The name of a page that leads here by DNS rebinding.
+        ("evil.example:5672", Some("http://evil.example:5672"), 403),
+        ("evil.example:5672", None, 403),
+    ] {
+        assert_eq!(status_for(&emulator, host, origin).await, status, "{host} {origin:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_text_message_ends_its_connection_only() {
     let emulator = orders().await;
