@@ -3,13 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fe2o3_amqp::acceptor::sasl_acceptor::SaslServerFrame;
 use fe2o3_amqp::acceptor::{
-    ConnectionAcceptor, IncomingSession, ListenerConnectionHandle, ListenerSessionHandle, SaslAcceptor,
-    SessionAcceptor,
+    ConnectionAcceptor, IncomingSession, ListenerConnectionHandle, ListenerSessionHandle, SessionAcceptor,
 };
-use fe2o3_amqp_types::primitives::{Array, Symbol};
-use fe2o3_amqp_types::sasl::{SaslCode, SaslInit, SaslOutcome, SaslResponse};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +20,7 @@ use crate::feeding::Feeding;
 use crate::line::Line;
 use crate::node::ReplyLinks;
 use crate::peers::Handles;
+use crate::sasl::Sasl;
 use crate::session;
 use crate::tap::Tap;
 use crate::transport;
@@ -107,7 +104,7 @@ async fn accept(
     let acceptor = ConnectionAcceptor::builder()
         .container_id(CONTAINER)
         .max_frame_size(limits.enveloped_frame())
-        .sasl_acceptor(Cbs)
+        .sasl_acceptor(Sasl { broker: Arc::clone(&broker), grants: handles.grants.clone() })
         .build();
     let mut task = JoinSet::new();
     let open = async move {
@@ -158,29 +155,4 @@ async fn begin(
             None
         }
     }
-}
-
-/// Both mechanisms let everybody in: tokens over CBS decide (contract §2.2).
-#[derive(Debug, Clone)]
-struct Cbs;
-
-const MECHANISMS: [&str; 2] = ["MSSBCBS", "ANONYMOUS"];
-
-impl SaslAcceptor for Cbs {
-    fn mechanisms(&self) -> Array<Symbol> {
-        Array(MECHANISMS.map(Symbol::from).to_vec())
-    }
-
-    fn on_init(&mut self, init: SaslInit) -> SaslServerFrame {
-        let known = MECHANISMS.contains(&init.mechanism.as_str());
-        outcome(if known { SaslCode::Ok } else { SaslCode::Auth })
-    }
-
-    fn on_response(&mut self, _: SaslResponse) -> SaslServerFrame {
-        outcome(SaslCode::Sys)
-    }
-}
-
-fn outcome(code: SaslCode) -> SaslServerFrame {
-    SaslServerFrame::Outcome(SaslOutcome { code, additional_data: None })
 }

@@ -65,6 +65,7 @@ mod request;
 mod requests;
 mod room;
 mod sas;
+mod sasl;
 mod schedule;
 mod sections;
 mod session;

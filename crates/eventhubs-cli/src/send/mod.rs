@@ -1,14 +1,15 @@
 //! `eventhubs send`: events from a script, or as many as wanted.
 
+mod lines;
 mod load;
 mod options;
 mod pace;
 mod progress;
+mod target;
 
 use std::io::{self, Write};
 use std::pin::pin;
 
-use eventhubs_amqp::Producer;
 use eventhubs_types::EventData;
 use futures::{Stream, StreamExt};
 use serde::Serialize;
@@ -18,6 +19,7 @@ use crate::Result;
 pub(crate) use options::Options;
 use pace::Pace;
 use progress::Progress;
+use target::Target;
 
 /// What was done.
 #[derive(Debug, Default, Serialize)]
@@ -31,18 +33,17 @@ struct Summary {
 /// Sends until there is nothing more to send.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let client = options.client()?;
-    let producer = match options.partition() {
-        Some(partition) => client.partition_producer(partition),
-        None => client.producer(),
-    };
-    let sent = send_all(&producer, options.events()?, options.pace()).await;
-    producer.close().await;
+    // Before anything is sent: a file that cannot be read is no reason to connect.
+    let events = options.events()?;
+    let mut target = options.target(&client).await?;
+    let sent = send_all(&mut target, events, options.pace()).await;
+    target.close().await;
     client.close().await;
     report(&sent?, options.json)
 }
 
 async fn send_all(
-    producer: &Producer,
+    target: &mut Target,
     events: impl Stream<Item = io::Result<EventData>>,
     mut pace: Pace,
 ) -> Result<Summary> {
@@ -51,17 +52,35 @@ async fn send_all(
     let mut summary = Summary::default();
     let start = Instant::now();
     while let Some(chunk) = events.next().await {
-        let chunk = chunk.into_iter().collect::<io::Result<Vec<_>>>()?;
+        let (chunk, broken) = until_broken(chunk);
         let (count, bytes) = (chunk.len(), chunk.iter().map(body_size).sum::<usize>());
-        pace.wait(count).await;
-        producer.send(chunk).await?;
+        if count > 0 {
+            pace.wait(count).await;
+            target.send(chunk).await?;
+        }
         summary.events += count as u64;
         summary.bytes += bytes as u64;
         progress.show(summary.events, start.elapsed());
+        if let Some(error) = broken {
+            progress.clear();
+            return Err(format!("{error}; {} events before it were sent", summary.events).into());
+        }
     }
     summary.seconds = start.elapsed().as_secs_f64();
     progress.clear();
     Ok(summary)
+}
+
+/// What was read before reading failed is still good.
+fn until_broken(chunk: Vec<io::Result<EventData>>) -> (Vec<EventData>, Option<io::Error>) {
+    let mut events = Vec::with_capacity(chunk.len());
+    for event in chunk {
+        match event {
+            Ok(event) => events.push(event),
+            Err(error) => return (events, Some(error)),
+        }
+    }
+    (events, None)
 }
 
 fn body_size(event: &EventData) -> usize {

@@ -7,16 +7,17 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use eventhubs_amqp::{ConnectionString, EventHubClient};
 use eventhubs_types::{EventData, EventHubName, PartitionId};
 use futures::stream::{self, BoxStream, StreamExt};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::{Instant, sleep_until};
 
+use super::lines::lines;
 use super::load::Load;
 use super::pace::Pace;
+use super::target::Target;
 use crate::Result;
 
 const EXAMPLES: &str = r#"Examples:
   eventhubs send --hub orders "one cup of tea"
-      One event, to a partition that the service chooses. The connection string comes from EVENTHUBS_CONNECTION_STRING.
+      One event. The connection string comes from EVENTHUBS_CONNECTION_STRING.
   tail -f events.log | eventhubs send --hub orders --key kitchen --property source=log
       An event for each line.
   eventhubs send --hub orders --size 1024 --keys 100 --rate 500 --duration 60 --json
@@ -41,7 +42,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     hub: Option<EventHubName>,
 
-    /// Send to this partition.
+    /// Send to this partition. Without it and a key, the partitions are taken in turn.
     #[arg(long, value_name = "ID", conflicts_with_all = ["key", "keys"])]
     partition: Option<PartitionId>,
 
@@ -97,8 +98,16 @@ impl Options {
         Ok(builder.build()?)
     }
 
-    pub(super) fn partition(&self) -> Option<PartitionId> {
-        self.partition.clone()
+    /// Where the events go.
+    ///
+    /// # Errors
+    /// When the event hub cannot be reached.
+    pub(super) async fn target(&self, client: &EventHubClient) -> Result<Target> {
+        match (&self.partition, self.key.is_some() || self.keys.is_some()) {
+            (Some(partition), _) => Ok(Target::One(client.partition_producer(partition.clone()))),
+            (None, true) => Ok(Target::One(client.producer())),
+            (None, false) => Target::in_turn(client).await,
+        }
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -143,15 +152,6 @@ fn dressed(mut event: EventData, key: Option<&String>, properties: &[(String, St
 fn repeated(body: impl Into<EventData>) -> BoxStream<'static, io::Result<EventData>> {
     let event = body.into();
     stream::repeat_with(move || Ok(event.clone())).boxed()
-}
-
-fn lines() -> BoxStream<'static, io::Result<EventData>> {
-    let lines = BufReader::new(tokio::io::stdin()).lines();
-    stream::try_unfold(lines, |mut lines| async {
-        let line = lines.next_line().await?;
-        Ok(line.map(|line| (EventData::new(line), lines)))
-    })
-    .boxed()
 }
 
 fn property(text: &str) -> std::result::Result<(String, String), String> {

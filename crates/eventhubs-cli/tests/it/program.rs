@@ -35,14 +35,18 @@ pub(crate) async fn output(arguments: &[&str]) -> Output {
 }
 
 /// Runs the program to its end with this on its standard input, and gives what it printed.
-pub(crate) async fn output_of(arguments: &[&str], input: &str) -> Output {
-    let mut command = command(arguments);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+pub(crate) async fn output_of(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = started(arguments);
     let mut stdin = child.stdin.take().unwrap();
-    within(stdin.write_all(input.as_bytes())).await.unwrap();
+    within(stdin.write_all(input)).await.unwrap();
     drop(stdin);
     within(child.wait_with_output()).await.unwrap()
+}
+
+/// Starts the program with its input and outputs in our hands.
+pub(crate) fn started(arguments: &[&str]) -> Child {
+    let mut command = command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Runs the program to its end, trusting this certificate.

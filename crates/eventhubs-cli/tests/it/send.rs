@@ -1,6 +1,6 @@
 //! `eventhubs send` against a running `eventhubs emulator`.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::time::Duration;
 
 use eventhubs_amqp::{EventHubClient, PartitionReceiver, ReceivedEvent, RetryPolicy};
@@ -8,7 +8,9 @@ use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::program::{Program, output_of, output_trusting, within};
+use tokio::io::AsyncWriteExt;
+
+use crate::program::{Program, output_of, output_trusting, started, within};
 
 fn client(connection_string: &str) -> EventHubClient {
     let builder = EventHubClient::builder(connection_string.parse().unwrap());
@@ -33,7 +35,7 @@ async fn events(connection_string: &str, count: usize) -> Vec<ReceivedEvent> {
 /// Runs `eventhubs send --json`, and gives its summary.
 async fn send(connection_string: &str, arguments: &[&str], input: &str) -> Value {
     let all = [&["send", "--json", "--connection-string", connection_string], arguments].concat();
-    let output = output_of(&all, input).await;
+    let output = output_of(&all, input.as_bytes()).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -55,6 +57,47 @@ async fn a_body_lines_or_a_file_are_sent() {
     assert_eq!(bodies, ["body", "first", "second", "two\nlines", "two\nlines"]);
     assert_eq!(events[0].partition_key(), Some("k"));
     assert_eq!(events[0].properties()["a"].as_str(), Some("b=c"));
+}
+
+#[tokio::test]
+async fn lines_are_bytes_and_need_not_be_text() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let connection_string = program.connection_string(0, 0);
+    let all = ["send", "--connection-string", connection_string];
+    let output = output_of(&all, b"a\nb\nc\xe9d\ne\n").await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let bodies: Vec<_> = events(connection_string, 4)
+        .await
+        .iter()
+        .map(|event| event.body().bytes().unwrap().to_vec())
+        .collect();
+    assert_eq!(bodies, [&b"a"[..], b"b", b"c\xe9d", b"e"]);
+}
+
+#[tokio::test]
+async fn a_run_ends_in_time_although_standard_input_stays_open() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let connection_string = program.connection_string(0, 0);
+    let mut child = started(&["send", "--connection-string", connection_string, "--duration", "0.3"]);
+    let mut stdin = child.stdin.take().unwrap();
+    within(stdin.write_all(b"one\n")).await.unwrap();
+    let status = within(child.wait()).await.unwrap();
+    assert!(status.success(), "{status}");
+    drop(stdin);
+    assert_eq!(events(connection_string, 1).await[0].body_as_str().unwrap(), "one");
+}
+
+#[tokio::test]
+async fn events_without_a_key_are_spread_evenly() {
+    let program = Program::start(&["--hub", "orders:4"]).await;
+    let connection_string = program.connection_string(0, 0);
+    for arguments in [&["body", "--count", "40"][..], &["--size", "10", "--count", "40"]] {
+        send(connection_string, arguments, "").await;
+    }
+    let partitions = program.get("/namespaces/emulatorNs1/event-hubs/orders/partitions").await;
+    for partition in partitions.as_array().unwrap() {
+        assert_eq!(partition["event_count"], 20, "{partitions}");
+    }
 }
 
 #[tokio::test]
@@ -106,7 +149,7 @@ async fn a_mistake_is_an_error_without_the_key() {
         (good, &["--file", "/nowhere"], "/nowhere"),
     ] {
         let all = [&["send", "--connection-string", connection_string], arguments].concat();
-        let output = output_of(&all, "").await;
+        let output = output_of(&all, b"").await;
         assert_eq!(output.status.code(), Some(1));
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(why) && !error.contains("SAS_KEY_VALUE"), "{error}");

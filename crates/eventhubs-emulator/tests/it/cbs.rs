@@ -1,13 +1,18 @@
+//! Tokens over CBS, and SASL, which decide what a connection may open.
+
 use std::time::Duration;
 
+use fe2o3_amqp::connection::OpenError;
+use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::types::messaging::MessageId;
 use fe2o3_amqp::types::messaging::{AmqpValue, Body};
 use fe2o3_amqp::types::primitives::{Uuid, Value};
 
 use eventhubs_emulator::Emulator;
+use tokio::net::TcpStream;
 
 use crate::client::{
-    Client, KEY, Reading, Refusal, SAS, end_of, in_an_hour, next, orders, start, token, within,
+    Client, KEY, Reading, Refusal, SAS, end_of, in_an_hour, next, orders, start, text, token, within,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -173,4 +178,23 @@ async fn a_renewed_token_keeps_links_open_for_as_long_as_it_lasts() {
     next(&mut receiver).await;
     emulator.advance_clock(3 * HOUR);
     assert_eq!(end_of(&mut receiver).await, expired());
+}
+
+fn plain(name: &str, key: &str) -> SaslProfile {
+    SaslProfile::Plain { username: name.into(), password: key.into() }
+}
+
+#[tokio::test]
+async fn sasl_plain_with_a_policy_and_its_key_opens_everything() {
+    let emulator = orders().await;
+    emulator.publish_to("orders", "0", ["event"]).unwrap();
+    let stream = async || TcpStream::connect(emulator.address()).await.unwrap();
+    let mut client = Client::introduced(stream().await, plain(KEY.0, KEY.1)).await.unwrap();
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    assert_eq!(text(&next(&mut receiver).await), "event");
+
+    for (name, key) in [(KEY.0, "wrong"), ("Nobody", KEY.1), ("", "")] {
+        let refused = Client::introduced(stream().await, plain(name, key)).await;
+        assert!(matches!(refused, Err(OpenError::SaslError { .. })), "{name}");
+    }
 }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use eventhubs_emulator::{Builder, Emulator};
 use fe2o3_amqp::connection::ConnectionHandle;
+use fe2o3_amqp::connection::OpenError;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::link::{ReceiverAttachError, SendError, SenderAttachError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
@@ -116,14 +117,22 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
     {
+        Self::introduced(stream, SaslProfile::Anonymous).await.unwrap()
+    }
+
+    /// Connects over a stream that is there, as the profile says who it is.
+    pub(crate) async fn introduced<S>(stream: S, profile: SaslProfile) -> Result<Self, OpenError>
+    where
+        S: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
+    {
         let builder = Connection::builder()
             .container_id("test")
             .hostname("localhost")
             .scheme("amqp")
             .properties([(Symbol::from("user-agent"), Value::from("tester/1.0"))].into_iter().collect())
-            .sasl_profile(SaslProfile::Anonymous);
-        let connection = within(builder.open_with_stream(stream)).await.unwrap();
-        Self { connection, sessions: Vec::new(), links: 0, cbs: None }
+            .sasl_profile(profile);
+        let connection = within(builder.open_with_stream(stream)).await?;
+        Ok(Self { connection, sessions: Vec::new(), links: 0, cbs: None })
     }
 
     async fn session(&mut self) -> &mut SessionHandle<()> {
