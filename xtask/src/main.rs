@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod help;
 mod shell;
 mod simulate;
 mod soak;
@@ -80,8 +81,6 @@ Examples:
   cargo xtask soak 100..200   seeds 100 to 199
   cargo xtask soak deploys    eight rounds, more than 500 hand-overs: two minutes on two cores";
 
-const SIMULATE_HELP: &str = include_str!("../../crates/eventhubs-simulator/examples/simulate/help.txt");
-
 const CI_HELP: &str = "\
 Everything that must pass before a change lands, cheapest check first; stops at the first failure.
 
@@ -108,7 +107,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["test", "-h" | "--help"] => say(TEST_HELP),
         ["tidy", "-h" | "--help"] => say(TIDY_HELP),
         ["soak", "-h" | "--help"] => say(SOAK_HELP),
-        ["simulate", .., "-h" | "--help"] => say(SIMULATE_HELP.trim_end()),
+        ["simulate", .., "-h" | "--help"] => say(simulate::HELP.trim_end()),
         ["ci", "-h" | "--help"] => say(CI_HELP),
         ["test"] => test::all(&[], Missing::Install),
         ["test", "--no-install"] => test::all(&[], Missing::Refuse),

@@ -51,8 +51,15 @@ enum What {
     Emulator(emulator::Rules),
 }
 
+/// Set where the arguments are to be checked only.
+const ONLY_CHECK: &str = "EVENTHUBS_BENCH_ONLY_CHECK";
+
 fn main() -> ExitCode {
-    let done = match Line::parse().what {
+    let line = Line::parse();
+    if std::env::var_os(ONLY_CHECK).is_some() {
+        return ExitCode::SUCCESS;
+    }
+    let done = match line.what {
         What::Receive(rules) => receive(&rules.settled()),
         What::Slow(rules) => report(rules.manner, || slow::measure(&rules.settled()), slow::tables),
         What::Idle(rules) => report(rules.manner, || idle::measure(&rules.settled()), idle::table),
@@ -103,5 +110,35 @@ fn print_json(_: &Scene, rows: &[Row]) {
 fn print_rows(rows: &[impl Serialize]) {
     for row in rows {
         println!("{}", serde_json::json!(row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// `cargo xtask bench --help` shows these files, since this program takes minutes to build. With `EVENTHUBS_BENCH_WRITE_HELP` in the
+    /// environment they are written.
+    #[test]
+    fn the_help_that_xtask_shows_is_the_help_of_this_program() {
+        let mut command = Line::command();
+        command.build();
+        let mut texts = vec![("bench".to_owned(), command.render_long_help().to_string())];
+        for subcommand in command.get_subcommands_mut().filter(|subcommand| subcommand.get_name() != "help") {
+            texts.push((subcommand.get_name().to_owned(), subcommand.render_long_help().to_string()));
+        }
+        for (name, text) in texts {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("help").join(name).with_extension("txt");
+            if std::env::var_os("EVENTHUBS_BENCH_WRITE_HELP").is_some() {
+                fs::write(&file, &text).expect("the file can be written");
+            }
+            let shown = fs::read_to_string(&file).unwrap_or_default();
+            assert_eq!(shown, text, "{}", file.display());
+        }
     }
 }
