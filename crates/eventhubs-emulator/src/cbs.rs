@@ -69,11 +69,6 @@ impl Grants {
             sas::covers(audience, &node) || (audience.ends_with("/$management") && sas::covers(hub, audience))
         })
     }
-
-    /// Whether there is an unexpired token for anything.
-    pub(crate) fn open_any(&self, now_ms: i64) -> bool {
-        self.0.iter().any(|grant| grant.is_valid(now_ms))
-    }
 }
 
 impl Grant {
@@ -136,7 +131,7 @@ pub(crate) fn put_token(
 }
 
 /// Whether these are three parts in the alphabet of base64 for URLs.
-fn has_form_of_jwt(token: &str) -> bool {
+pub(crate) fn has_form_of_jwt(token: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -48,6 +48,11 @@ impl Late {
         self.detached.insert(link);
     }
 
+    /// Whether the client got a detach of the link already.
+    pub(crate) fn is_detached(&self, link: LinkId) -> bool {
+        self.detached.contains(&link)
+    }
+
     /// What the client gets when we end a session: no reason if it did so first.
     pub(crate) fn end(&mut self, channel: u16) -> Option<End> {
         let remote = self.channels.get(&channel).copied();

@@ -3,16 +3,17 @@
 use fe2o3_amqp_types::primitives::{Array, OrderedMap, Timestamp, Value};
 
 use crate::broker::Broker;
-use crate::cbs::Grants;
+use crate::cbs::{self, Grants};
 use crate::condition::NOT_FOUND;
 use crate::hub::{Hub, Partition};
 use crate::message::AnyMessage;
 use crate::request::{Response, string_property};
+use crate::sas;
 
 const HUB_TYPE: &str = "com.microsoft:eventhub";
 const PARTITION_TYPE: &str = "com.microsoft:partition";
 
-/// Answers a `READ` request. A token within the request is not looked at: one for the hub must have come over CBS.
+/// Answers a `READ` request, for which a token has come over CBS or comes with the request: some clients send no other.
 pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_ms: i64) -> Response {
     if string_property(request, "operation") != Some("READ") {
         return Response::status(400, "The operation is not READ.");
@@ -21,7 +22,7 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
     let Some(hub) = broker.hubs.find(name) else {
         return not_found(name);
     };
-    if !grants.open_management(name, now_ms) {
+    if !grants.open_management(name, now_ms) && !brings_token(broker, request, &hub, now_ms) {
         return Response::status(
             401,
             "Unauthorized access. 'Listen' claim(s) are required to perform this operation.",
@@ -41,6 +42,13 @@ pub(crate) fn read(broker: &Broker, grants: &Grants, request: &AnyMessage, now_m
         }
         _ => Response::status(400, "The type is not known."),
     }
+}
+
+/// Whether the request carries a token that opens its hub.
+fn brings_token(broker: &Broker, request: &AnyMessage, hub: &Hub, now_ms: i64) -> bool {
+    let token = string_property(request, "security_token").unwrap_or_default();
+    let is_jwt = broker.takes_jwt && cbs::has_form_of_jwt(token);
+    is_jwt || sas::verify(token, &hub.name, &broker.keys, now_ms).is_ok()
 }
 
 fn not_found(entity: &str) -> Response {

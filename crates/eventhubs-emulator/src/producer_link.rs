@@ -75,7 +75,7 @@ impl ProducerLink {
             let is_batch = *delivery.message_format() == Some(BATCH_FORMAT);
             let (info, message) = opaque::open(delivery);
             if message.len() as u64 > self.max_message_size {
-                return Some(self.too_large());
+                return Some(self.too_large(message.len()));
             }
             let stored = match self.judge(message.len()).await {
                 Ok(_) => self.store(&message, is_batch),
@@ -99,8 +99,12 @@ impl ProducerLink {
         self.connection.broker.interceptor.judge(request).await
     }
 
-    fn too_large(&self) -> Condition {
-        let text = format!("The received message exceeds the limit of {} bytes.", self.max_message_size);
+    /// The AMQP layer of the service ends the link, with this text; the message is not rejected alone.
+    fn too_large(&self, size: usize) -> Condition {
+        let limit = self.max_message_size;
+        let text = format!(
+            "The received message (size:{size} bytes) exceeds the limit ({limit} bytes) currently allowed on the link."
+        );
         Condition::new(MESSAGE_SIZE_EXCEEDED, text)
     }
 

@@ -35,8 +35,8 @@ impl SaslAcceptor for Sasl {
     fn on_init(&mut self, init: SaslInit) -> SaslServerFrame {
         let is_let_in = match init.mechanism.as_str() {
             PLAIN => {
-                let response = init.initial_response.map(|response| response.into_vec()).unwrap_or_default();
-                let is_known = is_key(&response, &self.broker.keys);
+                let response = init.initial_response.as_deref().map_or(&[][..], Vec::as_slice);
+                let is_known = is_key(response, &self.broker.keys);
                 if is_known {
                     self.grants.send_modify(Grants::put_for_all);
                 }

@@ -49,6 +49,9 @@ pub(crate) struct Tap {
     /// The links that the client has attached, of both roles, with their names.
     attached: BTreeMap<LinkId, String>,
     late: Late,
+    /// Attaches that refuse a link, by our channel and handle. Each waits for the detach that says why: a client that sees it alone
+    /// may detach first, and one that sees a flow in between believes that it is attached.
+    refusals: BTreeMap<LinkId, BytesMut>,
 }
 
 impl Tap {
@@ -62,6 +65,7 @@ impl Tap {
             rooms: BTreeMap::new(),
             attached: BTreeMap::new(),
             late: Late::default(),
+            refusals: BTreeMap::new(),
         }
     }
 
@@ -123,11 +127,13 @@ impl Tap {
     }
 
     /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two (contract §2).
-    fn incoming_open(&self, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+    fn incoming_open(&mut self, frame: &[u8], body: &[u8], out: &mut BytesMut) {
         let Some(mut open) = decode::<Open>(body) else {
             return out.put_slice(frame);
         };
         self.line.meet(&open);
+        // The service answers no more than what the client offers; the C library of older SDKs cannot send 100 kB otherwise.
+        self.limits.frame = self.limits.frame.min(open.max_frame_size.0);
         match open.idle_time_out {
             Some(ms @ 1..) => {
                 open.idle_time_out = Some((ms / 2).max(1));
@@ -218,7 +224,43 @@ impl Tap {
             }
             None => frame,
         };
+        if self.is_held(&frame, out) {
+            return;
+        }
         self.put(frame, out);
+    }
+
+    /// Keeps what belongs to a refused link until its detach, which goes out behind its attach, and only once: a client whose own
+    /// detach crosses it makes the library send another.
+    fn is_held(&mut self, frame: &BytesMut, out: &mut BytesMut) -> bool {
+        let Some((channel, performative, body)) = frame::parse(frame) else { return false };
+        match performative {
+            ATTACH if frame::refuses_link(frame) => {
+                let Some(attach) = decode::<Attach>(body) else { return false };
+                self.refusals.insert((channel, attach.handle.0), frame.clone());
+                true
+            }
+            FLOW => {
+                let handle = decode::<Flow>(body).and_then(|flow| flow.handle);
+                handle.is_some_and(|handle| self.refusals.contains_key(&(channel, handle.0)))
+            }
+            DETACH => {
+                let Some(detach) = decode::<Detach>(body) else { return false };
+                let link = (channel, detach.handle.0);
+                if let Some(attach) = self.refusals.remove(&link) {
+                    self.put(attach, out);
+                } else if self.late.is_detached(link) {
+                    return true;
+                }
+                self.late.detach(link);
+                false
+            }
+            END => {
+                self.refusals.retain(|(of, _), _| *of != channel);
+                false
+            }
+            _ => false,
+        }
     }
 
     fn outgoing_transfer(&mut self, channel: u16, mut frame: BytesMut, out: &mut BytesMut) {
@@ -244,7 +286,6 @@ impl Tap {
             FLOW => return Some(framed(channel, &self.feeding.flow(channel, &decode(body)?)?)),
             DETACH => {
                 let link = (channel, decode::<Detach>(body)?.handle.0);
-                self.late.detach(link);
                 self.feeding.forget(|known| known == link);
             }
             END => {

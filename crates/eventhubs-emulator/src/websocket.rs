@@ -28,6 +28,7 @@ const MAX_UNSENT: usize = 4 * 1024 * 1024;
 ///
 /// # Errors
 /// When the handshake fails; the client learns why over HTTP.
+#[expect(clippy::result_large_err, reason = "the library wants it so")]
 pub(crate) async fn accept(stream: AnyStream, hosts: &AllowedHosts) -> io::Result<AnyStream> {
     let (stream, is_http) = starts_with(stream, b'G').await?;
     if !is_http {

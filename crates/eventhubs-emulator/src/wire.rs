@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::frame::{FrameCheck, refuses_link, split_frame};
+use crate::frame::{FrameCheck, split_frame};
 use crate::line::Line;
 use crate::pace::Pace;
 use crate::peers::Handles;
@@ -39,9 +39,6 @@ pub(crate) struct Wire<S> {
     partial: BytesMut,
     /// For the client, in whole frames.
     unsent: BytesMut,
-    /// The last frame refuses a link. It waits for the detach that says why: a client that sees it alone may detach
-    /// first, and is never told.
-    held: bool,
 }
 
 impl<S> Wire<S> {
@@ -58,7 +55,6 @@ impl<S> Wire<S> {
             arrived: BytesMut::new(),
             partial: BytesMut::new(),
             unsent: BytesMut::new(),
-            held: false,
         }
     }
 
@@ -152,10 +148,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.unsent.len() >= MAX_UNSENT {
             ready!(self.poll_drain(cx))?;
         }
-        let Self { partial, unsent, tap, held, .. } = &mut *self;
+        let Self { partial, unsent, tap, .. } = &mut *self;
         partial.extend_from_slice(buf);
         while let Some(frame) = split_frame(partial) {
-            *held = refuses_link(&frame);
             tap.outgoing(frame, unsent);
         }
         Poll::Ready(Ok(buf.len()))
@@ -166,9 +161,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if self.line.mute.is_cancelled() {
-            return Poll::Ready(Ok(()));
-        }
-        if self.held {
             return Poll::Ready(Ok(()));
         }
         self.poll_out(cx)

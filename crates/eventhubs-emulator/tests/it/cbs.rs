@@ -36,8 +36,9 @@ async fn without_a_token_every_entity_is_closed() {
     assert_eq!(refusal.condition, "amqp:unauthorized-access");
     let refusal = client.sender("orders").await.unwrap_err();
     assert_eq!(refusal.condition, "amqp:unauthorized-access");
-    let refusal = client.sender("$management").await.unwrap_err();
-    assert_eq!(refusal.condition, "amqp:unauthorized-access");
+    let mut management = client.node("$management").await;
+    let properties = [("operation", "READ"), ("type", "com.microsoft:eventhub"), ("name", "orders")];
+    assert_eq!(management.ask(properties, Body::Empty, None).await.code, 401);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::client::{KEY, SAS, in_an_hour, token, within};
-use crate::wire::{OPENED, opened, read_until};
+use crate::wire::{opened, read_open};
 
 pub(crate) const BEGIN: u8 = 0x11;
 pub(crate) const ATTACH: u8 = 0x12;
@@ -39,9 +39,8 @@ impl Raw {
         let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
         stream.write_all(&opened("ANONYMOUS")).await.unwrap();
         // the headers and the frames of SASL end before the open
-        let bytes = read_until(&mut stream, OPENED).await;
-        let open = bytes.windows(3).position(|window| window == OPENED).unwrap() - 8;
-        let mut client = Self { stream, read: BytesMut::from(&bytes[open..]) };
+        let open = read_open(&mut stream).await;
+        let mut client = Self { stream, read: BytesMut::from(&open[..]) };
         client.until(BEGIN).await;
         client.authorize().await;
         client

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Reading, next, start, within};
-use crate::wire::{OPENED, frame, opened, read_until, rest};
+use crate::wire::{OPENED, frame, opened, read_open, read_until, rest};
 
 const OPEN: &[u8] = OPENED;
 const CLOSE: &[u8] = b"\x00\x53\x18";
@@ -62,7 +62,7 @@ async fn a_client_that_announces_a_time_out_gets_empty_frames_in_half_of_it() {
     let plain = frame(0, 0x10, 1, b"\xa1\x04test");
     let at = handshake.windows(plain.len()).position(|window| window == plain).unwrap();
     stream.write_all(&[&handshake[..at], &open].concat()).await.unwrap();
-    let answer = read_until(&mut stream, OPEN).await;
+    let answer = read_open(&mut stream).await;
     assert_eq!(performative::<Open>(&answer, OPEN).idle_time_out, None);
     let empty = b"\x00\x00\x00\x08\x02\x00\x00\x00";
     within(read_until(&mut stream, &[empty.as_slice(), empty].concat())).await;

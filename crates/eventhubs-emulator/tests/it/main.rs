@@ -19,6 +19,7 @@ mod owner_level;
 mod persistence;
 mod raw;
 mod receive;
+mod refusals;
 mod send;
 mod transport;
 mod wire;

@@ -106,3 +106,23 @@ async fn the_body_of_a_request_does_not_matter() {
         assert_eq!(management.ask(hub("orders"), body, None).await.code, 200);
     }
 }
+
+/// The crate `azeventhubs` puts no token over CBS for the properties.
+#[tokio::test]
+async fn a_token_in_the_request_opens_the_properties_of_its_hub() {
+    let emulator = start(Emulator::builder().event_hub("orders", 4).event_hub("returns", 4)).await;
+    let mut client = Client::anonymous(&emulator).await;
+    let mut management = client.node("$management").await;
+    let good = token("sb://127.0.0.1/orders", KEY, in_an_hour());
+    let wrong = token("sb://127.0.0.1/orders", (KEY.0, "wrong"), in_an_hour());
+    for (name, token, code) in [
+        ("orders", good.as_str(), 200),
+        ("returns", &good, 401),
+        ("orders", &wrong, 401),
+        ("orders", "", 401),
+    ] {
+        let mut properties = hub(name);
+        properties[3].1 = token;
+        assert_eq!(read(&mut management, properties).await.code, code, "{name}");
+    }
+}

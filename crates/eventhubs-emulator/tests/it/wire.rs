@@ -55,6 +55,18 @@ pub(crate) async fn read_until(stream: &mut TcpStream, wanted: &[u8]) -> Vec<u8>
     bytes
 }
 
+/// The frame with which the broker opens, and what has come after it.
+pub(crate) async fn read_open(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = read_until(stream, OPENED).await;
+    let start = bytes.windows(3).position(|window| window == OPENED).unwrap() - 8;
+    let mut open = bytes.split_off(start);
+    let size = u32::from_be_bytes(open[..4].try_into().unwrap()) as usize;
+    while open.len() < size {
+        assert_ne!(within(stream.read_buf(&mut open)).await.unwrap(), 0, "the stream ended");
+    }
+    open
+}
+
 #[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
     let emulator = orders().await;
@@ -161,4 +173,24 @@ async fn empty_arrays_in_an_open_are_understood() {
     let close = answer.windows(3).position(|window| window == [0, 0x53, 0x18]).expect("a close");
     let close: Close = serde_amqp::from_slice(&answer[close..]).unwrap();
     assert_eq!(close.error, None);
+}
+
+/// The largest frame that the broker takes from a client that offers so much.
+async fn announced_frame_size(offered: &[u8]) -> u32 {
+    let emulator = orders().await;
+    let mut stream = connect(&emulator).await;
+    let fields = [b"\xa1\x04test\x40", offered].concat();
+    let open = frame(0, 0x10, 3, &fields);
+    stream.write_all(&[SASL_HEADER, &sasl_init("ANONYMOUS"), AMQP_HEADER, &open].concat()).await.unwrap();
+    // The only number of four bytes before the channel maximum.
+    let open = read_open(&mut stream).await;
+    let number = open.iter().position(|byte| *byte == 0x70).unwrap() + 1;
+    u32::from_be_bytes(open[number..number + 4].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn the_frame_size_is_that_of_the_client_but_no_more_than_ours() {
+    assert_eq!(announced_frame_size(b"\x70\x00\x01\x00\x00").await, 65_536);
+    assert_eq!(announced_frame_size(b"\x70\x7f\xff\xff\xff").await, 1024 * 1024);
+    assert_eq!(announced_frame_size(b"\x40").await, 1024 * 1024);
 }
