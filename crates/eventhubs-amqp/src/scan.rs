@@ -36,6 +36,8 @@ pub(crate) struct Walk {
     stack: Vec<Open>,
     next: Next,
     position: u64,
+    /// Where all that is decoded together ends, where that is known.
+    end: Option<u64>,
 }
 
 /// A described value, list, map or array whose end has not come yet.
@@ -65,6 +67,7 @@ enum Next {
 impl Walk {
     /// Walks up to the end of the value that `bytes` begin or continue, and returns how many bytes that took.
     pub(crate) fn value(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
+        self.end = Some(self.position + bytes.len() as u64);
         let mut used = 0;
         while used < bytes.len() {
             used += self.step(&bytes[used..])?;
@@ -77,6 +80,7 @@ impl Walk {
 
     /// Walks over all of `bytes`, which may end inside a value.
     pub(crate) fn values(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        self.end = None;
         let mut used = 0;
         while used < bytes.len() {
             used += self.step(&bytes[used..])?;
@@ -158,8 +162,8 @@ impl Walk {
         let content = u64::from(size).checked_sub(half as u64).ok_or(Refused::BadSize)?;
         match count {
             // serde_amqp would read on at what is hidden behind "nothing", the code of the elements of an empty array included
-            // But at the very end it hurts nobody that the code is left unread.
-            0 if array && content == 1 && self.is_last(content) => self.skip(content),
+            // But at the very end it hurts nobody that the code is left unread. A message may have another section after it.
+            0 if array && content == 1 && self.end == Some(self.position + content) => self.skip(content),
             0 if content > 0 => Err(Refused::Hidden),
             0 => self.skip(content),
             1..=MAX_ELEMENTS => {
@@ -171,12 +175,6 @@ impl Walk {
             }
             _ => Err(Refused::TooMany),
         }
-    }
-
-    /// Whether nothing follows these bytes.
-    fn is_last(&self, length: u64) -> bool {
-        let end = self.position + length;
-        self.stack.iter().all(|open| open.end.map_or(open.left == 1, |ends| ends == end))
     }
 
     /// The elements of the array on top of the stack start; they share this code.
@@ -321,6 +319,17 @@ mod tests {
         assert_eq!(walk(&[0xf0, 0, 0, 0, 5, 0, 1, 0, 0, 0x41]), Ok(true), "65 536 elements without bytes");
         assert_eq!(walk(&[0xe0, 4, 2, 0x71, 0, 0]), Ok(false), "an array whose elements are missing");
         assert_eq!(walk(&[0x10]), Err(Refused::UnknownCode));
+    }
+
+    /// Found by the fuzz target `library`: the code of the elements was then taken for the beginning of the next section.
+    #[test]
+    fn the_code_of_an_empty_array_may_only_be_the_very_last_byte() {
+        let array = [0xe0, 2, 0, 0x53];
+        assert_eq!(Walk::default().value(&array), Ok(4), "the end of an open of rhea");
+        let section = [&[0x00, 0x53, 0x77][..], &array].concat();
+        let message = [&section[..], &[0x00, 0x53, 0x78, 0xc1, 1, 0]].concat();
+        assert_eq!(Walk::default().value(&message), Err(Refused::Hidden));
+        assert_eq!(Walk::default().values(&section), Err(Refused::Hidden), "more may follow");
     }
 
     /// Bytes with many format codes in them, so that structure arises by chance.

@@ -14,9 +14,15 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::config::Namespace;
 use super::running::Running;
+use tools::tools;
+
+mod tools;
 
 /// How many partitions of one hub are shown.
 const MAX_ROWS: usize = 256;
+
+/// How many characters of a name are shown.
+const MAX_NAME: usize = 14;
 
 pub(super) async fn page(State(running): State<Weak<Running>>) -> Html<String> {
     let running = running.upgrade();
@@ -39,7 +45,7 @@ pub(super) async fn page(State(running): State<Weak<Running>>) -> Html<String> {
                 }
                 main {
                     div #live { (live_part(namespaces)) }
-                    div.tools { (publish_form(namespaces)) (live_tail(namespaces)) }
+                    div.tools { (tools(namespaces)) }
                 }
             }
         }
@@ -72,7 +78,6 @@ fn live_part(namespaces: &[(Namespace, Emulator)]) -> Markup {
         @for (namespace, emulator) in namespaces {
             section {
                 h2 { (namespace.name) " " small { "on " (emulator.address()) } }
-                code.connection { (emulator.namespace_connection_string()) }
                 @for hub in emulator.event_hubs() { (event_hub(emulator, &hub, now)) }
                 (connections(&emulator.connections()))
             }
@@ -86,23 +91,35 @@ fn event_hub(emulator: &Emulator, hub: &EventHubProperties, now: SystemTime) -> 
     let readers = emulator.receivers(&hub.name).unwrap_or_default();
     let events: usize = partitions.iter().map(|partition| partition.event_count).sum();
     let bytes: u64 = partitions.iter().map(|partition| partition.byte_count).sum();
-    let deepest = partitions.iter().map(|partition| partition.event_count).max().unwrap_or(0);
+    let ever: i64 =
+        partitions.iter().map(|partition| 1 + partition.last_enqueued_sequence_number.value()).sum();
+    let delivered: u64 = readers.iter().map(|reader| reader.delivered).sum();
+    let connection_string = emulator.connection_string(&hub.name);
     html! {
-        article.hub data-hub=(hub.name) {
+        // The script makes rates of the two numbers.
+        article.hub data-hub=(hub.name) data-in=(ever) data-out=(delivered) {
             h3 { (hub.name) }
             p.facts {
                 (counted(partitions.len(), "partition")) " · " (counted(events, "event")) " · " (size(bytes))
                 " · " (counted(readers.len(), "reader"))
             }
-            table.partitions {
-                thead { tr {
-                    th { "Partition" } th.number { "Depth" } th {} th.number { "Bytes" }
-                    th.number { "First" } th.number { "Last" } th { "Enqueued" }
-                    @for group in &hub.consumer_groups { th { (group) } }
-                } }
-                tbody {
-                    @for partition in partitions.iter().take(MAX_ROWS) {
-                        (row(partition, deepest, &hub.consumer_groups, &readers, now))
+            p.rates { span.in { "– in" } " · " span.out { "– out" } }
+            p.connection {
+                code title=(connection_string) { (connection_string) }
+                button type="button" data-copy=(connection_string) { "Copy" }
+            }
+            div.scroll {
+                table.partitions {
+                    thead { tr {
+                        th { "Partition" }
+                        @for group in &hub.consumer_groups { th { (group) } }
+                        th.number { "Events" } th.number.detail { "First" } th.number { "Last" }
+                        th.detail { "Enqueued" } th.number.detail { "Bytes" }
+                    } }
+                    tbody {
+                        @for partition in partitions.iter().take(MAX_ROWS) {
+                            (row(partition, &hub.consumer_groups, &readers, now))
+                        }
                     }
                 }
             }
@@ -114,7 +131,6 @@ fn event_hub(emulator: &Emulator, hub: &EventHubProperties, now: SystemTime) -> 
 
 fn row(
     partition: &PartitionProperties,
-    deepest: usize,
     groups: &[String],
     readers: &[AttachedReceiver],
     now: SystemTime,
@@ -126,12 +142,6 @@ fn row(
     html! {
         tr {
             th scope="row" { (partition.partition_id) }
-            td.number { (partition.event_count) }
-            td { meter min="0" max=(deepest.max(1)) value=(partition.event_count) {} }
-            td.number { (size(partition.byte_count)) }
-            td.number { @if partition.event_count > 0 { (partition.beginning_sequence_number) } @else { "–" } }
-            td.number { @if last >= 0 { (last) } @else { "–" } }
-            td { (partition.last_enqueued_time.map_or_else(|| "never".to_owned(), |time| ago(time, now))) }
             @for group in groups {
                 td {
                     @for reader in readers.iter().filter(|reader| reads(reader, group)) {
@@ -139,21 +149,26 @@ fn row(
                     }
                 }
             }
+            td.number { (partition.event_count) }
+            td.number.detail {
+                @if partition.event_count > 0 { (partition.beginning_sequence_number) } @else { "–" }
+            }
+            td.number { @if last >= 0 { (last) } @else { "–" } }
+            td.detail { (partition.last_enqueued_time.map_or_else(|| "never".to_owned(), |time| ago(time, now))) }
+            td.number.detail { (size(partition.byte_count)) }
         }
     }
 }
 
 fn reader_badge(reader: &AttachedReceiver, last: i64) -> Markup {
-    let behind = last + 1 - reader.next_sequence_number.value();
+    let behind = (last + 1 - reader.next_sequence_number.value()).max(0);
+    let name = label(reader);
     html! {
         div.reader {
-            span.name title={ "link " (reader.link_name) } { (label(reader)) }
-            @if let Some(level) = reader.owner_level { span.level title="owner level" { (level) } }
-            span.lag {
-                "next " (reader.next_sequence_number)
-                @if behind > 0 { ", " (behind) " behind" }
-                @if let Some(credit) = reader.credit { ", credit " (credit) }
-            }
+            span.name title={ (name) ", link " (reader.link_name) } { (short(&name)) }
+            @if let Some(level) = reader.owner_level { span.level title="owner level" { "level " (level) } }
+            span.lag.behind[behind > 0] title={ "next event: " (reader.next_sequence_number) } { (behind) " behind" }
+            @if let Some(credit) = reader.credit { span.detail { "credit " (credit) } }
         }
     }
 }
@@ -161,6 +176,14 @@ fn reader_badge(reader: &AttachedReceiver, last: i64) -> Markup {
 /// Its own name, or else what its connection can be found by.
 fn label(reader: &AttachedReceiver) -> String {
     reader.name.clone().unwrap_or_else(|| format!("connection {}", reader.connection_id))
+}
+
+/// The beginning of a long name; the whole is its title.
+fn short(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 /// Who reads how much, by consumer group.
@@ -171,27 +194,34 @@ fn owners(readers: &[AttachedReceiver]) -> Markup {
     }
     html! {
         @if !owners.is_empty() {
-            table.owners {
-                caption { "Who owns what" }
-                thead { tr {
-                    th { "Consumer group" } th { "Reader" } th.number { "Partitions" } th { "Which" }
-                    th.number { "Owner level" } th.number { "Delivered" }
-                } }
-                tbody {
-                    @for ((group, name), links) in owners {
-                        tr {
-                            td { (group) }
-                            td { (name) }
-                            td.number { (links.len()) }
-                            td { (listed(&links)) }
-                            td.number { (links.iter().filter_map(|link| link.owner_level).max().map_or("–".to_owned(), |level| level.to_string())) }
-                            td.number { (links.iter().map(|link| link.delivered).sum::<u64>()) }
+            div.scroll {
+                table.owners {
+                    caption { "Who owns what" }
+                    thead { tr {
+                        th { "Consumer group" } th { "Reader" } th.number { "Partitions" } th { "Which" }
+                        th.number.detail { "Owner level" } th.number.detail { "Delivered" }
+                    } }
+                    tbody {
+                        @for ((group, name), links) in owners {
+                            tr {
+                                td { (group) }
+                                td title=(name) { (short(&name)) }
+                                td.number { (links.len()) }
+                                td { (listed(&links)) }
+                                td.number.detail { (highest_level(&links)) }
+                                td.number.detail { (links.iter().map(|link| link.delivered).sum::<u64>()) }
+                            }
                         }
                     }
                 }
             }
         }
     }
+}
+
+fn highest_level(links: &[&AttachedReceiver]) -> String {
+    let highest = links.iter().filter_map(|link| link.owner_level).max();
+    highest.map_or("–".to_owned(), |level| level.to_string())
 }
 
 fn listed(links: &[&AttachedReceiver]) -> String {
@@ -203,66 +233,23 @@ fn connections(clients: &[ConnectedClient]) -> Markup {
     html! {
         h3 { (counted(clients.len(), "connection")) }
         @if !clients.is_empty() {
-            table.connections {
-                thead { tr { th.number { "Number" } th { "From" } th { "Container" } th { "User agent" } } }
-                tbody {
-                    @for client in clients {
-                        tr {
-                            td.number { (client.id) }
-                            td { @if let Some(address) = client.address { (address) } }
-                            td { (client.container_id) }
-                            td { (client.user_agent.as_deref().unwrap_or("–")) }
+            div.scroll {
+                table.connections {
+                    thead { tr {
+                        th.number { "Number" } th { "From" } th.detail { "Container" } th { "User agent" }
+                    } }
+                    tbody {
+                        @for client in clients {
+                            tr {
+                                td.number { (client.id) }
+                                td { @if let Some(address) = client.address { (address) } }
+                                td.detail title=(client.container_id) { (short(&client.container_id)) }
+                                td { (client.user_agent.as_deref().unwrap_or("–")) }
+                            }
                         }
                     }
                 }
             }
-        }
-    }
-}
-
-/// A choice of all hubs; the script finds namespace and hub in the option.
-fn hub_choice(namespaces: &[(Namespace, Emulator)], id: &str) -> Markup {
-    html! {
-        select id=(id) {
-            @for (namespace, emulator) in namespaces {
-                @for hub in emulator.event_hubs() {
-                    option data-namespace=(namespace.name) data-hub=(hub.name) {
-                        @if namespaces.len() > 1 { (namespace.name) " / " }
-                        (hub.name)
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn publish_form(namespaces: &[(Namespace, Emulator)]) -> Markup {
-    html! {
-        form #publish {
-            h2 { "Publish a test event" }
-            label { "Event hub " (hub_choice(namespaces, "publish-hub")) }
-            label { "Partition " input #publish-partition inputmode="numeric" placeholder="any"; }
-            label { "Partition key " input #publish-key placeholder="none"; }
-            label.wide { "Body " textarea #publish-body rows="3" { "{\"hello\": \"world\"}" } }
-            button { "Publish" }
-            output #publish-result {}
-        }
-    }
-}
-
-fn live_tail(namespaces: &[(Namespace, Emulator)]) -> Markup {
-    html! {
-        section #tail {
-            h2 { "Live tail" }
-            p {
-                label { "Event hub " (hub_choice(namespaces, "tail-hub")) }
-                button #tail-toggle type="button" { "Start" }
-            }
-            table {
-                thead { tr { th { "Partition" } th.number { "Number" } th { "Enqueued" } th { "Key" } th { "Body" } } }
-                tbody #tail-events {}
-            }
-            p #tail-empty { "Nothing yet." }
         }
     }
 }
@@ -299,6 +286,12 @@ fn now() -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        assert_eq!(short("pod-0"), "pod-0");
+        assert_eq!(short(&"é".repeat(32)), format!("{}…", "é".repeat(MAX_NAME)));
+    }
 
     #[test]
     fn sizes_and_ages_are_short() {

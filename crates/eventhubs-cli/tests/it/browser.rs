@@ -98,6 +98,22 @@ impl Browser {
         self.ask(&format!("/element/{element}/value"), json!({ "text": text })).await;
     }
 
+    /// Shows the page on a screen of this size.
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
+        let screen =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": screen });
+        self.ask("/goog/cdp/execute", command).await;
+    }
+
+    /// What the window shows, as PNG in base64, for people who change the page.
+    pub(crate) async fn screenshot(&self) -> String {
+        let path = format!("/session/{}/screenshot", self.session);
+        let (_, answer) = http(&self.host, "GET", &path, &[("Host", self.host.as_str())], "").await;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["value"].as_str().unwrap().to_owned()
+    }
+
     /// What an expression is on the page.
     pub(crate) async fn value(&self, expression: &str) -> Value {
         self.ask("/execute/sync", json!({ "script": format!("return {expression}"), "args": [] })).await

@@ -1,10 +1,14 @@
 //! The page for people, in a real browser.
 
-use eventhubs_amqp::EventHubClient;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use eventhubs_amqp::{EventHubClient, PartitionReceiver};
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::program::{Program, within};
+use crate::program::{Program, output, within};
 
 #[tokio::test]
 async fn the_page_shows_who_reads_what() {
@@ -103,4 +107,95 @@ async fn the_page_needs_nothing_from_elsewhere() {
     let inject = "(() => { const script = document.createElement('script'); script.textContent = 'document.title = 1'; \
                   document.body.append(script); return document.title })()";
     assert_eq!(browser.value(inject).await, "Event Hubs emulator");
+}
+
+/// A hub with two groups, readers with long names that are behind, and a binary event.
+async fn busy(program: &Program) -> Vec<PartitionReceiver> {
+    let connection_string = program.connection_string(0, 0);
+    let mut receivers = Vec::new();
+    for group in ["$Default", "billing"] {
+        let id = "c7d5b0a1f2e34c5d8a9b0c1d2e3f4a5b";
+        let client =
+            EventHubClient::builder(connection_string.parse().unwrap()).identifier(id).build().unwrap();
+        for partition in ["0", "1", "2", "3"] {
+            let receiver = client.partition_receiver(group.parse().unwrap(), partition.parse().unwrap());
+            receivers.push(within(receiver.owner_level(0).prefetch(1).open()).await.unwrap());
+        }
+    }
+    let load = ["--size", "200", "--count", "400", "--json"];
+    let sent = output(&[&["send", "--connection-string", connection_string][..], &load].concat()).await;
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    receivers
+}
+
+#[tokio::test]
+async fn the_page_can_be_used_on_a_phone_a_laptop_and_a_wide_screen() {
+    let program = Program::start(&["--hub", "orders:4:billing"]).await;
+    let _receivers = busy(&program).await;
+    let browser = Browser::open(program.page()).await;
+    browser.click("#tail-toggle").await;
+    browser.until("document.getElementById('tail-events').rows.length > 0").await;
+    for (width, height) in [(390, 844), (1280, 800), (1920, 1080)] {
+        browser.resize(width, height).await;
+        browser.until(&format!("innerWidth == {width}")).await;
+        browser.until("document.querySelectorAll('.reader .lag').length == 8").await;
+        if let Some(folder) = std::env::var_os("EVENTHUBS_SCREENSHOTS") {
+            let picture = BASE64.decode(browser.screenshot().await).unwrap();
+            std::fs::write(Path::new(&folder).join(format!("{width}.png")), picture).unwrap();
+        }
+        assert_eq!(browser.value("document.documentElement.scrollWidth").await, width, "nothing sticks out");
+        let right_edges = "[...document.querySelectorAll('.reader .lag, input, select, textarea, button')]\
+                           .map(shown => Math.ceil(shown.getBoundingClientRect().right))";
+        let rightmost = browser.value(&format!("Math.max(...{right_edges})")).await.as_u64().unwrap();
+        assert!(rightmost <= u64::from(width), "{rightmost} of {width}: readers, lag and forms are in sight");
+        let tallest =
+            "Math.max(...[...document.getElementById('tail-events').rows].map(row => row.offsetHeight))";
+        let tallest = browser.value(tallest).await.as_f64().unwrap();
+        assert!(tallest < 40.0, "{tallest} px: a binary body is one line");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_string_is_copied_with_its_hub() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let browser = Browser::open(program.page()).await;
+    browser.click("[data-hub=orders] [data-copy]").await;
+    browser.until("document.querySelector('[data-copy]').textContent != 'Copy'").await;
+    let copied = browser.value("document.querySelector('[data-copy]').dataset.copy").await;
+    assert_eq!(copied, program.connection_string(0, 0));
+    assert!(copied.as_str().unwrap().ends_with(";EntityPath=orders"), "{copied}");
+}
+
+#[tokio::test]
+async fn a_fault_is_started_and_stopped_on_the_page() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let client = EventHubClient::builder(program.connection_string(0, 0).parse().unwrap()).build().unwrap();
+    let receiver = client.partition_receiver("$Default".parse().unwrap(), "0".parse().unwrap());
+    let mut receiver = within(receiver.open()).await.unwrap();
+    let browser = Browser::open(program.page()).await;
+    let delivered = "document.querySelector('[data-hub=orders]').dataset.out";
+    browser.value("document.getElementById('fault').value = 'pause_deliveries'").await;
+    browser.click("#fault-start").await;
+    browser.until("document.getElementById('fault-result').textContent == 'Done.'").await;
+    let event = r#"{"body": "tea", "partition_id": "0"}"#;
+    program.http("POST", "/namespaces/emulatorNs1/event-hubs/orders/events", event).await;
+    browser.until("document.querySelector('[data-hub=orders]').dataset.in == 1").await;
+    assert_eq!(browser.value(delivered).await, "0");
+    browser.click("#fault-stop").await;
+    let events = within(receiver.receive_batch(1, None)).await.unwrap();
+    assert_eq!(events[0].body_as_str().unwrap(), "tea");
+    browser.until(&format!("{delivered} == 1")).await;
+}
+
+#[tokio::test]
+async fn a_hub_grows_on_the_page() {
+    let program = Program::start(&["--hub", "orders:1"]).await;
+    let browser = Browser::open(program.page()).await;
+    browser.fill("#change-partitions", "3").await;
+    browser.click("#hub-form button").await;
+    browser.until("document.getElementById('change-result').textContent == 'Done.'").await;
+    browser.until("document.querySelectorAll('[data-hub=orders] .partitions tbody tr').length == 3").await;
+    browser.fill("#change-partitions", "2").await;
+    browser.click("#hub-form button").await;
+    browser.until("document.getElementById('change-result').className == 'bad'").await;
 }
