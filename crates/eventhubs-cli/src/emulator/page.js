@@ -3,12 +3,13 @@
 const MAX_ROWS = 200;
 const byId = (id) => document.getElementById(id);
 
-// Replaces the tables again and again, unless somebody is about to copy something from them.
+// Replaces the tables again and again, unless somebody is about to copy something from them or to press a button.
 async function refresh() {
   const live = byId("live");
   const state = byId("state");
   const selection = getSelection();
-  if (selection.isCollapsed || !live.contains(selection.anchorNode)) {
+  const isSelected = !selection.isCollapsed && live.contains(selection.anchorNode);
+  if (!isSelected && !live.querySelector("button:hover")) {
     try {
       const answer = await fetch("/live");
       if (!answer.ok) throw new Error(answer.statusText);

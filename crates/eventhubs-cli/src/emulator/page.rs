@@ -163,12 +163,12 @@ fn row(
 fn reader_badge(reader: &AttachedReceiver, last: i64) -> Markup {
     let behind = (last + 1 - reader.next_sequence_number.value()).max(0);
     let name = label(reader);
+    let credit = reader.credit.map_or(String::new(), |credit| format!(", credit: {credit}"));
     html! {
         div.reader {
             span.name title={ (name) ", link " (reader.link_name) } { (short(&name)) }
             @if let Some(level) = reader.owner_level { span.level title="owner level" { "level " (level) } }
-            span.lag.behind[behind > 0] title={ "next event: " (reader.next_sequence_number) } { (behind) " behind" }
-            @if let Some(credit) = reader.credit { span.detail { "credit " (credit) } }
+            span.lag.behind[behind > 0] title={ "next event: " (reader.next_sequence_number) (credit) } { (behind) " behind" }
         }
     }
 }
@@ -198,7 +198,7 @@ fn owners(readers: &[AttachedReceiver]) -> Markup {
                 table.owners {
                     caption { "Who owns what" }
                     thead { tr {
-                        th { "Consumer group" } th { "Reader" } th.number { "Partitions" } th { "Which" }
+                        th { "Consumer group" } th { "Reader" } th.number.detail { "Partitions" } th { "Which" }
                         th.number.detail { "Owner level" } th.number.detail { "Delivered" }
                     } }
                     tbody {
@@ -206,7 +206,7 @@ fn owners(readers: &[AttachedReceiver]) -> Markup {
                             tr {
                                 td { (group) }
                                 td title=(name) { (short(&name)) }
-                                td.number { (links.len()) }
+                                td.number.detail { (links.len()) }
                                 td { (listed(&links)) }
                                 td.number.detail { (highest_level(&links)) }
                                 td.number.detail { (links.iter().map(|link| link.delivered).sum::<u64>()) }
