@@ -1,13 +1,14 @@
 //! `cargo xtask ci`.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{Result, cargo, root, run, target};
 use crate::system::Missing;
-use crate::{test, tidy, tools};
+use crate::{image, test, tidy, tools};
 
 type Step = fn() -> Result<()>;
 
@@ -21,18 +22,29 @@ const STEPS: &[(&str, Step)] = &[
     ("doc", || run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     ("deny", deny),
     ("package", package),
+    ("install", install),
+    ("image", image::check),
     ("newest dependencies", newest_dependencies),
 ];
 
 const CARGO_DENY: &str = "0.20.2";
 const CARGO_HACK: &str = "0.6.45";
 
+/// The crates that `cargo publish` refuses.
+const NEVER_PUBLISHED: &[&str] =
+    &["eventhubs-bench", "eventhubs-examples", "eventhubs-test-harness", "eventhubs-tests", "xtask"];
+
 /// The crates that have features. The other steps switch all of them on, since dev-dependencies do.
 const WITH_FEATURES: &[&str] = &["eventhubs", "eventhubs-amqp", "eventhubs-azure-core", "eventhubs-emulator"];
 
-/// Runs each step until one fails.
-pub(crate) fn check() -> Result<()> {
-    timed("ci", || STEPS.iter().try_for_each(|(name, step)| timed(name, step)))
+/// Runs each step until one fails, or only the ones that are named.
+pub(crate) fn check(wanted: &[&str]) -> Result<()> {
+    if let Some(unknown) = wanted.iter().find(|wanted| !STEPS.iter().any(|(name, _)| name == *wanted)) {
+        let names: Vec<_> = STEPS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no step {unknown:?}, only: {}", names.join(", ")).into());
+    }
+    let mut steps = STEPS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
+    timed("ci", || steps.try_for_each(|(name, step)| timed(name, step)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "tells a person how long a step took; nothing depends on it")]
@@ -83,9 +95,43 @@ fn tool(name: &str, version: &str) -> Result<PathBuf> {
 
 /// Packs what `cargo publish` would upload. It is not built from the packages: the steps before have built the same files.
 fn package() -> Result<()> {
-    let ours =
-        ["package", "--workspace", "--exclude", "eventhubs-tests", "--exclude", "eventhubs-test-harness"];
-    run(cargo(ours).args(["--no-verify", "--allow-dirty", "--quiet"]))
+    let unpublished = NEVER_PUBLISHED.iter().flat_map(|name| ["--exclude", name]);
+    run(cargo(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]).args(unpublished))
+}
+
+/// The command line as `cargo install eventhubs-cli` builds it: from the packages of our crates, which stand in for the registry.
+fn install() -> Result<()> {
+    let target = target()?;
+    let unpacked = target.join("unpacked");
+    if unpacked.exists() {
+        fs::remove_dir_all(&unpacked)?;
+    }
+    fs::create_dir_all(&unpacked)?;
+    let mut patches = Vec::new();
+    for entry in fs::read_dir(target.join("package"))? {
+        let path = entry?.path();
+        let Some((name, version)) = package_name(&path) else { continue };
+        if version != env!("CARGO_PKG_VERSION") || NEVER_PUBLISHED.contains(&name) {
+            continue;
+        }
+        run(Command::new("tar").arg("-xzf").arg(&path).arg("-C").arg(&unpacked))?;
+        let folder = unpacked.join(format!("{name}-{version}"));
+        patches.push(format!("patch.crates-io.{name}.path={:?}", folder.display().to_string()));
+    }
+    let cli = unpacked.join(concat!("eventhubs-cli-", env!("CARGO_PKG_VERSION")));
+    // Below the folder of a workspace that it does not belong to.
+    OpenOptions::new().append(true).open(cli.join("Cargo.toml"))?.write_all(b"\n[workspace]\n")?;
+    let patches = patches.iter().filter(|patch| !patch.contains("eventhubs-cli.path"));
+    let root = unpacked.join("root");
+    let mut install = cargo(["install", "--debug", "--quiet", "--path"]);
+    install.arg(cli).arg("--root").arg(&root).args(patches.flat_map(|patch| ["--config", patch]));
+    run(install.env("CARGO_TARGET_DIR", &target).current_dir(&unpacked))?;
+    run(Command::new(root.join("bin/eventhubs")).arg("--version"))
+}
+
+/// Name and version of a packed crate.
+fn package_name(path: &Path) -> Option<(&str, &str)> {
+    path.file_name()?.to_str()?.strip_suffix(".crate")?.rsplit_once('-')
 }
 
 /// Our lock file protects only us: a user's build takes the newest versions that our manifests allow.

@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod help;
+mod image;
 mod shell;
 mod simulate;
 mod soak;
@@ -84,10 +85,14 @@ Examples:
 const CI_HELP: &str = "\
 Everything that must pass before a change lands, cheapest check first; stops at the first failure.
 
-Usage: cargo xtask ci
+Usage: cargo xtask ci [STEP]...
 
 Steps: fmt, tidy, clippy, clippy for each feature alone, the quickstart, test (see `cargo xtask test --help`), doc, deny,
-package, and a check of the workspace with the newest dependencies that its manifests allow. Each step's time is printed.";
+package, install from the packages, the image of the emulator, and a check of the workspace with the newest dependencies that its manifests allow. Each step's time is printed.
+
+Examples:
+  cargo xtask ci            all of them
+  cargo xtask ci fmt tidy   only these";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -117,7 +122,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["soak", ref rest @ ..] => soak::run(rest),
         ["simulate", ref rest @ ..] => simulate::run(rest),
         ["tidy"] => tidy::check(),
-        ["ci"] => ci::check(),
+        ["ci", ref steps @ ..] => ci::check(steps),
         _ => Err(format!("unknown arguments: {}\n\n{HELP}", arguments.join(" ")).into()),
     }
 }

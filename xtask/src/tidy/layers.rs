@@ -74,6 +74,7 @@ const CIRCLES: &[Known] = &[
             "node.rs",
             "peers.rs",
             "producer_link.rs",
+            "sasl.rs",
             "session.rs",
             "tls.rs",
             "transport.rs",

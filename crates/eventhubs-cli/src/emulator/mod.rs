@@ -35,11 +35,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let (web, address) = web::listen(options.bind, options.health_port).await?;
     announce(&Announcement::new(&running, address), options.json)?;
     if options.is_open_to_all()? {
-        eprintln!(
-            "warning: whoever reaches {} can read and write everything, since the key is the well-known one; give \
-             another with --shared-access-key",
-            options.bind
-        );
+        let told = "warning: whoever reaches this port can read and write everything, since the key is the well-known one; give \
+                    another with --shared-access-key";
+        writeln!(io::stderr(), "{told}")?;
     }
     let shared = Arc::downgrade(&running);
     tokio::select! {
