@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::calls::Calls;
 use crate::comeback::Comeback;
+use crate::crowd::Crowd;
 use crate::handover::Stage;
 use crate::holdings::Holdings;
 use crate::passive::PassiveWatch;
@@ -240,15 +241,16 @@ impl Balancer {
         round.failures
     }
 
-    /// How long to wait before the first round: at random up to half the interval, or a tenth of it where the strategy
-    /// is not adaptive, so that instances that start together do not meet.
-    pub fn first_delay(&mut self) -> Duration {
-        self.settings.start_spread().mul_f64(self.rng.random_range(0.0..1.0))
+    /// How long to wait before the first round, so that instances that start together do not meet: at random up to half the
+    /// interval with 2 000 partitions, and less the fewer there are; up to a tenth of the interval where the strategy is not
+    /// adaptive.
+    pub fn first_delay(&mut self, partitions: usize) -> Duration {
+        Crowd::of(partitions).start_spread(&self.settings).mul_f64(self.rng.random_range(0.0..1.0))
     }
 
     /// How long to wait before the next round, times a random factor of 0.8 to 1.2.
     ///
-    /// The interval as a rule. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
+    /// The interval as a rule, and down to a fifth of it with few partitions. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
     /// tenths in a large or growing fleet. More when all has been calm for some rounds: up to three intervals, as long
     /// as enough others look too, the store has a clock, and no renewal gets late. At least what a store that failed
     /// asked for, up to the expiry. And never beyond the moment at which an own lease runs out. A twentieth of the
@@ -258,7 +260,7 @@ impl Balancer {
         let due = self.due.take().filter(|due| now < *due);
         let delay = due.map_or_else(|| self.next_round_after(now), |due| due - now);
         let jitter = self.rng.random_range(JITTER);
-        let look = self.settings.look_again_after().mul_f64(jitter);
+        let look = self.hub.crowd().look_again_after(&self.settings).mul_f64(jitter);
         if self.is_store_well && look < delay && self.holdings.is_waiting(now) {
             self.due = Some(now + delay);
             return look;
@@ -270,13 +272,13 @@ impl Balancer {
     }
 
     fn next_round_after(&mut self, now: Instant) -> Duration {
-        let delay = self.tempo.delay(&self.settings).mul_f64(self.rng.random_range(JITTER));
+        let delay = self.tempo.delay(&self.settings, self.hub.crowd()).mul_f64(self.rng.random_range(JITTER));
         let Some(lapse) = self.holdings.next_lapse() else {
             return delay;
         };
         let until_lapse = lapse.saturating_duration_since(now);
         let until_due = until_lapse.saturating_sub(self.settings.lease_left_when_due());
-        let calmest = until_due.max(self.settings.interval().mul_f64(JITTER.start));
+        let calmest = until_due.max(self.hub.crowd().interval(&self.settings).mul_f64(JITTER.start));
         let delay = if self.tempo.is_calm() { delay.min(calmest) } else { delay };
         delay.min(until_lapse)
     }

@@ -11,6 +11,7 @@ mod assignment;
 mod balancer;
 mod calls;
 mod comeback;
+mod crowd;
 mod fence;
 mod handover;
 mod holdings;

@@ -5,6 +5,7 @@ use eventhubs_checkpoint_store::Ownership;
 use eventhubs_types::PartitionId;
 
 use crate::Assignment;
+use crate::crowd::Crowd;
 
 /// The item of a partition, in a walk over items that are sorted by partition, beside a sorted walk over the partitions.
 pub(crate) fn take_at<T>(
@@ -44,6 +45,11 @@ impl Hub {
             self.sorted.sort();
             self.sorted.dedup();
         }
+    }
+
+    /// How many instances can come: the assignment of this one bounds no others.
+    pub(crate) fn crowd(&self) -> Crowd {
+        Crowd::of(self.given.len())
     }
 
     pub(crate) fn sorted(&self) -> &[PartitionId] {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::crowd::Crowd;
 use crate::{Settings, Strategy};
 
 /// A fleet that ramps makes as many rounds as a settled fleet of this many instances.
@@ -95,12 +96,12 @@ impl Tempo {
     }
 
     /// The time until the next round, before jitter.
-    pub(crate) fn delay(&self, settings: &Settings) -> Duration {
+    pub(crate) fn delay(&self, settings: &Settings, crowd: Crowd) -> Duration {
         let delay = match self.pace {
-            Pace::Soon => settings.short_delay(),
-            Pace::Ramp { is_fleet_stable } => self.ramp_delay(settings, is_fleet_stable),
+            Pace::Soon => crowd.short_delay(settings),
+            Pace::Ramp { is_fleet_stable } => self.ramp_delay(settings, crowd, is_fleet_stable),
             Pace::Interval if settings.strategy() == Strategy::Adaptive => {
-                settings.interval() * self.intervals()
+                crowd.interval(settings) * self.intervals()
             }
             Pace::Interval => settings.interval(),
         };
@@ -109,12 +110,12 @@ impl Tempo {
 
     /// In a growing fleet everybody sees only those who came before: to hurry on what they see would cost the store a
     /// peak, and take partitions that those who come after have to steal back.
-    fn ramp_delay(&self, settings: &Settings, is_fleet_stable: bool) -> Duration {
+    fn ramp_delay(&self, settings: &Settings, crowd: Crowd, is_fleet_stable: bool) -> Duration {
         let growth = if is_fleet_stable { 1 } else { GROWTH };
         let instances = self.owners.saturating_mul(growth).min(RAMP_FLEET);
         let share = f64::from(instances) / f64::from(RAMP_FLEET);
         let longest = settings.interval().mul_f64(0.7);
-        settings.interval().mul_f64(share).clamp(settings.short_delay(), longest)
+        settings.interval().mul_f64(share).clamp(crowd.short_delay(settings), longest)
     }
 
     /// Whether the pause is longer than the interval for no other reason than that nothing happens.
@@ -147,7 +148,7 @@ mod tests {
         for findings in findings {
             tempo.found(Strategy::Adaptive, *findings);
         }
-        tempo.delay(&Settings::default())
+        tempo.delay(&Settings::default(), Crowd::of(2000))
     }
 
     fn quiet(owners: u32) -> Findings {
@@ -178,7 +179,7 @@ mod tests {
             tempo.found(Strategy::Adaptive, findings);
         }
         tempo.failed(Duration::ZERO);
-        assert_eq!(tempo.delay(&Settings::default()), 10 * SECOND);
+        assert_eq!(tempo.delay(&Settings::default(), Crowd::of(2000)), 10 * SECOND);
     }
 
     #[test]
@@ -194,8 +195,8 @@ mod tests {
     fn the_time_that_a_store_asks_for_is_given_to_it() {
         let mut tempo = Tempo::default();
         tempo.failed(25 * SECOND);
-        assert_eq!(tempo.delay(&Settings::default()), 25 * SECOND);
+        assert_eq!(tempo.delay(&Settings::default(), Crowd::of(2000)), 25 * SECOND);
         tempo.found(Strategy::Adaptive, quiet(1));
-        assert_eq!(tempo.delay(&Settings::default()), 10 * SECOND);
+        assert_eq!(tempo.delay(&Settings::default(), Crowd::of(2000)), 10 * SECOND);
     }
 }

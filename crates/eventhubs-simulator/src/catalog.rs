@@ -1,6 +1,6 @@
 use crate::Scenario;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 16] = [
     include_str!("../scenarios/cold_start.toml"),
     include_str!("../scenarios/staggered_start.toml"),
     include_str!("../scenarios/join.toml"),
@@ -14,6 +14,9 @@ const FILES: [&str; 13] = [
     include_str!("../scenarios/skewed_clocks.toml"),
     include_str!("../scenarios/mixed_fleet.toml"),
     include_str!("../scenarios/calm_day.toml"),
+    include_str!("../scenarios/lone.toml"),
+    include_str!("../scenarios/trio.toml"),
+    include_str!("../scenarios/one_joins_one.toml"),
 ];
 
 /// The scenarios that come with the simulator, in the order of the report.

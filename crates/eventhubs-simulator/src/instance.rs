@@ -58,7 +58,7 @@ impl Instance {
     }
 
     async fn run(mut self) {
-        let mut next_round = Instant::now() + self.balancer.first_delay();
+        let mut next_round = Instant::now() + self.balancer.first_delay(self.player.partitions.len());
         while !self.has_left() {
             tokio::select! {
                 biased;

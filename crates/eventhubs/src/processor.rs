@@ -70,7 +70,7 @@ impl Processor {
             client.balancing().clone(),
             entropy(),
         );
-        let next_round = Instant::now() + balancer.first_delay();
+        let next_round = Instant::now() + balancer.first_delay(partitions.len());
         let (known, partitions) = watch::channel(partitions);
         let (bell, bells) = mpsc::channel(MAX_BELLS);
         let mut background = JoinSet::new();

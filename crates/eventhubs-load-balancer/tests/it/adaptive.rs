@@ -29,7 +29,7 @@ async fn one_that_is_alone_doubles_what_it_has_and_soon_has_all() {
     for count in [1, 2, 4, 8, 16, 20] {
         balancer.round(&hub).await;
         assert_eq!(owned(&balancer).len(), count);
-        assert_eq!(balancer.next_delay() < 2 * SECOND, count < 20);
+        assert_eq!(balancer.next_delay() < SECOND, count < 20);
     }
 }
 
@@ -55,7 +55,7 @@ async fn a_lost_race_is_soon_run_again_but_not_for_ever() {
     let mut hurries = Vec::new();
     for _ in 0..5 {
         balancer.round(&hub).await;
-        hurries.push(balancer.next_delay() < 2 * SECOND);
+        hurries.push(balancer.next_delay() < SECOND);
     }
     assert_eq!(hurries, [true, true, true, false, false]);
 }
@@ -91,7 +91,8 @@ async fn a_calm_instance_lists_less_often_but_loses_nothing() {
     }
     let calm = &listed[5..];
     let mean = calm.iter().sum::<Duration>() / u32::try_from(calm.len()).expect("a few");
-    assert!((25 * SECOND..=36 * SECOND).contains(&mean), "{mean:?}");
+    // A fifth of the interval with so few partitions, and three times that when calm.
+    assert!((5 * SECOND..=7 * SECOND).contains(&mean), "{mean:?}");
     assert_eq!(owned(&balancer).len(), 1);
 }
 

@@ -29,7 +29,7 @@ async fn the_delay_is_the_interval_within_a_fifth() {
 #[tokio::test(start_paused = true)]
 async fn the_first_delay_is_up_to_a_tenth_of_the_interval() {
     let mut balancer = balancer(&Arc::<MemoryCheckpointStore>::default(), "a", &greedy());
-    let delays: Vec<_> = (0..1000).map(|_| balancer.first_delay()).collect();
+    let delays: Vec<_> = (0..1000).map(|_| balancer.first_delay(2)).collect();
     let (least, most) = spread(&delays);
     assert!(least < SECOND / 10 && most > SECOND.mul_f64(0.9) && most < SECOND, "{least:?} to {most:?}");
 }

@@ -108,7 +108,7 @@ impl Fleet {
 }
 
 async fn run(mut balancer: Balancer, hub: Vec<PartitionId>, mut stopped: oneshot::Receiver<()>) {
-    sleep(balancer.first_delay()).await;
+    sleep(balancer.first_delay(hub.len())).await;
     loop {
         balancer.round(&hub).await;
         tokio::select! {
