@@ -44,6 +44,11 @@ impl Crowd {
         }
     }
 
+    /// The pause while partitions are free that are for others: an interval in the largest fleet.
+    pub(crate) fn watchful_delay(self, settings: &Settings) -> Duration {
+        settings.interval().mul_f64(self.0).max(self.short_delay(settings))
+    }
+
     /// The pause when there is nothing to get.
     pub(crate) fn interval(self, settings: &Settings) -> Duration {
         match settings.strategy() {

@@ -160,6 +160,8 @@ impl Balancer {
         let has_nothing_to_do = plan.is_settled() && view.free.is_empty();
         if plan.could_grow {
             Outlook::Growth
+        } else if view.free.len() > plan.claim.len() {
+            Outlook::Free
         } else if has_nothing_to_do && !self.holdings.has_untold_losses() && self.is_on_time(list, expired) {
             Outlook::Quiet
         } else {

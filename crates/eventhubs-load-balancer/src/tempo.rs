@@ -15,6 +15,9 @@ pub const CALM_AFTER: u32 = 3;
 /// After so many lost races in a row, an instance takes its time: a record that it cannot read is lost to it for ever.
 const MAX_LOST_RACES: u32 = 3;
 
+/// So many rounds in a row follow soon because partitions stayed free; then whoever was to take them takes none.
+const MAX_FREE_ROUNDS: u32 = 3;
+
 /// The most intervals between two rounds when all is calm.
 pub const MAX_CALM_INTERVALS: u32 = 3;
 
@@ -33,6 +36,8 @@ pub(crate) struct Findings {
 pub(crate) enum Outlook {
     /// More would have been taken, were growth not bounded.
     Growth,
+    /// Partitions stay free that are for others to take.
+    Free,
     #[default]
     Change,
     /// Nothing changed, nothing was to be taken, and no owner is late with a renewal.
@@ -46,12 +51,15 @@ pub(crate) struct Tempo {
     owners: u32,
     quiet_rounds: u32,
     lost_races: u32,
+    free_rounds: u32,
     retry_after: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Pace {
     Soon,
+    /// Partitions are unread that others should take: a look sooner where few others can come.
+    Free,
     Ramp {
         is_fleet_stable: bool,
     },
@@ -76,12 +84,15 @@ impl Tempo {
     pub(crate) fn found(&mut self, strategy: Strategy, findings: Findings) {
         let is_fleet_stable = findings.owners == 1 || findings.owners == self.owners;
         self.lost_races = if findings.has_lost_a_race { self.lost_races.saturating_add(1) } else { 0 };
+        self.free_rounds =
+            if findings.outlook == Outlook::Free { self.free_rounds.saturating_add(1) } else { 0 };
         self.pace = match strategy {
             Strategy::Greedy if findings.has_won => Pace::Soon,
             Strategy::Adaptive if (1..=MAX_LOST_RACES).contains(&self.lost_races) => Pace::Soon,
             Strategy::Adaptive if findings.has_won && findings.outlook == Outlook::Growth => {
                 Pace::Ramp { is_fleet_stable }
             }
+            Strategy::Adaptive if (1..=MAX_FREE_ROUNDS).contains(&self.free_rounds) => Pace::Free,
             _ => Pace::Interval,
         };
         let is_quiet = findings.outlook == Outlook::Quiet && is_fleet_stable;
@@ -99,6 +110,7 @@ impl Tempo {
     pub(crate) fn delay(&self, settings: &Settings, crowd: Crowd) -> Duration {
         let delay = match self.pace {
             Pace::Soon => crowd.short_delay(settings),
+            Pace::Free => crowd.watchful_delay(settings),
             Pace::Ramp { is_fleet_stable } => self.ramp_delay(settings, crowd, is_fleet_stable),
             Pace::Interval if settings.strategy() == Strategy::Adaptive => {
                 crowd.interval(settings) * self.intervals()
