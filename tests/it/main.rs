@@ -9,6 +9,7 @@ mod misuse;
 mod odd_bodies;
 mod proxies;
 mod schedules;
+mod small_fleet;
 mod store_outage;
 mod tls;
 mod two_languages;

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::condition::Condition;
 use crate::feeding::Starved;
 use crate::frame::Limits;
+#[cfg(feature = "websocket")]
 use crate::hosts::AllowedHosts;
 use crate::hub::Hub;
 use crate::hubs::Hubs;
@@ -27,6 +28,7 @@ pub(crate) struct Broker {
     pub(crate) keys: Vec<SharedAccessKey>,
     /// Whether a JSON web token is taken, which nobody can verify here.
     pub(crate) takes_jwt: bool,
+    #[cfg(feature = "websocket")]
     pub(crate) hosts: AllowedHosts,
     pub(crate) peers: Arc<Peers>,
     pub(crate) clock: Clock,

@@ -205,6 +205,7 @@ impl Builder {
             clock,
             #[cfg(feature = "tls")]
             tls: crate::tls::Tls::generate(&self.hosts)?,
+            #[cfg(feature = "websocket")]
             hosts: self.hosts,
             max_message_size: self.max_message_size,
             idle_timeout: self.idle_timeout,

@@ -16,9 +16,9 @@ pub const MIN_EXPIRY_PER_INTERVAL: u32 = 3;
 /// The longest expiry: what crashed is taken over within a day.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long an instance that leaves offers its partitions by default: two rounds of the others at the default interval,
-/// and with time left of the 30 seconds that container platforms give to a process that ends.
-pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an instance that leaves offers its partitions by default: a round of the others at the default interval, with its jitter.
+/// That leaves time of the 30 seconds that container platforms give to a process that ends.
+pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How many intervals an owner has to hand over a partition that another instance took, before that reads in any case.
 ///

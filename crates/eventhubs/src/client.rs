@@ -80,7 +80,11 @@ impl ConsumerClient {
     /// partitions run at the same time.
     ///
     /// When the callback fails, the error is reported, and its partition is read again from its checkpoint after a
-    /// pause; other partitions go on.
+    /// pause; other partitions continue.
+    ///
+    /// A callback must not block its thread: what it does takes place on the workers of the runtime, which also read the other
+    /// partitions and renew their leases. Call what blocks by [`tokio::task::spawn_blocking`] and await that. A callback that has not
+    /// given its thread back for 5 seconds is logged as a warning with its partition and sequence number.
     pub fn receive<F, Fut>(&self, on_event: F) -> Receive<Events>
     where
         F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,

@@ -61,7 +61,6 @@
 mod checkpointer;
 mod client;
 mod context;
-mod driver_keeper;
 mod error;
 mod guarded_store;
 mod hooks;
@@ -75,6 +74,7 @@ mod reminder;
 mod run;
 mod runner;
 mod thefts;
+mod watchdog;
 
 pub use checkpointer::CheckpointStatus;
 pub use client::{ConsumerClient, ConsumerClientBuilder};

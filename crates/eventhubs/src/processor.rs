@@ -27,7 +27,7 @@ const MAX_REPORTS: usize = 16;
 const MAX_BELLS: usize = 64;
 
 /// What a stop takes beyond the time limit of the callbacks: detaching, and the last calls of hooks.
-pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
+pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a task that was aborted may take to end; one that awaits anything ends at once.
 pub(crate) const ABORT_LIMIT: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::opening::{Opened, Resume, not_opened, open, receiver};
 use crate::pacing::Pacing;
 use crate::reminder::{LONG_ANSWER, LONG_CALL, reminding};
 use crate::run::Run;
+use crate::watchdog::CallSlot;
 use crate::{CloseReason, Error, ErrorKind, HandlerError, HandlerResult, PartitionContext};
 
 /// How many events are taken from the receiver at a time for a callback that gets one event a call.
@@ -87,6 +89,8 @@ pub(crate) struct Pump {
     bell: Option<Bell>,
     pacing: Pacing,
     resume: Resume,
+    /// Where the watchdog sees what is called.
+    calls: Arc<CallSlot>,
     /// Since when nothing can be read.
     failing_since: Option<Instant>,
     /// The highest sequence number that was delivered or checkpointed: whatever comes next is above it.
@@ -103,6 +107,7 @@ impl Pump {
         bell: Option<Bell>,
     ) -> Self {
         let pacing = run.client.pacing();
+        let calls = run.calls.register(context.partition_id());
         Self {
             run,
             context,
@@ -110,6 +115,7 @@ impl Pump {
             bell,
             pacing,
             resume: Resume::default(),
+            calls,
             failing_since: None,
             reached: None,
             unproven: None,
@@ -439,9 +445,12 @@ impl Pump {
             let number = call.number.map(SequenceNumber::value);
             tracing::warn!(%partition, sequence_number = number, ?since, "the {} is still running", call.what);
         });
+        let calls = Arc::clone(&self.calls);
+        // The closure may block before it returns a future, so it is called where that is seen.
+        let calling = pin!(guarded(|| callback(context)));
         let result = tokio::select! {
             biased;
-            result = guarded(|| callback(context)) => result.and_then(|result| result),
+            result = calls.watch(call.number, calling) => result.and_then(|result| result),
             order = overdue => {
                 let text = format!("{call} was still running {limit:?} after its partition was told to stop");
                 let error = Error::new(ErrorKind::Timeout, text).on_partition(partition);

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use eventhubs_load_balancer::Lease;
@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{Hooks, OnEvents, guarded};
+use crate::watchdog::Calls;
 use crate::{ConsumerClient, Error, ErrorKind, InvalidPosition, PartitionContext};
 
 /// One call of `receive`: what its tasks share.
@@ -18,6 +19,7 @@ pub(crate) struct Run {
     pub(crate) on_events: OnEvents,
     pub(crate) hooks: Hooks,
     pub(crate) options: Options,
+    pub(crate) calls: Arc<Calls>,
     opened: AtomicBool,
     /// The partitions that the event hub had when a balanced run began.
     initial: OnceLock<BTreeSet<PartitionId>>,
@@ -54,7 +56,15 @@ impl Options {
 
 impl Run {
     pub(crate) fn new(client: ConsumerClient, on_events: OnEvents, hooks: Hooks, options: Options) -> Self {
-        Self { client, on_events, hooks, options, opened: AtomicBool::new(false), initial: OnceLock::new() }
+        Self {
+            client,
+            on_events,
+            hooks,
+            options,
+            calls: Arc::default(),
+            opened: AtomicBool::new(false),
+            initial: OnceLock::new(),
+        }
     }
 
     /// What a pump and its callbacks share; `lease` says how long, where the partition is owned.

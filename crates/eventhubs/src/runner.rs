@@ -15,18 +15,18 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument as _, Span};
 
-use crate::driver_keeper::DriverKeeper;
 use crate::log;
 use crate::processor::{ABORT_LIMIT, Processor, STOP_MARGIN};
 use crate::pump::{Ended, Order, Pump};
 use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
+use crate::watchdog::Watchdog;
 use crate::{Error, ErrorKind, Result};
 
 /// Receives until told to stop.
 pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
     let _reading = run.client.begin(run.options.partition.clone())?;
-    let _keeper = DriverKeeper::start();
+    let _watchdog = Watchdog::start(Arc::clone(&run.calls));
     let span = log::run_span(run.client.scope(), run.client.owner_id());
     let receiving = async {
         match run.options.partition.clone() {

@@ -10,6 +10,7 @@ use eventhubs_checkpoint_store::{
 };
 
 use crate::faulty_store::{Fault, FaultyStore};
+use crate::log::Log;
 use crate::support::{Seen, client_on, emulator, publish_to, record, scope, start, within};
 
 /// What blocks the thread that waits for it until the test opens it.
@@ -58,6 +59,35 @@ async fn a_stop_ends_though_a_callback_blocks_its_thread() {
         assert!(record(&store, "0").await.unwrap().owner.is_some(), "the callback is still at it");
         assert_eq!(record(&store, "1").await.unwrap().owner, None);
         assert!(errors.all()[0].contains("blocks its thread, and is abandoned"), "{:?}", errors.all());
+        gate.open();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_callback_that_blocks_its_thread_is_named() {
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let gate = Gate::default();
+        let block = gate.clone();
+        let receive = client_on(&emulator, MemoryCheckpointStore::new()).receive(move |_, event| {
+            let block = block.clone();
+            async move {
+                if event.sequence_number().value() == 1 {
+                    block.wait();
+                }
+                Ok(())
+            }
+        });
+        let receive = receive.starting_position(StartingPosition::Earliest).into_future();
+        let told = log.until(&["WARN", "blocks its thread", "partition=0", "sequence_number=1", "since=5s"]);
+        // In this thread, whose subscriber the test set.
+        tokio::select! {
+            ended = receive => panic!("{ended:?}"),
+            told = told => println!("{told}"),
+        }
         gate.open();
     })
     .await;
