@@ -33,6 +33,7 @@ Commands:
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
   soak            Play schedules of faults in many processes at once, for what shows once in some hundred runs
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
+  audit           Check the dependencies against the advisory database, which is fetched
   ci              Everything that must pass before a change lands, cheapest check first
 
 `cargo xtask <COMMAND> --help` tells more.";
@@ -82,6 +83,14 @@ Examples:
   cargo xtask soak 100..200   seeds 100 to 199
   cargo xtask soak deploys    eight rounds, more than 500 hand-overs: two minutes on two cores";
 
+const AUDIT_HELP: &str = "\
+Check the dependencies against the advisory database of RustSec, which is fetched from GitHub.
+
+Usage: cargo xtask audit
+
+deny.toml names each advisory that is ignored, and how far our use reaches into the crate. It is no step of `cargo xtask ci`: the
+database changes without us, and is on no package registry.";
+
 const CI_HELP: &str = "\
 Everything that must pass before a change lands, cheapest check first; stops at the first failure.
 
@@ -122,6 +131,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["soak", ref rest @ ..] => soak::run(rest),
         ["simulate", ref rest @ ..] => simulate::run(rest),
         ["tidy"] => tidy::check(),
+        ["audit", "-h" | "--help"] => say(AUDIT_HELP),
+        ["audit"] => ci::audit(),
         ["ci", ref steps @ ..] => ci::check(steps),
         _ => Err(format!("unknown arguments: {}\n\n{HELP}", arguments.join(" ")).into()),
     }

@@ -44,6 +44,8 @@ mod connect;
 mod names;
 mod records;
 mod retry;
+mod spellings;
 mod store;
 
+pub use names::Naming;
 pub use store::{BlobCheckpointStore, BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT, MAX_LISTED};

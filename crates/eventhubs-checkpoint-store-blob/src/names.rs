@@ -12,22 +12,47 @@ pub(crate) enum Kind {
     Checkpoint,
 }
 
-/// What the names of all blobs of this kind start with, the last slash included.
+/// How namespace, event hub and consumer group are spelled in the names of blobs.
 ///
-/// Lower-case by Unicode's rules, whatever the locale: a hub written `MyHub` in one program and `myhub` in the next is
-/// one hub to the service.
-pub(crate) fn prefix(scope: &ConsumerScope, kind: Kind) -> String {
+/// All instances of a consumer group must use the same, or each event is handled once by each half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Naming {
+    /// In lower case, as the Python, JavaScript, .NET and Java SDKs do: a hub written `MyHub` in one program and `myhub` in the next
+    /// is one hub to the service.
+    #[default]
+    LowerCase,
+    /// As they were given, as the Go SDK and Microsoft's Rust SDK do.
+    Verbatim,
+}
+
+impl Naming {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::LowerCase => Self::Verbatim,
+            Self::Verbatim => Self::LowerCase,
+        }
+    }
+}
+
+/// What the names of all blobs of this kind start with, the last slash included.
+pub(crate) fn prefix(scope: &ConsumerScope, kind: Kind, naming: Naming) -> String {
     let kind = match kind {
         Kind::Ownership => "ownership",
         Kind::Checkpoint => "checkpoint",
     };
     let ConsumerScope { namespace, event_hub, consumer_group } = scope;
-    format!("{namespace}/{event_hub}/{consumer_group}/{kind}/").to_lowercase()
+    let given = format!("{namespace}/{event_hub}/{consumer_group}/{kind}/");
+    match naming {
+        // By Unicode's rules, whatever the locale.
+        Naming::LowerCase => given.to_lowercase(),
+        Naming::Verbatim => given,
+    }
 }
 
 /// The name of one blob; the partition id stays as it is.
-pub(crate) fn blob(scope: &ConsumerScope, kind: Kind, partition: &PartitionId) -> String {
-    prefix(scope, kind) + partition.as_str()
+pub(crate) fn blob(scope: &ConsumerScope, kind: Kind, naming: Naming, partition: &PartitionId) -> String {
+    prefix(scope, kind, naming) + partition.as_str()
 }
 
 /// The partition that a listed blob belongs to, else why it belongs to none.
@@ -71,17 +96,24 @@ mod tests {
     fn names_are_those_of_contract_13_5() {
         let (zero, letters) = (PartitionId::new("0").unwrap(), PartitionId::new("A1").unwrap());
         let hub = "mynamespace.servicebus.windows.net/myhub/$default";
-        assert_eq!(blob(&scope(), Kind::Ownership, &zero), format!("{hub}/ownership/0"));
-        assert_eq!(blob(&scope(), Kind::Checkpoint, &zero), format!("{hub}/checkpoint/0"));
-        assert_eq!(blob(&scope(), Kind::Checkpoint, &letters), format!("{hub}/checkpoint/A1"));
-        assert_eq!(prefix(&scope(), Kind::Ownership), format!("{hub}/ownership/"));
+        assert_eq!(blob(&scope(), Kind::Ownership, Naming::LowerCase, &zero), format!("{hub}/ownership/0"));
+        assert_eq!(blob(&scope(), Kind::Checkpoint, Naming::LowerCase, &zero), format!("{hub}/checkpoint/0"));
+        assert_eq!(
+            blob(&scope(), Kind::Checkpoint, Naming::LowerCase, &letters),
+            format!("{hub}/checkpoint/A1")
+        );
+        assert_eq!(prefix(&scope(), Kind::Ownership, Naming::LowerCase), format!("{hub}/ownership/"));
+        let ConsumerScope { namespace, event_hub, consumer_group } = scope();
+        let given = format!("{namespace}/{event_hub}/{consumer_group}/ownership/0");
+        assert_eq!(blob(&scope(), Kind::Ownership, Naming::Verbatim, &zero), given);
+        assert_ne!(given, given.to_lowercase());
     }
 
     #[test]
     fn a_blob_name_gives_back_its_partition() {
         let id = PartitionId::new("A 1%2F").unwrap();
-        let name = blob(&scope(), Kind::Ownership, &id);
-        assert_eq!(partition(&prefix(&scope(), Kind::Ownership), &name), Ok(id));
+        let name = blob(&scope(), Kind::Ownership, Naming::LowerCase, &id);
+        assert_eq!(partition(&prefix(&scope(), Kind::Ownership, Naming::LowerCase), &name), Ok(id));
     }
 
     #[test]

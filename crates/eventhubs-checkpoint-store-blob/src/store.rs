@@ -14,9 +14,10 @@ use tokio::time::timeout;
 use crate::backend::legacy::LegacyBackend;
 use crate::backend::{Blob, BlobBackend, Page, Stamp};
 use crate::connect::Connection;
-use crate::names::{self, Kind};
+use crate::names::{self, Kind, Naming};
 use crate::records::{self, Metadata};
 use crate::retry::{Attempts, retry};
+use crate::spellings::Spellings;
 
 /// How long one call of the store may take, its retries included, unless
 /// [`call_timeout`](BlobCheckpointStoreBuilder::call_timeout) says otherwise.
@@ -28,14 +29,18 @@ pub const MAX_LISTED: usize = 8 * 1024;
 /// The most pages that a listing reads, for a service may give short or empty ones.
 const MAX_PAGES: usize = 64;
 
+/// How long the first listing may take longer for the look at the other spelling.
+const SPELLING_LIMIT: Duration = Duration::from_secs(2);
+
 /// The longest name of a blob that is reported, in characters.
 const MAX_REPORTED_NAME: usize = 256;
 
 /// Ownership and checkpoints in a container of Azure Blob Storage.
 ///
 /// The layout is the one that the Python, JavaScript, .NET and Java SDKs share, so that all of them can work in one
-/// consumer group. Namespace, hub and group are written in lower case: the Go SDK and Microsoft's Rust SDK keep the
-/// case as given, and share records with the others only if the names are lower-case to begin with.
+/// consumer group. Namespace, hub and group are written in lower case. The Go SDK and Microsoft's Rust SDK keep the
+/// case as given; beside them [`Naming::Verbatim`] is needed. The first listing of a scope looks once whether there are records in
+/// the other spelling, and warns.
 ///
 /// A checkpoint should have both its offset and its sequence number, as those of every event do. One without either is
 /// refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot use.
@@ -57,7 +62,9 @@ const MAX_REPORTED_NAME: usize = 256;
 #[derive(Debug, Clone)]
 pub struct BlobCheckpointStore {
     backend: Arc<dyn BlobBackend>,
+    naming: Naming,
     call_timeout: Duration,
+    spellings: Arc<Spellings>,
 }
 
 /// Options of a [`BlobCheckpointStore`].
@@ -66,6 +73,7 @@ pub struct BlobCheckpointStoreBuilder {
     connection_string: SecretString,
     container: String,
     proxy: Option<SecretString>,
+    naming: Naming,
     call_timeout: Duration,
 }
 
@@ -77,6 +85,13 @@ impl BlobCheckpointStoreBuilder {
     #[must_use]
     pub fn proxy(mut self, url: &str) -> Self {
         self.proxy = Some(url.into());
+        self
+    }
+
+    /// How names are spelled. Default: [`Naming::LowerCase`].
+    #[must_use]
+    pub fn naming(mut self, naming: Naming) -> Self {
+        self.naming = naming;
         self
     }
 
@@ -96,7 +111,8 @@ impl BlobCheckpointStoreBuilder {
         names::check_container(&self.container)?;
         let connection = Connection::parse(self.connection_string.expose_secret())?;
         let backend = Arc::new(LegacyBackend::new(connection, &self.container, self.proxy.as_ref())?);
-        Ok(BlobCheckpointStore { backend, call_timeout: self.call_timeout })
+        let Self { naming, call_timeout, .. } = self;
+        Ok(BlobCheckpointStore { backend, naming, call_timeout, spellings: Arc::default() })
     }
 }
 
@@ -118,6 +134,7 @@ impl BlobCheckpointStore {
             connection_string: connection_string.into(),
             container: container.to_owned(),
             proxy: None,
+            naming: Naming::default(),
             call_timeout: DEFAULT_CALL_TIMEOUT,
         }
     }
@@ -169,7 +186,7 @@ impl BlobCheckpointStore {
     }
 
     async fn list(&self, scope: &ConsumerScope, kind: Kind) -> Result<Listing> {
-        let prefix = names::prefix(scope, kind);
+        let prefix = names::prefix(scope, kind, self.naming);
         let (mut listing, mut marker) = (Listing::default(), None);
         for _ in 0..MAX_PAGES {
             let page = retry(|| self.backend.list(&prefix, marker.as_deref())).await?;
@@ -186,7 +203,7 @@ impl BlobCheckpointStore {
 
     async fn claim(&self, scope: &ConsumerScope, claim: &Claim) -> Result<Option<Ownership>> {
         let metadata = records::from_claim(claim)?;
-        let name = names::blob(scope, Kind::Ownership, &claim.partition);
+        let name = names::blob(scope, Kind::Ownership, self.naming, &claim.partition);
         let stamp = self.in_time(self.write(&name, &metadata, &claim.expected)).await?;
         let won = |stamp: Stamp| {
             Ownership::new(claim.partition.clone(), claim.owner.clone(), stamp.version, stamp.modified)
@@ -247,6 +264,8 @@ fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
 impl CheckpointStore for BlobCheckpointStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
         let Listing { found, rejected, now } = self.in_time(self.list(scope, Kind::Ownership)).await?;
+        let looking = self.spellings.look(&*self.backend, scope, self.naming);
+        let _ = timeout(SPELLING_LIMIT, looking).await;
         let records = found.into_iter().map(|(partition, Blob { metadata, stamp, .. })| {
             // A time that cannot be compared with the service's clock is worth nothing.
             let modified = stamp.modified.filter(|_| now.is_some());
@@ -273,7 +292,7 @@ impl CheckpointStore for BlobCheckpointStore {
     }
 
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
-        let name = names::blob(scope, Kind::Checkpoint, partition);
+        let name = names::blob(scope, Kind::Checkpoint, self.naming, partition);
         let found = self.in_time(retry(|| self.backend.read(&name))).await?;
         Ok(found.map(|blob| checkpoint(partition.clone(), blob)))
     }
@@ -285,7 +304,7 @@ impl CheckpointStore for BlobCheckpointStore {
         expected: &Expected,
     ) -> Result<CheckpointOutcome> {
         let metadata = records::from_checkpoint(checkpoint)?;
-        let name = names::blob(scope, Kind::Checkpoint, &checkpoint.partition);
+        let name = names::blob(scope, Kind::Checkpoint, self.naming, &checkpoint.partition);
         let stamp = self.in_time(self.write(&name, &metadata, expected)).await?;
         Ok(stamp.map_or(CheckpointOutcome::Conflict, |stamp| CheckpointOutcome::Written(stamp.version)))
     }

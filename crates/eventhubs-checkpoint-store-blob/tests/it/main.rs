@@ -7,6 +7,7 @@ mod containment;
 mod errors;
 mod faults;
 mod interop;
+mod naming;
 mod proxy;
 mod secrets;
 mod wire;
