@@ -8,7 +8,7 @@ use eventhubs::{CheckpointStatus, ConsumerClient, StartingPosition};
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore};
 use eventhubs_test_harness::within;
 use eventhubs_tests::{HUB, PATIENCE, World, until};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 #[derive(Default)]
 struct Counts {
@@ -81,6 +81,64 @@ async fn reading_continues_while_the_store_is_down_and_all_recovers() {
         assert!(world.owners().await.is_empty(), "it could release what it had");
     })
     .await;
+}
+
+/// The lines between the two marks below are those of README, which the test compares: it is README's program that keeps its promise.
+#[tokio::test(flavor = "multi_thread")]
+async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() {
+    let readme = without_spaces(include_str!("../../README.md"));
+    let (_, callback) = include_str!("store_outage.rs").split_once("// README\n").unwrap();
+    let (callback, _) = callback.split_once("// END\n").unwrap();
+    assert!(readme.contains(&without_spaces(callback)), "README has another callback than this test");
+
+    within(PATIENCE, async {
+        let mut world = World::persistent(4).await;
+        let client =
+            ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
+                .unwrap()
+                .checkpoint_store(world.store())
+                .checkpoint_namespace(world.namespace.clone())
+                .build()
+                .unwrap();
+        let handled = Arc::new(Semaphore::new(0));
+        let count = Arc::clone(&handled);
+        let (stop, stopped) = oneshot::channel::<()>();
+        #[rustfmt::skip]
+        #[expect(clippy::clone_on_ref_ptr, reason = "the lines of README, as users write them")]
+        let receive = client
+            // README
+            .receive(move |context, event| {
+                let count = count.clone();
+                async move {
+                    println!("{} #{} {}", context.partition_id(), event.sequence_number(), event.body_as_str()?);
+                    context.update_checkpoint(&event).await?;
+                    count.add_permits(1);
+                    Ok(())
+                }
+            })
+            .starting_position(StartingPosition::Earliest)
+            // END
+            .with_graceful_shutdown(stopped);
+        let receiving = tokio::spawn(receive.into_future());
+
+        world.publish(40);
+        until(|| handled.available_permits() >= 40).await;
+        world.azurite.stop().await;
+        world.publish(40);
+        until(|| handled.available_permits() >= 80).await;
+        world.azurite.restart_on_same_port().await;
+        while checkpointed(&world).await < 80 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        stop.send(()).unwrap();
+        receiving.await.unwrap().unwrap();
+        assert_eq!(handled.available_permits(), 80, "nothing came twice");
+    })
+    .await;
+}
+
+fn without_spaces(text: &str) -> String {
+    text.split_whitespace().collect()
 }
 
 /// How many events the checkpoints in the store cover.

@@ -159,7 +159,7 @@ fn look(calls: &Calls, before: &[Blocked]) -> Vec<Blocked> {
 impl Blocked {
     /// After five seconds, ten, twenty, and so on.
     fn is_due(&self) -> bool {
-        self.looks % PATIENCE == 0 && (self.looks / PATIENCE).is_power_of_two()
+        self.looks.is_multiple_of(PATIENCE) && (self.looks / PATIENCE).is_power_of_two()
     }
 
     fn warn(&self) {
