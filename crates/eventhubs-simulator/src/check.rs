@@ -183,11 +183,12 @@ mod tests {
     #[test]
     fn too_many_requests_break_p9_and_the_limit_of_the_scenario() {
         let at = |steady_rps| broken_by(&Numbers { steady_rps, ..GOOD });
-        assert_eq!(at(15.1), ["steady rate"]);
+        assert_eq!(at(60.4), ["steady rate"]);
+        // With 100 partitions the interval is a fifth of 10 s.
         assert_eq!(
-            at(16.6),
+            at(60.6),
             ["P9 request budget", "steady rate"],
-            "100 / 10 s + 3 × 100 / 60 s, and a tenth"
+            "100 / 2 s + 3 × 100 / 60 s, and a tenth"
         );
     }
 
