@@ -50,7 +50,7 @@ impl Drop for Replay<'_> {
     }
 }
 
-/// Consumes with checkpoints until `stopped`; a later call goes on where an earlier one ended.
+/// Consumes with checkpoints until `stopped`; a later call continues where an earlier one ended.
 async fn consume(
     emulator: &Emulator,
     store: &Arc<MemoryCheckpointStore>,

@@ -56,7 +56,7 @@ fn start(world: &World, log: &Log, instance: &'static str) -> Instance {
     Instance { stop, receiving: tokio::spawn(receive.into_future()) }
 }
 
-/// Waits until an instance has handled events of so many partitions since then, and gives how long that took.
+/// Waits until an instance has handled events of this many partitions since then, and returns how long that took.
 async fn reads(log: &Log, instance: &str, partitions: usize, since: Instant) -> Duration {
     let of_instance = || {
         let log = log.lock().unwrap();

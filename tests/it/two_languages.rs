@@ -1,4 +1,4 @@
-//! One consumer group with an instance of ours and one on the official Python SDK, on the same blobs (contract §9).
+//! One consumer group with one eventhubs instance and one of the official Python SDK, on the same blobs (contract §9).
 
 use eventhubs_test_harness::{interpreter, within};
 use eventhubs_tests::{Consumer, PATIENCE, World, distinct};

@@ -1,4 +1,4 @@
-//! Two processes of ours on the same blobs: one is killed, or leaves (README, "What it promises").
+//! Two eventhubs processes on the same blobs: one is killed, or leaves (README, "What it promises").
 
 use eventhubs_test_harness::within;
 use eventhubs_tests::{Consumer, PATIENCE, Said, World, distinct};

@@ -1,4 +1,4 @@
-//! A process that hangs longer than its leases last, while another takes over, and then goes on (README, "What it promises").
+//! A process that hangs longer than its leases last, while another takes over, and then continues (README, "What it promises").
 
 use eventhubs_test_harness::within;
 use eventhubs_tests::{Consumer, PATIENCE, Said, World, distinct};
@@ -32,13 +32,13 @@ async fn a_process_that_hung_beyond_its_leases_handles_nothing_more_and_writes_n
             let more = handled.len() - known.len();
             assert!(
                 more <= 1,
-                "partition {partition}: {more} events behind the fence, not only the running one"
+                "partition {partition}: {more} events after the fence, not only the running one"
             );
             // An answer that had come before may be heard of only now.
             let (checkpoint, last) = (after.checkpoints[partition], known[known.len() - 1]);
             assert!(
                 checkpoint <= last,
-                "partition {partition}: checkpoint {checkpoint} came behind the fence"
+                "partition {partition}: checkpoint {checkpoint} came after the fence"
             );
         }
         survivor.assert_contiguous("the survivor");

@@ -52,7 +52,7 @@ impl World {
         world
     }
 
-    /// Publishes so many events, spread over the partitions.
+    /// Publishes this many events, spread over the partitions.
     ///
     /// # Panics
     /// If the emulator refuses.

@@ -6,7 +6,7 @@ use crate::help;
 use crate::shell::{Result, cargo, run, target};
 use crate::tools;
 
-/// The readers that are not programs of ours.
+/// The readers that are foreign programs.
 const FOREIGN: &[&str] = &["python", "python-aio", "js", "official-rust"];
 
 /// What is measured, each with the help that the benchmark itself gives.

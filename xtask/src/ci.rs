@@ -85,7 +85,7 @@ fn deny() -> Result<()> {
     run(Command::new(deny).args(["check", "bans", "licenses", "sources"]).current_dir(root()))
 }
 
-/// Advisories, for those who can reach the database; a branch of ours that cannot is not to fail for it.
+/// Advisories, for those who can reach the database; it is not part of CI, which may not.
 pub(crate) fn audit() -> Result<()> {
     let deny = tool("cargo-deny", CARGO_DENY)?;
     run(Command::new(deny).args(["check", "advisories"]).current_dir(root()))
@@ -105,7 +105,7 @@ fn package() -> Result<()> {
     run(cargo(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]).args(unpublished))
 }
 
-/// The command line as `cargo install eventhubs-cli` builds it: from the packages of our crates, which stand in for the registry.
+/// The command line as `cargo install eventhubs-cli` builds it: from the packages of our crates, in place of the registry.
 fn install() -> Result<()> {
     let target = target()?;
     let unpacked = target.join("unpacked");

@@ -76,7 +76,7 @@ fn seeds(text: &str) -> Result<Range<u64>> {
     };
     match seeds {
         Ok(seeds) if !seeds.is_empty() => Ok(seeds),
-        _ => Err(format!("seeds {text}: give one, or the first and the one behind the last: 1..31").into()),
+        _ => Err(format!("seeds {text}: give one, or the first and the one after the last: 1..31").into()),
     }
 }
 

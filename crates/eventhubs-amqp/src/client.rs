@@ -185,7 +185,7 @@ impl EventHubClient {
     /// When the service refuses or cannot be reached within the retry policy.
     ///
     /// # Cancel safety
-    /// Safe to drop; asking again starts anew.
+    /// Safe to drop; asking again starts over.
     pub async fn event_hub_properties(&self) -> Result<EventHubProperties> {
         management::event_hub_properties(&self.read(None).await?, self.event_hub())
     }
@@ -196,7 +196,7 @@ impl EventHubClient {
     /// When the service refuses or cannot be reached within the retry policy.
     ///
     /// # Cancel safety
-    /// Safe to drop; asking again starts anew.
+    /// Safe to drop; asking again starts over.
     pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
         management::partition_properties(&self.read(Some(partition)).await?, self.event_hub(), partition)
     }

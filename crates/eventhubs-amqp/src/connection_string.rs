@@ -121,8 +121,8 @@ impl<'a> Parts<'a> {
     fn secret(&self) -> Result<Secret> {
         match (self.key_name, self.key, self.signature) {
             (_, Some(_), Some(_)) => Err(invalid("give SharedAccessKey or SharedAccessSignature, not both")),
-            (None, Some(_), None) => Err(wrong("SharedAccessKeyName", "is missing beside SharedAccessKey")),
-            (Some(_), None, None) => Err(wrong("SharedAccessKey", "is missing beside SharedAccessKeyName")),
+            (None, Some(_), None) => Err(wrong("SharedAccessKeyName", "is missing next to SharedAccessKey")),
+            (Some(_), None, None) => Err(wrong("SharedAccessKey", "is missing next to SharedAccessKeyName")),
             (None, None, None) => Err(invalid("SharedAccessKey or SharedAccessSignature is missing")),
             (Some(name), Some(key), None) => Ok(Secret::key(name, key)),
             (_, None, Some(signature)) => Ok(Secret::signature(signature)),

@@ -25,7 +25,7 @@ const JWT: &str = "jwt";
 /// What stays as it is in a SAS token: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// What stands in a connection string to prove that we may read.
+/// The part of a connection string that proves the right to read.
 #[derive(Debug, Clone)]
 pub(crate) enum Secret {
     /// A policy and its key, to sign tokens with.
@@ -64,7 +64,7 @@ pub(crate) struct Token {
     pub(crate) kind: &'static str,
     /// `None` when it cannot be known; such a token is never renewed.
     pub(crate) expires_at: Option<SystemTime>,
-    /// Whether a later token lives longer; a given signature is never made anew (contract §1.3).
+    /// Whether a later token lives longer; a given signature is never renewed (contract §1.3).
     pub(crate) is_renewable: bool,
 }
 

@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// Runs an operation of the AMQP library, bounded in time and by the life of the connection: a send, for one, waits
-    /// for ever when the connection ends. After a time-out the library cannot go on, so the connection is ended.
+    /// forever when the connection ends. After a time-out the library cannot go on, so the connection is ended.
     pub(crate) async fn bounded<T, E: Failure>(
         &self,
         what: &str,
@@ -138,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// The error behind a failure; that of the connection, if that is what ended.
+    /// The cause of a failure: the error of the connection, if that is what ended.
     pub(crate) async fn explain(&self, failure: LinkFailure) -> Error {
         let error = match failure {
             LinkFailure::Known(error) => error,

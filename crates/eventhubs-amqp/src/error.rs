@@ -61,7 +61,7 @@ pub enum ErrorKind {
     EntityDisabled,
     /// A limit of the service is reached, for example five receivers on one partition.
     QuotaExceeded,
-    /// The service does not know the position to start at, for example after the hub was created anew.
+    /// The service does not know the position to start at, for example after the hub was re-created.
     InvalidPosition,
     /// The caller gave something that cannot be used; the text names the field.
     InvalidArgument,

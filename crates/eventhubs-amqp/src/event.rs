@@ -210,7 +210,7 @@ impl ReceivedEvent {
         self.source.as_ref().map(|source| &source.consumer_group)
     }
 
-    /// Where the event stands in its partition, as opaque text.
+    /// The position of the event in its partition, as opaque text.
     pub fn offset(&self) -> &Offset {
         &self.offset
     }
@@ -235,7 +235,7 @@ impl ReceivedEvent {
         self.attributes().content_type.as_deref()
     }
 
-    /// The id that the application gave the event. Numbers and UUIDs are written out; a binary id stands in
+    /// The id that the application gave the event. Numbers and UUIDs are written out; a binary id is written in
     /// [`system_properties`](Self::system_properties) only.
     pub fn message_id(&self) -> Option<&str> {
         self.attributes().message_id.as_deref()

@@ -94,7 +94,7 @@ impl Inspector {
     fn transfer(&mut self, channel: u16, transfer: &Performative<'_>) -> Result<(), Violation> {
         let key = (channel, transfer.handle()?);
         let flag = |index| transfer.field(index).is_some_and(is_true);
-        // A delivery of several frames nests across them: its walk goes on where the last frame stopped.
+        // A delivery of several frames nests across them: its walk continues where the last frame stopped.
         let mut walk = self.unfinished.remove(&key).unwrap_or_default();
         if flag(9) {
             return Ok(()); // aborted: the payload does not count

@@ -29,15 +29,15 @@
 //! # Recovery
 //!
 //! All partitions of a client share one connection; each has a link, and a session, of its own. When any of them is lost,
-//! a [`PartitionReceiver`] makes a new one and resumes behind the last event that it handed out: no gap and no repeat.
+//! a [`PartitionReceiver`] makes a new one and resumes after the last event that it handed out: no gap and no repeat.
 //! Only what cannot be recovered from is final: a partition taken by another receiver ([`ErrorKind::OwnershipLost`]), a
 //! credential that is refused twice, something that does not exist. An outage that outlasts the [`RetryPolicy`] is
-//! reported, and the receiver still goes on when it is asked again.
+//! reported, and the receiver continues when it is asked again.
 //!
 //! # Cancel safety
 //!
 //! Every future of this crate can be dropped at any await, as `select!` does: no event is lost, no link stays behind, and
-//! a recovery that is under way goes on. What a drop means in detail stands at each function.
+//! a recovery that is under way continues. Each function documents what a drop means in detail.
 //!
 //! # Limits
 //!
@@ -46,9 +46,9 @@
 //! | events sent ahead, per partition | [`prefetch`](PartitionReceiverBuilder::prefetch), 300 | the service waits |
 //! | frame, message | 64 KiB, 20 MiB | the connection ends |
 //! | nesting of a value, elements of a collection | 32, 65 536 | the connection ends |
-//! | connect, attach, request | [`try_timeout`](RetryPolicy::try_timeout), 60 s | the connection is made anew |
+//! | connect, attach, request | [`try_timeout`](RetryPolicy::try_timeout), 60 s | the connection is re-established |
 //! | detach, end, close | 5 s | the connection ends |
-//! | silence of the service | 60 s | the connection is made anew |
+//! | silence of the service | 60 s | the connection is re-established |
 //!
 //! No text of an error, a log or a `Debug` holds a key, a token or the body of an event.
 

@@ -1,4 +1,4 @@
-//! An encoded message: where its sections are, and what stands in them when somebody asks (contract §6).
+//! An encoded message: where its sections are, and what they hold, read on demand (contract §6).
 
 use bytes::Bytes;
 use eventhubs_types::{EventBody, Value};
@@ -35,7 +35,7 @@ pub(crate) struct Message {
     sections: Sections,
 }
 
-/// Where the sections of a message are. 0 stands for one that is not there: none begins at the first byte.
+/// Where the sections of a message are. 0 means that a section is absent: none begins at the first byte.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sections {
     /// The sections of which not all can be decoded, a bit each: 0x71 is the first.
@@ -316,7 +316,7 @@ fn list(value: Value) -> Option<Vec<Value>> {
     }
 }
 
-/// The name that a key stands for.
+/// The name of an annotation key.
 fn name(key: Value) -> String {
     match key {
         Value::String(name) | Value::Symbol(name) => name,

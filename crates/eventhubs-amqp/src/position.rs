@@ -1,4 +1,4 @@
-//! What is read of every event at once: where it stands in its partition (contract §6.1).
+//! What is read of every event at once: its position in its partition (contract §6.1).
 
 use std::time::SystemTime;
 
@@ -19,7 +19,7 @@ pub(crate) struct Position {
 
 impl Position {
     /// Reads the map of message annotations at `start`, in place of what was read before, and returns where it ends. Of a
-    /// name that stands there twice, the last counts.
+    /// name that occurs twice, the last one counts.
     ///
     /// Unless all must be `SOUND`, the names are looked for as far as declared sizes lead.
     pub(crate) fn read<const SOUND: bool>(&mut self, raw: &Bytes, start: usize) -> Result<usize, Refused> {

@@ -102,7 +102,7 @@ impl Producer {
     /// When the service refuses or cannot be reached within the retry policy.
     ///
     /// # Cancel safety
-    /// Safe to drop; asking again starts anew.
+    /// Safe to drop; asking again starts over.
     pub async fn max_message_size(&self) -> Result<u64> {
         self.trying(|inner, fresh| async move { inner.max_message_size_once(fresh).await }).await
     }
@@ -119,7 +119,7 @@ impl Producer {
     /// Detaches. The next send attaches again.
     ///
     /// # Cancel safety
-    /// Safe to drop: detaching goes on in the background.
+    /// Safe to drop: detaching continues in the background.
     pub async fn close(&self) {
         if let Some(link) = self.0.link.lock().await.take() {
             link.session.end().await;

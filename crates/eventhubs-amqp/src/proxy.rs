@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind, Result};
 const MAX_ANSWER: usize = 8 * 1024;
 
 const MAX_HEADERS: usize = 64;
-/// The empty line behind the headers.
+/// The empty line after the headers.
 const END: &[u8] = b"\r\n\r\n";
 
 /// An HTTP proxy, and who we are to it.

@@ -32,14 +32,14 @@ pub(crate) trait Opener: Send + Sync {
 
 /// Receives the events of one partition in order, and recovers by itself when link, session or connection die.
 ///
-/// Events come exactly once per receiver: after a loss it resumes behind the last event that it handed out
+/// Events come exactly once per receiver: after a loss it resumes after the last event that it handed out
 /// (contract §5.6). Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
 pub struct PartitionReceiver {
     origin: Arc<EventSource>,
     links: Arc<dyn Opener>,
     retry: RetryPolicy,
     state: State,
-    /// Where the next link starts: at first as asked, then behind the last event handed out.
+    /// Where the next link starts: at first as asked, then after the last event handed out.
     position: StartingPosition,
     failures: Failures,
     last_enqueued: Option<LastEnqueuedEventProperties>,
@@ -52,7 +52,7 @@ enum State {
         source: Box<dyn DeliverySource>,
         since: Instant,
     },
-    /// A new link is being made; the task goes on when a call is dropped.
+    /// A new link is being made; the task continues when a call is dropped.
     Recovering(Task<Recovered>),
     /// The caller was told; the next call starts to recover.
     Reported(Error),
@@ -89,11 +89,11 @@ impl PartitionReceiver {
     ///
     /// # Errors
     /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver stays
-    /// usable and goes on recovering in the next call. Any other error is final and comes again from every later call.
+    /// usable and continues recovering in the next call. Any other error is final and comes again from every later call.
     ///
     /// # Cancel safety
     /// Safe to drop at any point: an event is either returned, or comes first from the next call. A recovery that is
-    /// under way goes on.
+    /// under way continues.
     pub async fn receive_batch(
         &mut self,
         max: usize,
@@ -107,7 +107,7 @@ impl PartitionReceiver {
     }
 
     /// The events one by one, until the receiver has ended: after an error that is not
-    /// [transient](crate::Error::is_transient) comes nothing more. An error that is comes once, and the stream goes on.
+    /// [transient](crate::Error::is_transient) comes nothing more. A transient error comes once, and the stream continues.
     ///
     /// ```
     /// # use eventhubs_emulator::Emulator;
@@ -264,7 +264,7 @@ impl PartitionReceiver {
     /// When the service did not confirm in time or answered with an error. The receiver is gone all the same.
     ///
     /// # Cancel safety
-    /// Safe to drop: detaching goes on in the background.
+    /// Safe to drop: detaching continues in the background.
     pub async fn close(self) -> Result<()> {
         match self.state {
             State::Attached { source, .. } => source.close().await,

@@ -154,7 +154,7 @@ impl PartitionReceiverBuilder {
     }
 }
 
-/// The position behind the newest event. It is looked up once, so that a receiver that loses its link before the first
+/// The position after the newest event. It is looked up once, so that a receiver that loses its link before the first
 /// event does not skip what came meanwhile (contract §5.6).
 async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<StartingPosition> {
     match client.partition_properties(partition).await {

@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use crate::peer::{LIMIT, Peer};
 
-    /// Amqp-crate §4, issue #200 there: a send waits for ever when its connection ends.
+    /// Amqp-crate §4, issue #200 there: a send waits forever when its connection ends.
     #[tokio::test(start_paused = true)]
     async fn a_request_ends_with_its_connection() {
         let (peer, connection) = Peer::connect().await;

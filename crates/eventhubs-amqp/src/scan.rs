@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn sizes_and_counts_that_lie_are_refused() {
         assert_eq!(walk(&[0xc0, 3, 1, 0x40, 0x40]), Err(Refused::BadSize), "a list ends before its size");
-        assert_eq!(walk(&[0xc0, 2, 2, 0x40, 0x40]), Err(Refused::BadSize), "a list ends behind its size");
+        assert_eq!(walk(&[0xc0, 2, 2, 0x40, 0x40]), Err(Refused::BadSize), "a list ends after its size");
         assert_eq!(
             walk(&[0xd0, 0, 0, 0, 3, 0, 0, 0, 1]),
             Err(Refused::BadSize),

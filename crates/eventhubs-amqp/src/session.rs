@@ -55,7 +55,7 @@ mod tests {
     use crate::engine::FAREWELL_TIMEOUT;
     use crate::peer::{LIMIT, Peer};
 
-    /// Amqp-crate §4: the library would spin a core for ever.
+    /// Amqp-crate §4: the library would spin a core forever.
     #[tokio::test(start_paused = true)]
     async fn a_session_that_is_dropped_ends_its_connection_if_the_peer_is_silent() {
         let (peer, connection) = Peer::connect().await;
@@ -86,7 +86,7 @@ mod tests {
         assert!(!connection.engine().is_live());
     }
 
-    /// Somebody who waited for a token may come after the end; a partition stood still for ever then.
+    /// A caller that waited for a token may arrive after the end; its partition then stalled forever.
     #[tokio::test(start_paused = true)]
     async fn no_session_begins_on_a_connection_that_has_ended() {
         let (_peer, connection) = Peer::connect().await;

@@ -40,7 +40,7 @@ const EMPTY_FRAME: [u8; 8] = [0, 0, 0, 8, 2, 0, 0, 0];
 
 /// Ends a connection from outside: its reads come to an end at once and its writes fail.
 ///
-/// fe2o3-amqp spins a core while it waits for a peer that does not answer its close, for ever if the handles are gone,
+/// fe2o3-amqp spins a core while it waits for a peer that does not answer its close, forever if the handles are gone,
 /// and its task cannot be aborted; an end of file is what stops it.
 #[derive(Clone, Default)]
 pub(crate) struct KillSwitch(Arc<Shared>);
@@ -171,7 +171,7 @@ impl<S> GuardedStream<S> {
     }
 }
 
-/// The length of the frame, or protocol header, of ours at the front.
+/// The length of the outgoing frame, or protocol header, at the front.
 fn written_length(bytes: &[u8]) -> Option<usize> {
     let size = bytes.first_chunk::<4>()?;
     if size == b"AMQP" {
@@ -422,7 +422,7 @@ mod tests {
         stream.shutdown().await.unwrap();
     }
 
-    /// Half-open, or a proxy that stands still: the library does nothing else while it writes.
+    /// Half-open, or a stalled proxy: the library does nothing else while it writes.
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (ours, _peer) = duplex(4);

@@ -139,7 +139,7 @@ impl Tap {
         }
     }
 
-    /// Appends a whole frame of ours to what is written, changed where it speaks of what the library cannot know.
+    /// Appends a whole outgoing frame to what is written, changed where it speaks of what the library cannot know.
     pub(crate) fn outgoing(&mut self, frame: &[u8], out: &mut BytesMut) {
         let performative =
             (frame.get(5) == Some(&AMQP_FRAME)).then(|| Performative::of_frame(frame)).flatten();

@@ -1,4 +1,4 @@
-//! AMQP values of the library below us as values of ours.
+//! AMQP values of the AMQP library as values of `eventhubs-types`.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

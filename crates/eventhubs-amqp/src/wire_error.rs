@@ -1,4 +1,4 @@
-//! Errors of the AMQP library as errors of ours.
+//! Errors of the AMQP library as errors of this crate.
 
 use fe2o3_amqp::connection::{self, OpenError};
 use fe2o3_amqp::link::{

@@ -33,7 +33,7 @@ const KEYS: [&str; 8] = [
     USE_DEVELOPMENT_STORAGE,
 ];
 
-/// What `UseDevelopmentStorage=true` stands for; Microsoft publishes this key for local emulators.
+/// What `UseDevelopmentStorage=true` means; Microsoft publishes this key for local emulators.
 const DEVELOPMENT_STORAGE: &str = "AccountName=devstoreaccount1;\
     AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;\
     BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1";

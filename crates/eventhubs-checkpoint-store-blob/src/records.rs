@@ -28,7 +28,7 @@ impl Metadata {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Whether everything that `written` says stands here too; an empty value may have got lost on the way.
+    /// Whether everything in `written` is here too; an empty value may have got lost on the way.
     pub(crate) fn says(&self, written: &Self) -> bool {
         written.iter().all(|(key, value)| self.get(key).unwrap_or_default() == value)
     }

@@ -39,7 +39,7 @@ const MAX_REPORTED_NAME: usize = 256;
 ///
 /// The layout is the one that the Python, JavaScript, .NET and Java SDKs share, so that all of them can work in one
 /// consumer group. Namespace, hub and group are written in lower case. The Go SDK and Microsoft's Rust SDK keep the
-/// case as given; beside them [`Naming::Verbatim`] is needed. The first listing of a scope looks once whether there are records in
+/// case as given; [`Naming::Verbatim`] shares a group with them. The first listing of a scope looks once whether there are records in
 /// the other spelling, and warns.
 ///
 /// A checkpoint should have both its offset and its sequence number, as those of every event do. One without either is
@@ -120,7 +120,7 @@ impl BlobCheckpointStore {
     /// A store in a container of the account that the connection string names. Nothing is sent yet.
     ///
     /// The string is the one that the Azure portal shows, with an account key or a shared access signature;
-    /// `UseDevelopmentStorage=true` stands for Azurite on its usual port.
+    /// `UseDevelopmentStorage=true` means Azurite on its usual port.
     ///
     /// # Errors
     /// As [`BlobCheckpointStoreBuilder::build`].

@@ -33,7 +33,7 @@ impl Checkpoint {
         self
     }
 
-    /// Where reading goes on: behind the offset, else behind the sequence number (contract §8.8). Never inclusive,
+    /// Where reading continues: after the offset, else after the sequence number (contract §8.8). Never inclusive,
     /// whatever the configured starting position says.
     pub fn resume_position(&self) -> Option<StartingPosition> {
         let by_offset = self.offset.clone().map(StartingPosition::after_offset);

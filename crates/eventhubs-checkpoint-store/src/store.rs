@@ -20,7 +20,7 @@ use crate::{Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, Owners
 /// A store without one leaves both `None`, and leases are judged by observation instead.
 ///
 /// # Marks
-/// The [`Mark`](crate::Mark) of a claim that is won stands in the record until the next claim is won, and no longer.
+/// The [`Mark`](crate::Mark) of a won claim stays in the record until the next claim is won, and no longer.
 ///
 /// # Bad records
 /// A record that cannot be read is skipped and reported, and never fails a listing. One without a usable owner is listed

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::hubs::HubSpec;
 
 impl Emulator {
-    /// Adds an event hub with this many partitions, and these consumer groups beside `$Default`.
+    /// Adds an event hub with this many partitions, and these consumer groups in addition to `$Default`.
     ///
     /// # Errors
     /// When it exists already, a name or the partition count cannot be used, or the data folder cannot be written.

@@ -159,7 +159,7 @@ impl Builder {
         self
     }
 
-    /// Keeps hubs and events in this folder, so that the next emulator with it goes on where this one ended, however it
+    /// Keeps hubs and events in this folder, so that the next emulator that uses it continues where this one ended, however it
     /// ended; the loss of power excepted. Hubs that the folder holds are there without being described again. Only 24 bytes
     /// per event stay in memory. One emulator at a time can use a folder.
     #[cfg(feature = "persistence")]
@@ -168,8 +168,8 @@ impl Builder {
         self
     }
 
-    /// Closes connections whose client is silent for so long, with `amqp:connection:forced`; by default 300 s. Clients are
-    /// asked for a sign of life in four fifths of it, as by the service (contract §2). Zero lets them be silent for ever.
+    /// Closes connections whose client is silent for this long, with `amqp:connection:forced`; by default 300 s. Clients are
+    /// asked for a sign of life in four fifths of it, as by the service (contract §2). Zero disables the limit.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time;
         self

@@ -143,7 +143,7 @@ impl ConsumerLink {
         }
     }
 
-    /// Waits until an event of so many bytes may go out.
+    /// Waits until an event of this size may be sent.
     async fn place(&self, bytes: usize, begins_batch: bool) -> Place<'_> {
         // the other way round, links without credit would fill the room of those that have some
         self.may_send(begins_batch).await;

@@ -92,7 +92,7 @@ impl Disk {
         read(database).map_err(|error| self.failed(&error))
     }
 
-    /// Writes in one transaction. When that fails, the file is opened anew, since redb takes nothing any more after an I/O error.
+    /// Writes in one transaction. When that fails, the file is opened again, since redb takes nothing any more after an I/O error.
     fn write<T>(&self, write: impl FnOnce(&WriteTransaction) -> Result<T, Failed>) -> Result<T, ShelfError> {
         let written = self.read(|database| {
             let transaction = database.begin_write()?;

@@ -229,7 +229,7 @@ fn number(value: &[u8]) -> Option<u32> {
     }
 }
 
-/// Where the list of a performative starts behind the frame header and a descriptor of three bytes.
+/// Where the list of a performative starts, after the frame header and a descriptor of three bytes.
 const LIST_AT: usize = HEADER + 3;
 
 struct List {

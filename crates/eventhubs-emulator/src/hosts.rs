@@ -14,7 +14,7 @@ impl AllowedHosts {
         self.0.push(name.into());
     }
 
-    /// Whether a `Host` header may stand in a request.
+    /// Whether a request may carry this `Host` header.
     pub fn allows(&self, host: &str) -> bool {
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -24,7 +24,7 @@ impl AllowedHosts {
         here.chain(self.names()).any(|allowed| name.eq_ignore_ascii_case(allowed))
     }
 
-    /// Whether an `Origin` header may stand in a request to this `Host`: it is the same place, whatever the scheme.
+    /// Whether an `Origin` header is that of this `Host`, whatever the scheme.
     pub fn is_same_origin(origin: &str, host: &str) -> bool {
         origin.split_once("://").is_some_and(|(_, place)| place.eq_ignore_ascii_case(host))
     }

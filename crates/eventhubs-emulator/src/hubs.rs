@@ -169,7 +169,7 @@ impl Hubs {
         Ok(self.storage.delete_hub(&hub.name)?)
     }
 
-    /// Removes a hub and adds it again, empty, with so many partitions and the same consumer groups.
+    /// Removes a hub and adds it again, empty, with this many partitions and the same consumer groups.
     ///
     /// # Errors
     /// When it does not exist, or cannot be made so.

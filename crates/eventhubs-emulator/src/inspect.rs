@@ -22,7 +22,7 @@ use crate::shelf::StoredEvent;
 pub struct EventHubProperties {
     /// The event hub.
     pub name: String,
-    /// When it was created, or created anew.
+    /// When it was created or re-created.
     pub created_on: Option<SystemTime>,
     /// Its consumer groups; `$Default` is the first.
     pub consumer_groups: Vec<String>,

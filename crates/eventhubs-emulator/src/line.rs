@@ -99,7 +99,7 @@ impl Line {
         *lock(&self.heard) = Instant::now();
     }
 
-    /// Returns when the client has been silent for so long; never for one that nobody listens to.
+    /// Returns when the client has been silent for this long; never for one that nobody listens to.
     pub(crate) async fn silent(&self, limit: Duration) {
         loop {
             let end = *lock(&self.heard) + limit;

@@ -27,7 +27,7 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// What one of so many partitions keeps.
+    /// What each of this many partitions keeps.
     pub(crate) fn share(self, partitions: usize) -> Self {
         Self {
             events: (self.events / partitions).max(1),
@@ -141,7 +141,7 @@ impl Log {
 
     /// Drops the events that are older than the retention allows.
     pub(crate) fn drop_expired(&mut self, now_ms: i64) {
-        // A link that is just ending may still look; the shelf may be that of the hub that was created anew.
+        // A link that is just ending may still look; the shelf may be that of the hub that was re-created.
         if self.deleted {
             return;
         }
@@ -270,7 +270,7 @@ fn not_replicated(supplied: &str) -> Condition {
     Condition::new(INVALID_OFFSET, text)
 }
 
-/// The text of the service for a position that lies behind its last event.
+/// The text of the service for a position after its last event.
 fn ahead(what: &str, supplied: impl Display, last: impl Display) -> Condition {
     let text =
         format!("The supplied {what} '{supplied}' is invalid. The last {what} in the system is '{last}'");

@@ -25,7 +25,7 @@ pub(crate) struct Nesting {
     done: bool,
 }
 
-/// What a head says about the bytes behind it.
+/// What a head says about the bytes that follow it.
 enum Value {
     /// So many bytes that are no values.
     Plain(usize),
@@ -93,7 +93,7 @@ impl Nesting {
         self.ends.len() + self.described
     }
 
-    /// Leaves the lists and maps that end here; behind the outermost one comes what belongs to a message.
+    /// Leaves the lists and maps that end here; what follows the outermost one belongs to a message.
     fn leave(&mut self) {
         while self.skip == 0 && self.ends.last().is_some_and(|end| *end <= self.position) {
             self.ends.pop();

@@ -41,7 +41,7 @@ fn payload_start(frame: &[u8]) -> Option<usize> {
     Some(frame.len() - payload.len())
 }
 
-/// What goes out of the payload of a transfer with these fields: the envelope stands in the first one of a delivery only, which is
+/// What goes out of the payload of a transfer with these fields: the envelope is in the first one of a delivery only, which is
 /// the one with a delivery tag.
 pub(crate) fn outgoing<'a>(fields: &[u8], payload: &'a [u8]) -> &'a [u8] {
     let opened = || {

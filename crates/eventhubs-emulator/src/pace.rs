@@ -1,4 +1,4 @@
-//! A stream that takes so many bytes per second.
+//! A stream with a limited number of bytes per second.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

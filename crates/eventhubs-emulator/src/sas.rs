@@ -16,7 +16,7 @@ pub(crate) struct SharedAccessKey {
     pub(crate) key: SecretString,
 }
 
-/// The parts of `SharedAccessSignature sr=…&sig=…&se=…&skn=…`, as they stand in the token.
+/// The parts of `SharedAccessSignature sr=…&sig=…&se=…&skn=…`, as written in the token.
 struct Token<'a> {
     resource: &'a str,
     signature: &'a str,

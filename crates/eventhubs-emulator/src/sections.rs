@@ -158,7 +158,7 @@ pub(crate) struct StampedMessage {
 }
 
 impl StampedMessage {
-    /// The message with these delivery annotations, which belong behind the header.
+    /// The message with these delivery annotations, which belong after the header.
     pub(crate) fn with_delivery_annotations(&self, annotations: &MapWriter) -> Vec<u8> {
         let (header, rest) = self.bytes.split_at(self.header as usize);
         let mut bytes = Vec::with_capacity(self.bytes.len() + annotations.length());

@@ -230,7 +230,7 @@ impl Tap {
         self.put(frame, out);
     }
 
-    /// Keeps what belongs to a refused link until its detach, which goes out behind its attach, and only once: a client whose own
+    /// Keeps what belongs to a refused link until its detach, which goes out right after its attach, and only once: a client whose own
     /// detach crosses it makes the library send another.
     fn is_held(&mut self, frame: &BytesMut, out: &mut BytesMut) -> bool {
         let Some((channel, performative, body)) = frame::parse(frame) else { return false };

@@ -112,7 +112,7 @@ impl Trouble {
 }
 
 impl Trouble {
-    /// Waits for as long as deliveries are late; a change begins the wait anew.
+    /// Waits for as long as deliveries are late; a change restarts the wait.
     async fn delayed(&self) {
         let mut delay = self.delay.subscribe();
         loop {

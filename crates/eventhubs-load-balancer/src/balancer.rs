@@ -125,7 +125,7 @@ impl Balancer {
     /// long as the leases last. A claim with an unknown outcome counts as not won; should it have been won, the next
     /// round finds the record and takes it up. A round ends in a quarter of the expiry at the latest.
     ///
-    /// What is taken from another instance of ours is acquired at once, but its [`Lease`] is not settled until that one
+    /// What is taken from another eventhubs instance is acquired at once, but its [`Lease`] is not settled until that one
     /// has handed it over: begin to read, so that the reader there is cut off, but do nothing with what comes before.
     /// A round that [`next_delay`](Self::next_delay) asked for to see that earlier only [looks](Self::look).
     ///

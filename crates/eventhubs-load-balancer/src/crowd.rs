@@ -19,7 +19,7 @@ const MOST_OFTEN: f64 = 0.2;
 pub(crate) struct Crowd(f64);
 
 impl Crowd {
-    /// Of a hub with so many partitions; of the largest where they are not known.
+    /// Of a hub with this many partitions; of the largest hub if the number is unknown.
     pub(crate) fn of(partitions: usize) -> Self {
         match u32::try_from(partitions) {
             Ok(0) | Err(_) => Self(1.0),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 /// [`Balancer`](crate::Balancer): the reader needs nobody to tell it. A renewal moves that moment at once, also in the
 /// middle of a round. Time is counted by the monotonic clock of the host, which runs on while the process is stopped.
 ///
-/// That clock stands still while a virtual machine or a laptop is suspended. So a lease is over too when the wall clock says that
+/// That clock stops while a virtual machine or a laptop is suspended. So a lease is over too when the wall clock says that
 /// its time has passed. A wall clock can only shorten a lease; one that is set forth by more than the rest of it ends it, which
 /// costs what any lost lease costs, and one that is set back changes nothing.
 ///

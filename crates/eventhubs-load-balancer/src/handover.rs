@@ -22,7 +22,7 @@ pub(crate) enum Stage {
     WindsDown,
 }
 
-/// How partitions change hands among instances of ours, so that no event is read twice.
+/// How partitions change hands among eventhubs instances, so that no event is read twice.
 ///
 /// Who takes a partition from an owner that hands over writes itself as the owner at once, as in any steal, and that it
 /// waits for the one before. That one ends what it is at and says so in the same record, which it may write only as
@@ -68,7 +68,7 @@ impl Balancer {
         answers.map(handing_over).collect()
     }
 
-    /// Looks whether another live instance of ours could take what this one offers.
+    /// Returns whether another live eventhubs instance could take what this one offers.
     pub(crate) fn look_for_takers(&mut self, records: &[Ownership], expired: &BTreeSet<PartitionId>) {
         let is_taker = |record: &Ownership| {
             record.owner.as_ref().is_some_and(|owner| *owner != self.owner)
@@ -99,8 +99,8 @@ impl Balancer {
         self.stage = Stage::WindsDown;
     }
 
-    /// Whether it leaves, and somebody was there at the last round who may take what it offers: another live instance
-    /// of ours that does not leave. Instances with a fixed assignment take nothing from each other.
+    /// Whether it leaves, and somebody was there at the last round who may take what it offers: another live eventhubs
+    /// instance that does not leave. Instances with a fixed assignment take nothing from each other.
     pub fn is_offering(&self) -> bool {
         self.stage == Stage::Leaves && self.has_takers
     }

@@ -51,7 +51,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Who is passive at these times, where the others hold so many partitions each, and so many are free.
+    /// Who is passive at these times, given how many partitions each of the others holds, and how many are free.
     fn judged(sights: &[(u64, &[usize], usize)]) -> Vec<Vec<String>> {
         let start = Instant::now();
         let mut watch = PassiveWatch::default();

@@ -16,7 +16,7 @@ pub struct Round {
     /// Partitions to start reading.
     pub acquired: Vec<PartitionId>,
     /// Partitions that another instance took and waits for: let their readers end what they are at and write their
-    /// checkpoints, then call [`Balancer::hand_over`](crate::Balancer::hand_over). It does not wait for ever.
+    /// checkpoints, then call [`Balancer::hand_over`](crate::Balancer::hand_over). It waits for a limited time.
     pub asked: Vec<PartitionId>,
     /// Where each of the acquired partitions came from.
     pub origins: BTreeMap<PartitionId, Origin>,
@@ -99,7 +99,7 @@ pub enum Operation {
     Claim(PartitionId),
     /// To release a partition. Others may have to wait for its expiry.
     Release(PartitionId),
-    /// To tell the new owner of a partition that its reader here has ended. It goes on without, a little later.
+    /// To tell the new owner of a partition that its reader here has ended. It continues without this message, a little later.
     HandOver(PartitionId),
     /// To send all claims before the round had to end.
     Round,

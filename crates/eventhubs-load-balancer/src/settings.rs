@@ -242,7 +242,7 @@ impl Settings {
         self.expiry.mul_f64(0.45)
     }
 
-    /// An owner that did not renew for so long may be in trouble.
+    /// An owner that has not renewed for this long may be in trouble.
     pub(crate) fn late_after(&self) -> Duration {
         self.expiry.mul_f64(0.65)
     }

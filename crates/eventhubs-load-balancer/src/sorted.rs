@@ -7,7 +7,7 @@ use eventhubs_types::PartitionId;
 use crate::Assignment;
 use crate::crowd::Crowd;
 
-/// The item of a partition, in a walk over items that are sorted by partition, beside a sorted walk over the partitions.
+/// The item of a partition, in a walk over items sorted by partition, in step with a sorted walk over the partitions.
 pub(crate) fn take_at<T>(
     items: &mut Peekable<impl Iterator<Item = T>>,
     partition: &PartitionId,

@@ -12,7 +12,7 @@ const GROWTH: u32 = 10;
 /// After this many rounds without a change, an instance looks less often.
 pub const CALM_AFTER: u32 = 3;
 
-/// After so many lost races in a row, an instance takes its time: a record that it cannot read is lost to it for ever.
+/// After this many lost races in a row, an instance takes its time: a record that it cannot read is lost to it forever.
 const MAX_LOST_RACES: u32 = 3;
 
 /// So many rounds in a row follow soon because partitions stayed free; then whoever was to take them takes none.

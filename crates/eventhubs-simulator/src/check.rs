@@ -19,8 +19,8 @@ pub(crate) struct Facts<'f> {
 
 /// The properties that do not hold.
 ///
-/// P4 holds for every fleet. Where an instance of ours takes part, P7 and P11 hold as well; what depends on the pace and
-/// the thrift of a balancer is asked of ours alone.
+/// P4 holds for every fleet. Where an eventhubs instance takes part, P7 and P11 hold as well; what depends on the pace and
+/// the number of requests of a balancer is checked for eventhubs only.
 pub(crate) fn violations(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violation> {
     let mut checks = vec![p4_one_winner(facts)];
     let mut exceeded = Vec::new();
@@ -169,7 +169,7 @@ mod tests {
         let never = Numbers { converge_s: None, ..GOOD };
         assert_eq!(broken_by(&never), ["P7 fairness"]);
         let of_others = Facts { numbers: &never, ..WELL };
-        assert!(broken(&of_others, "go").is_empty(), "what others reach is no promise of ours");
+        assert!(broken(&of_others, "go").is_empty(), "what others reach is not our promise");
     }
 
     #[test]
@@ -185,11 +185,7 @@ mod tests {
         let at = |steady_rps| broken_by(&Numbers { steady_rps, ..GOOD });
         assert_eq!(at(60.4), ["steady rate"]);
         // With 100 partitions the interval is a fifth of 10 s.
-        assert_eq!(
-            at(60.6),
-            ["P9 request budget", "steady rate"],
-            "100 / 2 s + 3 × 100 / 60 s, and a tenth"
-        );
+        assert_eq!(at(60.6), ["P9 request budget", "steady rate"], "100 / 2 s + 3 × 100 / 60 s, and a tenth");
     }
 
     #[test]

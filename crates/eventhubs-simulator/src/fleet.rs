@@ -136,7 +136,7 @@ impl Fleet {
     fn stop(&mut self, number: InstanceId, offers: bool) {
         let running = self.running.remove(&number).expect("it was chosen of the running ones");
         self.world.ledger(|ledger, now| ledger.depart(number, now));
-        // It goes on in its task until it has released all; one that ended already has nothing to stop.
+        // It continues in its task until it has released all; one that ended already has nothing to stop.
         let _ = running.stop.send(offers);
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Player {
     pub(crate) stop: oneshot::Receiver<bool>,
 }
 
-/// Plays an instance of ours: the real balancer, called as the processor calls it.
+/// Plays an eventhubs instance: the real balancer, called as the processor calls it.
 pub(crate) async fn play(player: Player) {
     sleep(player.start_after).await;
     player.join();

@@ -235,7 +235,7 @@ impl Ledger {
         now.saturating_duration_since(since)
     }
 
-    /// Whether a partition changed its owner when all was fair already for so long: what was decided before may come a
+    /// Whether a partition changed its owner although all had been fair for this long: what was decided before may come a
     /// little later.
     pub(crate) fn moved_when_fair(&self, grace: Duration) -> bool {
         self.fair_since

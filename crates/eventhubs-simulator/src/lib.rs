@@ -4,7 +4,7 @@
 //! Scenario ─▶ Fleet: Balancer, Balancer, modelled peers … ─▶ World: records, latency, faults ─▶ Ledger ─▶ Outcome
 //! ```
 //!
-//! An instance of ours is the real [`Balancer`](eventhubs_load_balancer::Balancer), called as the processor calls it; all
+//! An eventhubs instance is the real [`Balancer`](eventhubs_load_balancer::Balancer), called as the processor calls it; all
 //! time is tokio's paused clock and all randomness comes from one seed, so a run can be repeated to the last call. What
 //! the instances believe is compared with what the ledger knows.
 

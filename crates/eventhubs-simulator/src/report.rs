@@ -10,7 +10,7 @@ const INTRODUCTION: &str = "\
 Written by `cargo xtask simulate --seeds N --report docs/simulation.md`, `N` as in the table; the same seeds give the same
 numbers.
 
-An instance of ours is the real `Balancer` with its default settings (a round each 10 s, an expiry of 60 s), on virtual
+An eventhubs instance is the real `Balancer` with its default settings (a round each 10 s, an expiry of 60 s), on virtual
 time. The store is simulated: 5 to 30 ms for a call unless the scenario says otherwise. Reading is modelled: it begins when
 a round reports the partition as acquired, ends when a round reports it lost, and the last to attach cuts off the one
 before. Where one of ours takes over from another, it begins when that has handed over; the callback that is running then

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use smol_str::SmolStr;
 
-/// Where an event stands in its partition, as opaque text.
+/// The position of an event in its partition, as opaque text.
 ///
 /// Geo-replicated hubs hand out composite, non-numeric offsets, so an offset is never parsed or compared for order
 /// (contract §0.2); order comes from [`SequenceNumber`] alone.
@@ -83,21 +83,21 @@ pub enum StartingPosition {
     /// Behind the newest event at the time of the first attach.
     #[default]
     Latest,
-    /// At or behind an offset.
+    /// At or after an offset.
     Offset {
         /// The offset.
         offset: Offset,
         /// Whether the event at the offset itself is read.
         inclusive: bool,
     },
-    /// At or behind a sequence number.
+    /// At or after a sequence number.
     SequenceNumber {
         /// The sequence number.
         number: SequenceNumber,
         /// Whether the event with this number itself is read.
         inclusive: bool,
     },
-    /// At or behind the time at which the service enqueued an event; the service counts in milliseconds.
+    /// At or after the time at which the service enqueued an event; the service counts in milliseconds.
     EnqueuedTime {
         /// The time.
         time: SystemTime,

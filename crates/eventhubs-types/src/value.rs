@@ -2,7 +2,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-/// A value of the AMQP 1.0 type system, as it stands in properties, annotations and some bodies.
+/// A value of the AMQP 1.0 type system, as found in properties, annotations and some bodies.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Value {

@@ -180,7 +180,7 @@ impl Checkpointer {
         self.delivered.fetch_max(event.sequence_number().value(), Ordering::Release);
     }
 
-    /// Reads where an earlier owner, or an earlier attempt of ours, got to. What is pending is written before: it is part of that.
+    /// Reads where an earlier owner, or an earlier attempt of this one, got to. A pending checkpoint is written first, since it is part of that.
     pub(crate) async fn stored(&self) -> Result<Stored> {
         self.flush().await?;
         let mut known = self.known.lock().await;

@@ -76,7 +76,7 @@ impl ConsumerClient {
         Ok(self.hub().update_connection_string(&connection_string.as_ref().parse()?)?)
     }
 
-    /// Receives events, one a call. Calls for one partition never overlap and are in order; calls for different
+    /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for different
     /// partitions run at the same time.
     ///
     /// When the callback fails, the error is reported, and its partition is read again from its checkpoint after a
@@ -93,7 +93,7 @@ impl ConsumerClient {
         Receive::each(self.clone(), on_event)
     }
 
-    /// Receives events, several a call; else as [`receive`](Self::receive).
+    /// Receives events, several per call; else as [`receive`](Self::receive).
     pub fn receive_batch<F, Fut>(&self, on_batch: F) -> Receive<Batches>
     where
         F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
@@ -259,7 +259,7 @@ impl ConsumerClientBuilder {
 
     /// The id under which this instance owns partitions; random unless set.
     ///
-    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed goes on
+    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed continues
     /// with its partitions at once, and others need not take them over. Two live instances must never share one: the one
     /// that began later finds out within a few rounds, and its run ends with
     /// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse).
@@ -269,7 +269,7 @@ impl ConsumerClientBuilder {
     }
 
     /// The namespace under which ownership and checkpoints are kept, when it is not the host of the connection string:
-    /// behind a private endpoint, or beside instances that name it otherwise. The Python SDK, for one, keeps the port of
+    /// for a private endpoint, or together with instances that name it otherwise. The Python SDK, for one, keeps the port of
     /// an emulator in the name (contract §1.2).
     pub fn checkpoint_namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = Some(namespace);

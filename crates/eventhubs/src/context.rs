@@ -66,7 +66,7 @@ impl PartitionContext {
         self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Calls back with no more events of this partition until [`resume`](Self::resume). A call that is running goes on.
+    /// Calls back with no more events of this partition until [`resume`](Self::resume). A running call is not interrupted.
     ///
     /// The partition stays owned, and the link open: what the service has sent ahead is kept, and no more is asked for.
     /// A pause ends with the ownership; after a failed callback it holds on.

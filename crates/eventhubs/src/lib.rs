@@ -42,7 +42,7 @@
 //! # What happens to an event
 //!
 //! It is handed to the callback at least once as long as the event hub keeps it, in the order of its partition, and one
-//! call at a time. It comes again after a crash, a change of owner or a failed callback, if it is behind the last
+//! call at a time. It comes again after a crash, a change of owner or a failed callback, if it is after the last
 //! [checkpoint](PartitionContext::update_checkpoint). After a [graceful stop](Receive::with_graceful_shutdown) nothing
 //! comes again that was checkpointed.
 //!
@@ -56,7 +56,7 @@
 //!
 //! # Cancel safety
 //!
-//! Every future of this crate may be dropped at any time without loss; what a drop leaves undone stands at each of them.
+//! Every future of this crate may be dropped at any time without loss; each of them documents what a drop leaves undone.
 
 mod checkpointer;
 mod client;

@@ -274,7 +274,7 @@ impl Processor {
     /// Tells those that wait for the partition of a pump that has ended, and of all others that have.
     ///
     /// # Errors
-    /// When nothing can be read, by a mistake in what the user gave or since the client is closed: that ends the run.
+    /// When nothing can be read, because of a mistake in the configuration or because the client is closed: that ends the run.
     async fn pumps_ended(&mut self, ended: Joined) -> Result<()> {
         let mut partitions = vec![self.pump_ended(ended)?];
         while let Some(ended) = self.tasks.try_join_next() {

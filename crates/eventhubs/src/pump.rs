@@ -50,7 +50,7 @@ pub(crate) enum Ended {
     Stopped,
     /// Another reader took the partition at the broker.
     Stolen,
-    /// Nothing can be read, by a mistake in what the user gave or since the client is closed.
+    /// Nothing can be read, because of a mistake in the configuration or because the client is closed.
     Refused(Error),
 }
 

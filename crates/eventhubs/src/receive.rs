@@ -16,14 +16,14 @@ use crate::{
     CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, runner,
 };
 
-/// A time limit that is as good as none, and not beyond the clock of any platform.
+/// A time limit that is practically unlimited, but within the range of the clock on every platform.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Marks a [`Receive`] whose callback gets one event a call.
 #[derive(Debug)]
 pub enum Events {}
 
-/// Marks a [`Receive`] whose callback gets several events a call.
+/// Marks a [`Receive`] whose callback gets several events per call.
 #[derive(Debug)]
 pub enum Batches {}
 
@@ -37,7 +37,7 @@ pub enum Batches {}
 ///
 /// # Cancel safety
 /// A run that is dropped is cut off like a process that crashed: no event is lost, but its partitions are taken over only
-/// when their leases expire, and events behind the last checkpoints are processed again. Prefer
+/// when their leases expire, and events after the last checkpoints are processed again. Prefer
 /// [`with_graceful_shutdown`](Self::with_graceful_shutdown).
 #[must_use = "receiving starts when this is awaited"]
 pub struct Receive<M> {
@@ -106,7 +106,7 @@ impl<M> Receive<M> {
 
     /// The owner level (epoch) of the readers. Of two readers of a partition in a group the one with the higher level
     /// stays, of equal ones the later. A balanced run reads with level 0 unless this is set; a run on one partition
-    /// reads without a level, beside others.
+    /// reads without a level, alongside other readers.
     pub fn owner_level(mut self, level: i64) -> Self {
         self.options.owner_level = Some(level);
         self
@@ -140,13 +140,13 @@ impl<M> Receive<M> {
 
     /// How long a callback may still run after its partition was told to stop; then it is dropped at its next await.
     /// Default: 10 seconds; no limit with [`Duration::MAX`]. The partition is kept so long; should another instance
-    /// of ours take it all the same, that waits for one load-balancing interval.
+    /// take it all the same, that instance waits for one load-balancing interval.
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
         self.options.shutdown_timeout = limit.min(NO_LIMIT);
         self
     }
 
-    /// How long a run that is told to stop reads on while other instances of ours take over its partitions. Default: 12
+    /// How long a run that is told to stop reads on while other eventhubs instances take over its partitions. Default: 12
     /// seconds. What is not taken by then is released, as is all at once where no such instance runs, or with zero.
     pub fn offer_timeout(mut self, limit: Duration) -> Self {
         self.options.offer_timeout = limit.min(NO_LIMIT);

@@ -96,7 +96,7 @@ impl Run {
         self.opened.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an error ends the run: a client stays closed, and a mistake in what the user gave shows before anything
+    /// Whether an error ends the run: a client stays closed, and a mistake in the configuration shows before anything
     /// was ever read.
     pub(crate) fn ends_with(&self, error: &Error) -> bool {
         let may_be_mistake = !self.opened.load(Ordering::Relaxed);

@@ -114,7 +114,7 @@ async fn in_own_task<T: Send + 'static>(
     ended.transpose().unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
-/// Looks once at the event hub and the store, so that a mistake in what the user gave shows at once. A passing trouble is
+/// Looks once at the event hub and the store, so that a mistake in the configuration shows at once. A passing trouble is
 /// reported and waited out. `None` when told to stop meanwhile.
 async fn first_look(
     run: &Run,

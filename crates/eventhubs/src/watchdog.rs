@@ -1,8 +1,8 @@
-//! A thread of its own beside each run, for what the tasks of a run cannot do while a callback blocks a thread: it names that
+//! A thread for each run, for what the tasks of a run cannot do while a callback blocks a thread: it names that
 //! callback, and keeps the runtime's timers and sockets going.
 //!
 //! A worker of tokio that has polled the I/O driver and found a single task ready runs that task without waking another worker. If
-//! the task is a callback that blocks, nobody polls the driver any more: all timers and sockets of the process stand still, and
+//! the task is a callback that blocks, nobody polls the driver any more: all timers and sockets of the process stop, and
 //! with them the renewals of the leases of every other partition. A task that is spawned from outside of the runtime wakes an idle
 //! worker, which takes the driver over. `blocking` in `tests/it` has runs that stop although a callback blocks, and are told of it.
 

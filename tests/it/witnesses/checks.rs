@@ -216,7 +216,7 @@ async fn owner_level(stage: &mut Stage<'_>) -> Outcome {
     stage.refused(at_level(1), "with a higher epoch '2' already exists").await?;
     stage.refused(from_earliest(), "non-epoch receiver is not allowed").await?;
     stage.publish(["another"]);
-    same("the owner goes on with", &stage.event(&high).await?.body, &json!("another"))?;
+    same("the owner continues with", &stage.event(&high).await?.body, &json!("another"))?;
     stage.stop(&high).await
 }
 
@@ -321,7 +321,7 @@ async fn frozen_connection(stage: &mut Stage<'_>) -> Outcome {
     goes_on(stage, read, false, |emulator, _| emulator.freeze_connections()).await
 }
 
-/// A reader that is hit by a fault, which ends its link or not, reads on behind the last event, without a gap and without
+/// A reader that is hit by a fault, which ends its link or not, continues after the last event, without a gap and without
 /// a repeat.
 async fn goes_on(
     stage: &mut Stage<'_>,

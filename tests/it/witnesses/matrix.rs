@@ -84,7 +84,7 @@ impl Matrix {
         found.unwrap_or_else(|| panic!("{FILE} has no client {name}"))
     }
 
-    /// As it stands in `docs/emulator.md`.
+    /// As in `docs/emulator.md`.
     fn table(&self) -> String {
         let titles: Vec<_> = self.clients.iter().map(|client| client.title.as_str()).collect();
         let mut text = format!("| | {} |\n|---|{}\n", titles.join(" | "), ":-:|".repeat(titles.len()));

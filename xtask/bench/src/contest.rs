@@ -107,7 +107,7 @@ fn play(rules: &Rules, scene: &Scene) -> Result<Vec<Row>> {
 #[derive(Debug, Clone, Copy)]
 enum Task {
     Throughput,
-    /// At so many events per second.
+    /// At this many events per second.
     Latency(f64),
     /// In a process that counts them, which costs time.
     Allocations,

@@ -1,4 +1,4 @@
-//! What the emulator costs: `eventhubs emulator` in a process of its own, and our own clients beside it.
+//! What the emulator costs: `eventhubs emulator` in a process of its own, with our own clients.
 
 mod broker;
 pub mod row;

@@ -52,7 +52,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Counts events of so many partitions, and how old they are if asked.
+    /// Counts events of this many partitions, and their age if asked.
     pub fn new(partitions: u32, latency: bool) -> Arc<Self> {
         Arc::new(Self {
             events: AtomicU64::new(0),

@@ -2,7 +2,7 @@
 
 use super::workspace::Workspace;
 
-/// Each of our crates, and the ones of ours that it may use directly.
+/// Each of our crates, and those that it may use directly.
 const ARROWS: &[(&str, &[&str])] = &[
     ("eventhubs-types", &[]),
     ("eventhubs-checkpoint-store", &["eventhubs-types"]),
@@ -26,7 +26,7 @@ const HTTP_CLIENTS: &[&str] = &["azure_*", "http-types", "object_store", "reqwes
 const TLS: &[&str] = &["rustls*", "tokio-rustls"];
 const OPENSSL: &[&str] = &["openssl", "openssl-sys", "native-tls"];
 
-/// Crates of ours, and what none of them may reach, by however many steps.
+/// Our crates, and what none of them may reach, directly or indirectly.
 struct Wall {
     before: &'static [&'static str],
     never: &'static [&'static [&'static str]],

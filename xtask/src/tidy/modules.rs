@@ -1,6 +1,6 @@
 //! Which file of a crate uses which: the paths in its `use` declarations and expressions, followed through re-exports.
 //!
-//! What stands in the arguments of a macro is not seen, and neither are tests.
+//! The arguments of macros are not seen, and neither are tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 

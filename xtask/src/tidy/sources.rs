@@ -1,4 +1,4 @@
-//! Words that must not stand in some of our sources.
+//! Words that some of our sources must not contain.
 
 use super::workspace::{Source, Workspace};
 
@@ -62,7 +62,7 @@ fn product_sources(workspace: &Workspace) -> impl Iterator<Item = &Source> {
     sources.filter(|source| source.path.contains("/src/"))
 }
 
-/// Where one of the word sequences stands in the code; comments and unit tests do not count.
+/// Where one of the word sequences occurs in the code; comments and unit tests do not count.
 fn find(source: &Source, unwanted: &[&[&str]]) -> Vec<String> {
     let words = words(&source.text);
     let found = |at: usize| {

@@ -1,4 +1,4 @@
-//! How many foreign packages the crates compile that every store and every extension of ours builds on.
+//! How many foreign packages are compiled by the crates that every store and extension builds on.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ pub(crate) fn of_the_lean_crates(workspace: &Workspace) -> Vec<String> {
         .collect()
 }
 
-/// Name and version of each line, but not of ours; a package that stands in the tree twice counts once.
+/// Name and version of each line, except our own; a package that occurs twice in the tree counts once.
 fn packages(tree: &str) -> BTreeSet<String> {
     let name_and_version = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
     let foreign = tree.lines().filter(|line| !line.is_empty() && !line.starts_with("eventhubs"));

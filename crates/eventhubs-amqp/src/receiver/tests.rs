@@ -245,7 +245,7 @@ async fn a_refused_token_is_renewed_once() {
     assert_eq!(fresh, [false, true, true]);
 }
 
-/// A token may expire anew while the service is away: only two refusals in a row tell that the credential is wrong.
+/// A token may expire again while the service is away: only two refusals in a row tell that the credential is wrong.
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_renewed_again_after_another_failure() {
     let refused = || Open::Refused(Error::remote("attaching", "amqp:unauthorized-access", None));

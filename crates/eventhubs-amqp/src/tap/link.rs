@@ -92,7 +92,7 @@ impl LinkState {
         let _ = self.address.set(address);
     }
 
-    /// Queues what came; `None` stands for a delivery that was aborted, which counts all the same. Whether the sender must
+    /// Queues what came; `None` is an aborted delivery, which counts all the same. Whether the sender must
     /// be told of another credit: the sizes of messages decide how many there is room for.
     pub(super) fn deliver(&self, arrivals: &mut Vec<Option<Bytes>>) -> bool {
         let mut inner = self.lock();

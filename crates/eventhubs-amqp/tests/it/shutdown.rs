@@ -101,7 +101,7 @@ async fn in_a_runtime_of_its_own<T: Send + 'static>(future: impl Future<Output =
     output.await.unwrap()
 }
 
-/// Amqp-crate §4: closing waits for ever, and spins a core, if the peer does not answer.
+/// Amqp-crate §4: closing waits forever, and spins a core, if the peer does not answer.
 #[tokio::test]
 async fn closing_does_not_wait_for_a_service_that_is_silent() {
     let emulator = emulator().await;

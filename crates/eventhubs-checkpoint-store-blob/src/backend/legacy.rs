@@ -2,7 +2,7 @@
 //!
 //! The SDK builds and signs the requests. What it cannot be trusted with is kept from it: it has no retries, no HTTP
 //! client, no body of an answer, no log and no say in errors. Its retries would repeat a write whose answer was lost
-//! and call the result a conflict, its client opens a connection per request and waits for ever, and its logs and
+//! and call the result a conflict, its client opens a connection per request and waits forever, and its logs and
 //! error texts hold keys and signatures.
 
 mod answer;

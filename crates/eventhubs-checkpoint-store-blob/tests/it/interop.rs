@@ -23,7 +23,7 @@ async fn ours_and_pythons_asynchronous_one_share_the_blobs() {
     share_with("aio").await;
 }
 
-/// What `tests/python/blob_store.py` asserts of ours stands there.
+/// What `tests/python/blob_store.py` asserts about this store is in that script.
 async fn share_with(kind: &str) {
     let (azurite, container) = (Azurite::shared().await, Azurite::unused_container());
     let store = store_at(azurite.port(), &container).await;

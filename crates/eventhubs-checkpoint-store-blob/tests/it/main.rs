@@ -1,4 +1,4 @@
-//! The blob store against Azurite, behind a proxy where Azurite cannot be made to fail, and beside the Python SDK.
+//! The blob store against Azurite, through a proxy where Azurite cannot be made to fail, and together with the Python SDK.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

@@ -12,7 +12,7 @@ use eventhubs_types::{ConsumerScope, PartitionId};
 pub(crate) enum Defect {
     /// Writes whatever is there (contract §9.4: the claims of JavaScript without an etag).
     Overwrites,
-    /// Shows the first version for ever.
+    /// Shows the first version forever.
     KeepsVersion,
     /// Takes a release for a deletion.
     ForgetsReleases,

@@ -21,7 +21,7 @@ pub(super) struct NewHub {
     consumer_groups: Vec<String>,
 }
 
-/// Creates a hub; one that is there is created anew, without its events.
+/// Creates a hub; one that is there is re-created, without its events.
 pub(super) async fn create(
     State(running): State<Weak<Running>>,
     Path((namespace, hub)): Path<(String, String)>,

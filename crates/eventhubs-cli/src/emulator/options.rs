@@ -108,7 +108,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 1024)]
     pub(super) max_connections: usize,
 
-    /// Write the certificates for TLS to this file, for clients to trust; they are made anew at each start.
+    /// Write the certificates for TLS to this file, for clients to trust; they are made again at each start.
     #[arg(long, value_name = "FILE")]
     pub(super) certificate: Option<PathBuf>,
 

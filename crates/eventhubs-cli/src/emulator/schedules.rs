@@ -70,7 +70,7 @@ pub(super) async fn start(
     })
 }
 
-/// Plays schedules of consecutive seeds on all namespaces, for ever; without a seed nothing.
+/// Plays schedules of consecutive seeds on all namespaces, forever; without a seed nothing.
 pub(super) async fn chaos(running: &Weak<Running>, seed: Option<u64>) {
     let Some(first) = seed else { return pending().await };
     let names: Vec<_> = running.upgrade().iter().flat_map(|running| running.names()).collect();

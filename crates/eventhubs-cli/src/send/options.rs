@@ -58,11 +58,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     file: Option<PathBuf>,
 
-    /// Send random bodies of so many bytes, the same for the same --seed.
+    /// Send random bodies of this size; the same --seed gives the same bodies.
     #[arg(long, value_name = "BYTES")]
     size: Option<usize>,
 
-    /// Spread random events over so many partition keys.
+    /// Spread random events over this many partition keys.
     #[arg(long, value_name = "COUNT", requires = "size", conflicts_with = "key", value_parser = clap::value_parser!(u32).range(1..))]
     keys: Option<u32>,
 
@@ -70,15 +70,15 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Send so many events: the body again, or so many lines at most. One without --duration and standard input.
+    /// Send this many events: the same body again, or at most this many lines. Default: 1, unless --duration or standard input is used.
     #[arg(long)]
     count: Option<u64>,
 
-    /// Send for so long.
+    /// Send for this long.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     duration: Option<Duration>,
 
-    /// Send so many events per second, instead of as many as possible.
+    /// Send this many events per second. Default: as many as possible.
     #[arg(long, value_name = "EVENTS", value_parser = rate)]
     rate: Option<f64>,
 

@@ -9,7 +9,7 @@ const UNPACED: u16 = 1000;
 /// How often a fast pace lets events through; a slower one waits for each event.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Lets so many events through in each second, evenly; all at once without a rate. Time comes from tokio's clock.
+/// Lets this many events through per second, evenly; all at once without a rate. Time comes from tokio's clock.
 #[derive(Debug)]
 pub(super) struct Pace {
     per_second: Option<f64>,
@@ -34,7 +34,7 @@ impl Pace {
         self.per_second.map_or(UNPACED.into(), count)
     }
 
-    /// Waits until so many events are due.
+    /// Waits until this many events are due.
     pub(super) async fn wait(&mut self, count: usize) {
         let Some(per_second) = self.per_second else { return };
         let start = *self.start.get_or_insert_with(Instant::now);

@@ -1,4 +1,4 @@
-//! Clients that mean harm: each ends itself at most, and another client goes on meanwhile.
+//! Clients that mean harm: each ends at most its own connection, and other clients continue.
 
 use std::time::Duration;
 

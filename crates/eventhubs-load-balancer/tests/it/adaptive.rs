@@ -13,7 +13,7 @@ use crate::setup::{balancer, overwrite, owned, partition, partitions};
 const SECOND: Duration = Duration::from_secs(1);
 const EXPIRY: Duration = Duration::from_secs(60);
 
-/// Runs rounds at their delays for so long.
+/// Runs rounds at their delays for this long.
 async fn run(balancer: &mut Balancer, hub: &[PartitionId], time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {

@@ -1,4 +1,4 @@
-//! How a partition changes hands among instances of ours, and among ours and others.
+//! How a partition changes hands among eventhubs instances, and between them and other SDKs.
 
 use std::sync::Arc;
 use std::time::Duration;

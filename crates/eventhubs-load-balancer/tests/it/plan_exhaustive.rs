@@ -12,7 +12,7 @@ use crate::setup::{owner, partition, partitions, settings, view_of};
 const OWNERS: usize = 4;
 const STRATEGIES: [Strategy; 3] = [Strategy::Balanced, Strategy::Greedy, Strategy::Adaptive];
 
-/// All assignments of up to so many partitions: each is free or held by one of the owners.
+/// All assignments of up to this many partitions: each is free or held by one of the owners.
 fn assignments(most: usize) -> Vec<Vec<Option<usize>>> {
     let holders = || std::iter::once(None).chain((0..OWNERS).map(Some));
     let mut all = Vec::new();

@@ -36,7 +36,7 @@ const ONE_STEAL_A_ROUND: &[&str] = &["js greedy", "go greedy"];
 /// Python steals one partition a round, however many owners can spare one.
 const ONE_STEAL_OF_EACH: &[&str] = &["python greedy", "js greedy", "go greedy"];
 
-/// Python never steals at the floor, so one owner stays above the ceiling for ever. We correct it, as the others do.
+/// Python never steals at the floor, so one owner stays above the ceiling forever. We correct it, as the others do.
 const HELPS_AT_THE_FLOOR: &[&str] = &["python balanced", "python greedy"];
 
 /// The vectors at which we do not do as all others, each for the reason it names.

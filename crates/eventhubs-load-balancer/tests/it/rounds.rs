@@ -151,7 +151,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_stops_nothing_else() {
     assert_eq!(round.rejected.len(), 1);
     assert!(round.failures.is_empty(), "a lost claim is no error");
     balancer.round(&hub).await;
-    assert!(balancer.next_delay() >= INTERVAL.mul_f64(0.8), "nor a reason to hurry, for ever");
+    assert!(balancer.next_delay() >= INTERVAL.mul_f64(0.8), "nor a reason to hurry forever");
 }
 
 #[tokio::test(start_paused = true)]

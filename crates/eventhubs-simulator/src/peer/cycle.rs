@@ -14,7 +14,7 @@ use super::{Kind, rules};
 use crate::instance::{Player, scope};
 use crate::store::owner;
 
-/// A call that is not answered for so long has failed: the limit of a try in all SDKs (contract §10.1).
+/// A call that is not answered for this long has failed: the limit of a try in all SDKs (contract §10.1).
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// The pause of those that begin the next cycle at once.

@@ -61,7 +61,7 @@ async fn batches_are_bounded_and_an_idle_partition_gives_an_empty_one() {
     .await;
 }
 
-/// The events that wait behind a slow callback are in memory too.
+/// The events that wait for a slow callback are in memory too.
 #[tokio::test]
 async fn slow_callbacks_on_all_partitions_stay_within_the_byte_budget() {
     const SIZE: usize = 100_000;

@@ -1,4 +1,4 @@
-//! Partitions that go from one instance of ours to another without an event lost or seen twice.
+//! Partitions that move from one eventhubs instance to another without an event lost or seen twice.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

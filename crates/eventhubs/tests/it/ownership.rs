@@ -127,7 +127,7 @@ async fn of_two_live_instances_with_one_owner_id_the_later_ends_with_an_error_th
     .await;
 }
 
-/// Writes the record of a partition as an instance of ours does that hands over.
+/// Writes the record of a partition as an eventhubs instance that hands over does.
 async fn write_as(store: &MemoryCheckpointStore, owner: &str, partition: &str) {
     let before = record(store, partition).await;
     let expected = before.map_or(Expected::Absent, |record| Expected::Version(record.version));

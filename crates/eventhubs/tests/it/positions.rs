@@ -100,7 +100,7 @@ async fn one_partition_can_be_read_alone() {
             );
             seen.until_count(expected.len()).await;
             running.stop().await;
-            assert_eq!(seen.all(), expected, "the second run goes on behind the checkpoint");
+            assert_eq!(seen.all(), expected, "the second run continues after the checkpoint");
             publish_to(&emulator, "1", &["c"]);
         }
     })

@@ -17,7 +17,7 @@ use eventhubs_bench::{emulator, idle, machine, slow};
 use serde::Serialize;
 
 const EXAMPLES: &str = "\
-A replayer of ours sends pre-encoded events over the loopback, and each reader reads them in a process of its own.
+A replayer sends pre-encoded events over the loopback, and each reader reads them in a process of its own.
 CPU is user and system time of that process; RSS is its largest; p50 and p99 are the time from sending an event to
 handing it over, at half of the events/s that the reader reached; allocations are counted in a separate run.
 The last column tells how often the replayer waited for credit, and which part of its time it waited and was busy.
@@ -47,7 +47,7 @@ enum What {
     Slow(slow::Rules),
     /// Idle receivers: how much memory each takes
     Idle(idle::Rules),
-    /// The emulator: events in and out, memory, and how long it takes to start; our own clients beside it, on the same machine
+    /// The emulator: events in and out, memory, and how long it takes to start; our own clients run on the same machine
     Emulator(emulator::Rules),
 }
 

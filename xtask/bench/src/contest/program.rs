@@ -1,4 +1,4 @@
-//! The programs that read: ours beside this one, and foreign ones where `cargo xtask bench` installed them.
+//! The programs that read: ours, next to this one, and foreign ones where `cargo xtask bench` installed them.
 
 use std::ffi::OsString;
 use std::fmt;

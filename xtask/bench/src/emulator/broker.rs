@@ -47,7 +47,7 @@ struct Hub {
 }
 
 impl Broker {
-    /// Starts the program beside this one, and waits until it is healthy.
+    /// Starts the program, which is next to this one, and waits until it is healthy.
     pub(super) async fn start(partitions: u32, folder: Option<&Path>) -> Result<Self> {
         let began = clock::nanos();
         let program = std::env::current_exe()?.with_file_name("eventhubs");
@@ -71,7 +71,7 @@ impl Broker {
         Ok(Self { child, connection_string, partitions, start_up_ms })
     }
 
-    /// Does something with so many events, and says what it cost the broker.
+    /// Does something with this many events, and returns what it cost the broker.
     pub(super) async fn meter(&self, events: usize, doing: impl Future<Output = Result<()>>) -> Result<Take> {
         let (began, cpu_began) = (clock::nanos(), self.cpu_nanos()?);
         doing.await?;

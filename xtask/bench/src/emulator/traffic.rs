@@ -15,7 +15,7 @@ const PREFETCH: u32 = 2000;
 
 type Outcome = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// Sends so many events, the same number to each partition.
+/// Sends this many events, the same number to each partition.
 pub(super) async fn send(broker: &Broker, rules: &Rules, events: usize) -> Result<()> {
     let (count, body) = (share(broker, events), rules.body);
     each_partition(broker, |client, id| send_to(client, id, count, body)).await

@@ -31,7 +31,7 @@ impl Stream {
         }
     }
 
-    /// Waits at most so long, for ever if `None`, until there is something to read.
+    /// Waits until there is something to read, at most this long; without a limit if `None`.
     pub(super) fn is_readable(&self, wait: Option<Duration>) -> io::Result<bool> {
         let mut fds = [PollFd::new(self.socket().as_fd(), PollFlags::POLLIN)];
         Ok(ppoll(&mut fds, wait.map(TimeSpec::from), None)? > 0)

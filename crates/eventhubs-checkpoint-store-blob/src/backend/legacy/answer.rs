@@ -90,7 +90,7 @@ impl Answer {
         named.collect()
     }
 
-    /// The failure that an answer stands for which nobody hoped for.
+    /// The failure that an unexpected answer means.
     pub(super) fn into_failure(self) -> Failure {
         let shown = |label, header| {
             let value = self.header(header).map(|value| value.get(..MAX_SHOWN).unwrap_or(value));

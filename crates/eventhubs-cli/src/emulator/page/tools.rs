@@ -1,4 +1,4 @@
-//! The forms beside the live part: publish an event, follow events, inject faults, change an event hub.
+//! The forms next to the live part: publish an event, follow events, inject faults, change an event hub.
 
 use eventhubs_emulator::Emulator;
 use maud::{Markup, html};
@@ -10,7 +10,7 @@ struct Offer {
     /// Its name over HTTP.
     name: &'static str,
     label: &'static str,
-    /// Its fields beside `event_hub`, each with what stands in the form at first.
+    /// Its fields other than `event_hub`, each with its initial value in the form.
     fields: &'static [(&'static str, &'static str)],
     hits_one_hub: bool,
     /// What ends it, where it does not end by itself.
