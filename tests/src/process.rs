@@ -1,3 +1,5 @@
+//! A consumer in a process of its own that a test can kill, suspend and stop.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,3 +1,5 @@
+//! An emulator and blob storage for one end-to-end test.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The client of one event hub, its builder, and what it can ask the service. Reading is in `receiver.rs`.
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

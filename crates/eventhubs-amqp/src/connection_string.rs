@@ -1,3 +1,5 @@
+//! Connection strings: parsing them, and errors that name the wrong part without repeating its value.
+
 use std::fmt;
 use std::str::FromStr;
 

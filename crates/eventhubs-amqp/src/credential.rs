@@ -1,3 +1,5 @@
+//! Shared keys and signatures, and the tokens made from them. Tokens of Entra ID are in `token_credential.rs`.
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

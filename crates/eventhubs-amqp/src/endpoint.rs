@@ -1,3 +1,5 @@
+//! Hosts and ports: where a namespace is, and which names mean this machine.
+
 use std::fmt;
 use std::net::IpAddr;
 

@@ -1,3 +1,5 @@
+//! The error of this crate: its kinds, its source chain, and whether it may pass by itself.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! A received event, and what the service says about the newest event of a partition.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,3 +1,5 @@
+//! The filter of a consumer link: a starting position in the words of the service (contract §5.2).
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use eventhubs_types::{Offset, StartingPosition};

@@ -1,3 +1,5 @@
+//! How the service is reached: WebSocket, proxy, custom endpoint, certificate authorities, number of connections.
+
 use std::fmt;
 use std::num::NonZeroUsize;
 

@@ -1,3 +1,5 @@
+//! A received message section by section, for those who need more of AMQP than an event has.
+
 use bytes::Bytes;
 use eventhubs_types::Value;
 

@@ -1,3 +1,6 @@
+//! The receiver of one partition: prefetch, recovery after the loss of its link, and the end. How a link is opened is in
+//! `receiver_builder.rs`, which errors end it in `recovery.rs`.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The options of a receiver, and how it opens its links.
+
 use std::sync::Arc;
 
 use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};

@@ -1,3 +1,5 @@
+//! What to do after each AMQP error condition: a pure table.
+
 use crate::ErrorKind;
 
 /// What to do about a failure.

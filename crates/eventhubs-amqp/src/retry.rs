@@ -1,3 +1,5 @@
+//! The retry policy: how often, how long, and the backoff in between.
+
 use std::time::Duration;
 
 use rand::{Rng, RngExt};

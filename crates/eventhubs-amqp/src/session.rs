@@ -1,3 +1,5 @@
+//! One AMQP session: begun, used by one link, and ended within a time limit.
+
 use fe2o3_amqp::session::SessionHandle;
 use tokio::runtime::Handle;
 use tokio::time::timeout;

@@ -1,3 +1,5 @@
+//! Tokens of Microsoft Entra ID or any other issuer: the trait that a credential implements.
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::SystemTime;

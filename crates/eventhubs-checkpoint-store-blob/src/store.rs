@@ -1,3 +1,5 @@
+//! The store on top of a backend: names, records, retries, and writes whose answer was lost.
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! What the tests of the suite have in common: a store, scopes of their own, and claims.
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 

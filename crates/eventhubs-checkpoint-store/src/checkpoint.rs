@@ -1,3 +1,5 @@
+//! A checkpoint, and the outcome of writing one.
+
 use eventhubs_types::{Offset, PartitionId, SequenceNumber, StartingPosition};
 
 use crate::Version;

@@ -1,3 +1,5 @@
+//! The error of a store: its kind says whether to try again.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! A store in memory, for tests and for instances within one process.
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,3 +1,5 @@
+//! Ownership records, claims on them, and their outcomes.
+
 use std::fmt;
 use std::time::SystemTime;
 

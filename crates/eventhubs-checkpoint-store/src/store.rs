@@ -1,3 +1,5 @@
+//! The trait that a store implements: compare-and-swap on ownership records and checkpoints.
+
 use std::fmt::Debug;
 use std::sync::Arc;
 

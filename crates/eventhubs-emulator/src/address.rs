@@ -1,3 +1,5 @@
+//! Addresses of links and audiences of tokens (contract §3.4, §5.1). Pure.
+
 /// What a link address means (contract §3.1, §4.1, §5.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {

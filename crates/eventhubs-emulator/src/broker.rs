@@ -1,3 +1,5 @@
+//! What all connections share: hubs, keys, limits, clients.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The options of an emulator, and its start.
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

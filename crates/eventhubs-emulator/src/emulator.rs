@@ -1,3 +1,5 @@
+//! A running emulator: connection strings, publishing in the process, accepting clients, and the stop.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

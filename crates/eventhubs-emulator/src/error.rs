@@ -1,3 +1,5 @@
+//! The error of the emulator's own API. What clients are told is in `condition.rs`.
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Which partitions an instance may own: all, a list, or those of its ordinal.
+
 use std::collections::BTreeSet;
 
 use eventhubs_types::PartitionId;

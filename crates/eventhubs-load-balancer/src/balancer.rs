@@ -1,3 +1,6 @@
+//! One instance's part in sharing out the partitions: the state between rounds, and the delays. `impl Balancer` continues in
+//! `round.rs` (one round against the store) and `handover.rs` (offers and handing over).
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

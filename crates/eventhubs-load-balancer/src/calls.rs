@@ -1,3 +1,5 @@
+//! Calls to the store, bounded in time and in number.
+
 use std::sync::Arc;
 use std::time::Duration;
 

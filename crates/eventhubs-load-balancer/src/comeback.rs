@@ -1,3 +1,5 @@
+//! After an outage of the store: each instance first takes back what it had, and leaves the rest to others for a while.
+
 use std::time::Duration;
 
 use tokio::time::Instant;

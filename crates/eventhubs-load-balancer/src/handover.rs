@@ -1,3 +1,5 @@
+//! Handing partitions over to another eventhubs instance, and offering them before leaving: the second part of `impl Balancer`.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

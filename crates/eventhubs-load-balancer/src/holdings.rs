@@ -1,3 +1,5 @@
+//! The own leases: until when each lasts, and which partitions wait for their previous owner.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

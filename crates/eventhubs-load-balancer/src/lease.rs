@@ -1,3 +1,5 @@
+//! Which records have expired, judged by the store's clock and by how long they were seen unchanged. Pure, given the time.
+
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 

@@ -1,3 +1,5 @@
+//! The mark of an ownership record in the words of the hand-over protocol. Pure.
+
 use eventhubs_checkpoint_store::{Mark, Ownership};
 use eventhubs_types::OwnerId;
 

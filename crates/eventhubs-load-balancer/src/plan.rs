@@ -1,3 +1,6 @@
+//! What one instance renews, claims and steals in a round, from what it sees. Pure: its randomness is passed in. Its tests are in
+//! `tests/it`: `plan_vectors`, `plan_exhaustive` and `plan_random`.
+
 use std::collections::BTreeSet;
 
 use eventhubs_types::{OwnerId, PartitionId};

@@ -1,3 +1,5 @@
+//! What a round reports: acquired, lost, asked for, and what failed.
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! One round against the store: list, judge, plan, and claim. The first part of `impl Balancer` is in `balancer.rs`.
+
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;

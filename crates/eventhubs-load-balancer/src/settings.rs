@@ -1,3 +1,5 @@
+//! Interval, expiry, strategy and assignment, and the limits that follow from them.
+
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::time::Duration;

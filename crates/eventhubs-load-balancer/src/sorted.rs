@@ -1,3 +1,5 @@
+//! Walks over sorted records and partitions, which keep a round over thousands of partitions cheap.
+
 use std::cmp::Ordering;
 use std::iter::Peekable;
 

@@ -1,3 +1,5 @@
+//! How soon the next round follows, from what the last ones found. Pure.
+
 use std::time::Duration;
 
 use crate::crowd::Crowd;

@@ -1,3 +1,5 @@
+//! Detects another live process with the same owner id. Pure, given the time.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

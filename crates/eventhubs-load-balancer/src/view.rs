@@ -1,3 +1,5 @@
+//! Who holds what, from the records of a listing. Pure.
+
 use std::collections::{BTreeSet, HashMap};
 
 use eventhubs_checkpoint_store::Ownership;

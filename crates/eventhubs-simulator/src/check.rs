@@ -1,3 +1,5 @@
+//! The properties that every run must keep, and the bounds of its scenario.
+
 use crate::outcome::{Numbers, Violation};
 use crate::peer::Kind;
 use crate::scenario::{Action, Scenario};

@@ -1,3 +1,5 @@
+//! The instances of a run: joins, crashes, leaves, deploys, and their clocks.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

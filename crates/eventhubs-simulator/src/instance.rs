@@ -1,3 +1,5 @@
+//! One simulated eventhubs instance: the real balancer, called as the processor calls it.
+
 use std::sync::Arc;
 use std::time::Duration;
 

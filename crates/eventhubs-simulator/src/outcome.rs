@@ -1,3 +1,5 @@
+//! The numbers of one run, and the properties it broke.
+
 use std::fmt;
 
 use serde::Serialize;

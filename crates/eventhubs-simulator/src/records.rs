@@ -1,3 +1,5 @@
+//! The ownership records of the simulated store, with versions and times.
+
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 

@@ -1,3 +1,5 @@
+//! The report in Markdown, `docs/simulation.md`.
+
 use std::fmt;
 
 use crate::outcome::Numbers;

@@ -1,3 +1,5 @@
+//! One run of a scenario on virtual time.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! A scenario: the fleet, the store, what happens to both, and what is expected.
+
 mod valid;
 
 use std::time::Duration;

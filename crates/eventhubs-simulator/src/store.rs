@@ -1,3 +1,5 @@
+//! The simulated store: latency, errors, throttling, stale listings, outages.
+
 use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,3 +1,5 @@
+//! An event as an application sends it.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Names that are checked once: event hubs, consumer groups, partitions, owners, namespaces.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,3 +1,5 @@
+//! Offsets, sequence numbers and starting positions.
+
 use std::fmt;
 use std::time::SystemTime;
 

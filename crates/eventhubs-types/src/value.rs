@@ -1,3 +1,5 @@
+//! AMQP values in properties, annotations and bodies.
+
 use std::time::SystemTime;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! The client that users build, and its options. It does no I/O: a run begins in `runner.rs`.
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,3 +1,5 @@
+//! What a callback gets besides the event: its partition, checkpoints, pause and resume.
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};

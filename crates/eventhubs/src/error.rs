@@ -1,3 +1,5 @@
+//! The error of this crate: its kind, its partition, and the whole chain in one line.
+
 use std::borrow::Cow;
 use std::fmt;
 

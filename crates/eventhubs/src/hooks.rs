@@ -1,3 +1,5 @@
+//! The user's callbacks and hooks, boxed, and guarded against their panics.
+
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -1,3 +1,5 @@
+//! The options of one run, and how it is awaited.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, IntoFuture};

@@ -1,3 +1,5 @@
+//! What the tasks of one run share: client, callbacks, options, and reports to `on_error`.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -1,3 +1,5 @@
+//! Rules about manifests: what they inherit, and what published crates describe.
+
 use super::workspace::Workspace;
 
 const INHERITED: &[&str] = &[

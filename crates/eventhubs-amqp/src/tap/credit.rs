@@ -1,3 +1,5 @@
+//! The link credit of a tapped link: what was granted, what is used, and when to grant more. Pure.
+
 /// How large a message is taken to be before one has come, in bytes: the most that the service allows by default.
 const FIRST_GUESS: usize = 1024 * 1024;
 

@@ -1,3 +1,5 @@
+//! A tapped link: the queue between the stream and the receiver, bounded by its credit.
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,3 +1,5 @@
+//! Which links of a connection are tapped: shared by the stream and the receivers.
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};

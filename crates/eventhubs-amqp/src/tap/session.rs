@@ -1,3 +1,6 @@
+//! The state of one session in the stream: transfers that came, flows that are due, links that end. The boundaries of its
+//! windows are pinned by `tap/tests.rs`.
+
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Transfer frames, read by hand: the fields that decide which delivery the payload belongs to.
+
 use crate::wire::skip;
 
 /// The parts of a transfer that matter to a receiver.

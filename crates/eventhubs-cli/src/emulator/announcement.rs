@@ -1,3 +1,5 @@
+//! What the emulator prints when it is ready, as text or JSON.
+
 use std::fmt;
 use std::net::SocketAddr;
 

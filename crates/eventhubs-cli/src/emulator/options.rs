@@ -1,3 +1,5 @@
+//! The flags of `eventhubs emulator`.
+
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::PathBuf;

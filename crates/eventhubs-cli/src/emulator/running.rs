@@ -1,3 +1,5 @@
+//! The emulators that run, one per namespace.
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

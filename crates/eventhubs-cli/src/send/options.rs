@@ -1,3 +1,5 @@
+//! The flags of `eventhubs send`, and the stream of events they describe.
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;

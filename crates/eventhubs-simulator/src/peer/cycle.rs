@@ -1,3 +1,5 @@
+//! The load-balancing cycle of another SDK's instance, modelled.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

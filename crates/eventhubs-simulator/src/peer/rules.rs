@@ -1,3 +1,5 @@
+//! What each of the other SDKs claims and steals (contract §8). Pure.
+
 use std::cmp::Reverse;
 
 use eventhubs_load_balancer::{Peer, View};

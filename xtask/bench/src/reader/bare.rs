@@ -1,3 +1,5 @@
+//! A bare receiver of fe2o3-amqp, to compare with.
+
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;

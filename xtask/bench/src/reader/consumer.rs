@@ -1,3 +1,5 @@
+//! Our `ConsumerClient`, with callbacks that are empty or slow.
+
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;

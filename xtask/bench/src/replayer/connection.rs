@@ -1,3 +1,5 @@
+//! One connection of the replayer: just enough of a broker to be read from.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,3 +1,5 @@
+//! A link on which the replayer sends pre-encoded events.
+
 use crate::template::{Batch, Shape};
 
 /// About what one write takes, so that links take turns.
