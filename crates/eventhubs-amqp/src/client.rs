@@ -25,7 +25,7 @@ use crate::{
     TokenCredential, ambient, management,
 };
 
-/// What the service says about an event hub (contract §4.2).
+/// What the service says about an event hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventHubProperties {
@@ -37,7 +37,7 @@ pub struct EventHubProperties {
     pub partition_ids: Vec<PartitionId>,
 }
 
-/// What the service says about a partition (contract §4.2).
+/// What the service says about a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionProperties {
@@ -139,7 +139,7 @@ impl EventHubClient {
     }
 
     /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name, for example
-    /// `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored (contract §1.5).
+    /// `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] when the namespace or the event hub is not a name.

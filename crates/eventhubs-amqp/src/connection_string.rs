@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 /// Where a namespace is and how to prove that we may read it.
 ///
-/// Rules of contract §1.1: keys in any case, white space around keys and values ignored, empty parts and unknown keys
+/// The rules of the official SDKs: keys in any case, white space around keys and values ignored, empty parts and unknown keys
 /// ignored; empty values, a key given twice and both a key and a signature are errors. An error names the key, never a
 /// value. `Debug` and `Display` show the endpoint and the event hub only.
 ///

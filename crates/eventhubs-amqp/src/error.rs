@@ -47,7 +47,7 @@ struct Inner {
     recovery: Recovery,
 }
 
-/// The kinds of error that a caller may want to treat differently (contract §10.4).
+/// The kinds of error that a caller may want to treat differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

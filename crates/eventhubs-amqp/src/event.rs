@@ -121,7 +121,7 @@ impl ReceivedEvent {
         known.then(|| self.attributes().head.clone()).flatten()
     }
 
-    /// The body, of any of the three AMQP kinds (contract §6.3), or the whole message if it could not be decoded.
+    /// The body, of any of the three AMQP kinds, or the whole message if it could not be decoded.
     pub fn body(&self) -> &EventBody {
         self.body.get_or_init(|| Arc::new(self.message.body()))
     }
@@ -190,7 +190,7 @@ impl ReceivedEvent {
     }
 
     /// The AMQP properties under their wire names (`message-id`, `content-type` …) and the message annotations, except
-    /// the four that have their own accessors (contract §6.2).
+    /// the four that have their own accessors.
     pub fn system_properties(&self) -> &BTreeMap<String, Value> {
         &self.attributes().system_properties
     }
@@ -271,7 +271,7 @@ impl fmt::Debug for ReceivedEvent {
     }
 }
 
-/// The head of the partition as the service saw it when it sent the last event (contract §6.1).
+/// The head of the partition as the service saw it when it sent the last event.
 ///
 /// Known only if [`track_last_enqueued_event_properties`](crate::PartitionReceiverBuilder::track_last_enqueued_event_properties)
 /// is on and an event has come.

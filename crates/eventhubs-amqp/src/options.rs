@@ -48,7 +48,7 @@ impl ConnectionOptions {
     }
 
     /// Speaks AMQP in a WebSocket, to port 443 unless the connection string has another: for networks that let nothing
-    /// else out (contract §2).
+    /// else out.
     #[cfg(feature = "websocket")]
     pub fn web_socket(mut self) -> Self {
         self.web_socket = true;
@@ -70,7 +70,7 @@ impl ConnectionOptions {
     }
 
     /// Dials this host, and port if there is one, instead of the namespace's own: a gateway or a private endpoint. The
-    /// service is still addressed, and its certificate checked, by the name of the namespace (contract §2).
+    /// service is still addressed, and its certificate checked, by the name of the namespace.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not a host with an optional port.

@@ -35,8 +35,8 @@ pub(crate) trait Opener: Send + Sync {
 
 /// Receives the events of one partition in order, and recovers by itself when link, session or connection die.
 ///
-/// Events come exactly once per receiver: after a loss it resumes after the last event that it handed out
-/// (contract §5.6). Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
+/// Events come exactly once per receiver: after a loss it resumes after the last event that it handed out.
+/// Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
 pub struct PartitionReceiver {
     origin: Arc<EventSource>,
     links: Arc<dyn Opener>,

@@ -81,7 +81,7 @@ impl PartitionReceiverBuilder {
     }
 
     /// Reads the partition alone: a receiver with a higher or equal level takes it from this one, one with a lower
-    /// level or none is refused (contract §5.3). Default: none, up to five receivers share the partition.
+    /// level or none is refused. Default: none, up to five receivers share the partition.
     pub fn owner_level(mut self, level: i64) -> Self {
         self.owner_level = Some(level);
         self

@@ -16,7 +16,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(4);
 /// spreads a fleet that lost its broker at the same moment.
 ///
 /// A receiver has no budget over its lifetime: `max_retries` bounds the failures in a row after which it *reports* an
-/// error, and it continues recovering when it is asked again (contract §10.2).
+/// error, and it continues recovering when it is asked again.
 ///
 /// ```
 /// use std::time::Duration;

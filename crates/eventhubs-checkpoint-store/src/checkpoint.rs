@@ -10,7 +10,7 @@ use crate::Version;
 pub struct Checkpoint {
     /// The partition.
     pub partition: PartitionId,
-    /// The offset of the last event processed; other SDKs may leave it out (contract §9.3).
+    /// The offset of the last event processed; other SDKs may leave it out.
     pub offset: Option<Offset>,
     /// The sequence number of the last event processed; other SDKs may leave it out.
     pub sequence_number: Option<SequenceNumber>,
@@ -35,7 +35,7 @@ impl Checkpoint {
         self
     }
 
-    /// Where reading continues: after the offset, else after the sequence number (contract §8.8). Never inclusive,
+    /// Where reading continues: after the offset, else after the sequence number. Never inclusive,
     /// whatever the configured starting position says.
     pub fn resume_position(&self) -> Option<StartingPosition> {
         let by_offset = self.offset.clone().map(StartingPosition::after_offset);

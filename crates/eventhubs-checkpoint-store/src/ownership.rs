@@ -32,8 +32,7 @@ impl fmt::Debug for Version {
 
 /// A note on an ownership record, from one balancer to others of its kind. A store keeps it and does not read it.
 ///
-/// It stays until the next write, which brings its own or none. Other SDKs know nothing of it, and their writes erase it
-/// (contract §9.3).
+/// It stays until the next write, which brings its own or none. Other SDKs know nothing of it, and their writes erase it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Mark(SmolStr);
 
@@ -55,8 +54,7 @@ impl fmt::Debug for Mark {
     }
 }
 
-/// What a write expects to find. There is no way to say "whatever is there": that is how two owners come about
-/// (contract §12, trap 13).
+/// What a write expects to find. There is no way to say "whatever is there": that is how two owners come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// No record.

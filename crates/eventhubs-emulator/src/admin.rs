@@ -19,7 +19,7 @@ impl Emulator {
         self.hubs().add(&HubSpec { name: name.into(), partitions, consumer_groups })
     }
 
-    /// Deletes an event hub with its events. Its links end with `amqp:not-found` (contract §5.4).
+    /// Deletes an event hub with its events. Its links end with `amqp:not-found`.
     ///
     /// # Errors
     /// When it does not exist, or the data folder cannot be written.

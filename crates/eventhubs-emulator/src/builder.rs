@@ -171,7 +171,7 @@ impl Builder {
     }
 
     /// Closes connections whose client is silent for this long, with `amqp:connection:forced`; by default 300 s. Clients are
-    /// asked for a sign of life in four fifths of it, as by the service (contract §2). Zero disables the limit.
+    /// asked for a sign of life in four fifths of it, as by the service. Zero disables the limit.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time;
         self

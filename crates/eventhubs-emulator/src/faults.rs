@@ -16,14 +16,14 @@ use crate::trouble::Throttle;
 
 impl Emulator {
     /// Detaches all links of an event hub, of consumers and of producers, with a condition such as
-    /// `amqp:link:detach-forced` (contract §5.4). Returns how many links were hit.
+    /// `amqp:link:detach-forced`. Returns how many links were hit.
     pub fn detach_links(&self, event_hub: &str, condition: &str, description: &str) -> usize {
         stop_all(&self.peers().find(|peer| peer.is_link_of(event_hub)), condition, description)
     }
 
     /// Fails an event hub over to its geo-replica, which has all its events: its links end with `amqp:link:detach-forced`. From
     /// then on its offsets are no numbers any more but `era:position`, of earlier events too, where the era counts the fail-overs;
-    /// who comes with a number is refused with `com.microsoft:georeplication:invalid-offset` (contract §5.4). Returns how many
+    /// who comes with a number is refused with `com.microsoft:georeplication:invalid-offset`. Returns how many
     /// links were hit.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub struct EventHubProperties {
     pub partitions: Vec<PartitionProperties>,
 }
 
-/// What a partition holds; the times and numbers that `$management` reports (contract §4.2).
+/// What a partition holds; the times and numbers that `$management` reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionProperties {
@@ -100,7 +100,7 @@ pub struct ConnectedClient {
     pub address: Option<SocketAddr>,
     /// The container id that it opened the connection with; empty before that.
     pub container_id: String,
-    /// What software it says it is (contract §2.1).
+    /// What software it says it is.
     pub user_agent: Option<String>,
 }
 

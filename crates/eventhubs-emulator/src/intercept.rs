@@ -28,9 +28,9 @@ pub struct Request<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
-    /// A token is put (contract §3.2).
+    /// A token is put.
     PutToken,
-    /// The properties of a hub or of a partition are read (contract §4.1).
+    /// The properties of a hub or of a partition are read.
     Read,
     /// A link is attached, also one of `$cbs` or `$management`.
     Attach,

@@ -46,7 +46,7 @@ pub(crate) struct ReplyLinks(Mutex<Vec<ReplyLink>>);
 struct ReplyLink {
     node: Node,
     session: u64,
-    /// What a request may name as its `reply-to`: the target address or the name of the link (contract §3.1).
+    /// What a request may name as its `reply-to`: the target address or the name of the link.
     names: [String; 2],
     responses: mpsc::Sender<AnyMessage>,
 }

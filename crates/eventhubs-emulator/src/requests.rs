@@ -8,7 +8,7 @@ use crate::hub::lock;
 /// How many requests are kept; the oldest go first.
 const MAX_REQUESTS: usize = 1024;
 
-/// A request to a node of the namespace (contract §3.2, §4.1).
+/// A request to a node of the namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceivedRequest {

@@ -36,7 +36,7 @@ impl Plan {
     }
 }
 
-/// Decides what one instance does, from what it sees (contract §8.5).
+/// Decides what one instance does, from what it sees.
 ///
 /// It keeps what it has, and never gives back: balance is reached by those who have too little. An instance wants the
 /// floor of partitions / owners, and one more as long as fewer owners than the remainder have that. What it misses it
@@ -45,8 +45,7 @@ impl Plan {
 /// squares of all shares, and stealing must come to an end. An adaptive instance may take several from one owner, by the
 /// same rule for each of them: what it takes is bounded by what it has.
 ///
-/// The share needs no rule of its own for an owner above the ceiling while all others are at the floor (contract §8.4,
-/// LB-12): then fewer owners than the remainder are above the floor, and those at it want one more.
+/// The share needs no rule of its own for an owner above the ceiling while all others are at the floor: then fewer owners than the remainder are above the floor, and those at it want one more.
 ///
 /// Instances that are [passive](View::passive) have no part in that: what they do not take is shared among the others, and
 /// nothing is stolen from them. So what is free does not stay free because of an instance that is limited or cut off.

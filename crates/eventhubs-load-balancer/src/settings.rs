@@ -33,7 +33,7 @@ pub const COMEBACK_INTERVALS: u32 = 2;
 /// One who waits for a partition to be handed over looks so many times in an interval.
 pub const LOOKS_PER_INTERVAL: u32 = 20;
 
-/// Every delay is multiplied by a random factor of this range, so that instances do not keep in step (contract §8.5).
+/// Every delay is multiplied by a random factor of this range, so that instances do not keep in step.
 pub const JITTER: Range<f64> = 0.8..1.2;
 
 /// How an instance gets to its share.

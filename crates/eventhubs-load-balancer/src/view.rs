@@ -22,7 +22,7 @@ pub struct View {
     /// Those of the free ones whose records still name this instance: it could not renew them in time.
     pub former: Vec<PartitionId>,
     /// The other instances that hold something, in the order of the first partition of each. An instance that holds
-    /// nothing cannot be seen (contract §8.5).
+    /// nothing cannot be seen.
     pub others: Vec<Peer>,
     /// Those of the others' that one of them has just taken from another and waits for: to be left alone for now.
     pub moving: Vec<PartitionId>,

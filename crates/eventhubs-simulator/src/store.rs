@@ -146,7 +146,7 @@ fn millis(millis: f64) -> Duration {
     Duration::from_secs_f64(millis / 1000.0)
 }
 
-/// Blob storage says times in whole seconds (contract §9.3).
+/// Blob storage says times in whole seconds.
 fn whole_seconds(time: SystemTime) -> SystemTime {
     let since = time.duration_since(epoch()).expect("the clock of the store begins there");
     epoch() + Duration::from_secs(since.as_secs())

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::Value;
 
-/// The body of an event: AMQP knows three kinds (contract §6.3). Nearly all events have one data section.
+/// The body of an event: AMQP knows three kinds. Nearly all events have one data section.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventBody {

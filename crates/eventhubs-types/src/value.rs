@@ -75,7 +75,7 @@ impl Value {
         }
     }
 
-    /// Any integer that fits, whichever width the sender chose (contract §6.1: be lenient in numeric types).
+    /// Any integer that fits, whichever width the sender chose.
     pub fn as_i64(&self) -> Option<i64> {
         match *self {
             Self::U8(n) => Some(n.into()),

@@ -272,7 +272,7 @@ impl ConsumerClientBuilder {
 
     /// The namespace under which ownership and checkpoints are kept, when it is not the host of the connection string:
     /// for a private endpoint, or together with instances that name it otherwise. The Python SDK, for one, keeps the port of
-    /// an emulator in the name (contract §1.2).
+    /// an emulator in the name.
     pub fn checkpoint_namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = Some(namespace);
         self

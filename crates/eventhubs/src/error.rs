@@ -28,7 +28,7 @@ pub struct Error {
     source: Option<Source>,
 }
 
-/// The kinds of error that an application may want to treat differently (contract §10.4).
+/// The kinds of error that an application may want to treat differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
