@@ -4,6 +4,7 @@ mod arrows;
 mod layers;
 mod manifests;
 mod modules;
+mod prose;
 mod rust_version;
 mod sources;
 mod weight;
@@ -28,6 +29,8 @@ const RULES: &[(&str, Rule)] = &[
     ("planning is pure", sources::planning_is_pure),
     ("only the transport opens sockets", sources::sockets),
     ("no test is ignored", sources::no_test_is_ignored),
+    ("the prose has no phrase that docs/words.md replaces", prose::phrases),
+    ("the paths of ARCHITECTURE.md exist", prose::paths_exist),
 ];
 
 /// Checks every rule before it fails, so that one run shows all breaches.

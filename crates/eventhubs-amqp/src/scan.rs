@@ -183,7 +183,7 @@ impl Walk {
             return Err(Refused::BadSize);
         };
         match code >> 4 {
-            // No peer of ours sends arrays of described values, and their elements would need a second grammar.
+            // No peer sends arrays of described values, and their elements would need a second grammar.
             0x0 => Err(Refused::UnknownCode),
             fixed @ 0x4..=0x9 => {
                 let width = if fixed == 0x4 { 0 } else { 1 << (fixed - 5) };

@@ -59,7 +59,7 @@ impl Map {
 #[inline]
 fn value<const SOUND: bool>(bytes: &[u8], depth: usize) -> Result<usize, Refused> {
     match bytes {
-        // What stands in every event: the names, numbers and times of its annotations.
+        // What is in every event: the names, numbers and times of its annotations.
         [0xa1 | 0xa3, length, rest @ ..] => {
             let text = rest.get(..usize::from(*length)).ok_or(Refused::BadSize)?;
             if SOUND && !is_text(text) { Err(Refused::Impossible) } else { Ok(2 + text.len()) }

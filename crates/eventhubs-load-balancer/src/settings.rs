@@ -95,7 +95,7 @@ pub enum InvalidSettings {
     /// The expiry is too short for the interval.
     #[error(
         "the expiry of {expiry:?} is shorter than {MIN_EXPIRY_PER_INTERVAL} intervals of {interval:?}: one late round \
-         would lose partitions that are being read, and instances would take them from each other for ever"
+         would lose partitions that are being read, and instances would take them from each other forever"
     )]
     ExpiryTooShort {
         /// The interval.

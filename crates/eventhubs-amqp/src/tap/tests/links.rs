@@ -277,7 +277,7 @@ fn a_link_on_a_channel_that_was_used_before_starts_anew() {
         wire.peer(&transfer(0, 0, true, b"unfinished"));
         wire.peer(&transfer(0, 0, false, b" no more"));
         assert_eq!(taken(&link), ["unfinished no more"]);
-        wire.peer(&transfer(0, 0, true, b"unfinished for ever"));
+        wire.peer(&transfer(0, 0, true, b"unfinished forever"));
         wire.end(0);
     }
 }
