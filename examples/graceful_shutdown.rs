@@ -1,0 +1,48 @@
+//! A service that stops on SIGTERM and Ctrl-C without losing or repeating an event.
+//!
+//! Within the 30 seconds that container platforms give: other instances take over the partitions (`offer_timeout`, 12 s by default),
+//! running callbacks finish (`shutdown_timeout`, 10 s), and the rest is detached and released (5 s).
+#![allow(clippy::print_stdout, reason = "an example talks to people")]
+
+use eventhubs::{ConsumerClient, StartingPosition};
+use tokio::signal;
+
+#[tokio::main]
+async fn main() -> eventhubs_examples::Result {
+    let emulator = eventhubs_examples::orders(2, 2).await?;
+    let client =
+        ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+
+    // Before anything is read, so that no signal is missed.
+    let stop = stop_signal()?;
+    client
+        .receive(|context, event| async move {
+            println!("handled {}", event.body_as_str()?);
+            context.update_checkpoint(&event).await?;
+            Ok(())
+        })
+        .on_partition_close(|context, reason| async move {
+            println!("partition {} closed: {reason:?}", context.partition_id());
+        })
+        .starting_position(StartingPosition::Earliest)
+        .with_graceful_shutdown(stop)
+        .await?;
+    println!("stopped");
+    Ok(())
+}
+
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = signal::ctrl_c() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    Ok(async { signal::ctrl_c().await.unwrap_or_default() })
+}
