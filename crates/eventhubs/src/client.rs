@@ -285,7 +285,10 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How often the instance looks at who owns what; 10 seconds unless set.
+    /// How often the instance looks at who owns what. Default: 10 seconds.
+    ///
+    /// With [`Strategy::Adaptive`] that is the time for 2 000 partitions. An event hub with fewer has fewer instances, which so look
+    /// more often at the same cost for the store: every 2 seconds with 400 partitions and fewer.
     pub fn load_balancing_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
