@@ -39,6 +39,11 @@ fn two_instances_have_half_the_partitions_each() {
 }
 
 #[test]
+fn a_handler_type_keeps_its_state_over_all_partitions() {
+    says("handler_type", &["the word `order` came 10 times"]);
+}
+
+#[test]
 fn hooks_are_called_in_their_order() {
     let expected =
         ["partition 0 opened", "handled order 0", "partition 0 is idle", "partition 0 closed: Shutdown"];

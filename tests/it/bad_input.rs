@@ -77,7 +77,7 @@ fn each_option_that_does_not_go_with_another_is_named() {
     let error = builder().build().unwrap_err();
     assert_tells(&error, ErrorKind::InvalidArgument, "event hub");
     let error = builder()
-        .event_hub("orders".parse().unwrap())
+        .event_hub("orders")
         .load_balancing_interval(Duration::from_secs(10))
         .partition_ownership_expiration_interval(Duration::from_secs(29))
         .build()

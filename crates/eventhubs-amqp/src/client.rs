@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use eventhubs_types::{
-    ConsumerGroup, EventHubName, Namespace, Offset, PartitionId, SequenceNumber, StartingPosition, Value,
+    ConsumerGroup, EventHubName, InvalidName, Namespace, Offset, PartitionId, SequenceNumber,
+    StartingPosition, Value,
 };
 use futures::FutureExt;
 use futures::future::join_all;
@@ -119,7 +120,7 @@ pub struct EventHubClientBuilder {
     connection: ConnectionOptions,
     /// The `EntityPath` of the connection string.
     path: Option<EventHubName>,
-    event_hub: Option<EventHubName>,
+    event_hub: Option<std::result::Result<EventHubName, InvalidName>>,
     retry: RetryPolicy,
     identifier: Option<String>,
 }
@@ -323,9 +324,9 @@ impl EventHubClientBuilder {
         self
     }
 
-    /// The event hub to read, if the connection string has no `EntityPath`.
-    pub fn event_hub(mut self, event_hub: EventHubName) -> Self {
-        self.event_hub = Some(event_hub);
+    /// Sets the event hub, if the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    pub fn event_hub(mut self, event_hub: impl AsRef<str>) -> Self {
+        self.event_hub = Some(EventHubName::new(event_hub));
         self
     }
 
@@ -350,11 +351,12 @@ impl EventHubClientBuilder {
     /// Makes the client. Does no I/O.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when no event hub is given, when it differs
+    /// [`ErrorKind::InvalidArgument`] when no event hub is given or its name cannot be one, when it differs
     /// from the `EntityPath` of the connection string, or when the identifier is too long.
     pub fn build(self) -> Result<EventHubClient> {
         self.check_exposure()?;
-        let event_hub = match (self.event_hub, self.path) {
+        let given = self.event_hub.transpose().map_err(|error| Error::invalid(error.to_string()))?;
+        let event_hub = match (given, self.path) {
             (None, None) => return Err(Error::invalid(NO_EVENT_HUB)),
             (Some(given), Some(path)) if !given.as_str().eq_ignore_ascii_case(path.as_str()) => {
                 return Err(Error::invalid(

@@ -117,8 +117,9 @@ impl Transport {
         let secured = connector.connect(name, stream).await;
         let secured = secured.map_err(|error| {
             let is_no_tls = matches!(tls_error(&error), Some(rustls::Error::InvalidMessage(_)));
-            let what = if is_no_tls { "the peer does not speak TLS: handshake" } else { "TLS handshake" };
-            failed(what, &self.target(), error)
+            let target = self.target();
+            let hint = if is_no_tls { ": the peer does not speak TLS" } else { "" };
+            Error::new(kind_of(&error), format!("TLS handshake to {target}{hint}")).with_source(error)
         });
         Ok(Box::new(secured?))
     }

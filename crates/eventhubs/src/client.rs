@@ -14,7 +14,7 @@ use eventhubs_amqp::{
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 use eventhubs_load_balancer::defaults::{DEFAULT_EXPIRY, DEFAULT_INTERVAL};
 use eventhubs_load_balancer::{Assignment, Settings, Strategy};
-use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, OwnerId, PartitionId};
+use eventhubs_types::{ConsumerGroup, ConsumerScope, Namespace, OwnerId, PartitionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -232,8 +232,8 @@ impl ConsumerClientBuilder {
         }
     }
 
-    /// The event hub, when the connection string has no `EntityPath`.
-    pub fn event_hub(mut self, name: EventHubName) -> Self {
+    /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    pub fn event_hub(mut self, name: impl AsRef<str>) -> Self {
         self.hub = self.hub.event_hub(name);
         self
     }

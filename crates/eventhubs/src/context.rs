@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
-use eventhubs_types::{ConsumerGroup, EventHubName, Namespace, PartitionId};
+use eventhubs_checkpoint_store::CheckpointStore;
+use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId};
 use tokio::sync::watch;
 
 use crate::Result;
@@ -31,6 +32,43 @@ impl PartitionContext {
                 paused: watch::Sender::new(false),
             }),
         }
+    }
+
+    /// A context for tests of a handler: its checkpoints go to this store. Events may be checkpointed in any order; a lower one than
+    /// the last is [covered](crate::CheckpointStatus::Covered) by it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// use std::sync::Arc;
+    ///
+    /// use eventhubs::{CheckpointStore, ConsumerGroup, ConsumerScope, EventData, HandlerResult, MemoryCheckpointStore};
+    /// use eventhubs::{PartitionContext, ReceivedEvent};
+    ///
+    /// async fn handle(context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+    ///     if event.body_as_str()?.starts_with("order") {
+    ///         context.update_checkpoint(&event).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let scope = ConsumerScope {
+    ///     namespace: "contoso.servicebus.windows.net".parse()?,
+    ///     event_hub: "orders".parse()?,
+    ///     consumer_group: ConsumerGroup::default(),
+    /// };
+    /// let store = Arc::new(MemoryCheckpointStore::new());
+    /// let context = PartitionContext::for_tests(Arc::clone(&store), scope.clone(), "0".parse()?);
+    /// handle(context, ReceivedEvent::from_parts(EventData::new("order 1"), "4096", 7, None)).await?;
+    /// let written = store.checkpoint(&scope, &"0".parse()?).await?.expect("a checkpoint");
+    /// assert_eq!(written.sequence_number, Some(7.into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn for_tests(store: impl CheckpointStore, scope: ConsumerScope, partition: PartitionId) -> Self {
+        let checkpointer = Checkpointer::new(Arc::new(store), scope, partition, None);
+        checkpointer.accept_any_event();
+        Self::new(checkpointer)
     }
 
     pub(crate) fn checkpointer(&self) -> &Checkpointer {

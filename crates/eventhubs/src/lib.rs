@@ -63,6 +63,7 @@ mod client;
 mod context;
 mod error;
 mod guarded_store;
+mod handler;
 mod hooks;
 mod log;
 mod opening;
@@ -87,9 +88,10 @@ pub use eventhubs_amqp::{
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 pub use eventhubs_load_balancer::{Assignment, Strategy};
 pub use eventhubs_types::{
-    ConsumerGroup, ConsumerScope, EventBody, EventHubName, Namespace, Offset, OwnerId, PartitionId,
-    SequenceNumber, StartingPosition, Value,
+    ConsumerGroup, ConsumerScope, EventBody, EventData, EventHubName, Namespace, Offset, OwnerId,
+    PartitionId, SequenceNumber, StartingPosition, Value,
 };
+pub use handler::EventHandler;
 pub use hooks::CloseReason;
 pub use opening::InvalidPosition;
 pub use receive::{Batches, Events, Receive};

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_amqp::ReceivedEvent;
+use eventhubs_amqp::{PartitionReceiverBuilder, ReceivedEvent};
 use eventhubs_types::{PartitionId, StartingPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -201,6 +201,10 @@ impl<M> Receive<M> {
     }
 
     fn validate(&self) -> Result<()> {
+        if self.options.prefetch > PartitionReceiverBuilder::MAX_PREFETCH {
+            let most = PartitionReceiverBuilder::MAX_PREFETCH;
+            return Err(Error::invalid(format!("prefetch must be at most {most}")));
+        }
         let zero = match &self.options {
             Options { prefetch: 0, .. } => "prefetch",
             Options { max_batch_size: 0, .. } => "max_batch_size",

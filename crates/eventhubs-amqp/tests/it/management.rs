@@ -1,5 +1,5 @@
 use eventhubs_amqp::ErrorKind;
-use eventhubs_types::{EventHubName, StartingPosition};
+use eventhubs_types::StartingPosition;
 
 use crate::support::{builder, client, client_builder, emulator, partition, texts};
 
@@ -77,7 +77,7 @@ async fn what_does_not_exist_is_not_found() {
     assert!(error.to_string().contains("event hub orders, partition 9"), "{error}");
 
     let text = emulator.connection_string("orders").replace(";EntityPath=orders", "");
-    let other = client_builder(&text).event_hub(EventHubName::new("nowhere").unwrap()).build().unwrap();
+    let other = client_builder(&text).event_hub("nowhere").build().unwrap();
     let error = other.event_hub_properties().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("event hub nowhere"), "{error}");

@@ -1,5 +1,5 @@
 use eventhubs_amqp::{ErrorKind, EventHubClient, PartitionReceiverBuilder};
-use eventhubs_types::{ConsumerGroup, EventHubName, StartingPosition};
+use eventhubs_types::{ConsumerGroup, StartingPosition};
 
 use crate::support::{builder, client, client_builder, emulator, partition, soon};
 
@@ -30,7 +30,7 @@ async fn an_unknown_consumer_group_is_not_found() {
 async fn an_unknown_event_hub_is_not_found() {
     let emulator = emulator().await;
     let text = emulator.connection_string("orders").replace(";EntityPath=orders", "");
-    let client = client_builder(&text).event_hub(EventHubName::new("nowhere").unwrap()).build().unwrap();
+    let client = client_builder(&text).event_hub("nowhere").build().unwrap();
     refused(receiver_of(&client, "$Default", "0"), ErrorKind::NotFound, "event hub nowhere").await;
 }
 
@@ -81,9 +81,7 @@ async fn options_that_cannot_be_used_are_refused_by_name() {
     refused(options().identifier("x".repeat(65)), ErrorKind::InvalidArgument, "identifier").await;
     let long = client_builder(&emulator.connection_string("orders")).identifier("x".repeat(65)).build();
     assert!(long.unwrap_err().to_string().contains("identifier"));
-    let other = client_builder(&emulator.connection_string("orders"))
-        .event_hub(EventHubName::new("x").unwrap())
-        .build();
+    let other = client_builder(&emulator.connection_string("orders")).event_hub("x").build();
     assert!(other.unwrap_err().to_string().contains("event hub: differs"));
 }
 

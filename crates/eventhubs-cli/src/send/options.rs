@@ -95,7 +95,7 @@ impl Options {
     pub(super) fn client(&self) -> Result<EventHubClient> {
         let mut builder = EventHubClient::builder(ConnectionString::parse(&self.connection_string)?);
         if let Some(hub) = &self.hub {
-            builder = builder.event_hub(hub.clone());
+            builder = builder.event_hub(hub);
         }
         Ok(builder.build()?)
     }

@@ -1,8 +1,13 @@
+//! When callbacks are called, with what, and what their failures do.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventhubs::{CloseReason, ErrorKind, StartingPosition};
+use eventhubs::{
+    CloseReason, Error, ErrorKind, EventHandler, HandlerResult, PartitionContext, ReceivedEvent,
+    StartingPosition,
+};
 use tokio::sync::Semaphore;
 
 use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, until, within};
@@ -151,7 +156,7 @@ async fn hooks_come_around_the_events() {
 }
 
 /// One partition's callback fails on the first call with "b"; what then?
-async fn a_failure_is_reported_and_read_again(fail: fn() -> eventhubs::HandlerResult) {
+async fn a_failure_is_reported_and_read_again(fail: fn() -> HandlerResult) {
     within(async {
         let emulator = emulator(2).await;
         publish_to(&emulator, "0", &["a", "b", "c"]);
@@ -338,6 +343,45 @@ async fn a_client_does_not_receive_the_same_partitions_twice_at_a_time() {
         running.stop().await;
         start(client.receive(|_, _| async { Ok(()) })).stop().await;
         assert!(emulator.receivers(HUB).unwrap().is_empty(), "every link was detached");
+    })
+    .await;
+}
+
+/// Notes what it is called with.
+struct Noting(Seen);
+
+impl EventHandler for Noting {
+    async fn on_event(&self, _: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+        self.0.push(body(&event));
+        if event.sequence_number().value() == 1 && self.0.count() == 3 { Err("once".into()) } else { Ok(()) }
+    }
+
+    async fn on_partition_initialize(&self, context: PartitionContext) -> HandlerResult {
+        self.0.push(format!("open {}", context.partition_id()));
+        Ok(())
+    }
+
+    async fn on_partition_close(&self, _: PartitionContext, reason: CloseReason) {
+        self.0.push(format!("{reason:?}"));
+    }
+
+    async fn on_error(&self, _: Option<PartitionContext>, error: Error) {
+        self.0.push(format!("{:?}", error.kind()));
+    }
+}
+
+#[tokio::test]
+async fn a_handler_may_be_a_type_with_hooks_of_its_own() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let seen = Seen::default();
+        let receive = client(&emulator).receive_with(Noting(seen.clone()));
+        let running = start(receive.starting_position(StartingPosition::Earliest));
+        seen.until_count(8).await;
+        running.stop().await;
+        let expected = ["open 0", "a", "b", "HandlerFailed", "Handler", "open 0", "a", "b", "Shutdown"];
+        assert_eq!(seen.all(), expected);
     })
     .await;
 }
