@@ -1,33 +1,13 @@
 //! Code of the user that blocks its thread: a stop ends all the same, and says who was left behind.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use eventhubs::{CheckpointStore, ConsumerScope, MemoryCheckpointStore, PartitionId, StartingPosition};
-use eventhubs_checkpoint_store::{
-    Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, OwnershipList, Result,
-};
+use eventhubs::{CheckpointStore, MemoryCheckpointStore, StartingPosition};
 
-use crate::faulty_store::{Fault, FaultyStore};
+use crate::faulty_store::{Fault, FaultyStore, Gate};
 use crate::log::Log;
-use crate::support::{Seen, client_on, emulator, publish_to, record, scope, start, within};
-
-/// What blocks the thread that waits for it until the test opens it.
-#[derive(Debug, Clone, Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar)>);
-
-impl Gate {
-    fn wait(&self) {
-        let (is_open, opened) = &*self.0;
-        drop(opened.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
-    }
-
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-}
+use crate::support::{Seen, client_on, emulator, publish_to, record, scope, start, until, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stop_ends_though_a_callback_blocks_its_thread() {
@@ -119,62 +99,21 @@ async fn a_stop_ends_though_the_error_hook_blocks_in_the_first_look() {
 async fn a_stop_ends_though_the_store_blocks_in_a_round() {
     within(async {
         let emulator = emulator(1).await;
-        let store = Arc::new(BlockingStore::default());
+        let store = Arc::new(FaultyStore::default());
         let receive = client_on(&emulator, Arc::clone(&store)).receive(|_, _| async { Ok(()) });
         let receive = receive.shutdown_timeout(Duration::ZERO).offer_timeout(Duration::ZERO);
         let running = start(receive);
-        store.seen.until_contains("claimed").await;
-        *store.blocks.lock().unwrap() = true;
-        store.seen.until_contains("blocks").await;
+        until_owned(&store, 1).await;
+        let gate = Gate::default();
+        store.block_lists_at(gate.clone());
+        until(|| gate.is_waited_at()).await;
         running.stop().await;
-        store.gate.open();
+        gate.open();
     })
     .await;
 }
 
-/// A store whose lists block their thread when the test says so.
-#[derive(Debug, Default)]
-struct BlockingStore {
-    store: MemoryCheckpointStore,
-    blocks: Mutex<bool>,
-    seen: Seen,
-    gate: Gate,
-}
-
-#[async_trait]
-impl CheckpointStore for BlockingStore {
-    async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
-        if *self.blocks.lock().unwrap() {
-            self.seen.push("blocks");
-            self.gate.wait();
-        }
-        self.store.list_ownership(scope).await
-    }
-
-    async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
-        self.seen.push("claimed");
-        self.store.claim_ownership(scope, claim).await
-    }
-
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        self.store.list_checkpoints(scope).await
-    }
-
-    async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
-        self.store.checkpoint(scope, partition).await
-    }
-
-    async fn update_checkpoint(
-        &self,
-        scope: &ConsumerScope,
-        checkpoint: &Checkpoint,
-        expected: &Expected,
-    ) -> Result<CheckpointOutcome> {
-        self.store.update_checkpoint(scope, checkpoint, expected).await
-    }
-}
-
-async fn until_owned(store: &MemoryCheckpointStore, count: usize) {
+async fn until_owned(store: &impl CheckpointStore, count: usize) {
     loop {
         let list = store.list_ownership(&scope()).await.unwrap();
         if list.records.iter().filter(|record| record.owner.is_some()).count() == count {

@@ -1,7 +1,7 @@
 //! A store in memory that fails as a test tells it to.
 
 use std::future::pending;
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex};
 
 use async_trait::async_trait;
 use eventhubs::{CheckpointStore, ConsumerScope, MemoryCheckpointStore, PartitionId};
@@ -23,6 +23,35 @@ pub(crate) struct FaultyStore {
     store: MemoryCheckpointStore,
     fault: Mutex<Fault>,
     panics: Mutex<usize>,
+    lists_block_at: Mutex<Option<Gate>>,
+}
+
+/// What blocks the thread that waits for it until the test opens it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    is_open: bool,
+    is_waited_at: bool,
+}
+
+impl Gate {
+    pub(crate) fn wait(&self) {
+        let (state, opened) = &*self.0;
+        let mut state = state.lock().unwrap();
+        state.is_waited_at = true;
+        drop(opened.wait_while(state, |state| !state.is_open).unwrap());
+    }
+
+    pub(crate) fn is_waited_at(&self) -> bool {
+        self.0.0.lock().unwrap().is_waited_at
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.0.lock().unwrap().is_open = true;
+        self.0.1.notify_all();
+    }
 }
 
 impl FaultyStore {
@@ -33,6 +62,11 @@ impl FaultyStore {
 
     pub(crate) fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// From now on listings block their thread until the gate is open.
+    pub(crate) fn block_lists_at(&self, gate: Gate) {
+        *self.lists_block_at.lock().unwrap() = Some(gate);
     }
 
     async fn meet(&self) -> Result<()> {
@@ -58,6 +92,8 @@ impl FaultyStore {
 impl CheckpointStore for FaultyStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
         self.meet().await?;
+        let gate = self.lists_block_at.lock().unwrap().clone();
+        gate.iter().for_each(Gate::wait);
         self.store.list_ownership(scope).await
     }
 
