@@ -10,6 +10,9 @@ const MOST_PARTITIONS: f64 = 2_000.0;
 /// A small fleet looks so much more often at most; with fewer partitions each instance would only cost the store more.
 const MOST_OFTEN: f64 = 0.2;
 
+/// The most intervals between two rounds when all is calm.
+pub const MAX_CALM_INTERVALS: u32 = 3;
+
 /// The size of the largest fleet that an event hub can have, as a part of the largest of all: there are no more readers than
 /// partitions.
 ///
@@ -57,6 +60,18 @@ impl Crowd {
         }
     }
 
+    /// The most such pauses between two rounds when all is calm: together as long as the calmest pause of the largest fleet.
+    pub(crate) fn calmest(self, settings: &Settings) -> u32 {
+        let pauses = settings.interval().as_secs_f64() / self.interval(settings).as_secs_f64();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it lies between 1 and 5"
+        )]
+        let pauses = pauses.round() as u32;
+        MAX_CALM_INTERVALS * pauses
+    }
+
     /// The pause between two looks whether a partition was handed over.
     pub(crate) fn look_again_after(self, settings: &Settings) -> Duration {
         self.interval(settings) / crate::settings::LOOKS_PER_INTERVAL
@@ -83,6 +98,16 @@ mod tests {
         assert_eq!(delays(2_000), [5_000, 1_000, 10_000]);
         assert_eq!(delays(9_999), delays(2_000));
         assert_eq!(delays(0), delays(2_000), "not known");
+    }
+
+    #[test]
+    fn the_calmest_pause_is_the_same_in_every_hub() {
+        let settings = Settings::default();
+        for partitions in [1, 32, 400, 2_000] {
+            let crowd = Crowd::of(partitions);
+            let calmest = crowd.interval(&settings) * crowd.calmest(&settings);
+            assert_eq!(calmest, settings.interval() * MAX_CALM_INTERVALS, "{partitions}");
+        }
     }
 
     #[test]

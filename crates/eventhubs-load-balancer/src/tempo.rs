@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, MAX_CALM_INTERVALS};
 use crate::{Settings, Strategy};
 
 /// A fleet that ramps makes as many rounds as a settled fleet of this many instances.
@@ -19,9 +19,6 @@ const MAX_LOST_RACES: u32 = 3;
 
 /// So many rounds in a row follow soon because partitions stayed free; then whoever was to take them takes none.
 const MAX_FREE_ROUNDS: u32 = 3;
-
-/// The most intervals between two rounds when all is calm.
-pub const MAX_CALM_INTERVALS: u32 = 3;
 
 /// What one round found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,7 +112,7 @@ impl Tempo {
             Pace::Free => crowd.watchful_delay(settings),
             Pace::Ramp { is_fleet_stable } => self.ramp_delay(settings, crowd, is_fleet_stable),
             Pace::Interval if settings.strategy() == Strategy::Adaptive => {
-                crowd.interval(settings) * self.intervals()
+                crowd.interval(settings) * self.intervals(crowd.calmest(settings))
             }
             Pace::Interval => settings.interval(),
         };
@@ -134,15 +131,15 @@ impl Tempo {
 
     /// Whether the pause is longer than the interval for no other reason than that nothing happens.
     pub(crate) fn is_calm(&self) -> bool {
-        self.pace == Pace::Interval && self.intervals() > 1
+        self.pace == Pace::Interval && self.intervals(MAX_CALM_INTERVALS) > 1
     }
 
     /// The more others there are, the less often each needs to look for somebody to see a change within an interval.
-    fn intervals(&self) -> u32 {
+    fn intervals(&self, calmest: u32) -> u32 {
         if self.quiet_rounds < CALM_AFTER {
             return 1;
         }
-        calm_intervals(self.owners)
+        self.owners.saturating_sub(1).clamp(1, calmest)
     }
 }
 
