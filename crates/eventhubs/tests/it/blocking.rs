@@ -18,6 +18,7 @@ async fn a_stop_ends_though_a_callback_blocks_its_thread() {
         let seen = Seen::default();
         let log = seen.clone();
         let (gate, errors) = (Gate::default(), Seen::default());
+        let _open = gate.open_at_end();
         let (block, told) = (gate.clone(), errors.clone());
         let running = start(
             client_on(&emulator, Arc::clone(&store))
@@ -39,7 +40,6 @@ async fn a_stop_ends_though_a_callback_blocks_its_thread() {
         assert!(record(&store, "0").await.unwrap().owner.is_some(), "the callback is still at it");
         assert_eq!(record(&store, "1").await.unwrap().owner, None);
         assert!(errors.all()[0].contains("blocks its thread, and is abandoned"), "{:?}", errors.all());
-        gate.open();
     })
     .await;
 }
@@ -51,6 +51,7 @@ async fn a_callback_that_blocks_its_thread_is_named() {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a", "b"]);
         let gate = Gate::default();
+        let _open = gate.open_at_end();
         let block = gate.clone();
         let receive = client_on(&emulator, MemoryCheckpointStore::new()).receive(move |_, event| {
             let block = block.clone();
@@ -68,7 +69,6 @@ async fn a_callback_that_blocks_its_thread_is_named() {
             ended = receive => panic!("{ended:?}"),
             told = told => println!("{told}"),
         }
-        gate.open();
     })
     .await;
 }
@@ -80,6 +80,7 @@ async fn a_stop_ends_though_the_error_hook_blocks_in_the_first_look() {
         let store = Arc::new(FaultyStore::default());
         store.set(Fault::Away);
         let (gate, seen) = (Gate::default(), Seen::default());
+        let _open = gate.open_at_end();
         let (block, log) = (gate.clone(), seen.clone());
         let receive = client_on(&emulator, store).receive(|_, _| async { Ok(()) });
         let receive = receive.shutdown_timeout(Duration::ZERO).offer_timeout(Duration::ZERO);
@@ -90,7 +91,6 @@ async fn a_stop_ends_though_the_error_hook_blocks_in_the_first_look() {
         }));
         seen.until_count(1).await;
         running.stop().await;
-        gate.open();
     })
     .await;
 }
@@ -105,10 +105,10 @@ async fn a_stop_ends_though_the_store_blocks_in_a_round() {
         let running = start(receive);
         until_owned(&store, 1).await;
         let gate = Gate::default();
+        let _open = gate.open_at_end();
         store.block_lists_at(gate.clone());
         until(|| gate.is_waited_at()).await;
         running.stop().await;
-        gate.open();
     })
     .await;
 }

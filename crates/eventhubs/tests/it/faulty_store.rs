@@ -30,6 +30,14 @@ pub(crate) struct FaultyStore {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
+pub(crate) struct OpensAtEnd(Gate);
+
+impl Drop for OpensAtEnd {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
 #[derive(Debug, Default)]
 struct GateState {
     is_open: bool,
@@ -48,7 +56,12 @@ impl Gate {
         self.0.0.lock().unwrap().is_waited_at
     }
 
-    pub(crate) fn open(&self) {
+    /// Opens when it is dropped: a test that fails must not hang with its runtime.
+    pub(crate) fn open_at_end(&self) -> OpensAtEnd {
+        OpensAtEnd(self.clone())
+    }
+
+    fn open(&self) {
         self.0.0.lock().unwrap().is_open = true;
         self.0.1.notify_all();
     }

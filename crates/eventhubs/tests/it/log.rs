@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The lines of the current thread. It records until it is dropped.
@@ -11,6 +12,9 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) struct Log {
     text: Text,
     _recording: DefaultGuard,
+    /// While a process has had one subscriber only, `tracing` asks that of the thread that reaches a line first whether anybody wants
+    /// the line, once for all threads: a test without a subscriber would silence it for this one. A second one ends that.
+    _second: Dispatch,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -20,7 +24,8 @@ impl Log {
     pub(crate) fn record() -> Self {
         let text = Text::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(text.clone()).finish();
-        Self { text, _recording: tracing::subscriber::set_default(subscriber) }
+        let _second = Dispatch::new(NoSubscriber::new());
+        Self { text, _recording: tracing::subscriber::set_default(subscriber), _second }
     }
 
     /// The lines that have all of these parts.
