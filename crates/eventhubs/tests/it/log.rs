@@ -24,8 +24,8 @@ impl Log {
     pub(crate) fn record() -> Self {
         let text = Text::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(text.clone()).finish();
-        let _second = Dispatch::new(NoSubscriber::new());
-        Self { text, _recording: tracing::subscriber::set_default(subscriber), _second }
+        let second = Dispatch::new(NoSubscriber::new());
+        Self { text, _recording: tracing::subscriber::set_default(subscriber), _second: second }
     }
 
     /// The lines that have all of these parts.
