@@ -12,8 +12,8 @@ const INTRODUCTION: &str = "\
 Written by `cargo xtask simulate --seeds N --report docs/simulation.md`, `N` as in the table; the same seeds give the same
 numbers.
 
-An eventhubs instance is the real `Balancer` with its default settings (a round each 10 s, an expiry of 60 s), on virtual
-time. The store is simulated: 5 to 30 ms for a call unless the scenario says otherwise. Reading is modelled: it begins when
+An eventhubs instance is the real `Balancer` with its default settings (a round every 10 s with 2 000 partitions, every 2 s with 400 and
+fewer; an expiry of 60 s), on virtual time. The store is simulated: 5 to 30 ms for a call unless the scenario says otherwise. Reading is modelled: it begins when
 a round reports the partition as acquired, ends when a round reports it lost, and the last to attach cuts off the one
 before. Where one eventhubs instance takes over from another, it begins when that has handed over; the callback that is running then
 takes 50 ms more. What a deploy or a crash costs in unread time is seen from there; the time of an attach is not in it.
