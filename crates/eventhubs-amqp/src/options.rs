@@ -97,7 +97,7 @@ impl ConnectionOptions {
         Ok(self)
     }
 
-    /// How many connections the partitions of a client share; one unless set. One carries what a core can process, and
+    /// How many connections the partitions of a client share. Default: one. One carries what a core can process, and
     /// several help a program whose partitions are read by several cores.
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;

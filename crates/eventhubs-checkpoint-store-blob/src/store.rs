@@ -97,7 +97,7 @@ impl BlobCheckpointStoreBuilder {
         self
     }
 
-    /// How long one call may take, its retries included; 30 seconds unless set.
+    /// How long one call may take, its retries included. Default: 30 seconds.
     #[must_use]
     pub fn call_timeout(mut self, limit: Duration) -> Self {
         self.call_timeout = limit;

@@ -12,7 +12,6 @@ use eventhubs_amqp::{
     ReceivedEvent, TokenCredential,
 };
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
-use eventhubs_load_balancer::defaults::{DEFAULT_EXPIRY, DEFAULT_INTERVAL};
 use eventhubs_load_balancer::{Assignment, Settings, Strategy};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, Namespace, OwnerId, PartitionId};
 use rand::rngs::StdRng;
@@ -21,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 use crate::guarded_store::GuardedStore;
 use crate::pacing::Pacing;
 use crate::receive::{Batches, Events, Receive};
-use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy};
+use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy, defaults};
 
 /// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is used.
 #[derive(Debug, Clone)]
@@ -224,8 +223,8 @@ impl ConsumerClientBuilder {
             namespace: None,
             owner: None,
             strategy: None,
-            interval: DEFAULT_INTERVAL,
-            expiry: DEFAULT_EXPIRY,
+            interval: defaults::LOAD_BALANCING_INTERVAL,
+            expiry: defaults::PARTITION_OWNERSHIP_EXPIRATION_INTERVAL,
             assignment: Assignment::default(),
             max_partitions: None,
             retry: RetryPolicy::default(),
@@ -259,7 +258,7 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// The id under which this instance owns partitions; random unless set.
+    /// The id under which this instance owns partitions. Default: random.
     ///
     /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed continues
     /// with its partitions at once, and others need not take them over. Two live instances must never share one: the one
@@ -278,7 +277,7 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How partitions are shared out; [`Strategy::Adaptive`] unless set, and
+    /// How partitions are shared out. Default: [`Strategy::Adaptive`], and
     /// [`Strategy::Greedy`] without a store to share with others.
     pub fn load_balancing_strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = Some(strategy);
@@ -294,14 +293,14 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How long an instance keeps a partition without renewing it; 60 seconds unless set, and at least three times the
+    /// How long an instance keeps a partition without renewing it. Default: 60 seconds, and at least three times the
     /// load-balancing interval.
     pub fn partition_ownership_expiration_interval(mut self, expiry: Duration) -> Self {
         self.expiry = expiry;
         self
     }
 
-    /// Which partitions this instance may own; any unless set. With a fixed assignment the instance takes what is its own
+    /// Which partitions this instance may own. Default: any. With a fixed assignment the instance takes what is its own
     /// as soon as nobody holds it, and nothing else.
     ///
     /// ```
@@ -324,7 +323,7 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// The most partitions that this instance takes; as many as are its share unless set.
+    /// The most partitions that this instance takes. Default: as many as are its share.
     pub fn max_partitions(mut self, max: NonZeroUsize) -> Self {
         self.max_partitions = Some(max);
         self

@@ -61,6 +61,7 @@
 mod checkpointer;
 mod client;
 mod context;
+pub mod defaults;
 mod error;
 mod guarded_store;
 mod handler;

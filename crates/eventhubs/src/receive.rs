@@ -15,7 +15,8 @@ use futures::future::BoxFuture;
 use crate::hooks::{Hooks, OnEvents, boxed1, boxed2};
 use crate::run::{Options, Run};
 use crate::{
-    CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, runner,
+    CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, defaults,
+    runner,
 };
 
 /// A time limit that is practically unlimited, but within the range of the clock on every platform.
@@ -52,39 +53,26 @@ pub struct Receive<M> {
 }
 
 impl<M> Receive<M> {
-    /// How many events the service may send ahead, per partition.
-    pub const DEFAULT_PREFETCH: u32 = 300;
-
-    /// The default of [`prefetch_bytes`](Self::prefetch_bytes).
-    pub const DEFAULT_PREFETCH_BYTES: usize = 8 * 1024 * 1024;
-    /// How many events one call of a batch callback gets at most.
-    pub const DEFAULT_MAX_BATCH_SIZE: usize = 300;
-    /// How long a callback may still run after its partition was told to stop.
-    pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-
-    /// How long a run that stops offers its partitions to other instances.
-    pub const DEFAULT_OFFER_TIMEOUT: Duration = eventhubs_load_balancer::defaults::DEFAULT_OFFER_TIMEOUT;
-
     fn new(client: ConsumerClient, on_events: OnEvents) -> Self {
         let options = Options {
             partition: None,
             starting_position: StartingPosition::default(),
             starting_positions: BTreeMap::new(),
             owner_level: None,
-            prefetch: Self::DEFAULT_PREFETCH,
-            prefetch_bytes: Self::DEFAULT_PREFETCH_BYTES,
+            prefetch: defaults::PREFETCH,
+            prefetch_bytes: defaults::PREFETCH_BYTES,
             invalid_position: InvalidPosition::default(),
             track_last_enqueued: false,
             max_wait_time: None,
-            max_batch_size: Self::DEFAULT_MAX_BATCH_SIZE,
-            offer_timeout: Self::DEFAULT_OFFER_TIMEOUT,
-            shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
+            max_batch_size: defaults::MAX_BATCH_SIZE,
+            offer_timeout: defaults::OFFER_TIMEOUT,
+            shutdown_timeout: defaults::SHUTDOWN_TIMEOUT,
         };
         let stop = futures::future::pending().boxed();
         Self { client, on_events, hooks: Hooks::default(), options, stop, mode: PhantomData }
     }
 
-    /// Where a partition without a checkpoint is read from; [`StartingPosition::Latest`] unless set.
+    /// Where a partition without a checkpoint is read from. Default: [`StartingPosition::Latest`].
     ///
     /// With `Latest`, a balanced run writes the newest event at its first attach as the first checkpoint of a partition, so that nothing
     /// that comes after it is skipped, by this run or a later one of the group. A partition that the event hub gets during the run
@@ -114,20 +102,20 @@ impl<M> Receive<M> {
         self
     }
 
-    /// How many events the service may send ahead, per partition; 300 unless set.
+    /// How many events the service may send ahead, per partition. Default: 300.
     pub fn prefetch(mut self, events: u32) -> Self {
         self.options.prefetch = events;
         self
     }
 
-    /// How many bytes of events there may be in memory per partition, in the callback or waiting for it; 8 MiB unless set. One
+    /// How many bytes of events there may be in memory per partition, in the callback or waiting for it. Default: 8 MiB. One
     /// event is always let through.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.options.prefetch_bytes = bytes;
         self
     }
 
-    /// What to do when the service does not know the position of a checkpoint; [`InvalidPosition::Fail`] unless set.
+    /// What to do when the service does not know the position of a checkpoint. Default: [`InvalidPosition::Fail`].
     pub fn on_invalid_position(mut self, policy: InvalidPosition) -> Self {
         self.options.invalid_position = policy;
         self
@@ -247,7 +235,7 @@ impl Receive<Batches> {
         Self::new(client, OnEvents::Batch(boxed2(on_batch)))
     }
 
-    /// How many events one call gets at most; 300 unless set. A batch is what has arrived: a call does not wait for a
+    /// How many events one call gets at most. Default: 300. A batch is what has arrived: a call does not wait for a
     /// full one.
     pub fn max_batch_size(mut self, events: usize) -> Self {
         self.options.max_batch_size = events;
