@@ -282,7 +282,8 @@ impl Balancer {
         let until_lapse = lapse.saturating_duration_since(now);
         let until_due = until_lapse.saturating_sub(self.settings.lease_left_when_due());
         let calmest = until_due.max(self.hub.crowd().interval(&self.settings).mul_f64(JITTER.start));
-        let delay = if self.tempo.is_calm() { delay.min(calmest) } else { delay };
+        let delay =
+            if self.tempo.is_calm(&self.settings, self.hub.crowd()) { delay.min(calmest) } else { delay };
         delay.min(until_lapse)
     }
 }

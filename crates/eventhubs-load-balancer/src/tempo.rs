@@ -11,7 +11,7 @@ pub const RAMP_FLEET: u32 = 1000;
 /// A fleet that is still growing is taken for this many times as large as it looks.
 const GROWTH: u32 = 10;
 
-/// After this many rounds without a change, an instance looks less often.
+/// After this many rounds without a change, an instance of the largest fleet looks less often; others after as long a time.
 pub const CALM_AFTER: u32 = 3;
 
 /// After this many lost races in a row, an instance takes its time: a record that it cannot read is lost to it forever.
@@ -130,13 +130,14 @@ impl Tempo {
     }
 
     /// Whether the pause is longer than the interval for no other reason than that nothing happens.
-    pub(crate) fn is_calm(&self) -> bool {
-        self.pace == Pace::Interval && self.intervals(MAX_CALM_INTERVALS) > 1
+    pub(crate) fn is_calm(&self, settings: &Settings, crowd: Crowd) -> bool {
+        self.pace == Pace::Interval && self.intervals(crowd.calmest(settings)) > 1
     }
 
     /// The more others there are, the less often each needs to look for somebody to see a change within an interval.
     fn intervals(&self, calmest: u32) -> u32 {
-        if self.quiet_rounds < CALM_AFTER {
+        // Where rounds follow faster, more of them have to be quiet: it is a time in which a deploy would show.
+        if self.quiet_rounds < CALM_AFTER * (calmest / MAX_CALM_INTERVALS) {
             return 1;
         }
         self.owners.saturating_sub(1).clamp(1, calmest)
