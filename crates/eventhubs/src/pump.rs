@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -359,7 +360,8 @@ impl Pump {
         let Some(first) = events.first().map(ReceivedEvent::sequence_number) else { return Ok(()) };
         let Some(checkpoint) = self.unproven.take() else { return Ok(()) };
         let has_gap = first.value() > checkpoint.value().saturating_add(1);
-        match (has_gap, self.resume.doubts_offset) {
+        // Judged now: the next attempt may begin at another checkpoint.
+        match (has_gap, mem::take(&mut self.resume.doubts_offset)) {
             (false, false) => {}
             (true, false) => return Err(Exit::OffsetAhead),
             (true, true) => tracing::warn!(

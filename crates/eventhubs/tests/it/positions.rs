@@ -422,6 +422,37 @@ async fn events_that_expired_after_the_checkpoint_are_a_warning() {
     .await;
 }
 
+/// What was found about one checkpoint says nothing about the next one.
+#[tokio::test]
+async fn a_good_checkpoint_after_a_gap_is_not_reported() {
+    within(async {
+        let emulator = Emulator::builder().event_hub(HUB, 1).retention(2, u64::MAX).start().await.unwrap();
+        publish_to(&emulator, "0", &["a", "b", "c", "d"]);
+        let (store, seen) = (store_with(&emulator, Some("0"), Some(0)).await, Seen::default());
+        let (log, failed) = (seen.clone(), seen.clone());
+        let receive = client_on(&emulator, store).receive(move |context, event| {
+            let log = log.clone();
+            async move {
+                let body = body(&event);
+                log.push(&body);
+                match (&*body, log.contains("Handler")) {
+                    ("d", false) => Err("once".into()),
+                    _ => context.update_checkpoint(&event).await.map(drop).map_err(Into::into),
+                }
+            }
+        });
+        let receive = receive.on_error(move |_, error| {
+            failed.push(format!("{:?}", error.kind()));
+            async {}
+        });
+        let running = start(receive);
+        seen.until_count(4).await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["c", "d", "Handler", "d"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_checkpoint_without_a_sequence_number_is_used_with_a_warning() {
     within(async {
