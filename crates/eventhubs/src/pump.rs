@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -449,7 +448,7 @@ impl Pump {
         });
         let calls = Arc::clone(&self.calls);
         // The closure may block before it returns a future, so it is called where that is seen.
-        let calling = pin!(guarded(|| callback(context)));
+        let calling = guarded(|| callback(context));
         let result = tokio::select! {
             biased;
             result = calls.watch(call.number, calling) => result.and_then(|result| result),

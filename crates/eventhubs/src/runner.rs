@@ -39,7 +39,7 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
 
 /// Reads what the balancer says.
 async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let limit = run.options.offer_timeout + run.options.shutdown_timeout + STOP_MARGIN;
+    let limit = run.options.offer_timeout + run.options.shutdown_timeout + STOP_MARGIN + ABORT_LIMIT * 2;
     let (tell, told) = oneshot::channel();
     let told = async {
         // Nobody is left to tell when the future of `receive` is dropped: that is no stop, but an abort.
@@ -61,7 +61,7 @@ async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
         }
     };
     let working = working.instrument(Span::current());
-    let ended = in_own_task(working, stop, || _ = tell.send(()), limit + ABORT_LIMIT * 2).await;
+    let ended = in_own_task(working, stop, || _ = tell.send(()), limit).await;
     ended.unwrap_or_else(|| {
         tracing::error!(
             ?limit,

@@ -6,12 +6,11 @@
 //! with them the renewals of the leases of every other partition. A task that is spawned from outside of the runtime wakes an idle
 //! worker, which takes the driver over. `blocking` in `tests/it` has runs that stop although a callback blocks, and are told of it.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -62,13 +61,20 @@ impl Calls {
 
 impl CallSlot {
     /// Runs a call so that the watchdog sees when it holds its thread.
-    pub(crate) async fn watch<F: Future + Unpin>(
-        &self,
-        number: Option<SequenceNumber>,
-        call: F,
-    ) -> F::Output {
+    pub(crate) async fn watch<T>(&self, number: Option<SequenceNumber>, call: impl Future<Output = T>) -> T {
         self.event.store(number.map_or(NO_EVENT, SequenceNumber::value), Ordering::Relaxed);
-        Watched { slot: self, call }.await
+        let mut call = pin!(call);
+        poll_fn(|cx| {
+            let _held = self.hold();
+            call.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// The user's code takes the thread, until the guard is dropped: a callback that panics gives the thread back too.
+    fn hold(&self) -> Held<'_> {
+        self.step();
+        Held(self)
     }
 
     /// The user's code takes the thread, or gives it back. There is one writer, so that no exchange is needed.
@@ -77,28 +83,11 @@ impl CallSlot {
     }
 }
 
-struct Watched<'a, F> {
-    slot: &'a CallSlot,
-    call: F,
-}
+struct Held<'a>(&'a CallSlot);
 
-impl<F: Future + Unpin> Future for Watched<'_, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        /// A callback that panics gives the thread back too.
-        struct GivesBack<'a>(&'a CallSlot);
-
-        impl Drop for GivesBack<'_> {
-            fn drop(&mut self) {
-                self.0.step();
-            }
-        }
-
-        let slot = self.slot;
-        slot.step();
-        let _gives_back = GivesBack(slot);
-        Pin::new(&mut self.call).poll(cx)
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.step();
     }
 }
 
