@@ -253,11 +253,13 @@ impl Balancer {
 
     /// How long to wait before the next round, times a random factor of 0.8 to 1.2.
     ///
-    /// The interval as a rule, and down to a fifth of it with few partitions. Less after a lost race, and while the instance still grows: a tenth of it, or up to seven
-    /// tenths in a large or growing fleet. More when all has been calm for some rounds: up to three intervals, as long
-    /// as enough others look too, the store has a clock, and no renewal gets late. At least what a store that failed
-    /// asked for, up to the expiry. And never beyond the moment at which an own lease runs out. A twentieth of the
-    /// interval while another instance may hand over a partition, and a quarter of it for one that leaves.
+    /// The interval with 2 000 partitions, and down to a fifth of it with 400 and fewer where the strategy is adaptive. Less after a
+    /// lost race, while partitions stay free, and while the instance still grows: from a tenth of the interval with 2 000 partitions
+    /// down to a two-hundredth with 100 and fewer, or up to seven tenths in a large or growing fleet. More when all has been calm for
+    /// some rounds: up to three intervals, as long as enough others look too, the store has a clock, and no renewal gets late. At
+    /// least what a store that failed asked for, up to the expiry. And never beyond the moment at which an own lease runs out. A
+    /// twentieth of the usual pause while another instance may hand over a partition, and a quarter of the interval for one that
+    /// leaves.
     pub fn next_delay(&mut self) -> Duration {
         let now = Instant::now();
         let due = self.due.take().filter(|due| now < *due);
@@ -275,15 +277,15 @@ impl Balancer {
     }
 
     fn next_round_after(&mut self, now: Instant) -> Duration {
-        let delay = self.tempo.delay(&self.settings, self.hub.crowd()).mul_f64(self.rng.random_range(JITTER));
+        let crowd = self.hub.crowd();
+        let delay = self.tempo.delay(&self.settings, crowd).mul_f64(self.rng.random_range(JITTER));
         let Some(lapse) = self.holdings.next_lapse() else {
             return delay;
         };
         let until_lapse = lapse.saturating_duration_since(now);
         let until_due = until_lapse.saturating_sub(self.settings.lease_left_when_due());
-        let calmest = until_due.max(self.hub.crowd().interval(&self.settings).mul_f64(JITTER.start));
-        let delay =
-            if self.tempo.is_calm(&self.settings, self.hub.crowd()) { delay.min(calmest) } else { delay };
+        let calmest = until_due.max(crowd.interval(&self.settings).mul_f64(JITTER.start));
+        let delay = if self.tempo.is_calm(&self.settings, crowd) { delay.min(calmest) } else { delay };
         delay.min(until_lapse)
     }
 }

@@ -10,9 +10,6 @@ const MOST_PARTITIONS: f64 = 2_000.0;
 /// A small fleet looks so much more often at most; with fewer partitions each instance would only cost the store more.
 const MOST_OFTEN: f64 = 0.2;
 
-/// The most intervals between two rounds when all is calm.
-pub const MAX_CALM_INTERVALS: u32 = 3;
-
 /// The size of the largest fleet that an event hub can have, as a part of the largest of all: there are no more readers than
 /// partitions.
 ///
@@ -60,16 +57,16 @@ impl Crowd {
         }
     }
 
-    /// The most such pauses between two rounds when all is calm: together as long as the calmest pause of the largest fleet.
-    pub(crate) fn calmest(self, settings: &Settings) -> u32 {
-        let pauses = settings.interval().as_secs_f64() / self.interval(settings).as_secs_f64();
+    /// How many such pauses make an interval of the settings: 1 in the largest fleet, 5 in a small one.
+    pub(crate) fn rounds_per_interval(self, settings: &Settings) -> u32 {
+        let rounds = settings.interval().as_secs_f64() / self.interval(settings).as_secs_f64();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "it lies between 1 and 5"
         )]
-        let pauses = pauses.round() as u32;
-        MAX_CALM_INTERVALS * pauses
+        let rounds = rounds.round() as u32;
+        rounds
     }
 
     /// The pause between two looks whether a partition was handed over.
@@ -81,6 +78,7 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tempo::MAX_CALM_INTERVALS;
 
     #[test]
     fn a_small_hub_is_shared_out_fast_and_the_largest_carefully() {
@@ -105,7 +103,8 @@ mod tests {
         let settings = Settings::default();
         for partitions in [1, 32, 400, 2_000] {
             let crowd = Crowd::of(partitions);
-            let calmest = crowd.interval(&settings) * crowd.calmest(&settings);
+            let pauses = MAX_CALM_INTERVALS * crowd.rounds_per_interval(&settings);
+            let calmest = crowd.interval(&settings) * pauses;
             assert_eq!(calmest, settings.interval() * MAX_CALM_INTERVALS, "{partitions}");
         }
     }

@@ -39,10 +39,9 @@ pub use view::{Peer, View};
 /// The limits and defaults, each as a constant.
 pub mod defaults {
     pub use crate::calls::MAX_IN_FLIGHT;
-    pub use crate::crowd::MAX_CALM_INTERVALS;
     pub use crate::settings::{
         COMEBACK_INTERVALS, DEFAULT_EXPIRY, DEFAULT_INTERVAL, DEFAULT_OFFER_TIMEOUT, HANDOVER_INTERVALS,
         JITTER, LOOKS_PER_INTERVAL, MAX_EXPIRY, MIN_EXPIRY_PER_INTERVAL,
     };
-    pub use crate::tempo::{CALM_AFTER, RAMP_FLEET};
+    pub use crate::tempo::{CALM_AFTER, MAX_CALM_INTERVALS, RAMP_FLEET};
 }

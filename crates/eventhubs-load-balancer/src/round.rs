@@ -13,7 +13,7 @@ use crate::calls::{Attempt, Attempted, Listing};
 use crate::handover::Stage;
 use crate::note::Note;
 use crate::sorted::record_of;
-use crate::tempo::{Findings, Outlook, calm_intervals};
+use crate::tempo::{Findings, Outlook, calm_pauses};
 use crate::{Balancer, Failure, LossReason, Operation, Origin, Plan, Round, Strategy, View, plan};
 
 /// The longest time that the store asked for.
@@ -130,8 +130,9 @@ impl Balancer {
             return (Plan { renew, ..Plan::default() }, Findings::default());
         }
         let mut view = View::sorted(self.hub.sorted(), &self.owner, &list.records, &held, expired);
-        // As long as an instance that is calm may take until it looks, and an interval to act.
-        let patience = self.settings.interval() * (1 + calm_intervals(owners_of(&view)));
+        // As long as an instance that is calm may take until it looks, and an interval to act. In whole intervals, as if the fleet were
+        // the largest: the others may be set otherwise.
+        let patience = self.settings.interval() * (1 + calm_pauses(owners_of(&view), 1));
         view.passive = self.passive.judge(&view, now, patience);
         let mut plan = plan(&view, &self.settings, &mut self.rng);
         let is_bounded =

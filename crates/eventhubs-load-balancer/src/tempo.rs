@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::crowd::{Crowd, MAX_CALM_INTERVALS};
+use crate::crowd::Crowd;
 use crate::{Settings, Strategy};
 
 /// A fleet that ramps makes as many rounds as a settled fleet of this many instances.
@@ -16,6 +16,9 @@ pub const CALM_AFTER: u32 = 3;
 
 /// After this many lost races in a row, an instance takes its time: a record that it cannot read is lost to it forever.
 const MAX_LOST_RACES: u32 = 3;
+
+/// The most intervals between two rounds when all is calm.
+pub const MAX_CALM_INTERVALS: u32 = 3;
 
 /// So many rounds in a row follow soon because partitions stayed free; then whoever was to take them takes none.
 const MAX_FREE_ROUNDS: u32 = 3;
@@ -112,7 +115,7 @@ impl Tempo {
             Pace::Free => crowd.watchful_delay(settings),
             Pace::Ramp { is_fleet_stable } => self.ramp_delay(settings, crowd, is_fleet_stable),
             Pace::Interval if settings.strategy() == Strategy::Adaptive => {
-                crowd.interval(settings) * self.intervals(crowd.calmest(settings))
+                crowd.interval(settings) * self.pauses(crowd.rounds_per_interval(settings))
             }
             Pace::Interval => settings.interval(),
         };
@@ -131,22 +134,22 @@ impl Tempo {
 
     /// Whether the pause is longer than the interval for no other reason than that nothing happens.
     pub(crate) fn is_calm(&self, settings: &Settings, crowd: Crowd) -> bool {
-        self.pace == Pace::Interval && self.intervals(crowd.calmest(settings)) > 1
+        self.pace == Pace::Interval && self.pauses(crowd.rounds_per_interval(settings)) > 1
     }
 
     /// The more others there are, the less often each needs to look for somebody to see a change within an interval.
-    fn intervals(&self, calmest: u32) -> u32 {
+    fn pauses(&self, rounds_per_interval: u32) -> u32 {
         // Where rounds follow faster, more of them have to be quiet: it is a time in which a deploy would show.
-        if self.quiet_rounds < CALM_AFTER * (calmest / MAX_CALM_INTERVALS) {
+        if self.quiet_rounds < CALM_AFTER * rounds_per_interval {
             return 1;
         }
-        self.owners.saturating_sub(1).clamp(1, calmest)
+        calm_pauses(self.owners, rounds_per_interval)
     }
 }
 
-/// The most intervals between two rounds of an instance of so many.
-pub(crate) fn calm_intervals(owners: u32) -> u32 {
-    owners.saturating_sub(1).clamp(1, MAX_CALM_INTERVALS)
+/// The most pauses between two rounds of an instance of so many, where this many pauses make an interval.
+pub(crate) fn calm_pauses(owners: u32, rounds_per_interval: u32) -> u32 {
+    owners.saturating_sub(1).clamp(1, MAX_CALM_INTERVALS * rounds_per_interval)
 }
 
 #[cfg(test)]
