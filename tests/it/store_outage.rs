@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventhubs::{CheckpointStatus, ConsumerClient, StartingPosition};
+use eventhubs::{CheckpointStatus, ConsumerClient, ConsumerClientBuilder, StartingPosition};
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore};
 use eventhubs_test_harness::within;
 use eventhubs_tests::{HUB, PATIENCE, World, until};
@@ -27,18 +27,18 @@ impl Counts {
     }
 }
 
+fn client(world: &World) -> ConsumerClientBuilder {
+    ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
+        .unwrap()
+        .checkpoint_store(world.store())
+        .checkpoint_namespace(world.namespace.clone())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_continues_while_the_store_is_down_and_all_recovers() {
     within(PATIENCE, async {
         let mut world = World::persistent(4).await;
-        let client =
-            ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
-                .unwrap()
-                .checkpoint_store(world.store())
-                .checkpoint_namespace(world.namespace.clone())
-                .load_balancing_interval(Duration::from_millis(500))
-                .build()
-                .unwrap();
+        let client = client(&world).load_balancing_interval(Duration::from_millis(500)).build().unwrap();
         let counts = Arc::new(Counts::default());
         let seen = Arc::clone(&counts);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -93,13 +93,7 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
 
     within(PATIENCE, async {
         let mut world = World::persistent(4).await;
-        let client =
-            ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
-                .unwrap()
-                .checkpoint_store(world.store())
-                .checkpoint_namespace(world.namespace.clone())
-                .build()
-                .unwrap();
+        let client = client(&world).build().unwrap();
         let handled = Arc::new(Semaphore::new(0));
         let count = Arc::clone(&handled);
         let (stop, stopped) = oneshot::channel::<()>();

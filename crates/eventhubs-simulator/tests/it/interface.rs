@@ -24,7 +24,8 @@ fn the_object_of_a_run_has_exactly_the_fields_that_programs_read() {
             "steady_rps",
         ]
     );
-    assert_eq!(row["ownership_changes"], outcome.numbers.ownership_changes);
+    // Four claims, and two of them stolen by the instance that came later.
+    assert_eq!(row["ownership_changes"], 6);
 }
 
 #[test]
