@@ -240,7 +240,7 @@ impl Tap {
                 self.refusals.insert((channel, attach.handle.0), frame.clone());
                 true
             }
-            FLOW => {
+            FLOW if !self.refusals.is_empty() => {
                 let handle = decode::<Flow>(body).and_then(|flow| flow.handle);
                 handle.is_some_and(|handle| self.refusals.contains_key(&(channel, handle.0)))
             }
