@@ -113,15 +113,18 @@ impl Emulator {
         Ok(self.hub(event_hub)?.partitions().iter().map(|partition| properties(partition)).collect())
     }
 
+    /// An event hub.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn event_hub(&self, event_hub: &str) -> Result<EventHubProperties> {
+        let hub = self.hub(event_hub)?;
+        Ok(hub_properties(&hub))
+    }
+
     /// All event hubs.
     pub fn event_hubs(&self) -> Vec<EventHubProperties> {
-        let hub = |hub: &Hub| EventHubProperties {
-            name: hub.name.clone(),
-            created_on: clock::from_ms(hub.created_ms),
-            consumer_groups: hub.consumer_groups(),
-            partitions: hub.partitions().iter().map(|partition| properties(partition)).collect(),
-        };
-        self.hubs().all().iter().map(|shared| hub(shared)).collect()
+        self.hubs().all().iter().map(|hub| hub_properties(hub)).collect()
     }
 
     /// What a partition holds.
@@ -179,6 +182,15 @@ impl Emulator {
     /// What clients asked of `$cbs` and `$management`, the last 1024 requests, oldest first.
     pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.broker().requests.all()
+    }
+}
+
+fn hub_properties(hub: &Hub) -> EventHubProperties {
+    EventHubProperties {
+        name: hub.name.clone(),
+        created_on: clock::from_ms(hub.created_ms),
+        consumer_groups: hub.consumer_groups(),
+        partitions: hub.partitions().iter().map(|partition| properties(partition)).collect(),
     }
 }
 

@@ -107,10 +107,11 @@ pub(super) async fn tail(
     let Ok(place) = site.tails.try_acquire_owned() else {
         return refusal(StatusCode::TOO_MANY_REQUESTS, "too many live tails are watched").into_response();
     };
-    let (mut next, mut created) = (BTreeMap::new(), None);
+    let (mut next, mut created_on) = (BTreeMap::new(), None);
     let (status, answer) = with_emulator(&site.running, &namespace, |emulator| {
-        created = created_on(emulator, &hub);
-        for partition in emulator.partitions(&hub)? {
+        let properties = emulator.event_hub(&hub)?;
+        created_on = properties.created_on;
+        for partition in properties.partitions {
             let from = partition.last_enqueued_sequence_number.value() + 1 - i64::from(recent);
             next.insert(partition.partition_id, from);
         }
@@ -124,7 +125,7 @@ pub(super) async fn tail(
         running,
         namespace,
         hub,
-        created_on: created,
+        created_on,
         next,
         waiting: VecDeque::new(),
         looks: interval(LOOK),
@@ -164,17 +165,17 @@ impl Tail {
     }
 
     fn look(&mut self, emulator: &Emulator) -> Result<(), Error> {
-        let created_on = created_on(emulator, &self.hub);
-        if created_on != self.created_on {
+        let hub = emulator.event_hub(&self.hub)?;
+        if hub.created_on != self.created_on {
             self.next.clear();
-            self.created_on = created_on;
+            self.created_on = hub.created_on;
         }
-        for partition in emulator.partitions(&self.hub)? {
+        for partition in hub.partitions {
             let id = partition.partition_id;
             let next = self.next.entry(id.clone()).or_default();
             let end = partition.last_enqueued_sequence_number.value() + 1;
             if end < *next {
-                // Created anew within the same millisecond.
+                // Re-created within the same millisecond.
                 *next = 0;
             }
             if end == *next {
@@ -187,11 +188,6 @@ impl Tail {
         }
         Ok(())
     }
-}
-
-fn created_on(emulator: &Emulator, hub: &str) -> Option<SystemTime> {
-    let hubs = emulator.event_hubs();
-    hubs.into_iter().find(|known| known.name.eq_ignore_ascii_case(hub))?.created_on
 }
 
 fn as_json(partition_id: &str, event: &PublishedEvent) -> Value {
