@@ -81,6 +81,8 @@ impl Endpoint {
         format!("sb://{}/{event_hub}", Address { port, ..self.address.clone() })
     }
 }
+
+/// Whether the host is the loopback device of this machine, by name or address.
 pub(crate) fn is_this_machine(host: &str) -> bool {
     let address = host.parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
