@@ -1,8 +1,8 @@
 //! A link on which a consumer reads one partition (contract §5, §6.1).
 
-use std::future::pending;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use eventhubs_types::StartingPosition;
 use fe2o3_amqp::Sender;
 use fe2o3_amqp_types::performatives::Attach;
@@ -12,15 +12,12 @@ use crate::clock::Clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
 use crate::encoded::MapWriter;
 use crate::filter;
-use crate::flow::{Credit, Turn};
 use crate::hub::{Hub, Partition};
-use crate::line::{Line, LinkId};
 use crate::link;
-use crate::opaque;
+use crate::outbox::LinkOutbox;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::reading::Reading;
-use crate::room::{Place, Room};
 use crate::session::Session;
 use crate::shelf::StoredEvent;
 use crate::stop::Stop;
@@ -35,10 +32,7 @@ const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
 pub(crate) struct ConsumerLink {
     seat: Seat,
     reading: Arc<Reading>,
-    credit: Option<Arc<Credit>>,
-    id: LinkId,
-    line: Arc<Line>,
-    room: Arc<Room>,
+    outbox: LinkOutbox,
     runtime_metric: bool,
     clock: Clock,
     hub: Arc<Hub>,
@@ -59,6 +53,7 @@ impl ConsumerLink {
         attach: &Attach,
         address: &str,
         [hub, group, partition]: [&str; 3],
+        outbox: LinkOutbox,
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
@@ -66,19 +61,13 @@ impl ConsumerLink {
         let group = hub.consumer_group(group).ok_or_else(|| Condition::entity_not_found(address))?;
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
-        let id = (session.channel, attach.handle.0);
-        let line = Arc::clone(&session.connection.line);
-        let credit = line.credit(id);
-        let reading = Arc::new(Reading::from(next, credit.clone()));
+        let reading = Arc::new(Reading::from(next, Arc::clone(&outbox.link)));
         let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, Some(&reading)));
         hub.still_exists()?;
         Ok(Self {
             seat: Seat::take(&partition, group, entry, attach, &broker.peers)?,
             reading,
-            credit,
-            id,
-            line,
-            room: Arc::clone(&session.room),
+            outbox,
             runtime_metric: link::desires(attach, RUNTIME_METRIC),
             clock: broker.clock.clone(),
             hub,
@@ -91,7 +80,7 @@ impl ConsumerLink {
     }
 
     /// Sends events as the consumer grants credit, until it leaves or is sent away.
-    pub(crate) async fn run(mut self, mut sender: Sender) {
+    pub(crate) async fn run(self, mut sender: Sender) {
         let stop = self.stop();
         let reason = tokio::select! {
             // whoever is sent away gets nothing that comes behind that
@@ -108,7 +97,7 @@ impl ConsumerLink {
     }
 
     /// Says why the link has to end, unless it has ended.
-    async fn deliver(&mut self, sender: &mut Sender) -> Option<Condition> {
+    async fn deliver(&self, sender: &mut Sender) -> Option<Condition> {
         loop {
             let next = self.reading.next();
             let (read, awaited) = {
@@ -122,67 +111,37 @@ impl ConsumerLink {
             if events.is_empty() {
                 tokio::select! {
                     () = self.seat.partition.reaches(awaited) => {}
-                    () = self.drained() => {}
+                    () = self.outbox.drained() => {}
                     _ = sender.on_detach() => return None,
                 }
             }
-            for (index, event) in events.into_iter().enumerate() {
-                let message = self.message(&event);
-                let place = tokio::select! {
-                    biased;
-                    place = self.place(message.len(), index == 0) => place,
-                    _ = sender.on_detach() => return None,
-                };
-                // as batchable: that is the last field of a transfer, so nothing is left out (see [`crate::frame`]) and no
-                // frame grows beyond the limit of the client
-                let sending = sender.send_batchable(opaque::seal(message));
-                drop(self.line.sent(self.id, sending).await.ok()?);
-                place.used();
-                self.reading.delivered_one(event.stamp.sequence_number);
+            tokio::select! {
+                biased;
+                () = self.send(&events) => {}
+                _ = sender.on_detach() => return None,
             }
         }
     }
 
-    /// Waits until an event of this size may be sent.
-    async fn place(&self, bytes: usize, begins_batch: bool) -> Place<'_> {
-        // the other way round, links without credit would fill the room of those that have some
-        self.may_send(begins_batch).await;
-        self.room.take(bytes).await
-    }
-
-    /// Waits until an event may go out, and spends the credit for it.
-    async fn may_send(&self, begins_batch: bool) {
-        self.hub.trouble.may_deliver(begins_batch).await;
-        let Some(credit) = &self.credit else { return };
-        loop {
-            match credit.spend() {
-                Turn::Send => return,
-                Turn::Drain => self.give_back(credit),
-                Turn::Wait => credit.changed().await,
+    /// Sends all of these events, as credit, space and faults allow.
+    async fn send(&self, events: &[Arc<StoredEvent>]) {
+        let mut rest = events;
+        while !rest.is_empty() {
+            self.hub.trouble.may_deliver(rest.len() == events.len()).await;
+            let count = self.outbox.send(|| rest.iter().map(|event| self.message(event))).await;
+            let (sent, unsent) = rest.split_at(count);
+            if let Some(last) = sent.last() {
+                self.reading.delivered_up_to(last.stamp.sequence_number, count);
             }
+            rest = unsent;
         }
     }
 
-    /// Answers once that there is nothing to send, when the consumer asks for it.
-    async fn drained(&self) {
-        match &self.credit {
-            Some(credit) => {
-                credit.drain_wanted().await;
-                self.give_back(credit);
-            }
-            None => pending().await,
-        }
-    }
-
-    fn give_back(&self, credit: &Credit) {
-        self.line.drained(self.id, credit.give_back(), self.room.sent());
-    }
-
-    fn message(&self, event: &StoredEvent) -> Vec<u8> {
+    fn message(&self, event: &StoredEvent) -> Bytes {
         if self.runtime_metric {
-            event.message.with_delivery_annotations(&self.runtime_info())
+            event.message.with_delivery_annotations(&self.runtime_info()).into()
         } else {
-            event.message.bytes.to_vec()
+            event.message.bytes.clone()
         }
     }
 

@@ -3,10 +3,12 @@
 use std::io;
 
 use bytes::{BufMut, BytesMut};
+use serde::de::DeserializeOwned;
+use serde::ser::Serialize;
 
 use crate::encoded;
 use crate::nesting::Nesting;
-use crate::opaque::{self, ENVELOPE};
+use crate::opaque::ENVELOPE;
 
 /// A frame starts with its size, the offset of its data, its type and its channel; a protocol header is as long.
 const HEADER: usize = 8;
@@ -23,7 +25,6 @@ const LIST32: u8 = 0xd0;
 
 const OPEN: u8 = 0x10;
 const ATTACH: u8 = 0x12;
-const TRANSFER: u8 = 0x14;
 
 /// How large things may be that a client sends. The library gets higher limits, since it sees messages in envelopes.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +145,24 @@ pub(crate) fn write(channel: u16, body: &[u8], out: &mut BytesMut) {
     out.put_slice(body);
 }
 
+/// Decodes a performative; `None` for what the library will not decode either.
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_amqp::from_slice(body).ok()
+}
+
+/// Writes the frame of a performative.
+pub(crate) fn put<T: Serialize>(channel: u16, performative: &T, out: &mut BytesMut) {
+    let body = serde_amqp::to_vec(performative).expect("what was decoded can be encoded");
+    write(channel, &body, out);
+}
+
+/// Returns the frame of a performative.
+pub(crate) fn framed<T: Serialize>(channel: u16, performative: &T) -> BytesMut {
+    let mut frame = BytesMut::new();
+    put(channel, performative, &mut frame);
+    frame
+}
+
 /// Makes a frame undecodable and leaves its size alone: no AMQP value starts with the inverse of a zero.
 pub(crate) fn garble(frame: &mut [u8]) {
     for byte in frame.iter_mut().skip(HEADER).take(GARBLED) {
@@ -157,21 +176,19 @@ fn field_count(descriptor: u8) -> usize {
         OPEN => 10,
         0x11 => 8, // begin
         ATTACH => 14,
-        0x13 | TRANSFER => 11, // flow
-        0x15 => 6,             // disposition
-        0x16 => 3,             // detach
-        0x17 | 0x18 => 1,      // end, close
+        0x13 => 11,       // flow
+        0x15 => 6,        // disposition
+        0x16 => 3,        // detach
+        0x17 | 0x18 => 1, // end, close
         _ => 0,
     }
 }
 
 /// Writes a frame of the library: with the null fields that it leaves out at the end of a performative, since the Python SDK indexes
-/// them blindly (contract §2.3), with a message out of its envelope, and with the true limits. A frame of another form is written as it
-/// is. Says how many bytes of a message it carries.
-pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) -> usize {
+/// them blindly (contract §2.3), and with the true limits. A frame of another form is written as it is.
+pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) {
     let Some((descriptor, list)) = performative(&frame) else {
-        out.put_slice(&frame);
-        return 0;
+        return out.put_slice(&frame);
     };
     match descriptor {
         OPEN => overwrite(&mut frame, &list, 2, &limits.frame.to_be_bytes()),
@@ -179,7 +196,6 @@ pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesM
         _ => {}
     }
     let (fields, payload) = (&frame[list.content.clone()], &frame[list.content.end..]);
-    let payload = if descriptor == TRANSFER { opaque::outgoing(fields, payload) } else { payload };
     let missing = field_count(descriptor).saturating_sub(list.fields as usize);
     let start = out.len();
     out.put_slice(&frame[..LIST_AT]);
@@ -193,7 +209,6 @@ pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesM
     out.put_slice(payload);
     let size = u32::try_from(out.len() - start).expect("the library writes frames below 4 GiB");
     out[start..start + 4].copy_from_slice(&size.to_be_bytes());
-    payload.len()
 }
 
 /// Replaces the number in a field, if it has that width.
@@ -201,31 +216,6 @@ fn overwrite(frame: &mut [u8], list: &List, index: usize, number: &[u8]) {
     let Some(field) = list.field(frame, index) else { return };
     if field.len() == 1 + number.len() {
         frame[field.start + 1..field.end].copy_from_slice(number);
-    }
-}
-
-/// The handle of a transfer, and the number of the delivery that it begins.
-pub(crate) fn transfer(frame: &[u8]) -> Option<(u32, Option<u32>)> {
-    let (TRANSFER, list) = performative(frame)? else { return None };
-    let number = |index| number(&frame[list.field(frame, index)?]);
-    Some((number(0)?, number(1)))
-}
-
-/// Makes the number of the delivery that a transfer begins smaller.
-pub(crate) fn lower_delivery_id(frame: &mut [u8], by: u32) {
-    let ids = performative(frame).zip(transfer(frame));
-    let Some(((_, list), (_, Some(id)))) = ids else { return };
-    let id = id.wrapping_sub(by);
-    overwrite(frame, &list, 1, &id.to_be_bytes());
-    overwrite(frame, &list, 1, &id.to_be_bytes()[3..]);
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    match *value {
-        [0x43] => Some(0),
-        [0x52, n] => Some(n.into()),
-        [0x70, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
-        _ => None,
     }
 }
 
@@ -402,14 +392,6 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_stays_behind_its_transfer() {
-        let frame = b"\x00\x00\x00\x12\x02\x00\x00\x00\x00\x53\x14\xc0\x02\x01\x43xyz";
-        let written = written(frame);
-        assert_eq!(written[..4], (u32::try_from(written.len()).unwrap()).to_be_bytes());
-        assert!(written.ends_with(b"\x43\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40xyz"));
-    }
-
-    #[test]
     fn everything_else_is_written_as_it_is() {
         for frame in [
             b"AMQP\x00\x01\x00\x00".as_slice(),
@@ -419,17 +401,6 @@ mod tests {
         ] {
             assert_eq!(written(frame), frame);
         }
-    }
-
-    #[test]
-    fn a_message_goes_out_without_its_envelope() {
-        let fields = b"\x43\x43\xa0\x01t\x43\x41\x42\x40\x40\x42\x42\x41";
-        let transfer = |payload: &[u8]| {
-            let list = [b"\x00\x53\x14\xc0\x0e\x0b".as_slice(), fields, payload].concat();
-            let size = u32::try_from(8 + list.len()).unwrap().to_be_bytes();
-            [size.as_slice(), b"\x02\x00\x00\x01", &list].concat()
-        };
-        assert_eq!(written(&transfer(b"\x00\x53\x75\xa0\x03xyz")), transfer(b"xyz"));
     }
 
     #[test]
@@ -445,28 +416,6 @@ mod tests {
         ]
         .concat();
         assert_eq!(written(&attach)[30..39], *b"\x80\x00\x00\x00\x00\x00\x00\x00\x06");
-    }
-
-    #[test]
-    fn the_number_of_a_delivery_can_be_lowered() {
-        for (before, id, after) in [
-            (
-                b"\x00\x00\x00\x13\x02\x00\x00\x00\x00\x53\x14\xc0\x04\x02\x43\x52\x09xy".as_slice(),
-                Some(9),
-                "\x52\x07xy",
-            ),
-            (
-                b"\x00\x00\x00\x13\x02\x00\x00\x00\x00\x53\x14\xc0\x07\x02\x43\x70\x00\x00\x01\x01",
-                Some(257),
-                "\x70\0\0\0\x7f",
-            ),
-            (b"\x00\x00\x00\x13\x02\x00\x00\x00\x00\x53\x14\xc0\x03\x02\x43\x40x", None, "\x43\x40x"),
-        ] {
-            assert_eq!(transfer(before), Some((0, id)));
-            let mut frame = before.to_vec();
-            lower_delivery_id(&mut frame, if id == Some(257) { 130 } else { 2 });
-            assert!(frame.ends_with(after.as_bytes()), "{frame:x?}");
-        }
     }
 
     #[test]

@@ -231,7 +231,7 @@ fn attached(partition: &Partition, peers: &Peers) -> Vec<AttachedReceiver> {
             owner_level: reader.owner_level,
             name: reader.name,
             next_sequence_number: reading.next().into(),
-            credit: reading.credit(),
+            credit: Some(reading.credit()),
             delivered: reading.delivered(),
         })
     };

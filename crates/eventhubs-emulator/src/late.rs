@@ -1,11 +1,10 @@
-//! What comes too late for the client. The AMQP library answers a detach before it has sent what its link had queued, and an
-//! end with an error if a link still had something; the SDK for JavaScript closes the connection on either.
+//! What comes too late for the client: a second detach, and a reason behind its own end. The SDK for JavaScript closes the connection
+//! on either.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fe2o3_amqp_types::performatives::{Begin, End};
 
-use crate::frame;
 use crate::line::LinkId;
 
 /// Follows the links and sessions of one connection.
@@ -13,8 +12,6 @@ use crate::line::LinkId;
 pub(crate) struct Late {
     /// Links that have ended on sessions that have not, by our channel and handle.
     detached: BTreeSet<LinkId>,
-    /// How many deliveries of each of our channels the client did not get.
-    skipped: BTreeMap<u16, u32>,
     /// The client's channel of each session, by ours.
     channels: BTreeMap<u16, u16>,
     /// Of the client, those on which it has ended the session.
@@ -60,22 +57,8 @@ impl Late {
         remote.is_some_and(|remote| self.ended.remove(&remote)).then_some(End { error: None })
     }
 
-    /// Whether a transfer comes too late. Closes the gap that those before it left in the numbers of the deliveries.
-    pub(crate) fn transfer(&mut self, channel: u16, frame: &mut [u8]) -> bool {
-        let Some((handle, delivery_id)) = frame::transfer(frame) else { return false };
-        let late = self.detached.contains(&(channel, handle));
-        let skipped = self.skipped.entry(channel).or_default();
-        if late {
-            *skipped += u32::from(delivery_id.is_some());
-        } else if *skipped > 0 {
-            frame::lower_delivery_id(frame, *skipped);
-        }
-        late
-    }
-
     fn forget_session(&mut self, channel: u16) {
         self.detached.retain(|(of, _)| *of != channel);
-        self.skipped.remove(&channel);
         self.channels.remove(&channel);
     }
 }

@@ -1,28 +1,24 @@
 //! What the stream of one connection, its links, and those who look at it or harm it share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::pending;
-use std::mem;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::Duration;
 
 use fe2o3_amqp_types::performatives::Open;
 use fe2o3_amqp_types::primitives::{Symbol, Value};
 use futures::task::AtomicWaker;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{Credit, Returned};
+use crate::attaching::Attaching;
 use crate::hub::lock;
-use crate::room::{Room, Sent};
+use crate::outbox::Outbox;
+use crate::sending_link::SendingLink;
 
-/// How long a link waits for credit until it is woken, at first and at last: the client may also be slow, or grant none.
-const FIRST_PATIENCE: Duration = Duration::from_millis(50);
-const LAST_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A link as the client counts: its channel, and its handle there.
+/// A link as its own side counts: a channel, and a handle there.
 pub(crate) type LinkId = (u16, u32);
 
 /// The state; each part has one writer.
@@ -38,20 +34,11 @@ pub(crate) struct Line {
     pub(crate) pace: AtomicU32,
     client: Mutex<Identity>,
     heard: Mutex<Instant>,
-    credits: Mutex<BTreeMap<LinkId, Arc<Credit>>>,
-    rooms: Mutex<BTreeMap<u16, Arc<Room>>>,
-    drained: Mutex<Vec<Drained>>,
-    /// Links whose credit the library may have missed.
-    missed: Mutex<BTreeSet<LinkId>>,
-    reader: AtomicWaker,
-}
-
-/// A link that is drained as soon as what it has sent is out: the library would say so before.
-#[derive(Debug)]
-struct Drained {
-    link: LinkId,
-    returned: Returned,
-    sent: Sent,
+    /// Links that have come in and that no task serves yet.
+    attaching: Mutex<Attaching>,
+    /// By the client's channel.
+    outboxes: Mutex<BTreeMap<u16, Arc<Outbox>>>,
+    stream: AtomicWaker,
 }
 
 /// What a client says about itself when it opens the connection (contract §2.1).
@@ -70,11 +57,9 @@ impl Default for Line {
             pace: AtomicU32::new(0),
             client: Mutex::default(),
             heard: Mutex::new(Instant::now()),
-            credits: Mutex::default(),
-            rooms: Mutex::default(),
-            drained: Mutex::default(),
-            missed: Mutex::default(),
-            reader: AtomicWaker::new(),
+            attaching: Mutex::default(),
+            outboxes: Mutex::default(),
+            stream: AtomicWaker::new(),
         }
     }
 }
@@ -113,77 +98,36 @@ impl Line {
         }
     }
 
-    /// A consumer attaches.
-    pub(crate) fn open_credit(&self, link: LinkId) {
-        lock(&self.credits).insert(link, Arc::default());
+    /// The client attaches a link to read from.
+    pub(crate) fn attaches(&self, channel: u16, name: String, link: Arc<SendingLink>) {
+        lock(&self.attaching).push(channel, name, link);
     }
 
-    /// The credit of a consumer; none if the client wrote its attach in a form that nobody uses.
-    pub(crate) fn credit(&self, link: LinkId) -> Option<Arc<Credit>> {
-        lock(&self.credits).get(&link).cloned()
+    /// Returns the link of an attach that the AMQP library hands out, once for each.
+    pub(crate) fn take_attached(&self, channel: u16, name: &str) -> Arc<SendingLink> {
+        // None is there if the client wrote its attach in a form that nobody uses; such a link gets no credit.
+        lock(&self.attaching).take(channel, name).unwrap_or_default()
     }
 
-    /// Forgets a link; its own task ends it.
-    pub(crate) fn close_credit(&self, link: LinkId) {
-        lock(&self.credits).remove(&link);
-    }
-
-    /// The room of the session that the client has on this channel.
-    pub(crate) fn room(&self, channel: u16) -> Arc<Room> {
-        Arc::clone(lock(&self.rooms).entry(channel).or_default())
+    /// Returns the outbox of the session that the client has on this channel.
+    pub(crate) fn outbox(&self, channel: u16) -> Arc<Outbox> {
+        Arc::clone(lock(&self.outboxes).entry(channel).or_default())
     }
 
     /// Forgets a session with all its links.
     pub(crate) fn forget_session(&self, channel: u16) {
-        lock(&self.credits).retain(|(of, _), _| *of != channel);
-        lock(&self.rooms).remove(&channel);
+        lock(&self.attaching).forget_session(channel);
+        lock(&self.outboxes).remove(&channel);
     }
 
-    /// Lets the library tell the client that a link is drained, once all that was sent is out.
-    pub(crate) fn drained(&self, link: LinkId, returned: Returned, sent: Sent) {
-        lock(&self.drained).push(Drained { link, returned, sent });
-        self.reader.wake();
-    }
-
-    /// Waits until the library has sent something. It does not wake for credit that comes between its look for some and its
-    /// wait (amqp-crate §4, 15), so it is woken once more when it waits for long.
-    pub(crate) async fn sent<T>(&self, link: LinkId, sending: impl Future<Output = T>) -> T {
-        let (mut sending, mut patience) = (pin!(sending), FIRST_PATIENCE);
-        loop {
-            if let Ok(sent) = timeout(patience, &mut sending).await {
-                return sent;
-            }
-            lock(&self.missed).insert(link);
-            self.reader.wake();
-            patience = LAST_PATIENCE.min(2 * patience);
-        }
-    }
-
-    /// The links that are to be woken.
-    pub(crate) fn take_missed(&self) -> BTreeSet<LinkId> {
-        mem::take(&mut lock(&self.missed))
-    }
-
-    /// Lets the stream look again.
+    /// Lets the stream look for what it has to write.
     pub(crate) fn wake(&self) {
-        self.reader.wake();
+        self.stream.wake();
     }
 
-    /// Something is out.
-    pub(crate) fn wrote(&self) {
-        if !lock(&self.drained).is_empty() {
-            self.reader.wake();
-        }
-    }
-
-    pub(crate) fn take_drained(&self, reader: &std::task::Waker) -> Vec<(LinkId, Returned)> {
-        self.reader.register(reader);
-        let rooms = lock(&self.rooms);
-        let is_out = |drained: &mut Drained| {
-            rooms.get(&drained.link.0).is_none_or(|room| room.has_passed(drained.sent))
-        };
-        let mut drained = lock(&self.drained);
-        drained.extract_if(.., is_out).map(|drained| (drained.link, drained.returned)).collect()
+    /// Wakes this task from now on when there is something to write. Whoever calls it has to look after that.
+    pub(crate) fn register(&self, stream: &Waker) {
+        self.stream.register(stream);
     }
 
     /// Whether this frame to the client is one of those to garble. Counts.

@@ -20,11 +20,12 @@ use crate::condition::{Condition, NOT_ALLOWED, NOT_IMPLEMENTED, UNAUTHORIZED};
 use crate::connection::{Connection, FAREWELL_TIMEOUT};
 use crate::consumer_link::ConsumerLink;
 use crate::intercept::{Denied, Request, RequestKind};
-use crate::line::LinkId;
 use crate::message::AnyMessage;
 use crate::node::{self, Node};
+use crate::outbox::LinkOutbox;
 use crate::producer_link::ProducerLink;
 use crate::reading::Reading;
+use crate::sending_link::SendingLink;
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::tap::SECOND;
@@ -47,7 +48,7 @@ enum Service {
     Consumer(ConsumerLink),
     Producer(ProducerLink),
     Requests(Node),
-    Responses(LinkId, mpsc::Receiver<AnyMessage>),
+    Responses(mpsc::Receiver<AnyMessage>, LinkOutbox),
 }
 
 /// Asks the interceptor about an attach. Not even an answer if it says nothing.
@@ -72,8 +73,9 @@ pub(crate) async fn accept(
     session: &Session,
     mut attach: Attach,
     judged: Result<(), Condition>,
+    sending: Arc<SendingLink>,
 ) -> Option<Task> {
-    let service = judged.and_then(|()| admit(session, &attach));
+    let service = judged.and_then(|()| admit(session, &attach, session.way_out(sending)));
     let address = address(&attach);
     normalise(&mut attach, service.is_err());
     let capabilities = attach.desired_capabilities.clone().map(Vec::from).unwrap_or_default();
@@ -112,7 +114,7 @@ fn normalise(attach: &mut Attach, refused: bool) {
 }
 
 /// Finds who serves a link, and takes what it needs for that.
-fn admit(session: &Session, attach: &Attach) -> Result<Service, Condition> {
+fn admit(session: &Session, attach: &Attach, outbox: LinkOutbox) -> Result<Service, Condition> {
     if matches!(attach.target.as_deref(), Some(TargetArchetype::Coordinator(_))) {
         return Err(Condition::new(NOT_IMPLEMENTED, "There are no transactions in an event hub."));
     }
@@ -120,21 +122,26 @@ fn admit(session: &Session, attach: &Attach) -> Result<Service, Condition> {
     let grants = &session.connection.grants;
     let now_ms = session.connection.broker.clock.now_ms();
     match Address::parse(&address) {
-        Address::Cbs => admit_to_node(session, attach, Node::Cbs),
+        Address::Cbs => admit_to_node(session, attach, Node::Cbs, outbox),
         // Each request is judged, by its own token or one that came over CBS.
-        Address::Management => admit_to_node(session, attach, Node::Management),
+        Address::Management => admit_to_node(session, attach, Node::Management, outbox),
         _ if !grants.borrow().open(&address, now_ms) => Err(unauthorized(&address)),
-        entity => admit_to_entity(session, attach, &address, &entity),
+        entity => admit_to_entity(session, attach, &address, &entity, outbox),
     }
 }
 
-fn admit_to_node(session: &Session, attach: &Attach, node: Node) -> Result<Service, Condition> {
+fn admit_to_node(
+    session: &Session,
+    attach: &Attach,
+    node: Node,
+    outbox: LinkOutbox,
+) -> Result<Service, Condition> {
     if attach.role == Role::Sender {
         return Ok(Service::Requests(node));
     }
     let names = [target_address(attach), attach.name.trim_end_matches(SECOND).to_owned()];
     let responses = session.connection.replies.open(node, session.id, names)?;
-    Ok(Service::Responses((session.channel, attach.handle.0), responses))
+    Ok(Service::Responses(responses, outbox))
 }
 
 fn admit_to_entity(
@@ -142,11 +149,12 @@ fn admit_to_entity(
     attach: &Attach,
     address: &str,
     entity: &Address,
+    outbox: LinkOutbox,
 ) -> Result<Service, Condition> {
     match (entity, &attach.role) {
         (Address::ConsumerGroup { hub, group, partition }, Role::Receiver) => {
             let names = [hub.as_str(), group, partition];
-            ConsumerLink::admit(session, attach, address, names).map(Service::Consumer)
+            ConsumerLink::admit(session, attach, address, names, outbox).map(Service::Consumer)
         }
         (Address::Hub { hub }, Role::Sender) => {
             ProducerLink::admit(session, attach, address, (hub, None)).map(Service::Producer)
@@ -194,8 +202,8 @@ fn serve(service: Service, endpoint: LinkEndpoint, session: &Session, address: S
         (Service::Producer(link), LinkEndpoint::Receiver(receiver)) => {
             Box::pin(while_open(link.stop(), link.run(receiver), connection, address))
         }
-        (Service::Responses(link, responses), LinkEndpoint::Sender(sender)) => {
-            Box::pin(node::send_responses(sender, responses, Arc::clone(&connection.line), link))
+        (Service::Responses(responses, outbox), LinkEndpoint::Sender(sender)) => {
+            Box::pin(node::send_responses(sender, responses, outbox))
         }
         (Service::Requests(node), LinkEndpoint::Receiver(receiver)) => {
             Box::pin(node::serve_requests(receiver, node, session.id, connection))

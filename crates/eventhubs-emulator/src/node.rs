@@ -1,7 +1,9 @@
 //! The links of the nodes `$cbs` and `$management`: requests come in on one, responses go out on another.
 
+use std::iter;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use eventhubs_types::Value;
 use fe2o3_amqp::{Receiver, Sender};
 use fe2o3_amqp_types::messaging::{Batch, Data};
@@ -12,10 +14,10 @@ use crate::condition::{Condition, DECODE_ERROR, NOT_ALLOWED};
 use crate::connection::Connection;
 use crate::hub::lock;
 use crate::intercept::{Denied, Request, RequestKind};
-use crate::line::{Line, LinkId};
 use crate::management;
 use crate::message::{self, AnyMessage};
 use crate::opaque;
+use crate::outbox::LinkOutbox;
 use crate::request::{Response, string_property};
 use crate::requests::ReceivedRequest;
 use crate::value::to_wire;
@@ -87,25 +89,23 @@ impl ReplyLinks {
 pub(crate) async fn send_responses(
     mut sender: Sender,
     mut responses: mpsc::Receiver<AnyMessage>,
-    line: Arc<Line>,
-    id: LinkId,
+    outbox: LinkOutbox,
 ) {
-    let room = line.room(id.0);
-    loop {
-        let response = tokio::select! {
-            response = responses.recv() => response,
-            _ = sender.on_detach() => return,
-        };
-        let Some(response) = response else { return };
-        let response = message::encode(&response);
-        let place = tokio::select! {
-            place = room.take(response.len()) => place,
-            _ = sender.on_detach() => return,
-        };
-        if line.sent(id, sender.send_batchable(opaque::seal(response))).await.is_err() {
-            return;
+    let send = async {
+        loop {
+            tokio::select! {
+                response = responses.recv() => {
+                    let Some(response) = response else { return };
+                    let response = Bytes::from(message::encode(&response));
+                    outbox.send(|| iter::once(response.clone())).await;
+                }
+                () = outbox.drained() => {}
+            }
         }
-        place.used();
+    };
+    tokio::select! {
+        () = send => {}
+        _ = sender.on_detach() => {}
     }
 }
 

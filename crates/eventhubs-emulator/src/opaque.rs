@@ -1,13 +1,11 @@
 //! Keeps messages away from the AMQP library, which decodes them whole and by recursion: it gets the payload of each transfer as
-//! a data section, and of the messages that it sends only the data goes out.
+//! a data section.
 
 use bytes::{BufMut, BytesMut};
-use fe2o3_amqp::Sendable;
 use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
-use fe2o3_amqp_types::messaging::{Batch, Data, Message};
-use serde_amqp::primitives::Binary;
+use fe2o3_amqp_types::messaging::{Batch, Data};
 
-use crate::encoded::{self, NULL};
+use crate::encoded;
 
 /// How much longer a payload becomes.
 pub(crate) const ENVELOPE: u32 = 8;
@@ -41,20 +39,6 @@ fn payload_start(frame: &[u8]) -> Option<usize> {
     Some(frame.len() - payload.len())
 }
 
-/// What goes out of the payload of a transfer with these fields: the envelope is in the first one of a delivery only, which is
-/// the one with a delivery tag.
-pub(crate) fn outgoing<'a>(fields: &[u8], payload: &'a [u8]) -> &'a [u8] {
-    let opened = || {
-        let (_handle, rest) = encoded::split_value(fields)?;
-        let (_delivery_id, rest) = encoded::split_value(rest)?;
-        let (delivery_tag, _) = encoded::split_value(rest)?;
-        let is_first = delivery_tag != [NULL];
-        let header = if payload.get(3)? == &BINARY32 { 8 } else { 5 };
-        payload.get(header..).filter(|_| is_first && payload.starts_with(&DATA_DESCRIPTOR))
-    };
-    opened().unwrap_or(payload)
-}
-
 /// The bytes that a client sent as one message.
 pub(crate) fn open(delivery: Delivery<Batch<Data>>) -> (DeliveryInfo, Vec<u8>) {
     let (info, message) = delivery.into_parts();
@@ -63,26 +47,9 @@ pub(crate) fn open(delivery: Delivery<Batch<Data>>) -> (DeliveryInfo, Vec<u8>) {
     (info, bytes)
 }
 
-/// A message that goes out as these bytes.
-pub(crate) fn seal(message: Vec<u8>) -> Sendable<Data> {
-    let message = Message {
-        header: None,
-        delivery_annotations: None,
-        message_annotations: None,
-        properties: None,
-        application_properties: None,
-        body: Data(Binary::from(message)),
-        footer: None,
-    };
-    Sendable { message, message_format: 0, settled: Some(true) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A transfer with a handle, a delivery id and a tag.
-    const FIELDS: &[u8] = b"\x43\x43\xa0\x01t";
 
     #[test]
     fn the_payload_of_a_transfer_becomes_a_data_section() {
@@ -112,13 +79,5 @@ mod tests {
             put_incoming(frame, &mut out);
             assert_eq!(out, frame);
         }
-    }
-
-    #[test]
-    fn only_the_first_transfer_of_a_delivery_is_opened() {
-        assert_eq!(outgoing(FIELDS, b"\x00\x53\x75\xa0\x03xyz"), b"xyz");
-        assert_eq!(outgoing(FIELDS, b"\x00\x53\x75\xb0\x00\x00\x00\x03xyz"), b"xyz");
-        let looks_like_it = b"\x00\x53\x75\xa0\x03xyz";
-        assert_eq!(outgoing(b"\x43\x43\x40", looks_like_it), looks_like_it);
     }
 }

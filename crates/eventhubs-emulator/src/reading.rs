@@ -3,24 +3,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::flow::Credit;
+use crate::sending_link::SendingLink;
 
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// The sequence number of the next event to send.
     next: AtomicI64,
     delivered: AtomicU64,
-    credit: Option<Arc<Credit>>,
+    link: Arc<SendingLink>,
 }
 
 impl Reading {
-    pub(crate) fn from(next: i64, credit: Option<Arc<Credit>>) -> Self {
-        Self { next: AtomicI64::new(next), delivered: AtomicU64::new(0), credit }
+    pub(crate) fn from(next: i64, link: Arc<SendingLink>) -> Self {
+        Self { next: AtomicI64::new(next), delivered: AtomicU64::new(0), link }
     }
 
-    pub(crate) fn delivered_one(&self, sequence_number: i64) {
+    /// Counts events that were sent, the last of which has this sequence number.
+    pub(crate) fn delivered_up_to(&self, sequence_number: i64, count: usize) {
         self.next.store(sequence_number + 1, Ordering::Relaxed);
-        self.delivered.fetch_add(1, Ordering::Relaxed);
+        self.delivered.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn next(&self) -> i64 {
@@ -31,7 +32,7 @@ impl Reading {
         self.delivered.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn credit(&self) -> Option<u32> {
-        Some(self.credit.as_ref()?.outstanding())
+    pub(crate) fn credit(&self) -> u32 {
+        self.link.outstanding()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fe2o3_amqp::acceptor::ListenerSessionHandle;
+use fe2o3_amqp_types::definitions::Role;
 use fe2o3_amqp_types::performatives::Attach;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -10,8 +11,9 @@ use tokio::time::timeout;
 use crate::connection::{Connection, FAREWELL_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::hub::Hub;
 use crate::link::{self, LinkInfo};
+use crate::outbox::{LinkOutbox, Outbox};
 use crate::reading::Reading;
-use crate::room::Room;
+use crate::sending_link::SendingLink;
 use crate::tap::SECOND;
 
 /// What the links of one session share.
@@ -21,10 +23,23 @@ pub(crate) struct Session {
     /// As the client counts.
     pub(crate) channel: u16,
     pub(crate) connection: Arc<Connection>,
-    pub(crate) room: Arc<Room>,
+    pub(crate) outbox: Arc<Outbox>,
 }
 
 impl Session {
+    /// The state of a link that the client reads from; of others, one that nobody uses.
+    fn take_sending(&self, attach: &Attach) -> Arc<SendingLink> {
+        match attach.role {
+            Role::Receiver => self.connection.line.take_attached(self.channel, &attach.name),
+            Role::Sender => Arc::default(),
+        }
+    }
+
+    /// The way out for a link of this session.
+    pub(crate) fn way_out(&self, link: Arc<SendingLink>) -> LinkOutbox {
+        LinkOutbox { link, outbox: Arc::clone(&self.outbox), line: Arc::clone(&self.connection.line) }
+    }
+
     pub(crate) fn link_info(&self, hub: &Hub, attach: &Attach, reading: Option<&Arc<Reading>>) -> LinkInfo {
         LinkInfo {
             connection: self.connection.id,
@@ -39,7 +54,7 @@ impl Session {
 pub(crate) async fn serve(mut handle: ListenerSessionHandle, channel: u16, connection: Arc<Connection>) {
     let entry = connection.broker.peers.enter_session();
     let cut = connection.cut.clone();
-    let state = Session { id: entry.id, channel, room: connection.line.room(channel), connection };
+    let state = Session { id: entry.id, channel, outbox: connection.line.outbox(channel), connection };
     // outlives the farewell: a link that is dropped earlier would send a detach of its own
     let mut links = JoinSet::new();
     let reason = tokio::select! {
@@ -57,8 +72,10 @@ async fn serve_links(handle: &mut ListenerSessionHandle, links: &mut JoinSet<()>
         tokio::select! {
             attach = handle.next_incoming_attach() => {
                 let Some(attach) = attach else { return };
+                // Also of a link that is refused or gets no answer: the next one may have its name.
+                let sending = state.take_sending(&attach);
                 let Some(judged) = link::judge(state, &attach).await else { continue };
-                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged)).await {
+                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged, sending)).await {
                     Ok(Some(task)) => drop(links.spawn(task)),
                     Ok(None) => {}
                     Err(_) => return state.connection.cut.cancel(),

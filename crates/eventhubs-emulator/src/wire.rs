@@ -14,13 +14,12 @@ use tokio_util::io::poll_read_buf;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::frame::{FrameCheck, split_frame};
+use crate::frame_writer::MAX_UNSENT;
 use crate::line::Line;
 use crate::pace::Pace;
 use crate::peers::Handles;
 use crate::tap::Tap;
 
-/// Bytes that wait for the socket; above this the library has to wait.
-const MAX_UNSENT: usize = 256 * 1024;
 /// Bytes that are read at once.
 const READ_SIZE: usize = 64 * 1024;
 
@@ -85,12 +84,13 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Writes what the library knows nothing of. What does not go out now does with its next frame.
+    /// Writes what the library knows nothing of, until nothing is left or the socket takes no more. It then wakes the reader again.
     fn write_unasked(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let before = self.unsent.len();
-        self.tap.unasked(&mut self.unsent);
-        if self.unsent.len() > before && !self.line.mute.is_cancelled() {
-            let _: Poll<()> = self.poll_out(cx)?;
+        while !self.line.mute.is_cancelled() {
+            self.tap.unasked(&mut self.unsent);
+            if self.unsent.is_empty() || self.poll_out(cx)?.is_pending() {
+                break;
+            }
         }
         Ok(())
     }
@@ -98,7 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads until there is a whole frame, or the end of the stream.
     fn poll_arrive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.tap.word(cx.waker(), &mut self.arrived);
+            // Before the look for what to write, or what comes in between would wake nobody.
+            self.tap.register(cx.waker());
             if !self.arrived.is_empty() {
                 return Poll::Ready(Ok(()));
             }

@@ -146,3 +146,33 @@ async fn two_links_of_opposite_directions_may_have_one_name() {
     }
     assert_eq!(emulator.receivers("orders").unwrap()[0].link_name, "same");
 }
+
+/// With more credit than the session window.
+#[tokio::test]
+async fn a_client_gets_no_more_frames_than_its_session_window() {
+    let emulator = orders().await;
+    emulator.publish_to("orders", "0", (0..10).map(|n| n.to_string())).unwrap();
+    let mut client = Raw::connect(&emulator).await;
+    client.send(&attach(1, "reader", Role::Receiver, PARTITION)).await;
+    client.until(ATTACH).await;
+    let first = u32::try_from(client.received).unwrap();
+    client.send(&Flow { next_incoming_id: Some(first), incoming_window: 3, ..flow(1, 0, 10, false) }).await;
+    for _ in 0..3 {
+        client.until(TRANSFER).await;
+    }
+    // The answer shows that three came and that nothing follows; the fourth waits for a window.
+    client
+        .send(&Flow {
+            next_incoming_id: Some(first),
+            incoming_window: 3,
+            echo: true,
+            ..flow(1, 0, 10, false)
+        })
+        .await;
+    let (transfers, answered) = answer(&mut client).await;
+    assert_eq!((transfers, answered.delivery_count, answered.link_credit), (0, Some(3), Some(7)));
+    assert_eq!(answered.next_outgoing_id, first + 3);
+    client.send(&Flow { next_incoming_id: Some(first + 3), ..flow(1, 3, 0, true) }).await;
+    let (transfers, answered) = answer(&mut client).await;
+    assert_eq!((transfers, drained(&answered)), (7, (Some(10), Some(0), true)));
+}

@@ -31,6 +31,8 @@ const CBS_REPLIES: u32 = 101;
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     read: BytesMut,
+    /// Transfers that came so far.
+    pub(crate) received: usize,
 }
 
 impl Raw {
@@ -40,7 +42,7 @@ impl Raw {
         stream.write_all(&opened("ANONYMOUS")).await.unwrap();
         // the headers and the frames of SASL end before the open
         let open = read_open(&mut stream).await;
-        let mut client = Self { stream, read: BytesMut::from(&open[..]) };
+        let mut client = Self { stream, read: BytesMut::from(&open[..]), received: 0 };
         client.until(BEGIN).await;
         client.authorize().await;
         client
@@ -86,7 +88,9 @@ impl Raw {
                 let size = u32::from_be_bytes(*size) as usize;
                 if self.read.len() >= size {
                     let frame = self.read.split_to(size);
-                    return (frame.get(10).copied().unwrap_or(0), frame[8..].to_vec());
+                    let code = frame.get(10).copied().unwrap_or(0);
+                    self.received += usize::from(code == TRANSFER);
+                    return (code, frame[8..].to_vec());
                 }
             }
             let read = within(self.stream.read_buf(&mut self.read)).await.unwrap();

@@ -56,11 +56,17 @@ impl Link {
         }
     }
 
-    /// The next message.
+    /// The next message, of as many frames as it takes.
     pub(crate) async fn receive(&mut self) -> Vec<u8> {
-        let frame = self.client.until(TRANSFER).await;
-        let mut payload = frame.as_slice();
-        let _: Transfer = serde_amqp::from_reader(&mut payload).unwrap();
-        payload.to_vec()
+        let mut message = Vec::new();
+        loop {
+            let frame = self.client.until(TRANSFER).await;
+            let mut payload = frame.as_slice();
+            let transfer: Transfer = serde_amqp::from_reader(&mut payload).unwrap();
+            message.extend_from_slice(payload);
+            if !transfer.more {
+                return message;
+            }
+        }
     }
 }
