@@ -8,7 +8,6 @@ use tokio::sync::watch;
 use crate::address;
 use crate::clock::Clock;
 use crate::condition::Condition;
-use crate::feeding::Starved;
 use crate::frame::Limits;
 #[cfg(feature = "websocket")]
 use crate::hosts::AllowedHosts;
@@ -18,6 +17,7 @@ use crate::intercept::Interceptor;
 use crate::peers::Peers;
 use crate::requests::RequestLog;
 use crate::sas::SharedAccessKey;
+use crate::session_flow::Starved;
 
 /// The largest frame that a client may send, in bytes.
 const MAX_FRAME_SIZE: u32 = 1024 * 1024;

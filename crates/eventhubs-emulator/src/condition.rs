@@ -5,6 +5,7 @@ use fe2o3_amqp_types::primitives::Symbol;
 
 pub(crate) const LINK_STOLEN: &str = "amqp:link:stolen";
 pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
+pub(crate) const TRANSFER_LIMIT_EXCEEDED: &str = "amqp:link:transfer-limit-exceeded";
 pub(crate) const NOT_FOUND: &str = "amqp:not-found";
 pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
 pub(crate) const NOT_IMPLEMENTED: &str = "amqp:not-implemented";

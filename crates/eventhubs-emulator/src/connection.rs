@@ -16,7 +16,6 @@ use tracing::debug;
 use crate::broker::Broker;
 use crate::cbs::Grants;
 use crate::condition::{CONNECTION_FORCED, Condition};
-use crate::feeding::Feeding;
 use crate::line::Line;
 use crate::node::ReplyLinks;
 use crate::peers::Handles;
@@ -103,14 +102,14 @@ async fn accept(
     let limits = broker.limits();
     let acceptor = ConnectionAcceptor::builder()
         .container_id(CONTAINER)
-        .max_frame_size(limits.enveloped_frame())
+        .max_frame_size(limits.frame)
         .sasl_acceptor(Sasl { broker: Arc::clone(&broker), grants: handles.grants.clone() })
         .build();
     let mut task = JoinSet::new();
     let open = async move {
         let stream = transport::accept(stream, &broker).await?;
-        let feeding = Feeding::new(broker.starved.subscribe());
-        let tap = Tap::new(Arc::clone(&handles.line), feeding, limits, announced(broker.idle_timeout));
+        let (line, starved) = (Arc::clone(&handles.line), broker.starved.subscribe());
+        let tap = Tap::new(line, starved, limits, announced(broker.idle_timeout));
         let wire = Wire::new(stream, tap, &handles);
         acceptor.accept(wire).await
     };

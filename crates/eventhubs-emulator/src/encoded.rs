@@ -118,6 +118,16 @@ pub(crate) fn binary(value: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The fields of a list, one after the other.
+pub(crate) fn list_content(value: &[u8]) -> Option<&[u8]> {
+    match *value.first()? {
+        0x45 => Some(&[]),
+        0xc0 => value.get(3..),
+        0xd0 => value.get(9..),
+        _ => None,
+    }
+}
+
 /// The keys and values of a map, one after the other; none for a null.
 pub(crate) fn map_content(value: &[u8]) -> Option<&[u8]> {
     match *value.first()? {

@@ -8,9 +8,9 @@ use crate::cbs::Grants;
 use crate::condition::Condition;
 use crate::emulator::Emulator;
 use crate::error::Result;
-use crate::feeding::Starved;
 use crate::intercept::{Request, Verdict};
 use crate::peers::{Handles, Peer};
+use crate::session_flow::Starved;
 use crate::stop::Stop;
 use crate::trouble::Throttle;
 

@@ -8,7 +8,6 @@ use serde::ser::Serialize;
 
 use crate::encoded;
 use crate::nesting::Nesting;
-use crate::opaque::ENVELOPE;
 
 /// A frame starts with its size, the offset of its data, its type and its channel; a protocol header is as long.
 const HEADER: usize = 8;
@@ -26,25 +25,13 @@ const LIST32: u8 = 0xd0;
 const OPEN: u8 = 0x10;
 const ATTACH: u8 = 0x12;
 
-/// How large things may be that a client sends. The library gets higher limits, since it sees messages in envelopes.
+/// How large things may be that a client sends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Of a frame, in bytes.
     pub(crate) frame: u32,
     /// Of a message, in bytes.
     pub(crate) message: u64,
-}
-
-impl Limits {
-    /// The largest frame that the library gets.
-    pub(crate) fn enveloped_frame(self) -> u32 {
-        self.frame + ENVELOPE
-    }
-
-    /// The largest message that the library gets: each byte of it may come in a frame of its own.
-    pub(crate) fn enveloped_message(self) -> u64 {
-        self.message.saturating_add(1).saturating_mul(1 + u64::from(ENVELOPE))
-    }
 }
 
 /// Follows incoming frames and refuses sizes that would make the library panic or allocate without limit.
@@ -129,12 +116,28 @@ pub(crate) fn split_frame(written: &mut BytesMut) -> Option<BytesMut> {
     (written.len() >= size).then(|| written.split_to(size))
 }
 
+/// How many bytes the frame at the front lacks; 0 if nothing is known of it. Its size has been checked.
+pub(crate) fn missing(frame: &[u8]) -> usize {
+    let Some(prefix) = frame.first_chunk::<4>() else { return 0 };
+    if prefix == PROTOCOL { 0 } else { (u32::from_be_bytes(*prefix) as usize).saturating_sub(frame.len()) }
+}
+
 /// The channel, the code and the encoding of the performative of an AMQP frame; `None` for other and empty frames.
 pub(crate) fn parse(frame: &[u8]) -> Option<(u16, u8, &[u8])> {
     let [_, _, _, _, data_offset, 0, a, b, ..] = *frame else { return None };
     let body = frame.get(usize::from(data_offset) * 4..)?;
     let ([0, 0x53, code, ..] | [0, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..]) = *body else { return None };
     Some((u16::from_be_bytes([a, b]), code, body))
+}
+
+/// Where in an AMQP frame its performative starts.
+pub(crate) fn body_start(frame: &[u8]) -> usize {
+    usize::from(frame[4]) * 4
+}
+
+/// Whether a frame of the AMQP type holds something that [`parse`] cannot tell.
+pub(crate) fn is_unknown(frame: &[u8]) -> bool {
+    !frame.starts_with(PROTOCOL) && frame[5] == 0 && frame.len() > body_start(frame) && parse(frame).is_none()
 }
 
 /// Puts a frame of the AMQP type around a performative.
@@ -190,10 +193,9 @@ pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesM
     let Some((descriptor, list)) = performative(&frame) else {
         return out.put_slice(&frame);
     };
-    match descriptor {
-        OPEN => overwrite(&mut frame, &list, 2, &limits.frame.to_be_bytes()),
-        ATTACH => overwrite(&mut frame, &list, 10, &limits.message.to_be_bytes()),
-        _ => {}
+    if descriptor == OPEN {
+        // What the client offers may be less than what the library was told.
+        overwrite(&mut frame, &list, 2, &limits.frame.to_be_bytes());
     }
     let (fields, payload) = (&frame[list.content.clone()], &frame[list.content.end..]);
     let missing = field_count(descriptor).saturating_sub(list.fields as usize);
@@ -404,18 +406,11 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_that_clients_see_are_the_true_ones() {
+    fn an_open_says_the_limit_of_this_client() {
         let open =
             b"\x00\x00\x00\x17\x02\x00\x00\x00\x00\x53\x10\xc0\x0a\x03\xa1\x01e\x40\x70\x00\x10\x00\x08";
         let written_open = written(open);
         assert_eq!(written_open[20..29], *b"\xa1\x01e\x40\x70\x00\x00\x00\x05");
-        let attach = [
-            b"\x00\x00\x00\x22\x02\x00\x00\x00\x00\x53\x12\xc0\x15\x0c".as_slice(),
-            &[0x40; 10],
-            b"\x80\x00\x00\x00\x00\x00\x00\x09\x00\x40",
-        ]
-        .concat();
-        assert_eq!(written(&attach)[30..39], *b"\x80\x00\x00\x00\x00\x00\x00\x00\x06");
     }
 
     #[test]

@@ -13,10 +13,10 @@ use futures::task::AtomicWaker;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::attaching::Attaching;
+use crate::attaching::{Attaching, LinkState};
 use crate::hub::lock;
 use crate::outbox::Outbox;
-use crate::sending_link::SendingLink;
+use crate::receiving_link::WaitingBytes;
 
 /// A link as its own side counts: a channel, and a handle there.
 pub(crate) type LinkId = (u16, u32);
@@ -38,6 +38,8 @@ pub(crate) struct Line {
     attaching: Mutex<Attaching>,
     /// By the client's channel.
     outboxes: Mutex<BTreeMap<u16, Arc<Outbox>>>,
+    /// Of the messages that came in.
+    pub(crate) waiting: Arc<WaitingBytes>,
     stream: AtomicWaker,
 }
 
@@ -59,6 +61,7 @@ impl Default for Line {
             heard: Mutex::new(Instant::now()),
             attaching: Mutex::default(),
             outboxes: Mutex::default(),
+            waiting: Arc::default(),
             stream: AtomicWaker::new(),
         }
     }
@@ -98,15 +101,15 @@ impl Line {
         }
     }
 
-    /// The client attaches a link to read from.
-    pub(crate) fn attaches(&self, channel: u16, name: String, link: Arc<SendingLink>) {
+    /// The client attaches a link.
+    pub(crate) fn attaches(&self, channel: u16, name: String, link: LinkState) {
         lock(&self.attaching).push(channel, name, link);
     }
 
-    /// Returns the link of an attach that the AMQP library hands out, once for each.
-    pub(crate) fn take_attached(&self, channel: u16, name: &str) -> Arc<SendingLink> {
-        // None is there if the client wrote its attach in a form that nobody uses; such a link gets no credit.
-        lock(&self.attaching).take(channel, name).unwrap_or_default()
+    /// Returns the link of an attach that the AMQP library hands out, once for each; `None` if the client wrote it in a form that
+    /// only the library understands.
+    pub(crate) fn take_attached(&self, channel: u16, name: &str) -> Option<LinkState> {
+        lock(&self.attaching).take(channel, name)
     }
 
     /// Returns the outbox of the session that the client has on this channel.

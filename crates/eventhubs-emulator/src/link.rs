@@ -7,7 +7,9 @@ use std::sync::Arc;
 use fe2o3_amqp::acceptor::{LinkAcceptor, LinkEndpoint, ListenerSessionHandle};
 use fe2o3_amqp::{Receiver, Sender};
 use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role, SenderSettleMode};
-use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
+use fe2o3_amqp_types::messaging::{
+    Accepted, Batch, Data, DeliveryState, Rejected, Source, Target, TargetArchetype,
+};
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::Symbol;
 use tokio::sync::mpsc;
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::address::Address;
+use crate::attaching::LinkState;
 use crate::cbs;
 use crate::condition::{Condition, NOT_ALLOWED, NOT_IMPLEMENTED, UNAUTHORIZED};
 use crate::connection::{Connection, FAREWELL_TIMEOUT};
@@ -22,10 +25,9 @@ use crate::consumer_link::ConsumerLink;
 use crate::intercept::{Denied, Request, RequestKind};
 use crate::message::AnyMessage;
 use crate::node::{self, Node};
-use crate::outbox::LinkOutbox;
+use crate::outbox::{LinkInbox, LinkOutbox};
 use crate::producer_link::ProducerLink;
 use crate::reading::Reading;
-use crate::sending_link::SendingLink;
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::tap::SECOND;
@@ -47,7 +49,7 @@ pub(crate) struct LinkInfo {
 enum Service {
     Consumer(ConsumerLink),
     Producer(ProducerLink),
-    Requests(Node),
+    Requests(Node, LinkInbox),
     Responses(mpsc::Receiver<AnyMessage>, LinkOutbox),
 }
 
@@ -73,14 +75,14 @@ pub(crate) async fn accept(
     session: &Session,
     mut attach: Attach,
     judged: Result<(), Condition>,
-    sending: Arc<SendingLink>,
+    state: LinkState,
 ) -> Option<Task> {
-    let service = judged.and_then(|()| admit(session, &attach, session.way_out(sending)));
+    let service = judged.and_then(|()| admit(session, &attach, state));
     let address = address(&attach);
     normalise(&mut attach, service.is_err());
     let capabilities = attach.desired_capabilities.clone().map(Vec::from).unwrap_or_default();
     let limits = session.connection.broker.limits();
-    let acceptor = LinkAcceptor::builder().max_message_size(limits.enveloped_message());
+    let acceptor = LinkAcceptor::builder().max_message_size(limits.message);
     let acceptor =
         if capabilities.is_empty() { acceptor } else { acceptor.set_offered_capabilities(capabilities) };
     let endpoint = match acceptor.build().accept_incoming_attach(attach, handle).await {
@@ -114,7 +116,7 @@ fn normalise(attach: &mut Attach, refused: bool) {
 }
 
 /// Finds who serves a link, and takes what it needs for that.
-fn admit(session: &Session, attach: &Attach, outbox: LinkOutbox) -> Result<Service, Condition> {
+fn admit(session: &Session, attach: &Attach, state: LinkState) -> Result<Service, Condition> {
     if matches!(attach.target.as_deref(), Some(TargetArchetype::Coordinator(_))) {
         return Err(Condition::new(NOT_IMPLEMENTED, "There are no transactions in an event hub."));
     }
@@ -122,11 +124,11 @@ fn admit(session: &Session, attach: &Attach, outbox: LinkOutbox) -> Result<Servi
     let grants = &session.connection.grants;
     let now_ms = session.connection.broker.clock.now_ms();
     match Address::parse(&address) {
-        Address::Cbs => admit_to_node(session, attach, Node::Cbs, outbox),
+        Address::Cbs => admit_to_node(session, attach, Node::Cbs, state),
         // Each request is judged, by its own token or one that came over CBS.
-        Address::Management => admit_to_node(session, attach, Node::Management, outbox),
+        Address::Management => admit_to_node(session, attach, Node::Management, state),
         _ if !grants.borrow().open(&address, now_ms) => Err(unauthorized(&address)),
-        entity => admit_to_entity(session, attach, &address, &entity, outbox),
+        entity => admit_to_entity(session, attach, &address, &entity, state),
     }
 }
 
@@ -134,11 +136,12 @@ fn admit_to_node(
     session: &Session,
     attach: &Attach,
     node: Node,
-    outbox: LinkOutbox,
+    state: LinkState,
 ) -> Result<Service, Condition> {
-    if attach.role == Role::Sender {
-        return Ok(Service::Requests(node));
-    }
+    let outbox = match state {
+        LinkState::Sending(link) => session.way_out(link),
+        LinkState::Receiving(link) => return Ok(Service::Requests(node, session.way_in(link))),
+    };
     let names = [target_address(attach), attach.name.trim_end_matches(SECOND).to_owned()];
     let responses = session.connection.replies.open(node, session.id, names)?;
     Ok(Service::Responses(responses, outbox))
@@ -149,18 +152,20 @@ fn admit_to_entity(
     attach: &Attach,
     address: &str,
     entity: &Address,
-    outbox: LinkOutbox,
+    state: LinkState,
 ) -> Result<Service, Condition> {
-    match (entity, &attach.role) {
-        (Address::ConsumerGroup { hub, group, partition }, Role::Receiver) => {
+    match (entity, state) {
+        (Address::ConsumerGroup { hub, group, partition }, LinkState::Sending(link)) => {
             let names = [hub.as_str(), group, partition];
-            ConsumerLink::admit(session, attach, address, names, outbox).map(Service::Consumer)
+            ConsumerLink::admit(session, attach, address, names, session.way_out(link)).map(Service::Consumer)
         }
-        (Address::Hub { hub }, Role::Sender) => {
-            ProducerLink::admit(session, attach, address, (hub, None)).map(Service::Producer)
+        (Address::Hub { hub }, LinkState::Receiving(link)) => {
+            let target = (hub.as_str(), None);
+            ProducerLink::admit(session, attach, address, target, session.way_in(link)).map(Service::Producer)
         }
-        (Address::Partition { hub, partition }, Role::Sender) => {
-            ProducerLink::admit(session, attach, address, (hub, Some(partition))).map(Service::Producer)
+        (Address::Partition { hub, partition }, LinkState::Receiving(link)) => {
+            let target = (hub.as_str(), Some(partition.as_str()));
+            ProducerLink::admit(session, attach, address, target, session.way_in(link)).map(Service::Producer)
         }
         (Address::Unknown, _) => Err(Condition::entity_not_found(address)),
         _ => {
@@ -205,8 +210,8 @@ fn serve(service: Service, endpoint: LinkEndpoint, session: &Session, address: S
         (Service::Responses(responses, outbox), LinkEndpoint::Sender(sender)) => {
             Box::pin(node::send_responses(sender, responses, outbox))
         }
-        (Service::Requests(node), LinkEndpoint::Receiver(receiver)) => {
-            Box::pin(node::serve_requests(receiver, node, session.id, connection))
+        (Service::Requests(node, inbox), LinkEndpoint::Receiver(receiver)) => {
+            Box::pin(node::serve_requests(receiver, inbox, node, session.id, connection))
         }
         (_, endpoint) => unreachable!("the role of the attach decides both: {endpoint:?}"),
     }
@@ -240,6 +245,19 @@ async fn close(endpoint: LinkEndpoint, reason: Condition) {
 /// Detaches with an error, and waits for the client's answer a moment.
 pub(crate) async fn close_sender(sender: Sender, reason: Condition) {
     let _ = timeout(FAREWELL_TIMEOUT, sender.close_with_error(reason)).await;
+}
+
+/// What a producer hears of a message.
+pub(crate) fn outcome(result: Result<(), Condition>) -> DeliveryState {
+    match result {
+        Ok(()) => DeliveryState::Accepted(Accepted {}),
+        Err(reason) => DeliveryState::Rejected(Rejected { error: Some(reason.into()) }),
+    }
+}
+
+/// Waits until the client detaches. The AMQP library gets no transfer that it could return instead.
+pub(crate) async fn detached(receiver: &mut Receiver) {
+    while receiver.recv::<Batch<Data>>().await.is_ok() {}
 }
 
 /// As [`close_sender`], for the other direction.

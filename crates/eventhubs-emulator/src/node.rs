@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use eventhubs_types::Value;
 use fe2o3_amqp::{Receiver, Sender};
-use fe2o3_amqp_types::messaging::{Batch, Data};
 use tokio::sync::mpsc;
 
 use crate::cbs;
@@ -14,10 +13,10 @@ use crate::condition::{Condition, DECODE_ERROR, NOT_ALLOWED};
 use crate::connection::Connection;
 use crate::hub::lock;
 use crate::intercept::{Denied, Request, RequestKind};
+use crate::link;
 use crate::management;
 use crate::message::{self, AnyMessage};
-use crate::opaque;
-use crate::outbox::LinkOutbox;
+use crate::outbox::{LinkInbox, LinkOutbox};
 use crate::request::{Response, string_property};
 use crate::requests::ReceivedRequest;
 use crate::value::to_wire;
@@ -112,22 +111,27 @@ pub(crate) async fn send_responses(
 /// Answers the requests until the client leaves.
 pub(crate) async fn serve_requests(
     mut receiver: Receiver,
+    inbox: LinkInbox,
     node: Node,
     session: u64,
     connection: Arc<Connection>,
 ) {
-    while let Ok(delivery) = receiver.recv::<Batch<Data>>().await {
-        let (info, request) = opaque::open(delivery);
-        let settled = match message::decode(&request) {
-            Ok(request) => {
-                answer(node, session, &connection, &request).await;
-                receiver.accept(info).await
-            }
-            Err(why) => receiver.reject(info, Some(Condition::new(DECODE_ERROR, why).into())).await,
-        };
-        if settled.is_err() {
-            return;
+    let serve = async {
+        inbox.serve();
+        while let Ok(request) = inbox.receive().await {
+            let answered = match message::decode(&request.bytes) {
+                Ok(decoded) => {
+                    answer(node, session, &connection, &decoded).await;
+                    Ok(())
+                }
+                Err(why) => Err(Condition::new(DECODE_ERROR, why)),
+            };
+            inbox.settle(&request, link::outcome(answered));
         }
+    };
+    tokio::select! {
+        () = serve => {}
+        () = link::detached(&mut receiver) => {}
     }
 }
 

@@ -1,15 +1,18 @@
-//! Messages on their way from the links of one session to the stream, which writes their transfers. Bounded in bytes: a client that
-//! does not read holds back its links. Tests: here, and `tests/it/memory.rs`.
+//! What the links of one session give to the stream, which writes it: messages, outcomes and credit. Messages are bounded in bytes: a
+//! client that does not read holds back its links. Tests: here, and `tests/it/memory.rs`.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use fe2o3_amqp_types::messaging::DeliveryState;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::hub::lock;
 use crate::line::Line;
+use crate::receiving_link::{Message, ReceivingLink, Refusal};
 use crate::sending_link::{SendingLink, Turn};
 
 /// In bytes of messages that are not written yet. One more message may be put in as long as there are fewer.
@@ -25,6 +28,8 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Item>,
+    /// Not behind the messages, which may wait for the session window. Bounded by the credit of the links.
+    controls: Vec<Control>,
     /// Of the messages in `waiting`, and of those taken out and not written yet.
     bytes: usize,
 }
@@ -35,6 +40,14 @@ pub(crate) enum Item {
     Message(Arc<SendingLink>, Bytes),
     /// The answer to a drain: this much credit is void. In the queue, since it has to come after the messages before it.
     Drained(Arc<SendingLink>, u32),
+}
+
+/// What the stream tells the client about a link on which the emulator receives.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Credit(Arc<ReceivingLink>),
+    /// What became of the delivery with this id.
+    Outcome(u32, DeliveryState),
 }
 
 /// Why a link cannot put in more for now.
@@ -83,6 +96,15 @@ impl Outbox {
         lock(&self.state).waiting.push_back(Item::Drained(Arc::clone(link), returned));
     }
 
+    fn control(&self, control: Control) {
+        lock(&self.state).controls.push(control);
+    }
+
+    /// Takes out what is to be told.
+    pub(crate) fn take_controls(&self) -> Vec<Control> {
+        mem::take(&mut lock(&self.state).controls)
+    }
+
     /// Completes when space has become free since this call.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
@@ -90,7 +112,7 @@ impl Outbox {
 
     /// Takes out everything; the bytes count until they are [`written`](Self::written).
     pub(crate) fn take_all(&self) -> VecDeque<Item> {
-        std::mem::take(&mut lock(&self.state).waiting)
+        mem::take(&mut lock(&self.state).waiting)
     }
 
     /// Frees the space of messages that were written, or dropped.
@@ -143,6 +165,49 @@ impl LinkOutbox {
     fn answer_drain(&self) {
         self.outbox.drained(&self.link);
         self.line.wake();
+    }
+}
+
+/// Where the messages of one link come in, and its way into the outbox of its session.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkInbox {
+    pub(crate) link: Arc<ReceivingLink>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) line: Arc<Line>,
+}
+
+impl LinkInbox {
+    /// Grants the first credit.
+    pub(crate) fn serve(&self) {
+        self.link.serve();
+        self.grant();
+        self.line.wake();
+    }
+
+    /// Waits for the next message; see [`ReceivingLink::receive`].
+    pub(crate) async fn receive(&self) -> Result<Message, Refusal> {
+        self.link.receive().await
+    }
+
+    /// Tells the client what became of a message, unless it does not want to know.
+    pub(crate) fn settle(&self, message: &Message, outcome: DeliveryState) {
+        if !message.is_settled {
+            self.outbox.control(Control::Outcome(message.id, outcome));
+        }
+        self.done();
+    }
+
+    /// Is done with a message. The client hears nothing of it.
+    pub(crate) fn done(&self) {
+        if self.link.done() {
+            self.grant();
+        }
+        // Also if there is nothing to write: the stream may have stopped to read while too much was waiting.
+        self.line.wake();
+    }
+
+    fn grant(&self) {
+        self.outbox.control(Control::Credit(Arc::clone(&self.link)));
     }
 }
 

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use eventhubs_types::Value;
 use fe2o3_amqp::Receiver;
-use fe2o3_amqp_types::messaging::{Batch, Data};
 use fe2o3_amqp_types::performatives::Attach;
 
-use crate::condition::{Condition, DECODE_ERROR, MESSAGE_SIZE_EXCEEDED};
+use crate::condition::{Condition, DECODE_ERROR, MESSAGE_SIZE_EXCEEDED, TRANSFER_LIMIT_EXCEEDED};
 use crate::connection::Connection;
 use crate::hub::{Hub, Partition};
 use crate::intercept::{Denied, Request, RequestKind};
 use crate::link;
 use crate::message::BATCH_FORMAT;
-use crate::opaque;
+use crate::outbox::LinkInbox;
 use crate::peers::Entry;
+use crate::receiving_link::Refusal;
 use crate::sections::{Malformed, Sections};
 use crate::session::Session;
 use crate::stop::Stop;
@@ -27,6 +27,7 @@ pub(crate) struct ProducerLink {
     max_message_size: u64,
     address: String,
     connection: Arc<Connection>,
+    inbox: LinkInbox,
 }
 
 impl ProducerLink {
@@ -36,6 +37,7 @@ impl ProducerLink {
         attach: &Attach,
         address: &str,
         (hub, partition): (&str, Option<&str>),
+        inbox: LinkInbox,
     ) -> Result<Self, Condition> {
         let broker = &session.connection.broker;
         let hub = broker.hub_at(hub, address)?;
@@ -50,6 +52,7 @@ impl ProducerLink {
             max_message_size: broker.max_message_size,
             address: address.to_owned(),
             connection: Arc::clone(&session.connection),
+            inbox,
         })
     }
 
@@ -61,42 +64,46 @@ impl ProducerLink {
     /// Takes messages until the producer leaves or is sent away.
     pub(crate) async fn run(self, mut receiver: Receiver) {
         let reason = tokio::select! {
-            reason = self.receive(&mut receiver) => reason,
+            refusal = self.receive() => Some(self.refused(refusal)),
             reason = self.entry.stop.stopped() => Some(reason),
+            () = link::detached(&mut receiver) => None,
         };
         if let Some(reason) = reason {
             link::close_receiver(receiver, reason).await;
         }
     }
 
-    /// Says why the link has to end, unless it has ended.
-    async fn receive(&self, receiver: &mut Receiver) -> Option<Condition> {
-        while let Ok(delivery) = receiver.recv::<Batch<Data>>().await {
-            let is_batch = *delivery.message_format() == Some(BATCH_FORMAT);
-            let (info, message) = opaque::open(delivery);
-            if message.len() as u64 > self.max_message_size {
-                return Some(self.too_large(message.len()));
-            }
-            let stored = match self.judge(message.len()).await {
-                Ok(_) => self.store(&message, is_batch),
+    /// Takes messages until one is refused.
+    async fn receive(&self) -> Refusal {
+        self.inbox.serve();
+        loop {
+            let message = match self.inbox.receive().await {
+                Ok(message) => message,
+                Err(refusal) => return refusal,
+            };
+            let stored = match self.judge(message.bytes.len()).await {
+                Ok(_) => self.store(&message.bytes, message.format == BATCH_FORMAT),
                 Err(Denied::Refused(reason)) => Err(reason),
-                Err(Denied::Dropped) => continue,
+                Err(Denied::Dropped) => {
+                    self.inbox.done();
+                    continue;
+                }
             };
-            let settled = match stored {
-                Ok(()) => receiver.accept(info).await,
-                Err(reason) => receiver.reject(info, Some(reason.into())).await,
-            };
-            if settled.is_err() {
-                return None;
-            }
+            self.inbox.settle(&message, link::outcome(stored));
         }
-        None
     }
 
     async fn judge(&self, size: usize) -> Result<Option<Value>, Denied> {
         let address = &self.address;
         let request = Request { kind: RequestKind::Send, connection_id: self.connection.id, address, size };
         self.connection.broker.interceptor.judge(request).await
+    }
+
+    fn refused(&self, refusal: Refusal) -> Condition {
+        match refusal {
+            Refusal::TooLarge(size) => self.too_large(size),
+            Refusal::NoCredit => Condition::new(TRANSFER_LIMIT_EXCEEDED, "The link has no credit."),
+        }
     }
 
     /// The AMQP layer of the service ends the link, with this text; the message is not rejected alone.

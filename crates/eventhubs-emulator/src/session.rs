@@ -8,11 +8,13 @@ use fe2o3_amqp_types::performatives::Attach;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::attaching::LinkState;
 use crate::connection::{Connection, FAREWELL_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::hub::Hub;
 use crate::link::{self, LinkInfo};
-use crate::outbox::{LinkOutbox, Outbox};
+use crate::outbox::{LinkInbox, LinkOutbox, Outbox};
 use crate::reading::Reading;
+use crate::receiving_link::ReceivingLink;
 use crate::sending_link::SendingLink;
 use crate::tap::SECOND;
 
@@ -27,17 +29,23 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The state of a link that the client reads from; of others, one that nobody uses.
-    fn take_sending(&self, attach: &Attach) -> Arc<SendingLink> {
-        match attach.role {
-            Role::Receiver => self.connection.line.take_attached(self.channel, &attach.name),
-            Role::Sender => Arc::default(),
-        }
+    /// What the stream and the task of this link share. Nothing comes and goes on a link that the stream could not read.
+    fn take_state(&self, attach: &Attach) -> LinkState {
+        let line = &self.connection.line;
+        line.take_attached(self.channel, &attach.name).unwrap_or_else(|| match attach.role {
+            Role::Receiver => LinkState::Sending(Arc::default()),
+            Role::Sender => LinkState::Receiving(Arc::new(ReceivingLink::new(Arc::default(), 0, None))),
+        })
     }
 
     /// The way out for a link of this session.
     pub(crate) fn way_out(&self, link: Arc<SendingLink>) -> LinkOutbox {
         LinkOutbox { link, outbox: Arc::clone(&self.outbox), line: Arc::clone(&self.connection.line) }
+    }
+
+    /// The way in for a link of this session.
+    pub(crate) fn way_in(&self, link: Arc<ReceivingLink>) -> LinkInbox {
+        LinkInbox { link, outbox: Arc::clone(&self.outbox), line: Arc::clone(&self.connection.line) }
     }
 
     pub(crate) fn link_info(&self, hub: &Hub, attach: &Attach, reading: Option<&Arc<Reading>>) -> LinkInfo {
@@ -73,9 +81,9 @@ async fn serve_links(handle: &mut ListenerSessionHandle, links: &mut JoinSet<()>
             attach = handle.next_incoming_attach() => {
                 let Some(attach) = attach else { return };
                 // Also of a link that is refused or gets no answer: the next one may have its name.
-                let sending = state.take_sending(&attach);
+                let link_state = state.take_state(&attach);
                 let Some(judged) = link::judge(state, &attach).await else { continue };
-                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged, sending)).await {
+                match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged, link_state)).await {
                     Ok(Some(task)) => drop(links.spawn(task)),
                     Ok(None) => {}
                     Err(_) => return state.connection.cut.cancel(),

@@ -2,24 +2,27 @@
 //! changes those in which it does not do as the service does.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use fe2o3_amqp_types::definitions::Role;
+use fe2o3_amqp_types::messaging::TargetArchetype;
 use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, Flow, Open};
+use tokio::sync::watch;
 
-use crate::attaching::Attaching;
+use crate::address::Address;
+use crate::attaching::{Attaching, LinkState};
 use crate::encoded;
-use crate::feeding::Feeding;
 use crate::frame::{self, Limits, decode, framed};
 use crate::frame_writer::FrameWriter;
 use crate::late::Late;
 use crate::line::{Line, LinkId};
-use crate::opaque;
-use crate::sending_link::SendingLink;
-use crate::sending_session::SendingSession;
+use crate::receiving_link::ReceivingLink;
+use crate::session_flow::{SessionFlow, Starved};
+use crate::transfers::Incoming;
 
 const OPEN: u8 = 0x10;
 const BEGIN: u8 = 0x11;
@@ -40,19 +43,19 @@ pub(crate) const SECOND: char = '\u{0}';
 #[derive(Debug)]
 pub(crate) struct Tap {
     line: Arc<Line>,
-    feeding: Feeding,
+    starved: watch::Receiver<Starved>,
     pub(crate) limits: Limits,
     /// The silence after which we give a client up; zero for any.
     idle_timeout: Duration,
     /// By the client's channel.
-    sessions: BTreeMap<u16, SendingSession>,
+    sessions: BTreeMap<u16, SessionFlow>,
     /// The session that is written first next time, so that a busy one does not keep back the others.
     first_session: u16,
     /// The client's channel of each session, by ours.
     channels: BTreeMap<u16, u16>,
     /// The links that the client has attached, of both roles.
     attached: BTreeMap<LinkId, Attached>,
-    /// Links to read from that are not answered yet.
+    /// Those that are not answered yet.
     unanswered: Attaching,
     late: Late,
     /// Attaches that refuse a link, by our channel and handle. Each waits for the detach that says why: a client that sees it alone
@@ -63,15 +66,19 @@ pub(crate) struct Tap {
 #[derive(Debug)]
 struct Attached {
     name: String,
-    /// If the client reads from it.
-    sending: Option<Arc<SendingLink>>,
+    link: LinkState,
 }
 
 impl Tap {
-    pub(crate) fn new(line: Arc<Line>, feeding: Feeding, limits: Limits, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        line: Arc<Line>,
+        starved: watch::Receiver<Starved>,
+        limits: Limits,
+        idle_timeout: Duration,
+    ) -> Self {
         Self {
             line,
-            feeding,
+            starved,
             limits,
             idle_timeout,
             sessions: BTreeMap::new(),
@@ -85,8 +92,12 @@ impl Tap {
     }
 
     /// Takes a whole frame of the client and writes what the library shall read instead.
-    pub(crate) fn incoming(&mut self, frame: &[u8], out: &mut BytesMut) {
-        match frame::parse(frame) {
+    ///
+    /// # Errors
+    /// When it is a transfer that is malformed, or in a form that no client writes: the library would decode its message, by recursion.
+    pub(crate) fn incoming(&mut self, frame: BytesMut, out: &mut BytesMut) -> io::Result<()> {
+        match frame::parse(&frame) {
+            Some((channel, TRANSFER, _)) => return self.incoming_transfer(channel, frame, out),
             Some((channel, performative @ (OPEN | BEGIN | ATTACH), body)) => {
                 let mut readable = Vec::with_capacity(body.len());
                 encoded::put_without_empty_arrays(body, &mut readable);
@@ -95,10 +106,32 @@ impl Tap {
                 self.incoming_control(channel, performative, &readable, &frame, out);
             }
             Some((channel, performative, body)) => {
-                self.incoming_control(channel, performative, body, frame, out);
+                self.incoming_control(channel, performative, body, &frame, out);
             }
-            None => opaque::put_incoming(frame, out),
+            None if frame::is_unknown(&frame) => return Err(malformed("performative")),
+            None => out.put_slice(&frame),
         }
+        Ok(())
+    }
+
+    /// Gives a transfer to its link. The library gets only those without a link, and without what they carry, to say so.
+    fn incoming_transfer(&mut self, channel: u16, mut frame: BytesMut, out: &mut BytesMut) -> io::Result<()> {
+        let body = frame::body_start(&frame);
+        let (transfer, length) = Incoming::read(&frame[body..]).ok_or_else(|| malformed("transfer"))?;
+        let payload = frame.split_off(body + length);
+        if let Some(session) = self.sessions.get_mut(&channel) {
+            session.incoming_transfer();
+        }
+        match self.attached.get(&(channel, transfer.handle)) {
+            Some(Attached { link: LinkState::Receiving(link), .. }) => link.transfer(transfer, payload),
+            _ => frame::write(channel, &frame[body..], out),
+        }
+        Ok(())
+    }
+
+    /// Whether so much has come in and waits that nothing more should be read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.line.waiting.are_too_many()
     }
 
     fn incoming_control(
@@ -116,13 +149,8 @@ impl Tap {
                 self.late.incoming_begin(channel);
                 self.forget_session(channel);
                 if let Some(begin) = decode::<Begin>(body) {
-                    let session = SendingSession::new(&begin, self.line.outbox(channel));
+                    let session = SessionFlow::new(&begin, self.line.outbox(channel));
                     self.sessions.insert(channel, session);
-                }
-            }
-            TRANSFER => {
-                if let Some(session) = self.sessions.get_mut(&channel) {
-                    session.incoming_transfer();
                 }
             }
             END => {
@@ -133,16 +161,15 @@ impl Tap {
             // everything goes out settled and comes in settled first; the library loops over the range (amqp-crate §4)
             DISPOSITION => return,
             DETACH => {
-                if let Some(detach) = decode::<Detach>(body) {
-                    let attached = self.attached.remove(&(channel, detach.handle.0));
-                    if let Some(link) = attached.and_then(|attached| attached.sending) {
-                        link.close();
-                    }
+                if let Some(detach) = decode::<Detach>(body)
+                    && let Some(attached) = self.attached.remove(&(channel, detach.handle.0))
+                {
+                    attached.link.close();
                 }
             }
             _ => {}
         }
-        opaque::put_incoming(frame, out);
+        out.put_slice(frame);
     }
 
     fn forget_session(&mut self, channel: u16) {
@@ -181,35 +208,36 @@ impl Tap {
         } else {
             out.put_slice(frame);
         }
-        let sending = (attach.role == Role::Receiver).then(Arc::<SendingLink>::default);
-        if let Some(link) = &sending {
-            self.unanswered.push(channel, attach.name.clone(), Arc::clone(link));
-            self.line.attaches(channel, attach.name.clone(), Arc::clone(link));
-        }
-        self.attached.insert((channel, attach.handle.0), Attached { name: attach.name, sending });
+        let link = self.link_state(&attach);
+        self.unanswered.push(channel, attach.name.clone(), link.clone());
+        self.line.attaches(channel, attach.name.clone(), link.clone());
+        self.attached.insert((channel, attach.handle.0), Attached { name: attach.name, link });
     }
 
-    /// Keeps from the library what is about links on which the emulator sends, since it would answer without knowing what was sent,
-    /// and what is about links that nobody attached, which it would collect (amqp-crate §4).
+    fn link_state(&self, attach: &Attach) -> LinkState {
+        if attach.role == Role::Receiver {
+            return LinkState::Sending(Arc::default());
+        }
+        let waiting = Arc::clone(&self.line.waiting);
+        LinkState::Receiving(Arc::new(ReceivingLink::new(waiting, self.limits.message, hub(attach))))
+    }
+
+    /// Keeps from the library what is about links, which it knows nothing of but that they are there.
     fn incoming_flow(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
         let Some(mut flow) = decode::<Flow>(body) else {
             return out.put_slice(frame);
         };
-        let attached = flow.handle.as_ref().map(|handle| self.attached.get(&(channel, handle.0)));
-        let sending = attached.flatten().and_then(|attached| attached.sending.as_ref());
-        if let Some(link) = sending {
-            let limit = flow.link_credit.map(|credit| flow.delivery_count.unwrap_or(0).wrapping_add(credit));
-            link.grant(limit, flow.drain);
-        }
         if let Some(session) = self.sessions.get_mut(&channel) {
             session.incoming_flow(&mut flow);
-            // The answer to a drain follows once the link has sent what there is.
-            if let Some(link) = sending.filter(|_| flow.echo && !flow.drain) {
-                session.echo(link);
-            }
         }
-        if sending.is_some() || matches!(attached, Some(None)) {
-            flow.echo &= sending.is_none();
+        if let Some(handle) = flow.handle.take() {
+            let attached = self.attached.get(&(channel, handle.0));
+            if let Some((link, session)) =
+                attached.map(|attached| &attached.link).zip(self.sessions.get_mut(&channel))
+            {
+                link_flow(&flow, link, session);
+                flow.echo = false;
+            }
             flow = without_link(flow);
         }
         frame::put(channel, &flow, out);
@@ -225,7 +253,7 @@ impl Tap {
         let frame = match frame::parse(&frame) {
             Some((channel, performative, body)) => {
                 // What was sent before a detach, an end or a close comes before it.
-                self.write_messages(out);
+                self.write_sessions(out);
                 self.replaced(channel, performative, body).unwrap_or(frame)
             }
             None => frame,
@@ -245,10 +273,8 @@ impl Tap {
                 self.refusals.insert((channel, attach.handle.0), frame.clone());
                 true
             }
-            FLOW if !self.refusals.is_empty() => {
-                let handle = decode::<Flow>(body).and_then(|flow| flow.handle);
-                handle.is_some_and(|handle| self.refusals.contains_key(&(channel, handle.0)))
-            }
+            // The credit of its links, which the library gives out by itself and does not use.
+            FLOW => decode::<Flow>(body).is_some_and(|flow| flow.handle.is_some()),
             DETACH => {
                 let Some(detach) = decode::<Detach>(body) else { return false };
                 let link = (channel, detach.handle.0);
@@ -277,13 +303,11 @@ impl Tap {
             FLOW => return self.outgoing_flow(channel, decode(body)?),
             DETACH => {
                 let handle = decode::<Detach>(body)?.handle.0;
-                self.feeding.forget(|known| known == (channel, handle));
                 if let Some(session) = self.session_on(channel) {
                     session.detached(handle);
                 }
             }
             END => {
-                self.feeding.forget(|(of, _)| of == channel);
                 self.outgoing_end(channel);
                 return Some(framed(channel, &self.late.end(channel)?));
             }
@@ -311,23 +335,23 @@ impl Tap {
     }
 
     /// The session that we have on this channel, unless the client has ended it.
-    fn session_on(&mut self, channel: u16) -> Option<&mut SendingSession> {
+    fn session_on(&mut self, channel: u16) -> Option<&mut SessionFlow> {
         let remote = self.channels.get(&channel)?;
         self.sessions.get_mut(remote).filter(|session| session.is_on(channel))
     }
 
-    /// Of producers: to other links the library grants nothing.
-    fn outgoing_flow(&mut self, channel: u16, flow: Flow) -> Option<BytesMut> {
-        let mut flow = self.feeding.flow(channel, &flow).unwrap_or(flow);
-        self.session_on(channel)?.outgoing_flow(&mut flow);
+    /// That of a session; see [`is_held`](Self::is_held).
+    fn outgoing_flow(&mut self, channel: u16, mut flow: Flow) -> Option<BytesMut> {
+        if flow.handle.is_some() {
+            return None;
+        }
+        self.session_on(channel)?.refresh(&mut flow);
         Some(framed(channel, &flow))
     }
 
     fn outgoing_attach(&mut self, channel: u16, mut attach: Attach) -> Option<BytesMut> {
-        self.feeding.attach(channel, &attach);
         self.late.attach((channel, attach.handle.0));
-        if attach.role == Role::Sender
-            && let Some(remote) = self.channels.get(&channel)
+        if let Some(remote) = self.channels.get(&channel)
             && let Some(link) = self.unanswered.take(*remote, &attach.name)
             && let Some(session) = self.session_on(channel)
         {
@@ -337,23 +361,21 @@ impl Tap {
         Some(framed(channel, &attach))
     }
 
-    /// Writes what the client gets although the library says nothing: messages, and the credit of producers that has changed.
+    /// Writes what the client gets although the library says nothing: messages, outcomes and credit.
     pub(crate) fn unasked(&mut self, out: &mut BytesMut) {
-        for (channel, mut flow) in self.feeding.changed() {
-            if let Some(session) = self.session_on(channel) {
-                session.refresh(&mut flow);
-            }
-            self.put(framed(channel, &flow), out);
+        if self.starved.has_changed().unwrap_or(false) {
+            self.starved.mark_unchanged();
+            self.sessions.values_mut().for_each(SessionFlow::credit_changed);
         }
-        self.write_messages(out);
+        self.write_sessions(out);
     }
 
-    fn write_messages(&mut self, out: &mut BytesMut) {
+    /// Begins with another session each time that there is no space for all.
+    fn write_sessions(&mut self, out: &mut BytesMut) {
         let mut writer = FrameWriter { out, limits: self.limits, line: &self.line };
-        for first_half in [true, false] {
-            let channels = if first_half { self.first_session..=u16::MAX } else { 0..=self.first_session };
+        for channels in [self.first_session..=u16::MAX, 0..=self.first_session] {
             for (channel, session) in self.sessions.range_mut(channels) {
-                session.write(&mut writer);
+                session.write(&mut writer, &self.starved);
                 if !writer.has_space() {
                     self.first_session = channel.wrapping_add(1);
                     return;
@@ -374,6 +396,35 @@ impl Tap {
         open.idle_time_out = Some(u32::try_from(self.idle_timeout.as_millis()).unwrap_or(u32::MAX));
         Some(framed(0, &open))
     }
+}
+
+/// Takes what the client says about a link.
+fn link_flow(flow: &Flow, link: &LinkState, session: &mut SessionFlow) {
+    match link {
+        LinkState::Sending(link) => {
+            let limit = flow.link_credit.map(|credit| flow.delivery_count.unwrap_or(0).wrapping_add(credit));
+            link.grant(limit, flow.drain);
+            // The answer to a drain follows once the link has sent what there is.
+            if flow.echo && !flow.drain {
+                session.echo(link);
+            }
+        }
+        LinkState::Receiving(link) if flow.echo => session.echo_credit(link),
+        LinkState::Receiving(_) => {}
+    }
+}
+
+/// The event hub that a link of a producer leads to, in lower case.
+fn hub(attach: &Attach) -> Option<String> {
+    let Some(TargetArchetype::Target(target)) = attach.target.as_deref() else { return None };
+    match Address::parse(target.address.as_deref().unwrap_or_default()) {
+        Address::Hub { hub } | Address::Partition { hub, .. } => Some(hub.to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("malformed {what}"))
 }
 
 fn without_link(flow: Flow) -> Flow {

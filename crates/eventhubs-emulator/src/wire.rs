@@ -13,13 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::frame::{FrameCheck, split_frame};
+use crate::frame::{FrameCheck, missing, split_frame};
 use crate::frame_writer::MAX_UNSENT;
 use crate::line::Line;
 use crate::pace::Pace;
 use crate::peers::Handles;
 use crate::tap::Tap;
 
+/// As many bytes of outcomes and credit may wait for a client that sends and does not read; above this nothing more of it is read. A
+/// client that reads stays below: of messages no more wait than [`MAX_UNSENT`].
+const MAX_UNREAD: usize = 4 * MAX_UNSENT;
 /// Bytes that are read at once.
 const READ_SIZE: usize = 64 * 1024;
 
@@ -104,11 +107,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Poll::Ready(Ok(()));
             }
             self.write_unasked(cx)?;
-            // the cut wakes it
-            if self.line.deaf.is_cancelled() {
+            // The cut wakes it, the link that takes what waits, or the socket that takes what is unsent.
+            if self.line.deaf.is_cancelled() || self.tap.is_full() || self.unsent.len() >= MAX_UNREAD {
                 return Poll::Pending;
             }
-            self.arriving.reserve(READ_SIZE);
+            self.arriving.reserve(READ_SIZE.max(missing(&self.arriving)));
             let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.arriving))?;
             if read == 0 {
                 return Poll::Ready(Ok(()));
@@ -116,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.line.hear();
             self.check.advance(&self.arriving[self.arriving.len() - read..])?;
             while let Some(frame) = split_frame(&mut self.arriving) {
-                self.tap.incoming(&frame, &mut self.arrived);
+                self.tap.incoming(frame, &mut self.arrived)?;
             }
         }
     }
@@ -188,14 +191,13 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::feeding::Feeding;
     use crate::frame::Limits;
 
     fn wire(handles: &Handles) -> (Wire<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(4096);
         let limits = Limits { frame: 1024, message: 1024 };
-        let feeding = Feeding::new(watch::Sender::default().subscribe());
-        let tap = Tap::new(Arc::clone(&handles.line), feeding, limits, Duration::ZERO);
+        let starved = watch::Sender::default().subscribe();
+        let tap = Tap::new(Arc::clone(&handles.line), starved, limits, Duration::ZERO);
         (Wire::new(near, tap, handles), far)
     }
 

@@ -108,6 +108,35 @@ async fn a_message_above_the_limit_is_refused_before_it_is_whole() {
     assert_eq!(emulator.partition("orders", "0").unwrap().event_count, 0);
 }
 
+/// Its credit does not stop it: it waits for its events in the partition instead of the flows that it does not read.
+#[tokio::test]
+async fn a_producer_that_never_reads_costs_little() {
+    if !alone("memory::a_producer_that_never_reads_costs_little") {
+        return;
+    }
+    let emulator = Emulator::builder().event_hub("orders", 1).retention(10, 1000).start().await.unwrap();
+    let mut client = Raw::connect(&emulator).await;
+    client.send(&attach(1, "producer", Role::Sender, "orders")).await;
+    client.until(FLOW).await;
+    let events: Vec<u8> =
+        (1..=100).flat_map(|id| frame(&transfer(1, id, false), b"\x00\x53\x75\xa0\x00")).collect();
+    let peak = peak_during(async {
+        for round in 1..=5000 {
+            within(client.stream.write_all(&events)).await.unwrap();
+            let arrived = || {
+                emulator.partition("orders", "0").unwrap().last_enqueued_sequence_number.value()
+                    >= 100 * round - 1
+            };
+            if timeout(Duration::from_secs(1), eventually(arrived)).await.is_err() {
+                return;
+            }
+        }
+        panic!("the sockets take everything");
+    })
+    .await;
+    assert!(peak < 4 * MIB, "{peak} bytes");
+}
+
 #[tokio::test]
 async fn flows_of_links_that_do_not_exist_are_not_collected() {
     if !alone("memory::flows_of_links_that_do_not_exist_are_not_collected") {

@@ -1,22 +1,27 @@
-//! The sending side of one session: which messages wait, how many frames the client takes, and the numbers that go out with them. The
-//! AMQP library sends no transfer itself, so its own numbers stay where they began and are replaced here. Tests: here, and
-//! `tests/it/credit.rs`.
+//! The flow control of one session: which messages wait, how many frames each side takes, the credit of the links, and the numbers that
+//! go out with all that. The AMQP library neither sends nor receives a transfer, so its own numbers stay where they began and are
+//! replaced here. Tests: here, and `tests/it/credit.rs`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 
-use fe2o3_amqp_types::definitions::Handle;
-use fe2o3_amqp_types::performatives::{Begin, Flow};
+use fe2o3_amqp_types::definitions::{Handle, Role};
+use fe2o3_amqp_types::messaging::DeliveryState;
+use fe2o3_amqp_types::performatives::{Begin, Disposition, Flow};
+use tokio::sync::watch;
 
+use crate::attaching::LinkState;
 use crate::frame;
 use crate::frame_writer::FrameWriter;
-use crate::outbox::{Item, Outbox};
+use crate::outbox::{Control, Item, Outbox};
+use crate::receiving_link::{Grant, ReceivingLink};
 use crate::sending_link::SendingLink;
 use crate::transfers::Delivery;
 
 /// Follows one session. All numbers wrap (AMQP 1.0 part 2, §2.5.6).
 #[derive(Debug)]
-pub(crate) struct SendingSession {
+pub(crate) struct SessionFlow {
     outbox: Arc<Outbox>,
     /// Out of the outbox; `begun` bytes of the first message are written.
     taken: VecDeque<Item>,
@@ -29,26 +34,33 @@ pub(crate) struct SendingSession {
     /// Of our next frame, and of the first one that the client does not take.
     next_outgoing_id: u32,
     window_end: u32,
-    /// Of the client's next frame, and of the first one that the library does not take.
+    /// Of the client's next frame, and of the first one that we do not take.
     next_incoming_id: u32,
     incoming_end: u32,
     /// The client's window until its first flow. It starts where our begin says.
     first_window: u32,
+    /// Ours, as our begin says.
+    incoming_window: u32,
     outgoing_window: u32,
     /// By our handle.
     links: BTreeMap<u32, OpenLink>,
     /// Links whose client asked for their state.
     echoes: Vec<Arc<SendingLink>>,
+    /// Links whose client is to hear of its credit.
+    due: Vec<Arc<ReceivingLink>>,
 }
 
-/// A link on which transfers may be written, and how many deliveries were begun or given back.
+/// A link whose attach is written, and how many deliveries were begun or given back on it.
 #[derive(Debug)]
 struct OpenLink {
-    link: Arc<SendingLink>,
+    link: LinkState,
     delivery_count: u32,
 }
 
-impl SendingSession {
+/// The event hubs whose producers get no credit, in lower case.
+pub(crate) type Starved = BTreeSet<String>;
+
+impl SessionFlow {
     /// The client begins a session.
     pub(crate) fn new(begin: &Begin, outbox: Arc<Outbox>) -> Self {
         Self {
@@ -63,15 +75,18 @@ impl SendingSession {
             next_incoming_id: begin.next_outgoing_id,
             incoming_end: begin.next_outgoing_id,
             first_window: begin.incoming_window,
+            incoming_window: 0,
             outgoing_window: 0,
             links: BTreeMap::new(),
             echoes: Vec::new(),
+            due: Vec::new(),
         }
     }
 
     /// Our begin is written.
     pub(crate) fn answered(&mut self, channel: u16, begin: &Begin) {
         self.channel = Some(channel);
+        self.incoming_window = begin.incoming_window;
         self.outgoing_window = begin.outgoing_window;
         self.initial_outgoing_id = begin.next_outgoing_id;
         self.next_outgoing_id = begin.next_outgoing_id;
@@ -86,8 +101,15 @@ impl SendingSession {
     }
 
     /// Our attach of a link is written.
-    pub(crate) fn attached(&mut self, handle: u32, link: Arc<SendingLink>) {
-        link.attach(handle);
+    pub(crate) fn attached(&mut self, handle: u32, link: LinkState) {
+        match &link {
+            LinkState::Sending(link) => link.attach(handle),
+            LinkState::Receiving(link) => {
+                link.attach(handle);
+                // Its task may have asked for credit before.
+                self.due.push(Arc::clone(link));
+            }
+        }
         self.links.insert(handle, OpenLink { link, delivery_count: 0 });
     }
 
@@ -117,25 +139,40 @@ impl SendingSession {
         }
     }
 
-    /// Takes what a flow of the library says about the session, and completes it.
-    pub(crate) fn outgoing_flow(&mut self, flow: &mut Flow) {
-        if let Some(next) = flow.next_incoming_id {
-            self.incoming_end = next.wrapping_add(flow.incoming_window);
-        }
-        self.refresh(flow);
+    /// Lets all producers hear of their credit: a fault gives it or takes it away.
+    pub(crate) fn credit_changed(&mut self) {
+        let producer = |open: &OpenLink| match &open.link {
+            LinkState::Receiving(link) if link.hub.is_some() => Some(Arc::clone(link)),
+            _ => None,
+        };
+        self.due.extend(self.links.values().filter_map(producer));
     }
 
-    /// Makes a flow say how the session is now.
-    pub(crate) fn refresh(&self, flow: &mut Flow) {
+    /// The client wants to know the state of a link on which it sends.
+    pub(crate) fn echo_credit(&mut self, link: &Arc<ReceivingLink>) {
+        if !self.due.iter().any(|known| Arc::ptr_eq(known, link)) {
+            self.due.push(Arc::clone(link));
+        }
+    }
+
+    /// Makes a flow say how the session is now, which opens the whole window to the client again.
+    pub(crate) fn refresh(&mut self, flow: &mut Flow) {
+        self.incoming_end = self.next_incoming_id.wrapping_add(self.incoming_window);
         flow.next_incoming_id = Some(self.next_incoming_id);
-        flow.incoming_window = distance(self.next_incoming_id, self.incoming_end);
+        flow.incoming_window = self.incoming_window;
         flow.next_outgoing_id = self.next_outgoing_id;
     }
 
     /// Writes what waits, as far as the session window of the client and the space of the writer allow.
-    pub(crate) fn write(&mut self, writer: &mut FrameWriter<'_>) {
+    pub(crate) fn write(&mut self, writer: &mut FrameWriter<'_>, starved: &watch::Receiver<Starved>) {
         let Some(channel) = self.channel else { return };
+        self.write_controls(channel, writer);
+        self.write_credit(channel, writer, starved);
         self.answer_echoes(channel, writer);
+        if distance(self.next_incoming_id, self.incoming_end) < self.incoming_window / 2 {
+            let flow = self.session_flow();
+            writer.put(frame::framed(channel, &flow));
+        }
         let mut written = 0;
         while writer.has_space()
             && let Some(bytes) = self.write_next(channel, writer)
@@ -190,6 +227,36 @@ impl SendingSession {
         0
     }
 
+    fn write_controls(&mut self, channel: u16, writer: &mut FrameWriter<'_>) {
+        for control in self.outbox.take_controls() {
+            match control {
+                Control::Credit(link) => self.due.push(link),
+                Control::Outcome(id, outcome) => {
+                    writer.put(frame::framed(channel, &disposition(id, outcome)));
+                }
+            }
+        }
+    }
+
+    fn write_credit(
+        &mut self,
+        channel: u16,
+        writer: &mut FrameWriter<'_>,
+        starved: &watch::Receiver<Starved>,
+    ) {
+        for link in mem::take(&mut self.due) {
+            let Some(Grant { handle, delivery_count, credit }) = link.grant() else { continue };
+            let is_starved = link.hub.as_ref().is_some_and(|hub| starved.borrow().contains(hub));
+            let flow = Flow {
+                handle: Some(Handle(handle)),
+                delivery_count: Some(delivery_count),
+                link_credit: Some(if is_starved { 0 } else { credit }),
+                ..self.session_flow()
+            };
+            writer.put(frame::framed(channel, &flow));
+        }
+    }
+
     fn answer_echoes(&mut self, channel: u16, writer: &mut FrameWriter<'_>) {
         let open: Vec<_> =
             self.echoes.iter().filter_map(|link| Some((link.handle()?, Arc::clone(link)))).collect();
@@ -208,17 +275,27 @@ impl SendingSession {
         }
     }
 
-    fn link_flow(&self, handle: u32, credit: u32, drain: bool) -> Flow {
+    fn link_flow(&mut self, handle: u32, credit: u32, drain: bool) -> Flow {
+        Flow {
+            handle: Some(Handle(handle)),
+            delivery_count: self.links.get(&handle).map(|open| open.delivery_count),
+            link_credit: Some(credit),
+            drain,
+            ..self.session_flow()
+        }
+    }
+
+    fn session_flow(&mut self) -> Flow {
         let mut flow = Flow {
             next_incoming_id: None,
             incoming_window: 0,
             next_outgoing_id: 0,
             outgoing_window: self.outgoing_window,
-            handle: Some(Handle(handle)),
-            delivery_count: self.links.get(&handle).map(|open| open.delivery_count),
-            link_credit: Some(credit),
+            handle: None,
+            delivery_count: None,
+            link_credit: None,
             available: None,
-            drain,
+            drain: false,
             echo: false,
             properties: None,
         };
@@ -227,7 +304,18 @@ impl SendingSession {
     }
 }
 
-impl Drop for SendingSession {
+fn disposition(id: u32, outcome: DeliveryState) -> Disposition {
+    Disposition {
+        role: Role::Receiver,
+        first: id,
+        last: None,
+        settled: true,
+        state: Some(outcome),
+        batchable: false,
+    }
+}
+
+impl Drop for SessionFlow {
     /// Nothing is written on a link after its session, and what waits takes no space of the next session on the channel.
     fn drop(&mut self) {
         for open in self.links.values() {
@@ -268,17 +356,17 @@ mod tests {
     }
 
     /// Our channel is 3, and our frames start at 50 too.
-    fn session(window: u32) -> (SendingSession, Arc<Outbox>) {
+    fn session(window: u32) -> (SessionFlow, Arc<Outbox>) {
         let outbox = Arc::<Outbox>::default();
-        let mut session = SendingSession::new(&begin(window), Arc::clone(&outbox));
+        let mut session = SessionFlow::new(&begin(window), Arc::clone(&outbox));
         session.answered(3, &begin(2048));
         (session, outbox)
     }
 
-    fn link(session: &mut SendingSession, handle: u32) -> Arc<SendingLink> {
+    fn link(session: &mut SessionFlow, handle: u32) -> Arc<SendingLink> {
         let link = Arc::<SendingLink>::default();
         link.grant(Some(100), false);
-        session.attached(handle, Arc::clone(&link));
+        session.attached(handle, LinkState::Sending(Arc::clone(&link)));
         link
     }
 
@@ -287,8 +375,8 @@ mod tests {
         assert_eq!(outbox.put(link, messages).0, sizes.len());
     }
 
-    fn grant(session: &mut SendingSession, next_incoming_id: u32, window: u32) -> Flow {
-        let mut flow = session.link_flow(0, 0, false);
+    fn grant(session: &mut SessionFlow, next_incoming_id: u32, window: u32) -> Flow {
+        let mut flow = session.session_flow();
         (flow.next_incoming_id, flow.incoming_window) = (Some(next_incoming_id), window);
         session.incoming_flow(&mut flow);
         flow
@@ -299,9 +387,10 @@ mod tests {
         Flow(Flow),
     }
 
-    fn write(session: &mut SendingSession) -> Vec<Written> {
+    fn write(session: &mut SessionFlow) -> Vec<Written> {
         let mut out = BytesMut::new();
-        session.write(&mut FrameWriter { out: &mut out, limits: LIMITS, line: &Line::default() });
+        let (_hungry, starved) = watch::channel(BTreeSet::from(["hungry".to_owned()]));
+        session.write(&mut FrameWriter { out: &mut out, limits: LIMITS, line: &Line::default() }, &starved);
         std::iter::from_fn(|| split_frame(&mut out)).map(|frame| read(&frame)).collect()
     }
 
@@ -314,7 +403,7 @@ mod tests {
     }
 
     /// Handle and delivery id of each frame.
-    fn transfers(session: &mut SendingSession) -> Vec<(u32, Option<u32>)> {
+    fn transfers(session: &mut SessionFlow) -> Vec<(u32, Option<u32>)> {
         let transfer = |written| match written {
             Written::Transfer(transfer) => (transfer.handle.0, transfer.delivery_id),
             Written::Flow(flow) => panic!("{flow:?}"),
@@ -367,7 +456,7 @@ mod tests {
         assert_eq!((flow.delivery_count, flow.link_credit, flow.drain), (Some(100), Some(0), true));
         assert_eq!(
             (flow.next_outgoing_id, flow.next_incoming_id, flow.incoming_window),
-            (52, Some(51), 2047)
+            (52, Some(51), 2048)
         );
     }
 
@@ -380,7 +469,7 @@ mod tests {
         session.echo(&late);
         session.echo(&late);
         assert!(write(&mut session).is_empty());
-        session.attached(4, Arc::clone(&late));
+        session.attached(4, LinkState::Sending(Arc::clone(&late)));
         put(&outbox, &late, &[1, 1]);
         let [Written::Flow(flow), Written::Transfer(_)] = &write(&mut session)[..] else { panic!() };
         assert_eq!((flow.delivery_count, flow.link_credit, flow.drain), (Some(0), Some(10), false));
@@ -401,5 +490,40 @@ mod tests {
         next.attach(0);
         next.grant(Some(1), false);
         put(&outbox, &next, &[1]);
+    }
+
+    /// Of the first half nothing is said, of the second half in time.
+    #[test]
+    fn the_window_of_the_client_is_opened_again_when_half_of_it_is_used() {
+        let (mut session, _) = session(0);
+        for _ in 0..1024 {
+            session.incoming_transfer();
+        }
+        assert!(write(&mut session).is_empty());
+        session.incoming_transfer();
+        let [Written::Flow(flow)] = &write(&mut session)[..] else { panic!("no flow") };
+        assert_eq!(
+            (flow.handle.is_none(), flow.next_incoming_id, flow.incoming_window),
+            (true, Some(1075), 2048)
+        );
+        assert!(write(&mut session).is_empty());
+    }
+
+    #[test]
+    fn outcomes_and_credit_do_not_wait_for_the_session_window() {
+        let (mut session, outbox) = session(0);
+        let reader = link(&mut session, 4);
+        put(&outbox, &reader, &[1]);
+        let [fed, hungry] = ["fed", "hungry"]
+            .map(|hub| Arc::new(ReceivingLink::new(Arc::default(), 10, Some(hub.to_owned()))));
+        for (handle, link) in [(5, &fed), (6, &hungry)] {
+            link.serve();
+            session.attached(handle, LinkState::Receiving(Arc::clone(link)));
+        }
+        let [Written::Flow(first), Written::Flow(second)] = &write(&mut session)[..] else {
+            panic!("no credit")
+        };
+        assert_eq!((first.handle.clone(), first.link_credit), (Some(Handle(5)), Some(200)));
+        assert_eq!((second.handle.clone(), second.link_credit), (Some(Handle(6)), Some(0)));
     }
 }
