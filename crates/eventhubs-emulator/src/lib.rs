@@ -63,14 +63,15 @@ mod readers;
 mod reading;
 mod request;
 mod requests;
+mod retention;
 mod room;
 mod sas;
 mod sasl;
 mod schedule;
 mod sections;
 mod session;
-mod shelf;
 mod stop;
+mod storage;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
