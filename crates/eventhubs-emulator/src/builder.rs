@@ -18,11 +18,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hosts::AllowedHosts;
 use crate::hubs::{HubSpec, Hubs};
 use crate::intercept::Interceptor;
-use crate::log::Retention;
 use crate::peers::Peers;
 use crate::requests::RequestLog;
+use crate::retention::Retention;
 use crate::sas::SharedAccessKey;
-use crate::shelf::{InMemory, Storage};
+use crate::storage::{InMemory, Storage};
 
 /// How many events one hub keeps by default; small ones take about 1.3 KiB each.
 const DEFAULT_MAX_EVENTS: usize = 500_000;
@@ -162,8 +162,8 @@ impl Builder {
     }
 
     /// Keeps hubs and events in this folder, so that the next emulator that uses it continues where this one ended, however it
-    /// ended; the loss of power excepted. Hubs that the folder holds are there without being described again. Only 24 bytes
-    /// per event stay in memory. One emulator at a time can use a folder.
+    /// ended; the loss of power excepted. Hubs that the folder holds are there without being described again. No event
+    /// stays in memory. One emulator at a time can use a folder.
     #[cfg(feature = "persistence")]
     pub fn data_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
         self.data_dir = Some(folder.into());

@@ -19,8 +19,8 @@ use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::reading::Reading;
 use crate::session::Session;
-use crate::shelf::StoredEvent;
 use crate::stop::Stop;
+use crate::storage::StoredEvent;
 
 /// How many events are looked up at once.
 const BATCH: usize = 256;

@@ -12,7 +12,7 @@ use crate::log::Log;
 use crate::partition_key;
 use crate::readers::{Displaced, Reader, Readers};
 use crate::sections::Sections;
-use crate::shelf::SavedHub;
+use crate::storage::SavedHub;
 use crate::trouble::Trouble;
 
 /// An event hub.

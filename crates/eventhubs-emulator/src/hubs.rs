@@ -8,9 +8,10 @@ use crate::clock::Clock;
 use crate::condition::Condition;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Partition, lock};
-use crate::log::{Log, Retention};
+use crate::log::Log;
 use crate::peers::Peers;
-use crate::shelf::{SavedHub, Storage};
+use crate::retention::Retention;
+use crate::storage::{SavedHub, Storage};
 
 /// The hash of a partition key tells no more apart (see [`crate::partition_key`]).
 const MAX_PARTITIONS: usize = 32_768;

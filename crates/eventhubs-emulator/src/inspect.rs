@@ -9,12 +9,12 @@ use crate::clock;
 use crate::emulator::{Emulator, find_partition, unkept};
 use crate::error::Result;
 use crate::hub::{Hub, Partition};
-use crate::log::NEVER_MS;
+
 use crate::message;
 use crate::peers::{Handles, Peers};
 use crate::readers::Reader;
 use crate::requests::ReceivedRequest;
-use crate::shelf::StoredEvent;
+use crate::storage::{NEVER_MS, StoredEvent};
 
 /// An event hub and what its partitions hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

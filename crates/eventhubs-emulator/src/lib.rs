@@ -64,6 +64,7 @@ mod reading;
 mod receiving_link;
 mod request;
 mod requests;
+mod retention;
 mod sas;
 mod sasl;
 mod schedule;
@@ -71,8 +72,8 @@ mod sections;
 mod sending_link;
 mod session;
 mod session_flow;
-mod shelf;
 mod stop;
+mod storage;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;

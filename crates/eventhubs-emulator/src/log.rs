@@ -1,7 +1,8 @@
-//! The log of one partition: numbers, positions and retention of its events. Pure but for the shelf: time is an argument.
+//! The log of one partition: numbers, positions and retention of its events. Pure but for the storage: time is an argument. Where the
+//! events are is in `storage.rs`, how much of them stays in `retention.rs`.
 
-use std::collections::VecDeque;
 use std::fmt::Display;
+use std::ops::Range;
 use std::sync::Arc;
 
 use eventhubs_types::StartingPosition;
@@ -9,75 +10,22 @@ use eventhubs_types::StartingPosition;
 use crate::clock;
 use crate::condition::{ARGUMENT_ERROR, Condition, INVALID_OFFSET, NOT_FOUND};
 use crate::offset::Offset;
+use crate::retention::{Retention, partition_point};
 use crate::sections::{Sections, Stamp};
-use crate::shelf::{Shelf, ShelfError, StoredEvent};
-
-/// Offsets are byte positions that count this besides each body, so that no offset but the first equals a sequence number.
-const EVENT_OVERHEAD: i64 = 64;
-
-/// The time that a partition reports before its first event: 0001-01-01, in milliseconds (contract §4.2).
-pub(crate) const NEVER_MS: i64 = -62_135_596_800_000;
-
-/// How much a hub or a partition keeps; the oldest events go first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Retention {
-    pub(crate) events: usize,
-    pub(crate) bytes: u64,
-    pub(crate) age_ms: i64,
-}
-
-impl Retention {
-    /// What each of this many partitions keeps.
-    pub(crate) fn share(self, partitions: usize) -> Self {
-        Self {
-            events: (self.events / partitions).max(1),
-            bytes: (self.bytes / partitions as u64).max(1),
-            ..self
-        }
-    }
-}
-
-/// What is in memory of an event, wherever the event is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// In bytes, the same in every era.
-    pub(crate) position: i64,
-    pub(crate) enqueued_ms: i64,
-    pub(crate) size: u32,
-}
-
-/// What a partition knows besides its events.
-#[derive(Debug)]
-pub(crate) struct State {
-    /// The events that are kept.
-    pub(crate) index: VecDeque<Entry>,
-    /// Of the last event, kept or not; always in the era of the hub.
-    pub(crate) head: Stamp,
-    /// Of the event to come.
-    pub(crate) next_position: i64,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        let head =
-            Stamp { sequence_number: -1, offset: Offset { era: 0, position: -1 }, enqueued_ms: NEVER_MS };
-        Self { index: VecDeque::new(), head, next_position: 0 }
-    }
-}
+use crate::storage::{Entry, EventStore, State, StorageError, StoredEvent, bytes_between};
 
 #[derive(Debug)]
 pub(crate) struct Log {
+    /// `oldest` is the entry of the event `first`, and `None` exactly when `first` is the number of the event to come.
     state: State,
-    bytes: u64,
     retention: Retention,
-    shelf: Box<dyn Shelf>,
+    store: Box<dyn EventStore>,
     deleted: bool,
 }
 
 impl Log {
-    pub(crate) fn new(retention: Retention, shelf: Box<dyn Shelf>, state: State) -> Self {
-        let bytes = state.index.iter().map(|entry| u64::from(entry.size)).sum();
-        Self { state, bytes, retention, shelf, deleted: false }
+    pub(crate) fn new(retention: Retention, store: Box<dyn EventStore>, state: State) -> Self {
+        Self { state, retention, store, deleted: false }
     }
 
     /// Numbers, stamps and keeps messages, all or none; drops the oldest ones beyond the retention.
@@ -91,71 +39,70 @@ impl Log {
                 "The messaging entity could not be found: it was deleted.",
             ));
         }
+        let events = self.stamped(messages, now_ms);
+        let Some(last) = events.last() else { return Ok(()) };
+        let (head, next_position) = (last.stamp, last.entry().next_position());
+        let (first, oldest) = self.kept_with(&events, next_position)?;
+        self.store.append(events, first)?;
+        self.state = State { head, next_position, first, oldest };
+        self.check();
+        Ok(())
+    }
+
+    /// Returns the messages as the events that follow the last one.
+    fn stamped(&self, messages: &[Sections<'_>], now_ms: i64) -> Vec<Arc<StoredEvent>> {
         let (mut head, mut next_position) = (self.state.head, self.state.next_position);
-        let mut events = Vec::with_capacity(messages.len());
-        for message in messages {
-            let size = message.body_size();
+        let stamp = |message: &Sections<'_>| {
             head = Stamp {
                 sequence_number: head.sequence_number + 1,
                 offset: Offset { position: next_position, ..head.offset },
                 enqueued_ms: now_ms.max(head.enqueued_ms),
             };
-            next_position += i64::from(size) + EVENT_OVERHEAD;
-            events.push(Arc::new(StoredEvent { stamp: head, size, message: message.stamped(head) }));
-        }
-        let gone = self.too_many_with(&events);
-        let first_kept = self.first_sequence_number() + i64::try_from(gone).unwrap_or(i64::MAX);
-        self.shelf.append(&events, next_position, (gone > 0).then_some(first_kept))?;
-        self.state.head = head;
-        self.state.next_position = next_position;
-        for event in events {
-            let Stamp { offset, enqueued_ms, .. } = event.stamp;
-            self.state.index.push_back(Entry { position: offset.position, enqueued_ms, size: event.size });
-            self.bytes += u64::from(event.size);
-        }
-        for _ in 0..gone {
-            self.forget_oldest();
-        }
-        Ok(())
-    }
-
-    /// How many of the oldest events have to go when these come.
-    fn too_many_with(&self, events: &[Arc<StoredEvent>]) -> usize {
-        let sizes = || events.iter().map(|event| event.size);
-        let mut count = self.len() + events.len();
-        let mut bytes = self.bytes + sizes().map(u64::from).sum::<u64>();
-        let has_to_go = |size: &u32| {
-            let too_many = count > self.retention.events || bytes > self.retention.bytes;
-            count -= 1;
-            bytes -= u64::from(*size);
-            too_many
+            let event =
+                StoredEvent { stamp: head, size: message.body_size(), message: message.stamped(head) };
+            next_position = event.entry().next_position();
+            Arc::new(event)
         };
-        self.state.index.iter().map(|entry| entry.size).chain(sizes()).take_while(has_to_go).count()
+        messages.iter().map(stamp).collect()
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some(oldest) = self.state.index.pop_front() {
-            self.bytes -= u64::from(oldest.size);
-        }
+    /// Returns the first event that stays when these come, which may be one of them; without an entry if none stays.
+    fn kept_with(
+        &self,
+        events: &[Arc<StoredEvent>],
+        next_position: i64,
+    ) -> Result<(i64, Option<Entry>), StorageError> {
+        let next = self.next();
+        let entry =
+            |number: i64| match usize::try_from(number - next).ok().and_then(|index| events.get(index)) {
+                Some(event) => Ok(event.entry()),
+                None => self.entry(number),
+            };
+        let end = next.saturating_add_unsigned(events.len() as u64);
+        let first = self.retention.first_kept(self.state.first..end, next_position, entry)?;
+        Ok((first, (first < end).then(|| entry(first)).transpose()?))
     }
 
     /// Drops the events that are older than the retention allows.
     pub(crate) fn drop_expired(&mut self, now_ms: i64) {
-        // A link that is just ending may still look; the shelf may be that of the hub that was re-created.
-        if self.deleted {
+        let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
+        let has_expired = |oldest: Entry| oldest.enqueued_ms < oldest_kept;
+        // A link that is just ending may still look; the store may be that of the hub that was re-created.
+        if self.deleted || !self.state.oldest.is_some_and(has_expired) {
             return;
         }
-        let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
-        let before = self.len();
-        while self.state.index.front().is_some_and(|oldest| oldest.enqueued_ms < oldest_kept) {
-            self.forget_oldest();
-        }
-        if self.len() < before
-            && let Err(ShelfError(why)) = self.shelf.drop_before(self.first_sequence_number())
-        {
-            // they are out of sight; the next ones that go take them along
+        if let Err(StorageError(why)) = self.drop_before_time(oldest_kept) {
+            // They are out of sight if they could be found; the next ones that go take them along.
             tracing::warn!("expired events are still on disk: {why}");
         }
+    }
+
+    fn drop_before_time(&mut self, oldest_kept: i64) -> Result<(), StorageError> {
+        let first = self.first_where(|event| event.enqueued_ms >= oldest_kept)?;
+        self.state.oldest = (first < self.next()).then(|| self.entry(first)).transpose()?;
+        self.state.first = first;
+        self.check();
+        self.store.drop_before(first)
     }
 
     /// Takes no more events.
@@ -171,20 +118,20 @@ impl Log {
         if from > self.state.head.sequence_number {
             return Ok(Vec::new());
         }
-        let events = self.shelf.read(from.max(self.first_sequence_number()), limit)?;
+        let events = self.store.read(from.max(self.state.first), limit)?;
         events.into_iter().map(|event| said_in(self.era(), event)).collect()
     }
 
     /// The sequence number that a reader of an empty [`read`](Self::read) waits for. What has expired never comes: to wait for its
     /// number would be no wait at all.
     pub(crate) fn awaited(&self, from: i64) -> i64 {
-        from.max(self.first_sequence_number())
+        from.max(self.state.first)
     }
 
     /// The sequence number at which a receiver starts.
     ///
     /// # Errors
-    /// When the position lies ahead of the last event, or is no offset of this log (contract §5.4).
+    /// When the position lies ahead of the last event, or is no offset of this log (contract §5.4), or the events cannot be read now.
     pub(crate) fn resolve(&self, position: &StartingPosition) -> Result<i64, Condition> {
         match position {
             StartingPosition::Latest => Ok(self.state.head.sequence_number + 1),
@@ -200,10 +147,11 @@ impl Log {
             }
             StartingPosition::EnqueuedTime { time, inclusive } => {
                 let time = clock::to_ms(*time);
-                Ok(self
-                    .first_where(|event| event.enqueued_ms > time || *inclusive && event.enqueued_ms == time))
+                Ok(self.first_where(|event| {
+                    event.enqueued_ms > time || *inclusive && event.enqueued_ms == time
+                })?)
             }
-            _ => Ok(self.first_sequence_number()),
+            _ => Ok(self.state.first),
         }
     }
 
@@ -211,21 +159,40 @@ impl Log {
         let last = self.state.head.offset;
         match Offset::position_in(last.era, text) {
             Some(position) if position <= last.position => Ok(self
-                .first_where(|event| event.position > position || inclusive && event.position == position)),
+                .first_where(|event| event.position > position || inclusive && event.position == position)?),
             None if last.era > 0 => Err(not_replicated(text)),
             _ => Err(ahead("offset", text, last)),
         }
     }
 
-    /// The sequence number of the first kept event with a property that stays true once it is; the next one's if none.
-    fn first_where(&self, property: impl Fn(&Entry) -> bool) -> i64 {
-        let index = self.state.index.partition_point(|entry| !property(entry));
-        self.first_sequence_number() + i64::try_from(index).unwrap_or(i64::MAX)
+    /// Returns the sequence number of the first kept event with a property that stays true once it is; the next one's if none.
+    fn first_where(&self, property: impl Fn(&Entry) -> bool) -> Result<i64, StorageError> {
+        let kept = Range { start: self.state.first, end: self.next() };
+        partition_point(kept, |number| self.entry(number), |_, entry| property(&entry))
     }
 
-    /// The sequence number of the oldest event kept; that of the next event when none is.
+    /// Returns the entry of an event that is kept.
+    fn entry(&self, number: i64) -> Result<Entry, StorageError> {
+        match self.state.oldest {
+            Some(oldest) if number == self.state.first => Ok(oldest),
+            _ => self.store.entry(number),
+        }
+    }
+
+    /// Returns the sequence number of the oldest event kept; that of the next event when none is.
     pub(crate) fn first_sequence_number(&self) -> i64 {
-        self.state.head.sequence_number + 1 - i64::try_from(self.len()).unwrap_or(i64::MAX)
+        self.state.first
+    }
+
+    /// Returns the sequence number of the event to come.
+    fn next(&self) -> i64 {
+        self.state.head.sequence_number + 1
+    }
+
+    /// What holds after each change of the state.
+    fn check(&self) {
+        debug_assert!(self.state.first <= self.next());
+        debug_assert_eq!(self.state.oldest.is_some(), self.state.first < self.next());
     }
 
     pub(crate) fn head(&self) -> Stamp {
@@ -242,13 +209,15 @@ impl Log {
         self.state.head.offset.era = era;
     }
 
+    /// Returns how many events are kept.
     pub(crate) fn len(&self) -> usize {
-        self.state.index.len()
+        usize::try_from(self.next() - self.state.first).unwrap_or(0)
     }
 
-    /// Of bodies.
+    /// Returns the bytes of the bodies of the events that are kept.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        let State { oldest, next_position, first, .. } = &self.state;
+        oldest.map_or(0, |oldest| bytes_between(oldest.position, *next_position, self.next() - first))
     }
 }
 
@@ -285,7 +254,7 @@ mod tests {
 
     use super::*;
     use crate::message;
-    use crate::shelf::Memory;
+    use crate::storage::{Memory, NEVER_MS};
 
     const RETENTION: Retention = Retention { events: 100, bytes: 1 << 20, age_ms: 60_000 };
 

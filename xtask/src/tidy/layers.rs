@@ -85,7 +85,6 @@ const CIRCLES: &[Known] = &[
     },
     Known { name: "eventhubs-emulator", files: &["builder.rs", "emulator.rs"], why: NOT_YET_TURNED },
     Known { name: "eventhubs-emulator", files: &["hub.rs", "trouble.rs"], why: NOT_YET_TURNED },
-    Known { name: "eventhubs-emulator", files: &["log.rs", "shelf.rs"], why: NOT_YET_TURNED },
     Known { name: "eventhubs-emulator", files: &["message.rs", "sections.rs"], why: NOT_YET_TURNED },
 ];
 

@@ -1,9 +1,11 @@
 //! What a folder holds when the next emulator opens it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use eventhubs_emulator::{Builder, Emulator, ErrorKind};
+use fe2o3_amqp::types::messaging::Body;
+use fe2o3_amqp::types::primitives::Value;
 use tempfile::TempDir;
 
 use crate::client::{Client, Reading, annotation, next, sequence_number, start, text, within};
@@ -117,26 +119,82 @@ async fn a_folder_in_use_is_refused() {
     assert!(error.to_string().contains("is used by another process"), "{error}");
 }
 
-/// Whatever is in the file, it is an error or an emulator, never a panic.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// Whatever is in the files, it is an error or an emulator, never a panic.
 #[tokio::test]
 async fn a_damaged_folder_is_refused() {
     let folder = TempDir::new().unwrap();
-    let emulator = start(orders_in(folder.path())).await;
-    emulator.publish_to("orders", "0", (0..1000).map(|n| format!("event {n}"))).unwrap();
-    within(emulator.stop()).await;
-    let file = folder.path().join("events.redb");
-    let good = fs::read(&file).unwrap();
-    let mut headless = good.clone();
-    headless[..4096].fill(0x5a);
-    for damaged in [b"no database".to_vec(), headless, good[..good.len() / 2].to_vec(), good[..5000].to_vec()]
-    {
-        fs::write(&file, damaged).unwrap();
-        let error = orders_in(folder.path()).start().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Storage);
-        assert!(error.to_string().contains("cannot be read"), "{error}");
+    let emulator = start(orders_in(folder.path()).retention(1000, 1 << 20)).await;
+    for _ in 0..10 {
+        emulator.publish_to("orders", "0", (0..100).map(|n| format!("event {n}"))).unwrap();
     }
-    fs::write(&file, good).unwrap();
+    within(emulator.stop()).await;
+    let files = files(folder.path());
+    let mut names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    names.sort_unstable();
+    let events = ["00000000000000000000.events", "00000000000000000000.index", "first"];
+    assert_eq!(names, [events.as_slice(), &["hubs.jsonl", "lock"]].concat());
+    for file in files.iter().filter(|file| !file.ends_with("lock")) {
+        let good = fs::read(file).unwrap();
+        let mut changed = good.clone();
+        let end = changed.len().saturating_sub(100);
+        changed[end..].fill(0x5a);
+        for damaged in [b"no events".to_vec(), changed, good[..good.len() / 2].to_vec()] {
+            fs::write(file, damaged).unwrap();
+            let error = orders_in(folder.path()).start().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Storage);
+            let text = error.to_string();
+            assert!(text.contains(folder.path().to_str().unwrap()), "{file:?}: {text}");
+        }
+        fs::write(file, good).unwrap();
+    }
     start(orders_in(folder.path())).await;
+}
+
+/// What is not looked at when the folder is opened is found out by its reader.
+#[tokio::test]
+async fn a_damaged_event_is_never_delivered() {
+    let folder = TempDir::new().unwrap();
+    let emulator = start(orders_in(folder.path())).await;
+    emulator.publish_to("orders", "0", (0..10).map(|n| format!("event {n}"))).unwrap();
+    within(emulator.stop()).await;
+    let events = folder.path().join("events/1/0/00000000000000000000.events");
+    let mut bytes = fs::read(&events).unwrap();
+    let at = bytes.windows(7).position(|text| text == b"event 4").unwrap();
+    bytes[at + 6] = b'5';
+    fs::write(&events, bytes).unwrap();
+    let emulator = start(orders_in(folder.path())).await;
+    assert_eq!(emulator.events("orders", "0", 0.into(), 100).unwrap().len(), 4);
+    assert_eq!(emulator.events("orders", "0", 5.into(), 100).unwrap().len(), 5);
+    let error = emulator.events("orders", "0", 4.into(), 100).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    let damage = format!("{} is damaged at event 4", events.display());
+    assert!(error.to_string().contains(&damage), "{error}");
+    let mut client = Client::connect(&emulator).await;
+    let mut receiver = client.read("0", Reading::default()).await.unwrap();
+    for n in 0..4 {
+        assert_eq!(text(&next(&mut receiver).await), format!("event {n}"));
+    }
+    let refusal = within(receiver.recv::<Body<Value>>()).await.unwrap_err();
+    assert!(format!("{refusal:?}").contains("is damaged at event 4"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_folder_of_another_version_is_refused_by_its_number() {
+    let folder = TempDir::new().unwrap();
+    within(start(orders_in(folder.path())).await.stop()).await;
+    fs::write(folder.path().join("hubs.jsonl"), "{\"version\":3,\"checksum\":0}\n").unwrap();
+    let error = orders_in(folder.path()).start().await.unwrap_err();
+    assert!(error.to_string().contains("has version 3; this is a program for version 2"), "{error}");
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("events.redb"), "").unwrap();
+    let error = orders_in(folder.path()).start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.to_string().contains("was written by an earlier version of this program"), "{error}");
 }
 
 #[tokio::test]
