@@ -124,7 +124,7 @@ impl ConsumerLink {
     }
 
     /// Sends all of these events, as credit, space and faults allow.
-    async fn send(&self, events: &[Arc<StoredEvent>]) {
+    async fn send(&self, events: &[StoredEvent]) {
         let mut rest = events;
         while !rest.is_empty() {
             self.hub.trouble.may_deliver(rest.len() == events.len()).await;
@@ -139,20 +139,18 @@ impl ConsumerLink {
 
     fn message(&self, event: &StoredEvent) -> Bytes {
         if self.runtime_metric {
-            event.message.with_delivery_annotations(&self.runtime_info()).into()
+            event.message.with_delivery_annotations(|info| self.put_runtime_info(info))
         } else {
             event.message.bytes.clone()
         }
     }
 
-    fn runtime_info(&self) -> MapWriter {
+    fn put_runtime_info(&self, info: &mut MapWriter<'_>) {
         let head = self.seat.partition.log().head();
-        let mut info = MapWriter::default();
         info.put_long("last_enqueued_sequence_number", head.sequence_number);
-        info.put_string("last_enqueued_offset", &head.offset.to_string());
+        info.put_string("last_enqueued_offset", head.offset);
         info.put_timestamp("last_enqueued_time_utc", head.enqueued_ms);
         info.put_timestamp("runtime_info_retrieval_time_utc", self.clock.now_ms());
-        info
     }
 }
 

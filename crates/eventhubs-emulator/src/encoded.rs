@@ -1,6 +1,8 @@
 //! AMQP values as bytes: read and written without a tree of them, so that it does not matter how deep they go.
 
-use bytes::BufMut;
+use std::fmt::{Display, Write};
+
+use bytes::{BufMut, BytesMut};
 
 pub(crate) const DESCRIBED: u8 = 0x00;
 pub(crate) const NULL: u8 = 0x40;
@@ -18,8 +20,6 @@ const MAP8: u8 = 0xc1;
 const MAP32: u8 = 0xd1;
 /// Descriptor, constructor, size and count of a map.
 const MAP_HEAD: usize = 12;
-/// What the entries that the broker writes take, in bytes; a little more than that.
-const OWN_ENTRIES: usize = 160;
 
 /// The first value, with all its descriptors, and what follows it. `None` when there is no whole value.
 pub(crate) fn split_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -145,70 +145,70 @@ pub(crate) fn split_entry(content: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((key, value, rest))
 }
 
-/// A map with symbols as keys, as it is written.
+/// Writes a map with symbols as keys to the end of a buffer. Its size and count are filled in by [`finish`](Self::finish).
 #[derive(Debug)]
-pub(crate) struct MapWriter {
-    content: Vec<u8>,
+pub(crate) struct MapWriter<'a> {
+    out: &'a mut BytesMut,
+    /// Where the map is.
+    start: usize,
     /// Keys and values.
     count: u32,
 }
 
-impl Default for MapWriter {
-    fn default() -> Self {
-        Self { content: Vec::with_capacity(OWN_ENTRIES), count: 0 }
+impl<'a> MapWriter<'a> {
+    /// Begins a map with this descriptor.
+    pub(crate) fn begin(descriptor: u8, out: &'a mut BytesMut) -> Self {
+        let start = out.len();
+        out.put_slice(&[DESCRIBED, SMALL_ULONG, descriptor, MAP32]);
+        out.put_slice(&[0; MAP_HEAD - 4]);
+        Self { out, start, count: 0 }
     }
-}
 
-impl MapWriter {
     /// Writes an entry that is encoded already.
     pub(crate) fn put_encoded(&mut self, key: &[u8], value: &[u8]) {
-        self.content.put_slice(key);
-        self.content.put_slice(value);
+        self.out.put_slice(key);
+        self.out.put_slice(value);
         self.count += 2;
     }
 
     pub(crate) fn put_long(&mut self, key: &str, value: i64) {
         self.put_key(key);
-        self.content.put_u8(LONG);
-        self.content.put_i64(value);
+        self.out.put_u8(LONG);
+        self.out.put_i64(value);
     }
 
     /// In milliseconds since 1970.
     pub(crate) fn put_timestamp(&mut self, key: &str, ms: i64) {
         self.put_key(key);
-        self.content.put_u8(TIMESTAMP);
-        self.content.put_i64(ms);
+        self.out.put_u8(TIMESTAMP);
+        self.out.put_i64(ms);
     }
 
-    pub(crate) fn put_string(&mut self, key: &str, value: &str) {
+    pub(crate) fn put_string(&mut self, key: &str, value: impl Display) {
         self.put_key(key);
-        put_short(&mut self.content, STRING8, value);
+        put_short(self.out, STRING8, value);
     }
 
     fn put_key(&mut self, key: &str) {
-        put_short(&mut self.content, SYMBOL8, key);
+        put_short(self.out, SYMBOL8, key);
         self.count += 2;
     }
 
-    /// How long the map with its descriptor is, in bytes.
-    pub(crate) fn length(&self) -> usize {
-        MAP_HEAD + self.content.len()
-    }
-
-    /// Writes the map with its descriptor.
-    pub(crate) fn finish(&self, descriptor: u8, out: &mut Vec<u8>) {
-        let size = u32::try_from(self.content.len() + 4).expect("a map lies in a message below 4 GiB");
-        out.extend_from_slice(&[DESCRIBED, SMALL_ULONG, descriptor, MAP32]);
-        out.put_u32(size);
-        out.put_u32(self.count);
-        out.put_slice(&self.content);
+    /// Ends the map.
+    pub(crate) fn finish(self) {
+        let size =
+            u32::try_from(self.out.len() - self.start - 8).expect("a map lies in a message below 4 GiB");
+        let head = &mut self.out[self.start..][4..MAP_HEAD];
+        head[..4].copy_from_slice(&size.to_be_bytes());
+        head[4..].copy_from_slice(&self.count.to_be_bytes());
     }
 }
 
-fn put_short(out: &mut Vec<u8>, constructor: u8, text: &str) {
-    out.put_u8(constructor);
-    out.put_u8(u8::try_from(text.len()).expect("our own keys and numbers are short"));
-    out.put_slice(text.as_bytes());
+fn put_short(out: &mut BytesMut, constructor: u8, text: impl Display) {
+    out.put_slice(&[constructor, 0]);
+    let start = out.len();
+    write!(out, "{text}").expect("a buffer takes any text");
+    out[start - 1] = u8::try_from(out.len() - start).expect("our own keys and numbers are short");
 }
 
 #[cfg(test)]
@@ -282,14 +282,14 @@ mod tests {
 
     #[test]
     fn a_written_map_is_read_by_the_library() {
-        let mut map = MapWriter::default();
+        let mut bytes = BytesMut::from(&b"before"[..]);
+        let mut map = MapWriter::begin(0x72, &mut bytes);
         map.put_long("a", -1);
         map.put_timestamp("b", 2);
         map.put_string("c", "three");
         map.put_encoded(&to_vec(&Symbol::from("d")).unwrap(), &to_vec(&Value::Null).unwrap());
-        let mut bytes = Vec::new();
-        map.finish(0x72, &mut bytes);
-        assert_eq!(bytes.len(), map.length());
+        map.finish();
+        let bytes = bytes.split_off(6);
         let Value::Described(read) = serde_amqp::from_slice(&bytes).unwrap() else { panic!("{bytes:x?}") };
         let entries = [
             ("a", Value::Long(-1)),

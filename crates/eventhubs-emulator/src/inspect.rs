@@ -153,7 +153,7 @@ impl Emulator {
         let partition = find_partition(&hub, partition_id)?;
         let events = partition.log().read(from.value(), limit);
         let events = events.map_err(|reason| unkept(&reason))?;
-        Ok(events.iter().map(|event| published(event)).collect())
+        Ok(events.iter().map(published).collect())
     }
 
     /// Who reads the event hub now, by partition and consumer group.

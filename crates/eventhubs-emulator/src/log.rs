@@ -3,8 +3,8 @@
 
 use std::fmt::Display;
 use std::ops::Range;
-use std::sync::Arc;
 
+use bytes::BytesMut;
 use eventhubs_types::StartingPosition;
 
 use crate::clock;
@@ -50,18 +50,19 @@ impl Log {
     }
 
     /// Returns the messages as the events that follow the last one.
-    fn stamped(&self, messages: &[Sections<'_>], now_ms: i64) -> Vec<Arc<StoredEvent>> {
+    fn stamped(&self, messages: &[Sections<'_>], now_ms: i64) -> Vec<StoredEvent> {
         let (mut head, mut next_position) = (self.state.head, self.state.next_position);
+        let mut buffer = BytesMut::with_capacity(messages.iter().map(Sections::stamped_length).sum());
         let stamp = |message: &Sections<'_>| {
             head = Stamp {
                 sequence_number: head.sequence_number + 1,
                 offset: Offset { position: next_position, ..head.offset },
                 enqueued_ms: now_ms.max(head.enqueued_ms),
             };
-            let event =
-                StoredEvent { stamp: head, size: message.body_size(), message: message.stamped(head) };
+            let stamped = message.put_stamped(head, &mut buffer);
+            let event = StoredEvent { stamp: head, size: message.body_size(), message: stamped };
             next_position = event.entry().next_position();
-            Arc::new(event)
+            event
         };
         messages.iter().map(stamp).collect()
     }
@@ -69,7 +70,7 @@ impl Log {
     /// Returns the first event that stays when these come, which may be one of them; without an entry if none stays.
     fn kept_with(
         &self,
-        events: &[Arc<StoredEvent>],
+        events: &[StoredEvent],
         next_position: i64,
     ) -> Result<(i64, Option<Entry>), StorageError> {
         let next = self.next();
@@ -114,7 +115,7 @@ impl Log {
     ///
     /// # Errors
     /// When they cannot be read now.
-    pub(crate) fn read(&self, from: i64, limit: usize) -> Result<Vec<Arc<StoredEvent>>, Condition> {
+    pub(crate) fn read(&self, from: i64, limit: usize) -> Result<Vec<StoredEvent>, Condition> {
         if from > self.state.head.sequence_number {
             return Ok(Vec::new());
         }
@@ -222,13 +223,13 @@ impl Log {
 }
 
 /// The event with its offset as it is said in this era.
-fn said_in(era: u16, event: Arc<StoredEvent>) -> Result<Arc<StoredEvent>, Condition> {
+fn said_in(era: u16, event: StoredEvent) -> Result<StoredEvent, Condition> {
     if event.stamp.offset.era == era {
         return Ok(event);
     }
     let stamp = Stamp { offset: Offset { era, ..event.stamp.offset }, ..event.stamp };
-    let message = Sections::read(&event.message.bytes)?.stamped(stamp);
-    Ok(Arc::new(StoredEvent { stamp, size: event.size, message }))
+    let message = Sections::read(&event.message.bytes)?.put_stamped(stamp, &mut BytesMut::new());
+    Ok(StoredEvent { stamp, size: event.size, message })
 }
 
 /// The refusal of an offset that no era of this hub has given out (contract §5.4).

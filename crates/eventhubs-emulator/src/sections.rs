@@ -1,6 +1,9 @@
 //! The sections of an encoded message (AMQP 1.0 part 3, §3.2; contract §6). The broker looks at annotations and sizes and leaves all
 //! else as it came, as the service does.
 
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
 use crate::encoded::{self, MapWriter};
 use crate::message::PARTITION_KEY;
 use crate::offset::Offset;
@@ -18,6 +21,8 @@ const FOOTER: u8 = 0x78;
 const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
 const OFFSET: &str = "x-opt-offset";
 const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
+/// More than what the annotations of the broker take, in bytes.
+const OWN_ANNOTATIONS: usize = 192;
 
 /// Bytes that are no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +35,8 @@ pub(crate) struct Sections<'a> {
     /// The content of the map.
     annotations: &'a [u8],
     /// From the properties to the footer.
-    bare: Vec<&'a [u8]>,
-    data: Vec<&'a [u8]>,
+    bare: SmallVec<[&'a [u8]; 4]>,
+    data: SmallVec<[&'a [u8]; 1]>,
     other_body: bool,
     /// As in all of AMQP, nothing is longer than 4 GiB.
     body_size: u32,
@@ -123,25 +128,30 @@ impl<'a> Sections<'a> {
         if self.other_body { Err(Malformed("a batch has no data sections")) } else { Ok(&self.data) }
     }
 
-    /// The message as an event: with our annotations in place of those that a producer may have sent.
-    pub(crate) fn stamped(&self, stamp: Stamp) -> StampedMessage {
-        let mut annotations = MapWriter::default();
+    /// At least as many bytes as [`put_stamped`](Self::put_stamped) writes.
+    pub(crate) fn stamped_length(&self) -> usize {
+        let bare: usize = self.bare.iter().map(|section| section.len()).sum();
+        self.header.len() + self.annotations.len() + OWN_ANNOTATIONS + bare
+    }
+
+    /// Writes the message as an event: with our annotations in place of those that a producer may have sent. Takes it out of `buffer`,
+    /// which the events of one append share, since an allocation for each of them would cost more than all the rest.
+    pub(crate) fn put_stamped(&self, stamp: Stamp, buffer: &mut BytesMut) -> StampedMessage {
+        buffer.extend_from_slice(self.header);
+        let mut annotations = MapWriter::begin(MESSAGE_ANNOTATIONS, buffer);
         for (key, value) in self.annotations() {
             if !matches!(encoded::text(key), Some(SEQUENCE_NUMBER | OFFSET | ENQUEUED_TIME)) {
                 annotations.put_encoded(key, value);
             }
         }
         annotations.put_long(SEQUENCE_NUMBER, stamp.sequence_number);
-        annotations.put_string(OFFSET, &stamp.offset.to_string());
+        annotations.put_string(OFFSET, stamp.offset);
         annotations.put_timestamp(ENQUEUED_TIME, stamp.enqueued_ms);
-        let bare: usize = self.bare.iter().map(|section| section.len()).sum();
-        let mut bytes = Vec::with_capacity(self.header.len() + annotations.length() + bare);
-        bytes.extend_from_slice(self.header);
-        annotations.finish(MESSAGE_ANNOTATIONS, &mut bytes);
+        annotations.finish();
         for section in &self.bare {
-            bytes.extend_from_slice(section);
+            buffer.extend_from_slice(section);
         }
-        StampedMessage { header: length(self.header), bytes: bytes.into() }
+        StampedMessage { header: length(self.header), bytes: buffer.split().freeze() }
     }
 }
 
@@ -154,18 +164,20 @@ fn length(bytes: &[u8]) -> u32 {
 pub(crate) struct StampedMessage {
     /// How long the header section in front is.
     pub(crate) header: u32,
-    pub(crate) bytes: bytes::Bytes,
+    pub(crate) bytes: Bytes,
 }
 
 impl StampedMessage {
     /// The message with these delivery annotations, which belong after the header.
-    pub(crate) fn with_delivery_annotations(&self, annotations: &MapWriter) -> Vec<u8> {
+    pub(crate) fn with_delivery_annotations(&self, put: impl FnOnce(&mut MapWriter<'_>)) -> Bytes {
         let (header, rest) = self.bytes.split_at(self.header as usize);
-        let mut bytes = Vec::with_capacity(self.bytes.len() + annotations.length());
+        let mut bytes = BytesMut::with_capacity(self.bytes.len() + OWN_ANNOTATIONS);
         bytes.extend_from_slice(header);
-        annotations.finish(DELIVERY_ANNOTATIONS, &mut bytes);
+        let mut annotations = MapWriter::begin(DELIVERY_ANNOTATIONS, &mut bytes);
+        put(&mut annotations);
+        annotations.finish();
         bytes.extend_from_slice(rest);
-        bytes
+        bytes.freeze()
     }
 }
 
@@ -196,7 +208,7 @@ mod tests {
         let message = [header.as_slice(), &of_hop, &annotations, &bare].concat();
         let sections = Sections::read(&message).unwrap();
         assert_eq!(sections.body_size(), 3);
-        let stamped = sections.stamped(STAMP);
+        let stamped = sections.put_stamped(STAMP, &mut BytesMut::new());
         assert!(stamped.bytes.starts_with(&header) && stamped.bytes.ends_with(&bare));
         let again = Sections::read(&stamped.bytes).unwrap();
         let keys: Vec<_> = again.annotations().map(|(key, _)| encoded::text(key).unwrap()).collect();
@@ -208,12 +220,13 @@ mod tests {
     #[test]
     fn delivery_annotations_stand_between_header_and_the_rest() {
         let message = [section(0x70, b"\x45"), section(0x75, b"\xa0\x00")].concat();
-        let stamped = Sections::read(&message).unwrap().stamped(STAMP);
-        let mut annotations = MapWriter::default();
-        annotations.put_long("n", 1);
-        let bytes = stamped.with_delivery_annotations(&annotations);
+        let stamped = Sections::read(&message).unwrap().put_stamped(STAMP, &mut BytesMut::new());
+        let bytes = stamped.with_delivery_annotations(|annotations| annotations.put_long("n", 1));
         assert_eq!(bytes[..7], [0, 0x53, 0x70, 0x45, 0, 0x53, 0x71]);
-        assert_eq!(Sections::read(&bytes).unwrap().stamped(STAMP).bytes, stamped.bytes);
+        assert_eq!(
+            Sections::read(&bytes).unwrap().put_stamped(STAMP, &mut BytesMut::new()).bytes,
+            stamped.bytes
+        );
     }
 
     #[test]

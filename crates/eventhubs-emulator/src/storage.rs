@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use crate::condition::{Condition, INTERNAL_ERROR};
 use crate::error::{Error, ErrorKind};
@@ -46,8 +45,8 @@ pub(crate) trait Storage: Debug + Send + Sync {
     fn partition(&self, hub: &str, partition: u32) -> Result<(Box<dyn EventStore>, State), StorageError>;
 }
 
-/// An event of a partition.
-#[derive(Debug)]
+/// An event of a partition; a copy shares the bytes.
+#[derive(Debug, Clone)]
 pub(crate) struct StoredEvent {
     pub(crate) stamp: Stamp,
     /// How much it counts: the bytes of its body.
@@ -110,10 +109,10 @@ impl Default for State {
 /// The events of one partition, with sequence numbers that follow each other. Its methods block, below the lock of the partition.
 pub(crate) trait EventStore: Debug + Send {
     /// Keeps events after those that are there, all of them or none, and then forgets those before `first_kept`.
-    fn append(&mut self, events: Vec<Arc<StoredEvent>>, first_kept: i64) -> Result<(), StorageError>;
+    fn append(&mut self, events: Vec<StoredEvent>, first_kept: i64) -> Result<(), StorageError>;
 
     /// Returns up to `limit` events from this sequence number on, which is not before the first one kept; fewer when they are large.
-    fn read(&self, from: i64, limit: usize) -> Result<Vec<Arc<StoredEvent>>, StorageError>;
+    fn read(&self, from: i64, limit: usize) -> Result<Vec<StoredEvent>, StorageError>;
 
     /// Returns the entry of an event that is kept.
     fn entry(&self, sequence_number: i64) -> Result<Entry, StorageError>;
@@ -174,7 +173,7 @@ impl Storage for InMemory {
 
 /// Events that end with the process.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(VecDeque<Arc<StoredEvent>>);
+pub(crate) struct Memory(VecDeque<StoredEvent>);
 
 impl Memory {
     /// Returns how many events there are before this sequence number.
@@ -185,12 +184,12 @@ impl Memory {
 }
 
 impl EventStore for Memory {
-    fn append(&mut self, events: Vec<Arc<StoredEvent>>, first_kept: i64) -> Result<(), StorageError> {
+    fn append(&mut self, events: Vec<StoredEvent>, first_kept: i64) -> Result<(), StorageError> {
         self.0.extend(events);
         self.drop_before(first_kept)
     }
 
-    fn read(&self, from: i64, limit: usize) -> Result<Vec<Arc<StoredEvent>>, StorageError> {
+    fn read(&self, from: i64, limit: usize) -> Result<Vec<StoredEvent>, StorageError> {
         let mut fits = within_limits(limit);
         let events = self.0.range(self.index(from).min(self.0.len())..);
         Ok(events.take_while(|event| fits(event.message.bytes.len())).cloned().collect())
@@ -199,7 +198,7 @@ impl EventStore for Memory {
     fn entry(&self, sequence_number: i64) -> Result<Entry, StorageError> {
         let event = self.0.get(self.index(sequence_number));
         let missing = || StorageError(format!("there is no event {sequence_number}"));
-        event.map(|event| event.entry()).ok_or_else(missing)
+        event.map(StoredEvent::entry).ok_or_else(missing)
     }
 
     fn drop_before(&mut self, sequence_number: i64) -> Result<(), StorageError> {

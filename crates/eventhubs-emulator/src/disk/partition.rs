@@ -108,7 +108,7 @@ impl PartitionStore {
         from: i64,
         limit: usize,
         fits: &mut impl FnMut(usize) -> bool,
-    ) -> Result<(Vec<Arc<StoredEvent>>, bool), StorageError> {
+    ) -> Result<(Vec<StoredEvent>, bool), StorageError> {
         let (segment, end) = self.segment_of(from)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(READ_ENTRIES);
         let entries = segment.entries(from, limit.min(end - from))?;
@@ -148,10 +148,10 @@ impl PartitionStore {
         Ok(())
     }
 
-    fn write(&mut self, events: &[Arc<StoredEvent>]) -> Result<(), StorageError> {
+    fn write(&mut self, events: &[StoredEvent]) -> Result<(), StorageError> {
         let end = self.prepare_append()?;
         debug_assert!(events.first().is_none_or(|event| event.stamp.sequence_number == end.number));
-        let encoded = record::encode(events.iter().map(AsRef::as_ref), end.length)
+        let encoded = record::encode(events.iter(), end.length)
             .ok_or_else(|| self.damaged("takes no append of 4 GiB"))?;
         let Some(last) = self.segments.back() else { return Ok(()) };
         if let Err(error) = last.append(end, &encoded) {
@@ -191,7 +191,7 @@ impl PartitionStore {
 }
 
 impl EventStore for PartitionStore {
-    fn append(&mut self, events: Vec<Arc<StoredEvent>>, first_kept: i64) -> Result<(), StorageError> {
+    fn append(&mut self, events: Vec<StoredEvent>, first_kept: i64) -> Result<(), StorageError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -203,7 +203,7 @@ impl EventStore for PartitionStore {
         Ok(())
     }
 
-    fn read(&self, from: i64, limit: usize) -> Result<Vec<Arc<StoredEvent>>, StorageError> {
+    fn read(&self, from: i64, limit: usize) -> Result<Vec<StoredEvent>, StorageError> {
         let mut fits = within_limits(limit);
         let (mut events, mut next) = (Vec::new(), from);
         while next < self.end.number && events.len() < limit {

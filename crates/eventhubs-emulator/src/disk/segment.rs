@@ -138,7 +138,7 @@ impl Segment {
         &self,
         first: i64,
         entries: &[IndexEntry],
-    ) -> Result<Vec<Arc<StoredEvent>>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, StorageError> {
         let (Some(start), Some(end)) = (entries.first(), entries.last()) else { return Ok(Vec::new()) };
         let start = u64::from(start.start);
         let length = usize::try_from(end.end().saturating_sub(start)).unwrap_or_default();
@@ -167,7 +167,7 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 /// Returns an event out of the bytes of a run that begins at `start`; `None` when it is damaged.
-fn event(sequence_number: i64, entry: IndexEntry, start: u64, run: &Bytes) -> Option<Arc<StoredEvent>> {
+fn event(sequence_number: i64, entry: IndexEntry, start: u64, run: &Bytes) -> Option<StoredEvent> {
     let begin = usize::try_from(u64::from(entry.start).checked_sub(start)?).ok()?;
     let end = usize::try_from(entry.end() - start).ok()?;
     if !record::is_intact(sequence_number, run.get(begin..end)?) {
@@ -179,5 +179,5 @@ fn event(sequence_number: i64, entry: IndexEntry, start: u64, run: &Bytes) -> Op
         enqueued_ms: entry.entry.enqueued_ms,
     };
     let message = StampedMessage { header: entry.header, bytes: run.slice(begin + RECORD_HEADER..end) };
-    Some(Arc::new(StoredEvent { stamp, size: entry.entry.size, message }))
+    Some(StoredEvent { stamp, size: entry.entry.size, message })
 }

@@ -26,13 +26,13 @@ fn open(folder: &Path) -> Result<(PartitionStore, State), StorageError> {
 }
 
 /// Each event is 10 bytes for offsets, whatever the length of its message.
-fn event(number: i64, length: usize) -> Arc<StoredEvent> {
+fn event(number: i64, length: usize) -> StoredEvent {
     let offset = Offset { era: 0, position: 74 * number };
     let stamp = Stamp { sequence_number: number, offset, enqueued_ms: 1000 + number };
     let mut bytes = number.to_string();
     bytes.extend(std::iter::repeat_n(' ', length - bytes.len()));
     let bytes = bytes.into();
-    Arc::new(StoredEvent { stamp, size: 10, message: StampedMessage { header: 0, bytes } })
+    StoredEvent { stamp, size: 10, message: StampedMessage { header: 0, bytes } }
 }
 
 fn append(store: &mut PartitionStore, numbers: std::ops::Range<i64>) -> Result<(), StorageError> {
@@ -41,7 +41,7 @@ fn append(store: &mut PartitionStore, numbers: std::ops::Range<i64>) -> Result<(
 
 /// Reads all events, each of which has to be as it was written.
 fn numbers(store: &PartitionStore, from: i64) -> Result<Vec<i64>, StorageError> {
-    let number = |read: &Arc<StoredEvent>| {
+    let number = |read: &StoredEvent| {
         let number = read.stamp.sequence_number;
         let text = std::str::from_utf8(&read.message.bytes).unwrap().trim();
         assert_eq!((text, read.entry()), (number.to_string().as_str(), event(number, 5).entry()));
