@@ -191,7 +191,8 @@ mod tests {
     fn an_entry_says_where_its_record_is() {
         let Encoded { events, index } = encode([event(7, "one"), event(8, "three")].iter(), 1000).unwrap();
         assert_eq!(index.len(), 2 * ENTRY);
-        let entries = [0, 1].map(|n| IndexEntry::decode(7 + n, &index[ENTRY * n as usize..]).unwrap());
+        let entries =
+            [(7, 0), (8, ENTRY)].map(|(number, at)| IndexEntry::decode(number, &index[at..]).unwrap());
         let [first, second] = entries;
         assert_eq!((first.start, first.length, first.following), (1016, 3, 1));
         assert_eq!((second.start, second.length, second.following), (1023, 5, 0));
