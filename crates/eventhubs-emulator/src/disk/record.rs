@@ -191,9 +191,8 @@ mod tests {
     fn an_entry_says_where_its_record_is() {
         let Encoded { events, index } = encode([event(7, "one"), event(8, "three")].iter(), 1000).unwrap();
         assert_eq!(index.len(), 2 * ENTRY);
-        let entries =
-            [(7, 0), (8, ENTRY)].map(|(number, at)| IndexEntry::decode(number, &index[at..]).unwrap());
-        let [first, second] = entries;
+        let first = IndexEntry::decode(7, &index).unwrap();
+        let second = IndexEntry::decode(8, &index[ENTRY..]).unwrap();
         assert_eq!((first.start, first.length, first.following), (1016, 3, 1));
         assert_eq!((second.start, second.length, second.following), (1023, 5, 0));
         assert_eq!(first.entry, Entry { position: 700, enqueued_ms: -5, size: 1 });
