@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::time::Duration;
 
+use eventhubs_amqp_frames::{GuardedStream, KillSwitch, Limits};
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp_types::definitions::Fields;
@@ -13,11 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::frame::MAX_FRAME_SIZE;
 use crate::recovery::Recovery;
 use crate::session::Session;
-use crate::stream::{GuardedStream, KillSwitch};
-use crate::tap::Taps;
+use crate::tap::{MAX_FRAME_SIZE, Taps, TransferTap};
 use crate::transport::{Io, Transport};
 use crate::wire_error::{Failure, LinkFailure, close_error, open_error};
 use crate::{Error, ErrorKind, Result};
@@ -30,6 +29,10 @@ pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions that may wait to begin; each waits for the ones before it.
 const MAX_WAITING: usize = 64;
+
+/// A peer that takes nothing for this long is given up: the library neither reads nor looks at its clock while it writes
+/// (docs/amqp-crate.md §4 no. 16).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const OPENING: &str = "opening the connection";
 
@@ -67,6 +70,8 @@ impl Engine {
     ) -> Result<Self> {
         let switch = KillSwitch::default();
         let taps = Taps::new(switch.clone());
+        let limits = Limits::new(MAX_FRAME_SIZE).write_timeout(WRITE_TIMEOUT);
+        let guarded = GuardedStream::new(stream, TransferTap::new(taps.clone()), switch.clone(), limits);
         let opening = fe2o3_amqp::Connection::builder()
             .container_id(container_id)
             .hostname(host)
@@ -76,7 +81,7 @@ impl Engine {
             .idle_time_out(IDLE_TIMEOUT_MILLIS)
             .properties(open_properties())
             .sasl_profile(SaslProfile::Anonymous)
-            .open_with_stream(GuardedStream::new(stream, switch.clone(), taps.clone()));
+            .open_with_stream(guarded);
         let opened = timeout(limit, opening).await.map_err(|_| no_answer(OPENING))?;
         let handle = opened.map_err(|e| open_error(OPENING, e))?;
         let (commands, waiting) = mpsc::channel(MAX_WAITING);

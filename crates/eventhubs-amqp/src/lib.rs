@@ -55,7 +55,6 @@
 mod ambient;
 mod attempts;
 mod cbs;
-mod chunks;
 mod client;
 mod connection;
 mod connection_string;
@@ -66,7 +65,6 @@ mod engine;
 mod error;
 mod event;
 mod filter;
-mod frame;
 mod link;
 mod management;
 mod message;
@@ -88,10 +86,8 @@ mod receiver_builder;
 mod recovery;
 mod request;
 mod retry;
-mod scan;
 mod session;
 mod source;
-mod stream;
 mod tap;
 mod tap_source;
 mod task;
@@ -130,6 +126,6 @@ pub mod fuzzing {
     }
 
     pub fn stream(bytes: &[u8]) {
-        crate::stream::fuzz(bytes);
+        crate::tap::fuzz(bytes);
     }
 }

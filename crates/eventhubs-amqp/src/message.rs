@@ -1,12 +1,12 @@
 //! An encoded message: where its sections are, and what they hold, read on demand (contract §6).
 
 use bytes::Bytes;
+use eventhubs_amqp_frames::{Refused, element_length, value_length};
 use eventhubs_types::{EventBody, Value};
 
 use crate::decode::{Attributes, Named, OFFSET, SEQUENCE_NUMBER, last_enqueued, missing};
 use crate::position::Position;
-use crate::scan::Refused;
-use crate::wire::{Reader, element, section};
+use crate::wire::Reader;
 use crate::{RawMessage, ReceivedEvent};
 
 const NULL: u8 = 0x40;
@@ -100,9 +100,9 @@ impl Sections {
             let start = at + descriptor;
             let end = match (code, raw.get(start)) {
                 (0x72, Some(0xc1 | 0xd1)) => position.read::<SOUND>(raw, start)?,
-                _ => start + section::<SOUND>(&raw[start..])?,
+                _ => start + value_length::<SOUND>(&raw[start..])?,
             };
-            let is_sound = SOUND || section::<true>(&raw[start..end]) == Ok(end - start);
+            let is_sound = SOUND || value_length::<true>(&raw[start..end]) == Ok(end - start);
             let known = match code {
                 0x75..=0x77 => self.body.add(code, raw[start], short(at)?, short(end)?),
                 _ => self.section(code, raw[start], short(start)?),
@@ -252,8 +252,8 @@ impl Message {
             return reader.value().map(Ok);
         }
         let rest = reader.rest();
-        let length = element::<false>(rest).ok().filter(|length| *length <= rest.len())?;
-        if element::<true>(&rest[..length]) == Ok(length) {
+        let length = element_length::<false>(rest).ok().filter(|length| *length <= rest.len())?;
+        if element_length::<true>(&rest[..length]) == Ok(length) {
             return reader.value().map(Ok);
         }
         reader.pass_over(length);

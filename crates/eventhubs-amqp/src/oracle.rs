@@ -1,5 +1,6 @@
 //! What the AMQP library makes of a message: against it our own reading is tested, and fuzzed.
 
+use eventhubs_amqp_frames::Walk;
 use eventhubs_types::EventBody;
 use fe2o3_amqp_types::messaging::message::__private::Deserializable;
 use fe2o3_amqp_types::messaging::{Body, Message};
@@ -7,7 +8,6 @@ use serde_amqp::Value;
 
 use crate::decode::received;
 use crate::message::decode;
-use crate::scan::Walk;
 use crate::{ErrorKind, ReceivedEvent};
 
 /// The event, if the library can decode the message at all.

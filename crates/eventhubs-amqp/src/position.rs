@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use eventhubs_amqp_frames::{MapHead, Refused, element_length, value_length};
 use eventhubs_types::Offset;
 
 use crate::decode;
-use crate::scan::Refused;
-use crate::wire::{Map, Reader, element, skip};
+use crate::wire::Reader;
 
 /// Where an event stands, as far as its annotations say.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Position {
     /// Unless all must be `SOUND`, the names are looked for as far as declared sizes lead.
     pub(crate) fn read<const SOUND: bool>(&mut self, raw: &Bytes, start: usize) -> Result<usize, Refused> {
         *self = Self::default();
-        let map = Map::read::<SOUND>(&raw[start..])?;
+        let map = MapHead::read::<SOUND>(&raw[start..])?;
         let (mut at, end) = (start + map.header, start + map.length);
         for _ in 0..map.count / 2 {
             match self.entry::<SOUND>(raw, at, end) {
@@ -40,13 +40,13 @@ impl Position {
     }
 
     fn entry<const SOUND: bool>(&mut self, raw: &Bytes, key: usize, end: usize) -> Result<usize, Refused> {
-        let value = key + element::<SOUND>(&raw[key..end])?;
-        let next = value + element::<SOUND>(&raw[value..end])?;
+        let value = key + element_length::<SOUND>(&raw[key..end])?;
+        let next = value + element_length::<SOUND>(&raw[value..end])?;
         let ([0xa3, _, name @ ..] | [0xb3, _, _, _, _, name @ ..]) = &raw[key..value] else {
             return Ok(next);
         };
         // Declared sizes may have led here: what is read must be proven sound first.
-        let is_sound = || SOUND || skip(&raw[value..]).is_ok();
+        let is_sound = || SOUND || value_length::<true>(&raw[value..]).is_ok();
         let reader = Reader::at(raw, value);
         match name {
             b"x-opt-sequence-number" if is_sound() => self.sequence_number = number(reader),

@@ -1,9 +1,10 @@
 //! A received message section by section, for those who need more of AMQP than an event has.
 
 use bytes::Bytes;
+use eventhubs_amqp_frames::value_length;
 use eventhubs_types::Value;
 
-use crate::wire::{Reader, skip};
+use crate::wire::Reader;
 
 /// A message as it came from the service, encoded in AMQP 1.0 (part 3, §3.2).
 ///
@@ -87,7 +88,7 @@ impl RawMessage {
     pub fn sections(&self) -> Vec<(Section, Value)> {
         let mut sections = Vec::new();
         let mut at = 0;
-        while let Ok(length) = skip(&self.bytes[at..])
+        while let Ok(length) = value_length::<true>(&self.bytes[at..])
             && let Some(Value::Described { descriptor, value }) = Reader::at(&self.bytes, at).value()
             && let Value::U64(code) = *descriptor
             && let Some(section) = Section::of(code)

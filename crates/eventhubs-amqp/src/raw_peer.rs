@@ -1,5 +1,6 @@
 //! A service for unit tests that answers by the book until a link has credit, and then writes the bytes it is given.
 
+use eventhubs_amqp_frames::{Performative, uint};
 use fe2o3_amqp_types::definitions::Role;
 use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, End, Open, Transfer};
 use fe2o3_amqp_types::sasl::{SaslCode, SaslMechanisms, SaslOutcome};
@@ -7,7 +8,6 @@ use serde_amqp::serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
-use crate::frame::{Performative, uint};
 use crate::transport::Io;
 
 /// The handle of the peer's end of the link.
@@ -26,7 +26,7 @@ pub(crate) struct Script {
 }
 
 /// A flow or disposition of the client: its code, and its fields as far as they are numbers.
-pub(crate) type Said = (u64, Vec<Option<u32>>);
+pub(crate) type Said = (u8, Vec<Option<u32>>);
 
 /// Starts the peer; gives the stream to it and what the client says of flow and settlement.
 pub(crate) fn start(script: Script) -> (DuplexStream, mpsc::Receiver<Said>) {
@@ -91,7 +91,7 @@ async fn serve(mut stream: impl Io, script: Script, said: mpsc::Sender<Said>) ->
         let size = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
         frame.resize(size as usize, 0);
         stream.read_exact(&mut frame[8..]).await?;
-        let Some(performative) = Performative::of_frame(&frame) else {
+        let Ok(Some(performative)) = Performative::of_frame(&frame) else {
             continue;
         };
         let numbers = || (0..11).map(|index| performative.field(index).and_then(uint)).collect();
@@ -99,10 +99,10 @@ async fn serve(mut stream: impl Io, script: Script, said: mpsc::Sender<Said>) ->
             stream.write_all(&answer).await?;
             stream.flush().await?;
         }
-        if matches!(performative.code, 0x13 | 0x15) {
-            let _ = said.try_send((performative.code, numbers()));
+        if matches!(performative.descriptor, 0x13 | 0x15) {
+            let _ = said.try_send((performative.descriptor, numbers()));
         }
-        if performative.code == 0x13 && !std::mem::replace(&mut begun, true) {
+        if performative.descriptor == 0x13 && !std::mem::replace(&mut begun, true) {
             for piece in &script.pieces {
                 stream.write_all(piece).await?;
                 stream.flush().await?;
@@ -117,7 +117,7 @@ async fn serve(mut stream: impl Io, script: Script, said: mpsc::Sender<Said>) ->
 fn answer(bytes: &[u8], performative: &Performative<'_>, script: &Script) -> Option<Vec<u8>> {
     let body = &bytes[8..];
     let channel = u16::from_be_bytes([bytes[6], bytes[7]]);
-    Some(match performative.code {
+    Some(match performative.descriptor {
         0x41 => {
             let outcome = SaslOutcome { code: SaslCode::Ok, additional_data: None };
             typed_frame(1, 0, &outcome, &[])

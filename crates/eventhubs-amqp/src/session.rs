@@ -1,11 +1,11 @@
 //! One AMQP session: begun, used by one link, and ended within a time limit.
 
+use eventhubs_amqp_frames::KillSwitch;
 use fe2o3_amqp::session::SessionHandle;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::engine::FAREWELL_TIMEOUT;
-use crate::stream::KillSwitch;
 
 /// A session. Dropping it ends it in the background.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use serde_amqp::descriptor::Descriptor;
 
 /// The same value; a timestamp beyond what [`SystemTime`] holds stays a number.
 ///
-/// Recursion is safe: nothing deeper than [`MAX_DEPTH`](crate::scan::MAX_DEPTH) was let in.
+/// Recursion is safe: nothing deeper than [`MAX_DEPTH`](eventhubs_amqp_frames::MAX_DEPTH) was let in.
 pub(crate) fn from_amqp(value: Amqp) -> Value {
     match value {
         Amqp::Null => Value::Null,

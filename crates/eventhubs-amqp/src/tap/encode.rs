@@ -2,10 +2,9 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::frame::Performative;
-
-const TRUE: u8 = 0x41;
-const UINT: u8 = 0x70;
+use eventhubs_amqp_frames::descriptor::{ACCEPTED, DISPOSITION, FLOW};
+use eventhubs_amqp_frames::format::{DESCRIBED, LIST0, LIST8, LIST32, SMALL_ULONG, TRUE, UINT};
+use eventhubs_amqp_frames::{Performative, field, put_frame};
 
 /// What a flow says of a session.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +34,8 @@ pub(crate) fn flow(channel: u16, session: SessionFlow, link: Option<LinkFlow>, o
     let of_link = link.map(|link| [link.handle, link.delivery_count, link.credit]);
     let numbers = of_session.into_iter().chain(of_link.into_iter().flatten());
     let count: u8 = if link.is_some() { 7 } else { 4 };
-    frame(channel, 0x13, out, |out| {
-        out.put_slice(&[0xc0, count * 5 + 1, count]);
+    put_frame(channel, FLOW, out, |out| {
+        out.put_slice(&[LIST8, count * 5 + 1, count]);
         for number in numbers {
             uint(number, out);
         }
@@ -45,20 +44,20 @@ pub(crate) fn flow(channel: u16, session: SessionFlow, link: Option<LinkFlow>, o
 
 /// Writes that the deliveries from `first` to `last` are accepted and settled.
 pub(crate) fn accepted(channel: u16, first: u32, last: u32, out: &mut BytesMut) {
-    frame(channel, 0x15, out, |out| {
-        out.put_slice(&[0xc0, 17, 5, TRUE]);
+    put_frame(channel, DISPOSITION, out, |out| {
+        out.put_slice(&[LIST8, 17, 5, TRUE]);
         uint(first, out);
         uint(last, out);
-        out.put_slice(&[TRUE, 0x00, 0x53, 0x24, 0x45]);
+        out.put_slice(&[TRUE, DESCRIBED, SMALL_ULONG, ACCEPTED, LIST0]);
     });
 }
 
 /// Writes a flow of the library's with the number of transfers that really came.
 pub(crate) fn corrected(channel: u16, flow: &Performative<'_>, next_incoming_id: u32, out: &mut BytesMut) {
-    let first = flow.field(0).map_or(0, <[u8]>::len);
+    let first = flow.field(field::flow::NEXT_INCOMING_ID).map_or(0, <[u8]>::len);
     let rest = &flow.fields[first..];
-    frame(channel, 0x13, out, |out| {
-        out.put_u8(0xd0);
+    put_frame(channel, FLOW, out, |out| {
+        out.put_u8(LIST32);
         out.put_u32(length(rest.len() + 9));
         out.put_u32(flow.count.max(1));
         uint(next_incoming_id, out);
@@ -69,16 +68,6 @@ pub(crate) fn corrected(channel: u16, flow: &Performative<'_>, next_incoming_id:
 fn uint(number: u32, out: &mut BytesMut) {
     out.put_u8(UINT);
     out.put_u32(number);
-}
-
-fn frame(channel: u16, code: u8, out: &mut BytesMut, list: impl FnOnce(&mut BytesMut)) {
-    let start = out.len();
-    out.put_slice(&[0, 0, 0, 0, 2, 0]);
-    out.put_u16(channel);
-    out.put_slice(&[0x00, 0x53, code]);
-    list(out);
-    let size = length(out.len() - start);
-    out[start..start + 4].copy_from_slice(&size.to_be_bytes());
 }
 
 fn length(bytes: usize) -> u32 {

@@ -4,16 +4,11 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::time::sleep;
+use eventhubs_amqp_frames::{KillSwitch, wake_repeatedly};
 
 use super::credit::Prefetch;
 use super::link::{LinkState, Mode, TappedLink};
-use crate::stream::KillSwitch;
-
-/// How long a sender waits until it is woken for the first time; twice as long for each time after it.
-const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Where a link stands, in the numbers of the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,15 +69,13 @@ impl Taps {
     }
 
     /// Wakes senders of the library again and again: it looks for credit and then waits for it, and what comes in between
-    /// wakes nobody (amqp-crate §4, 15).
+    /// wakes nobody (docs/amqp-crate.md §4 no. 15).
     pub(crate) async fn wake_senders(&self) -> Infallible {
-        let mut patience = FIRST_PATIENCE;
-        loop {
-            sleep(patience).await;
+        let wake = || {
             self.0.missed.store(true, Ordering::Release);
             self.0.switch.wake();
-            patience *= 2;
-        }
+        };
+        wake_repeatedly(wake).await
     }
 
     pub(super) fn take_missed(&self) -> bool {

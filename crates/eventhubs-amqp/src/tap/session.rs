@@ -5,17 +5,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use eventhubs_amqp_frames::{Performative, Transfer, Violation, chunk_size, field, string, symbol, uint};
 
 use super::encode::{LinkFlow, SessionFlow, accepted, corrected, flow};
+use super::inspector::MAX_FRAME_SIZE;
 use super::link::{LinkState, Outcome, STOLEN};
 use super::registry::{Address, Taps};
-use super::transfer::Transfer;
-use crate::chunks::CHUNK;
-use crate::frame::{Performative, Violation, uint};
 
 /// The largest message that is kept whole, in bytes: the most that any tier of the service allows, and some annotations.
 /// What is longer is cut, and so cannot be decoded.
-pub(super) const MAX_MESSAGE_SIZE: usize = 20 * 1024 * 1024 + 64 * 1024;
+pub(super) const MAX_KEPT_MESSAGE: usize = 20 * 1024 * 1024 + 64 * 1024;
+
+/// The size of the chunks in which the stream reads.
+const CHUNK: usize = chunk_size(MAX_FRAME_SIZE);
 
 /// A message shorter than this, in bytes, is copied, so that one that is kept long does not keep a whole chunk of the
 /// stream alive.
@@ -39,7 +41,11 @@ pub(super) struct Begun {
 impl Begun {
     pub(super) fn read(begin: &Performative<'_>) -> Option<Self> {
         let number = |index| begin.field(index).and_then(uint);
-        Some(Self { next_outgoing_id: number(1)?, incoming_window: number(2)?, outgoing_window: number(3)? })
+        Some(Self {
+            next_outgoing_id: number(field::begin::NEXT_OUTGOING_ID)?,
+            incoming_window: number(field::begin::INCOMING_WINDOW)?,
+            outgoing_window: number(field::begin::OUTGOING_WINDOW)?,
+        })
     }
 }
 
@@ -87,8 +93,8 @@ impl Session {
 
     /// We attach: if it is a link that somebody wants to follow, it is followed.
     pub(super) fn attaching(&mut self, attach: &Performative<'_>, taps: &Taps) {
-        let name = attach.field(0).and_then(text);
-        let handle = attach.field(1).and_then(uint);
+        let name = attach.field(field::attach::NAME).and_then(string);
+        let handle = attach.field(field::attach::HANDLE).and_then(uint);
         if let (Some(name), Some(handle)) = (name, handle)
             && let Some(state) = taps.attaching(name)
         {
@@ -98,21 +104,22 @@ impl Session {
 
     /// The peer attaches its end.
     pub(super) fn attached(&mut self, channel: u16, attach: &Performative<'_>) {
-        let name = attach.field(0).and_then(text);
-        let Some(handle) = attach.field(1).and_then(uint) else {
+        let name = attach.field(field::attach::NAME).and_then(string);
+        let Some(handle) = attach.field(field::attach::HANDLE).and_then(uint) else {
             return;
         };
         let waiting = |link: &&mut Link| link.theirs.is_none() && Some(link.name.as_str()) == name;
         if let Some(link) = self.links.iter_mut().find(waiting) {
             link.theirs = Some(handle);
-            let initial = attach.field(9).and_then(uint).unwrap_or_default();
+            let initial =
+                attach.field(field::attach::INITIAL_DELIVERY_COUNT).and_then(uint).unwrap_or_default();
             link.state.attached(Address { channel, handle }, initial);
         }
     }
 
     /// We detach: what is in flight is not wanted any more, but must not reach the library either.
     pub(super) fn detaching(&mut self, detach: &Performative<'_>) {
-        let handle = detach.field(0).and_then(uint);
+        let handle = detach.field(field::detach::HANDLE).and_then(uint);
         if let Some(link) = self.links.iter_mut().find(|link| Some(link.ours) == handle) {
             link.state.close();
             if link.theirs.is_none() {
@@ -128,7 +135,7 @@ impl Session {
         };
         let mut link = self.links.remove(index);
         link.state.deliver(&mut link.arrivals);
-        if let Some(theft) = detach.field(2).and_then(theft) {
+        if let Some(theft) = detach.field(field::detach::ERROR).and_then(theft) {
             link.state.stolen(theft);
         }
     }
@@ -186,7 +193,7 @@ impl Session {
 
     /// Replaces a flow of the library: it knows neither the transfers that were taken nor the credit of their links.
     pub(super) fn correct(&mut self, flow: &Performative<'_>, out: &mut BytesMut) {
-        let handle = flow.field(4).and_then(uint);
+        let handle = flow.field(field::flow::HANDLE).and_then(uint);
         let taken = |link: &&Link| Some(link.ours) == handle && link.state.takes();
         match self.links.iter().find(taken).map(|link| link.theirs) {
             Some(Some(theirs)) => self.write_flow(theirs, out),
@@ -261,7 +268,7 @@ impl Link {
             self.arrivals.push(None); // implicitly settled
             return Ok(());
         }
-        let room = MAX_MESSAGE_SIZE.saturating_sub(unfinished.payload.len());
+        let room = MAX_KEPT_MESSAGE.saturating_sub(unfinished.payload.len());
         let piece = &block[payload];
         unfinished.payload.extend_from_slice(&piece[..piece.len().min(room)]);
         if transfer.more {
@@ -313,14 +320,7 @@ impl Link {
 /// The outcome, if the error says that another reader has the partition.
 fn theft(error: &[u8]) -> Option<Outcome> {
     let error = Performative::read(error).ok()?;
-    let (condition, description) = (error.field(0)?, error.field(1).and_then(text));
-    let is_theft = matches!(condition, [0xa3, _, symbol @ ..] | [0xb3, _, _, _, _, symbol @ ..] if symbol == STOLEN.as_bytes());
-    is_theft.then(|| Outcome::Stolen(description.map(str::to_owned)))
-}
-
-fn text(field: &[u8]) -> Option<&str> {
-    match field {
-        [0xa1, _, text @ ..] | [0xb1, _, _, _, _, text @ ..] => str::from_utf8(text).ok(),
-        _ => None,
-    }
+    let condition = error.field(field::error::CONDITION).and_then(symbol)?;
+    let description = error.field(field::error::DESCRIPTION).and_then(string);
+    (condition == STOLEN).then(|| Outcome::Stolen(description.map(str::to_owned)))
 }

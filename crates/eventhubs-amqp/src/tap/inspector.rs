@@ -1,40 +1,30 @@
-//! Checks the frames of the peer before anything decodes them (amqp-crate §4: frames of size 4 to 7, nesting, lengths).
+//! Checks the frames of the peer before the AMQP library decodes them.
+//!
+//! Tests: below. The fuzz targets `library` and `stream` look for bytes that get past it.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
-use crate::scan::{Refused, Walk};
+use eventhubs_amqp_frames::descriptor::{DETACH, END, OPEN, TRANSFER};
+use eventhubs_amqp_frames::{AMQP_FRAME, Performative, Refused, Walk, channel, field, is_true, uint};
 
 /// The largest frame we offer to take, in bytes.
 pub(crate) const MAX_FRAME_SIZE: u32 = 64 * 1024;
 
-/// The largest message we take, in bytes: the service takes up to 20 MiB of its producers.
-const MAX_MESSAGE_SIZE: u64 = 20 * 1024 * 1024 + 64 * 1024;
+/// The largest message that may reach the library, in bytes: the service takes up to 20 MiB of its producers, and adds some
+/// annotations. One that is longer ends the connection, since the library collects all of it before it looks at it.
+const MAX_PASSED_MESSAGE: u64 = 20 * 1024 * 1024 + 64 * 1024;
 
 /// Deliveries of several frames that may be unfinished at the same time: one for each link.
 const MAX_UNFINISHED: usize = 4_096;
 
-const HEADER_LEN: usize = 8;
-pub(crate) const AMQP_FRAME: u8 = 0;
-
-pub(crate) const OPEN: u64 = 0x10;
-pub(crate) const BEGIN: u64 = 0x11;
-pub(crate) const ATTACH: u64 = 0x12;
-pub(crate) const FLOW: u64 = 0x13;
-pub(crate) const TRANSFER: u64 = 0x14;
-pub(crate) const DETACH: u64 = 0x16;
-pub(crate) const END: u64 = 0x17;
-
 /// Why the connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
-    #[error("the peer does not speak AMQP but {0}")]
-    Protocol(&'static str),
-    #[error("the peer sent a frame of {0} bytes")]
-    FrameSize(u32),
-    #[error("the peer sent a frame with a malformed header or performative")]
-    Malformed,
-    #[error("the peer sent a message of more than {MAX_MESSAGE_SIZE} bytes")]
+    #[error(transparent)]
+    Frame(#[from] eventhubs_amqp_frames::Violation),
+    #[error("the peer sent a message of more than {MAX_PASSED_MESSAGE} bytes")]
     MessageSize,
     #[error("the peer left too many deliveries unfinished")]
     Unfinished,
@@ -42,33 +32,27 @@ pub(crate) enum Violation {
     Message(#[from] Refused),
 }
 
+impl From<Violation> for io::Error {
+    fn from(violation: Violation) -> Self {
+        Self::new(io::ErrorKind::InvalidData, violation)
+    }
+}
+
 /// Follows the frames of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Inspector {
-    /// Deliveries of which more frames must come, by channel and handle.
+    /// Deliveries of which more frames must come, by channel and handle, both of the peer.
     unfinished: HashMap<(u16, u32), Walk>,
     idle_timeout: Option<Duration>,
 }
 
 impl Inspector {
-    /// Looks at a whole frame before it is decoded; what it says if it belongs to a session.
+    /// Looks at a whole frame before it is decoded; what it says if it belongs to AMQP itself.
     pub(crate) fn inspect<'a>(&mut self, frame: &'a [u8]) -> Result<Option<Performative<'a>>, Violation> {
-        if frame.starts_with(b"AMQP") {
-            return Ok(None);
-        }
-        let start = usize::from(frame[4]) * 4;
-        if start < HEADER_LEN || start > frame.len() {
-            return Err(Violation::Malformed);
-        }
-        let Some(body) = frame.get(start..).filter(|body| !body.is_empty()) else {
+        let Some(performative) = Performative::of_frame(frame)?.filter(|_| frame[5] == AMQP_FRAME) else {
             return Ok(None);
         };
-        let performative = Performative::read(body)?;
-        if frame[5] != AMQP_FRAME {
-            return Ok(None);
-        }
-        let channel = u16::from_be_bytes([frame[6], frame[7]]);
-        self.performative(channel, &performative)?;
+        self.performative(channel(frame), &performative)?;
         Ok(Some(performative))
     }
 
@@ -78,9 +62,10 @@ impl Inspector {
     }
 
     fn performative(&mut self, channel: u16, performative: &Performative<'_>) -> Result<(), Violation> {
-        match performative.code {
+        match performative.descriptor {
             OPEN => {
-                let millis = performative.field(4).and_then(uint).filter(|millis| *millis > 0);
+                let millis = performative.field(field::open::IDLE_TIME_OUT).and_then(uint);
+                let millis = millis.filter(|millis| *millis > 0);
                 self.idle_timeout = millis.map(|millis| Duration::from_millis(millis.into()));
             }
             TRANSFER => self.transfer(channel, performative)?,
@@ -94,16 +79,16 @@ impl Inspector {
     fn transfer(&mut self, channel: u16, transfer: &Performative<'_>) -> Result<(), Violation> {
         let key = (channel, transfer.handle()?);
         let flag = |index| transfer.field(index).is_some_and(is_true);
-        // A delivery of several frames nests across them: its walk continues where the last frame stopped.
+        // The values of a delivery may nest across its frames, so its walk continues where the last frame ended.
         let mut walk = self.unfinished.remove(&key).unwrap_or_default();
-        if flag(9) {
-            return Ok(()); // aborted: the payload does not count
+        if flag(field::transfer::ABORTED) {
+            return Ok(()); // its payload does not count
         }
         walk.values(transfer.payload)?;
-        match (flag(5), walk.at_boundary()) {
+        match (flag(field::transfer::MORE), walk.at_boundary()) {
             (false, true) => Ok(()),
             (false, false) => Err(Refused::BadSize.into()),
-            (true, _) if walk.position() > MAX_MESSAGE_SIZE => Err(Violation::MessageSize),
+            (true, _) if walk.position() > MAX_PASSED_MESSAGE => Err(Violation::MessageSize),
             (true, _) if self.unfinished.len() == MAX_UNFINISHED => Err(Violation::Unfinished),
             (true, _) => {
                 self.unfinished.insert(key, walk);
@@ -113,113 +98,13 @@ impl Inspector {
     }
 }
 
-/// How many of the bytes, counted from the front, are whole frames.
-pub(crate) fn whole_frames(bytes: &[u8]) -> Result<usize, Violation> {
-    let mut whole = 0;
-    while let Some(length) = frame_length(&bytes[whole..])? {
-        if bytes.len() - whole < length {
-            break;
-        }
-        whole += length;
-    }
-    Ok(whole)
-}
-
-/// The length of the frame, or protocol header, at the front; `None` if too little of it is there.
-pub(crate) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, Violation> {
-    let Some(size) = bytes.first_chunk::<4>() else {
-        return Ok(None);
-    };
-    match size {
-        b"AMQP" => return Ok(Some(HEADER_LEN)),
-        b"HTTP" => return Err(Violation::Protocol("HTTP")),
-        // An alert or a handshake record.
-        [0x15 | 0x16, 0x03, _, _] => return Err(Violation::Protocol("TLS")),
-        _ => {}
-    }
-    let size = u32::from_be_bytes(*size);
-    match usize::try_from(size) {
-        Ok(length) if length >= HEADER_LEN && size <= MAX_FRAME_SIZE => Ok(Some(length)),
-        _ => Err(Violation::FrameSize(size)),
-    }
-}
-
-/// A described list and what follows it in the frame.
-#[derive(Debug)]
-pub(crate) struct Performative<'a> {
-    pub(crate) code: u64,
-    /// How many fields were sent.
-    pub(crate) count: u32,
-    /// The encoded fields.
-    pub(crate) fields: &'a [u8],
-    payload: &'a [u8],
-}
-
-impl<'a> Performative<'a> {
-    /// That of a whole frame, if it has one.
-    pub(crate) fn of_frame(frame: &'a [u8]) -> Option<Self> {
-        let body = frame.get(usize::from(*frame.get(4)?) * 4..)?;
-        Self::read(body).ok()
-    }
-
-    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Violation> {
-        let mut walk = Walk::default();
-        let length = walk.value(body)?;
-        if !walk.at_boundary() {
-            return Err(Violation::Malformed);
-        }
-        let (performative, payload) = body.split_at(length);
-        let (code, list) = match performative {
-            [0x00, 0x53, code, list @ ..] => (u64::from(*code), list),
-            [0x00, 0x80, code @ ..] if code.len() >= 8 => {
-                let (code, list) = code.split_at(8);
-                (code.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)), list)
-            }
-            _ => return Err(Violation::Malformed),
-        };
-        let (count, fields) = match list {
-            [0x45] => (0, &[][..]),
-            [0xc0, _, count, fields @ ..] => (u32::from(*count), fields),
-            [0xd0, _, _, _, _, a, b, c, d, fields @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), fields),
-            _ => return Err(Violation::Malformed),
-        };
-        Ok(Self { code, count, fields, payload })
-    }
-
-    /// The encoded field, if the peer sent it.
-    pub(crate) fn field(&self, index: usize) -> Option<&'a [u8]> {
-        let mut rest = self.fields;
-        for _ in 0..index {
-            rest = &rest[Walk::default().value(rest).ok()?..];
-        }
-        let length = Walk::default().value(rest).ok()?;
-        rest.get(..length).filter(|field| !field.is_empty())
-    }
-
-    /// The first field of the performatives that concern one link.
-    pub(crate) fn handle(&self) -> Result<u32, Violation> {
-        self.field(0).and_then(uint).ok_or(Violation::Malformed)
-    }
-}
-
-pub(crate) fn uint(field: &[u8]) -> Option<u32> {
-    match field {
-        [0x43] => Some(0),
-        [0x52, small] => Some(u32::from(*small)),
-        [0x70, a, b, c, d] => Some(u32::from_be_bytes([*a, *b, *c, *d])),
-        _ => None,
-    }
-}
-
-fn is_true(field: &[u8]) -> bool {
-    matches!(field, [0x41] | [0x56, 0x01])
-}
-
 #[cfg(test)]
 mod tests {
+    use eventhubs_amqp_frames::{Violation as Frame, frame_length, whole_frames};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tap::MAX_FRAME_SIZE;
 
     fn frame(channel: u8, body: &[u8]) -> Vec<u8> {
         let size = u32::try_from(body.len() + 8).unwrap();
@@ -237,12 +122,12 @@ mod tests {
 
     /// Inspects all whole frames and says how long they are.
     fn inspect(inspector: &mut Inspector, bytes: &[u8]) -> Result<usize, Violation> {
-        let whole = whole_frames(bytes)?;
+        let whole = whole_frames(bytes, MAX_FRAME_SIZE)?;
         let mut rest = &bytes[..whole];
-        while let Some(length) = frame_length(rest)? {
-            let (frame, behind) = rest.split_at(length);
+        while let Some(length) = frame_length(rest, MAX_FRAME_SIZE)? {
+            let (frame, after) = rest.split_at(length);
             inspector.inspect(frame)?;
-            rest = behind;
+            rest = after;
         }
         Ok(whole)
     }
@@ -258,15 +143,21 @@ mod tests {
         }
     }
 
-    /// Amqp-crate §4 number 2: these panic the connection task below us.
+    /// These panic the connection task of the library (docs/amqp-crate.md §4 no. 2).
     #[test]
     fn frames_of_impossible_size_are_refused() {
         for size in [0, 4, 7, MAX_FRAME_SIZE + 1, u32::MAX] {
             let refused = inspect(&mut Inspector::default(), &size.to_be_bytes());
-            assert_eq!(refused, Err(Violation::FrameSize(size)));
+            assert_eq!(refused, Err(Violation::Frame(Frame::FrameSize(size))));
         }
-        assert_eq!(inspect(&mut Inspector::default(), &[0, 0, 0, 8, 1, 0, 0, 0]), Err(Violation::Malformed));
-        assert_eq!(inspect(&mut Inspector::default(), &[0, 0, 0, 8, 3, 0, 0, 0]), Err(Violation::Malformed));
+        assert_eq!(
+            inspect(&mut Inspector::default(), &[0, 0, 0, 8, 1, 0, 0, 0]),
+            Err(Violation::Frame(Frame::Malformed))
+        );
+        assert_eq!(
+            inspect(&mut Inspector::default(), &[0, 0, 0, 8, 3, 0, 0, 0]),
+            Err(Violation::Frame(Frame::Malformed))
+        );
     }
 
     #[test]

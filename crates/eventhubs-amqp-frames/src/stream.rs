@@ -1,98 +1,74 @@
-//! The stream that fe2o3-amqp reads and writes: ours, so that its dangers are contained here (amqp-crate §4).
+//! The stream that an AMQP library reads and writes, so that its dangers are contained below it.
+//!
+//! Tests: below.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::chunks::Chunks;
-use crate::frame::{Inspector, Violation, frame_length, whole_frames};
-use crate::tap::{Tap, Taps};
+use crate::chunks::{Chunks, chunk_size};
+use crate::frame::{EMPTY_FRAME, frame_length, split_frame, whole_frames};
+use crate::kill_switch::KillSwitch;
+use crate::tap::Tap;
 
-/// A read has at least this much room.
+/// A read has at least this much room, in bytes.
 const LEAST_READ: usize = 8 * 1024;
 
 /// How many reads may follow each other before other tasks get their turn.
 const MAX_TURNS: usize = 4;
 
-/// How much may wait to be written before the library has to wait.
+/// How many bytes may wait to be written before the library has to wait.
 const MAX_OUTGOING: usize = 256 * 1024;
 
-/// The library gives a connection up on which it sees nothing, so while all is tapped it is shown an empty frame this
+/// The library gives a connection up on which it sees nothing, so while its tap takes all frames it is shown an empty one this
 /// often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
-/// A peer that takes nothing for this long is given up: the library neither reads nor looks at its clock while it writes
-/// (amqp-crate §4, 16).
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a [`GuardedStream`] allows its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest frame, in bytes.
+    pub max_frame_size: u32,
+    /// After how long a peer that takes nothing is given up; `None` for never.
+    pub write_timeout: Option<Duration>,
+}
 
-/// A frame without a body, which tells the peer that we are alive.
-const EMPTY_FRAME: [u8; 8] = [0, 0, 0, 8, 2, 0, 0, 0];
+impl Limits {
+    /// Returns limits with this largest frame, in bytes, and without a time-out of writes.
+    pub fn new(max_frame_size: u32) -> Self {
+        Self { max_frame_size, write_timeout: None }
+    }
 
-/// Ends a connection from outside: its reads come to an end at once and its writes fail.
+    /// Gives a peer up that takes nothing for this long. fe2o3-amqp neither reads nor looks at its clock while it writes, so
+    /// nothing else would notice.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = Some(timeout);
+        self
+    }
+}
+
+/// A stream that passes only whole and bounded frames to the AMQP library above it, as its [`Tap`] decides; that keeps the
+/// connection alive with empty frames, and ends when its [`KillSwitch`] is pulled.
 ///
-/// fe2o3-amqp spins a core while it waits for a peer that does not answer its close, forever if the handles are gone,
-/// and its task cannot be aborted; an end of file is what stops it.
-#[derive(Clone, Default)]
-pub(crate) struct KillSwitch(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    killed: AtomicBool,
-    task: AtomicWaker,
-    last_read: Mutex<Option<Instant>>,
-}
-
-impl KillSwitch {
-    pub(crate) fn pull(&self) {
-        self.0.killed.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// Wakes the task that reads and writes.
-    pub(crate) fn wake(&self) {
-        self.0.task.wake();
-    }
-
-    pub(crate) fn is_pulled(&self) -> bool {
-        self.0.killed.load(Ordering::Acquire)
-    }
-
-    /// When the peer last sent anything.
-    pub(crate) fn last_read(&self) -> Option<Instant> {
-        *self.0.last_read.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note_read(&self, now: Instant) {
-        *self.0.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-    }
-}
-
-impl fmt::Debug for KillSwitch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KillSwitch").field("pulled", &self.is_pulled()).finish()
-    }
-}
-
-/// Passes only checked frames up, without the transfers that are tapped, keeps the connection alive, and obeys the
-/// [`KillSwitch`].
-pub(crate) struct GuardedStream<S> {
+/// What happens below it, such as TLS or a pace, is for the stream `S`.
+pub struct GuardedStream<S, T> {
     inner: S,
+    tap: T,
     switch: KillSwitch,
-    inspector: Inspector,
-    tap: Tap,
+    limits: Limits,
+    /// What the peer has sent and is not sorted yet: less than one frame after each read.
     incoming: BytesMut,
     chunks: Chunks,
-    /// Frames for the library.
+    /// Whole frames for the library.
     passed: BytesMut,
     last_passed: Instant,
     /// The part of a frame that the library has written so far.
@@ -107,16 +83,17 @@ pub(crate) struct GuardedStream<S> {
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> GuardedStream<S> {
-    pub(crate) fn new(inner: S, switch: KillSwitch, taps: Taps) -> Self {
+impl<S, T: Tap> GuardedStream<S, T> {
+    /// Wraps a connected stream.
+    pub fn new(inner: S, tap: T, switch: KillSwitch, limits: Limits) -> Self {
         let now = Instant::now();
         Self {
             inner,
+            tap,
             switch,
-            inspector: Inspector::default(),
-            tap: Tap::new(taps),
+            limits,
             incoming: BytesMut::new(),
-            chunks: Chunks::default(),
+            chunks: Chunks::new(chunk_size(limits.max_frame_size)),
             passed: BytesMut::new(),
             last_passed: now,
             unfinished: BytesMut::new(),
@@ -128,10 +105,17 @@ impl<S> GuardedStream<S> {
         }
     }
 
-    /// Sorts the whole frames that have come: to the links that are tapped, or to the library.
-    fn sort(&mut self, now: Instant) -> Result<(), Violation> {
-        let block = self.incoming.split_to(whole_frames(&self.incoming)?).freeze();
+    /// Returns the tap.
+    pub fn tap(&self) -> &T {
+        &self.tap
+    }
+
+    /// Shows the tap the whole frames that have come.
+    fn sort(&mut self, now: Instant) -> io::Result<()> {
+        let whole = whole_frames(&self.incoming, self.limits.max_frame_size)?;
+        let block = self.incoming.split_to(whole).freeze();
         let sorted = self.sort_block(&block);
+        // Also after an error: the frames before the bad one were taken, and their readers must get them.
         self.tap.settle(&mut self.outgoing);
         sorted?;
         if !self.passed.is_empty() {
@@ -143,50 +127,30 @@ impl<S> GuardedStream<S> {
         Ok(())
     }
 
-    fn sort_block(&mut self, block: &Bytes) -> Result<(), Violation> {
+    fn sort_block(&mut self, block: &Bytes) -> io::Result<()> {
         let mut start = 0;
-        while let Some(length) = frame_length(&block[start..])? {
+        while let Some(length) = frame_length(&block[start..], self.limits.max_frame_size)? {
             let end = start + length;
-            if !self.tap.takes(block, start, end)? {
-                let frame = &block[start..end];
-                if let Some(performative) = self.inspector.inspect(frame)? {
-                    self.tap.incoming(frame, &performative)?;
-                }
-                self.passed.extend_from_slice(frame);
-            }
+            self.tap.incoming(block, start..end, &mut self.passed)?;
             start = end;
         }
         Ok(())
     }
 
-    /// Takes what the library writes; only whole frames go on.
+    /// Takes what the library writes; only whole frames reach the tap, so an empty frame of our own never lands inside one.
     fn accept(&mut self, bytes: &[u8]) {
         self.unfinished.extend_from_slice(bytes);
-        while let Some(length) = written_length(&self.unfinished)
-            && length <= self.unfinished.len()
-        {
-            let frame = self.unfinished.split_to(length);
-            self.tap.outgoing(&frame, &mut self.outgoing);
+        while let Some(frame) = split_frame(&mut self.unfinished) {
+            self.tap.outgoing(frame, &mut self.outgoing);
         }
     }
 }
 
-/// The length of the outgoing frame, or protocol header, at the front.
-fn written_length(bytes: &[u8]) -> Option<usize> {
-    let size = bytes.first_chunk::<4>()?;
-    if size == b"AMQP" {
-        return Some(8);
-    }
-    let length = usize::try_from(u32::from_be_bytes(*size)).ok()?;
-    Some(length.max(8))
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap> GuardedStream<S, T> {
     /// Reads until there are frames for the library; `false` at the end of the stream.
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         for _ in 0..MAX_TURNS {
             self.write_own(cx)?;
-            self.tap.repeat(&mut self.passed);
             if !self.passed.is_empty() {
                 return Poll::Ready(Ok(true));
             }
@@ -197,15 +161,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
             }
             let now = Instant::now();
             self.switch.note_read(now);
-            self.sort(now).map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))?;
+            self.sort(now)?;
         }
+        // All of it was for the tap. A peer that sends faster than this loop reads must not keep the thread for itself.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// A chunk is filled to its end, so that a trickle does not take a new one with every read.
     fn make_room(&mut self) {
-        let needed = match frame_length(&self.incoming) {
+        let needed = match frame_length(&self.incoming, self.limits.max_frame_size) {
             Ok(Some(length)) => length.saturating_sub(self.incoming.len()),
             _ => 0,
         };
@@ -215,10 +180,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
         }
     }
 
-    /// Writes the flows that are due, and an empty frame when we have been silent for half the time after which the
-    /// peer would give us up (contract §2); fe2o3-amqp sends them only when the whole time is over.
+    /// Writes what the tap has unasked, and an empty frame after half the silence for which the peer would give us up;
+    /// fe2o3-amqp sends one only after all of it, which is too late for a peer that counts strictly.
+    ///
+    /// The read path writes because the library polls only reads while it is idle: nothing else would send these frames.
     fn write_own(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.tap.write_due(&mut self.outgoing);
+        self.tap.unasked(&mut self.outgoing, &mut self.passed);
         if self.is_silent(cx) && self.outgoing.is_empty() {
             self.outgoing.extend_from_slice(&EMPTY_FRAME);
         }
@@ -227,11 +194,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
     }
 
     fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(interval) = self.inspector.idle_timeout().map(|timeout| timeout / 2) else {
+        let Some(interval) = self.tap.idle_timeout().map(|timeout| timeout / 2) else {
             return false;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + interval)));
         let mut silent = false;
+        // Poll after each reset until the timer is pending: `reset` alone does not register the waker, so without another
+        // poll nobody would be woken at the new time.
         while timer.as_mut().poll(cx).is_ready() {
             let (now, due) = (Instant::now(), self.last_write + interval);
             silent |= due <= now;
@@ -265,32 +234,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// What came of a write, or an error when the peer has taken nothing for too long.
-    fn unless_stalled<T>(
+    /// What came of a write, or an error when the peer has taken nothing for too long. Any progress stops the clock.
+    fn unless_stalled<R>(
         &mut self,
-        polled: Poll<io::Result<T>>,
+        polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    ) -> Poll<io::Result<R>> {
         if polled.is_ready() {
             self.stalled = None;
             return polled;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        let Some(limit) = self.limits.write_timeout else {
+            return Poll::Pending;
+        };
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    /// Whether the connection is to end. All that waits asks first: a switch pulled in between must find the waker, which
-    /// each wake takes away.
-    fn is_killed(&self, cx: &Context<'_>) -> bool {
-        self.switch.0.task.register(cx.waker());
-        self.switch.is_pulled()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap + Unpin> AsyncRead for GuardedStream<S, T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_killed(cx) {
+        if this.switch.is_pulled_or_wakes(cx) {
             return Poll::Ready(Ok(()));
         }
         if ready!(this.poll_frames(cx))? {
@@ -302,10 +267,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap + Unpin> AsyncWrite for GuardedStream<S, T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.is_killed(cx) {
+        if this.switch.is_pulled_or_wakes(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if this.outgoing.len() >= MAX_OUTGOING {
@@ -318,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_killed(cx) {
+        if this.switch.is_pulled_or_wakes(cx) {
             return Poll::Ready(Ok(()));
         }
         this.poll_out(cx)
@@ -326,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_killed(cx) {
+        if this.switch.is_pulled_or_wakes(cx) {
             return Poll::Ready(Ok(()));
         }
         ready!(this.poll_out(cx))?;
@@ -335,51 +300,67 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     }
 }
 
-impl<S> fmt::Debug for GuardedStream<S> {
+impl<S, T> fmt::Debug for GuardedStream<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardedStream").field("switch", &self.switch).finish_non_exhaustive()
     }
 }
 
-/// A peer says this, in pieces whose lengths are part of it; whatever it is, only whole frames may pass.
-#[cfg(fuzzing)]
-pub(crate) fn fuzz(bytes: &[u8]) {
-    use tokio::io::{AsyncWriteExt, duplex};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async {
-        let (ours, mut peer) = duplex(bytes.len() + 1);
-        let switch = KillSwitch::default();
-        let mut stream = GuardedStream::new(ours, switch.clone(), Taps::new(switch));
-        let (mut rest, mut passed) = (bytes, Vec::new());
-        while let Some((length, more)) = rest.split_first() {
-            let (piece, more) = more.split_at(usize::from(*length).min(more.len()));
-            peer.write_all(piece).await.expect("room for all");
-            rest = more;
-        }
-        drop(peer);
-        let _ = stream.read_to_end(&mut passed).await;
-        let whole = whole_frames(&passed).expect("only frames pass");
-        assert_eq!(whole, passed.len(), "only whole frames pass");
-    });
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
     use tokio::time::timeout;
 
     use super::*;
+    use crate::performative::{Performative, uint};
+    use crate::{descriptor, field};
+
+    const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Passes all frames on, and learns from an open how long its peer bears silence.
+    #[derive(Default)]
+    struct Passing {
+        idle_timeout: Option<Duration>,
+    }
+
+    impl Tap for Passing {
+        fn incoming(&mut self, block: &Bytes, frame: Range<usize>, passed: &mut BytesMut) -> io::Result<()> {
+            let frame = &block[frame];
+            if let Some(open) =
+                Performative::of_frame(frame)?.filter(|read| read.descriptor == descriptor::OPEN)
+            {
+                let millis = open.field(field::open::IDLE_TIME_OUT).and_then(uint);
+                self.idle_timeout = millis.map(|millis| Duration::from_millis(millis.into()));
+            }
+            passed.extend_from_slice(frame);
+            Ok(())
+        }
+
+        fn outgoing(&mut self, frame: BytesMut, outgoing: &mut BytesMut) {
+            outgoing.extend_from_slice(&frame);
+        }
+
+        fn idle_timeout(&self) -> Option<Duration> {
+            self.idle_timeout
+        }
+    }
+
+    fn guarded<S>(inner: S, switch: &KillSwitch) -> GuardedStream<S, Passing> {
+        let limits = Limits::new(64 * 1024).write_timeout(WRITE_TIMEOUT);
+        GuardedStream::new(inner, Passing::default(), switch.clone(), limits)
+    }
 
     const OPEN_240_S: &[u8] = &[
         0, 0, 0, 25, 2, 0, 0, 0, 0x00, 0x53, 0x10, 0xc0, 12, 5, 0xa1, 1, b'x', 0x40, 0x40, 0x40, 0x70, 0, 3,
         0xa9, 0x80,
     ];
 
-    fn pair() -> (GuardedStream<DuplexStream>, DuplexStream, KillSwitch) {
+    fn pair() -> (GuardedStream<DuplexStream, Passing>, DuplexStream, KillSwitch) {
         let (ours, peer) = duplex(1 << 20);
         let switch = KillSwitch::default();
-        let taps = Taps::new(switch.clone());
-        (GuardedStream::new(ours, switch.clone(), taps), peer, switch)
+        (guarded(ours, &switch), peer, switch)
     }
 
     #[tokio::test]
@@ -426,8 +407,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (ours, _peer) = duplex(4);
-        let switch = KillSwitch::default();
-        let mut stream = GuardedStream::new(ours, switch.clone(), Taps::new(switch));
+        let mut stream = guarded(ours, &KillSwitch::default());
         let start = Instant::now();
         stream.write_all(OPEN_240_S).await.unwrap();
         assert_eq!(stream.flush().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -440,7 +420,7 @@ mod tests {
     async fn the_kill_switch_ends_a_write_that_waits_whoever_woke_it_before() {
         let (ours, _peer) = duplex(4);
         let switch = KillSwitch::default();
-        let mut stream = GuardedStream::new(ours, switch.clone(), Taps::new(switch.clone()));
+        let mut stream = guarded(ours, &switch);
         stream.write_all(OPEN_240_S).await.unwrap();
         let flushing = tokio::spawn(async move { stream.flush().await });
         for _ in 0..2 {
@@ -456,9 +436,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_stream_below_has_buffered_is_flushed_once_it_can() {
         let (ours, mut peer) = duplex(10);
-        let switch = KillSwitch::default();
-        let taps = Taps::new(switch.clone());
-        let mut stream = GuardedStream::new(BufWriter::new(ours), switch, taps);
+        let mut stream = guarded(BufWriter::new(ours), &KillSwitch::default());
         stream.outgoing.extend_from_slice(OPEN_240_S);
         assert!(timeout(Duration::from_secs(1), stream.read_u8()).await.is_err());
         let reading = tokio::spawn(async move { stream.read_u8().await });

@@ -1,38 +1,71 @@
 //! Walks over encoded AMQP values without recursion, before anything decodes them.
 //!
-//! The decoder below us recurses once per nesting level without a limit, so one event of 36 kB aborts the process
-//! (amqp-crate §4). It also trusts declared sizes and counts. What this walk accepts is safe to decode: at most
-//! [`MAX_DEPTH`] levels, at most [`MAX_ELEMENTS`] elements in one collection, and every declared size exact.
+//! `serde_amqp` recurses once per nesting level without a limit, so one message of 36 kB aborts the process, and it trusts
+//! declared sizes and counts. What this walk accepts is safe to decode: at most [`MAX_DEPTH`] levels, at most
+//! [`MAX_ELEMENTS`] elements in one collection, and every declared size exact.
+//!
+//! Tests: below; the fuzz target `library` decodes what the walk lets through.
 
-/// Levels of nesting of one value, descriptors included.
-pub(crate) const MAX_DEPTH: usize = 32;
+use std::fmt;
 
-/// Elements of one list, map or array.
-pub(crate) const MAX_ELEMENTS: u32 = 65_536;
+use crate::format;
+
+/// The most levels of nesting of one value, descriptors included.
+pub const MAX_DEPTH: usize = 32;
+
+/// The most elements of one list, map or array.
+pub const MAX_ELEMENTS: u32 = 65_536;
 
 /// Bytes of size, and count, by the high digit of the format code from 0xa on.
 const HEADER_WIDTHS: [u8; 6] = [1, 4, 2, 8, 2, 8];
 
 /// Why encoded bytes must not be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
-    #[error("a value nests deeper than {MAX_DEPTH} levels")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// A value nests deeper than [`MAX_DEPTH`] levels.
     TooDeep,
-    #[error("a collection has more than {MAX_ELEMENTS} elements")]
+    /// A collection has more than [`MAX_ELEMENTS`] elements.
     TooMany,
-    #[error("a declared size disagrees with the content")]
+    /// A declared size disagrees with the content.
     BadSize,
-    #[error("an empty collection has content")]
+    /// An empty collection has content.
     Hidden,
-    #[error("a format code that AMQP does not know")]
+    /// AMQP 1.0 does not define the format code.
     UnknownCode,
-    #[error("a value that its type cannot have")]
+    /// The bytes are not a value of the type that their format code names.
     Impossible,
 }
 
-/// Walks one value after another; bytes may come in pieces, as a delivery comes in several frames.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooDeep => write!(f, "a value nests deeper than {MAX_DEPTH} levels"),
+            Self::TooMany => write!(f, "a collection has more than {MAX_ELEMENTS} elements"),
+            Self::BadSize => f.write_str("a declared size disagrees with the content"),
+            Self::Hidden => f.write_str("an empty collection has content"),
+            Self::UnknownCode => f.write_str("a format code that AMQP does not know"),
+            Self::Impossible => f.write_str("a value that its type cannot have"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Walks one value after another. The bytes may come in pieces, as a delivery comes in several frames.
+///
+/// ```
+/// use eventhubs_amqp_frames::{Refused, Walk};
+///
+/// let mut walk = Walk::default();
+/// walk.values(&[0xa0, 0x02, 1])?; // two bytes are declared, one has come
+/// assert!(!walk.at_boundary());
+/// walk.values(&[2])?;
+/// assert!(walk.at_boundary());
+/// # Ok::<(), Refused>(())
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Walk {
+pub struct Walk {
     stack: Vec<Open>,
     next: Next,
     position: u64,
@@ -64,9 +97,18 @@ enum Next {
     Skip(u64),
 }
 
+/// The width of a value of fixed width, by the high digit of its format code, which is 5 to 9 (AMQP 1.0 part 1, §1.2).
+#[inline]
+pub(crate) fn fixed_width(digit: u8) -> usize {
+    1 << (digit - 5)
+}
+
 impl Walk {
     /// Walks up to the end of the value that `bytes` begin or continue, and returns how many bytes that took.
-    pub(crate) fn value(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
+    ///
+    /// # Errors
+    /// When the bytes must not be decoded.
+    pub fn value(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
         self.end = Some(self.position + bytes.len() as u64);
         let mut used = 0;
         while used < bytes.len() {
@@ -79,7 +121,10 @@ impl Walk {
     }
 
     /// Walks over all of `bytes`, which may end inside a value.
-    pub(crate) fn values(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+    ///
+    /// # Errors
+    /// When the bytes must not be decoded.
+    pub fn values(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         self.end = None;
         let mut used = 0;
         while used < bytes.len() {
@@ -88,13 +133,15 @@ impl Walk {
         Ok(())
     }
 
-    /// How many bytes have been walked.
-    pub(crate) fn position(&self) -> u64 {
+    /// Returns how many bytes have been walked.
+    #[inline]
+    pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Whether no value is unfinished.
-    pub(crate) fn at_boundary(&self) -> bool {
+    /// Returns whether no value is unfinished.
+    #[inline]
+    pub fn at_boundary(&self) -> bool {
         self.stack.is_empty() && matches!(self.next, Next::Code)
     }
 
@@ -131,7 +178,7 @@ impl Walk {
         match code >> 4 {
             0x0 if code == 0 => self.open(Open { left: 2, element: None, end: None }),
             0x4 => self.finish(),
-            fixed @ 0x5..=0x9 => self.skip(1 << (fixed - 5)),
+            fixed @ 0x5..=0x9 => self.skip(fixed_width(fixed) as u64),
             sized @ 0xa..=0xf => {
                 let width = HEADER_WIDTHS[usize::from(sized - 0xa)];
                 self.next = Next::Header { code, width, have: 0, bytes: [0; 8] };
@@ -149,8 +196,8 @@ impl Walk {
             0xb => self.skip(u64::from(number(&header[..4]))),
             kind => {
                 let (size, count) = (number(&header[..half]), number(&header[half..2 * half]));
-                // serde_amqp subtracts below zero at a key without a value
-                if matches!(code, 0xc1 | 0xd1) && count % 2 == 1 {
+                // serde_amqp subtracts below zero at a key without a value.
+                if matches!(code, format::MAP8 | format::MAP32) && count % 2 == 1 {
                     return Err(Refused::BadSize);
                 }
                 self.collection(kind >= 0xe, size, count, half)
@@ -161,8 +208,9 @@ impl Walk {
     fn collection(&mut self, array: bool, size: u32, count: u32, half: usize) -> Result<(), Refused> {
         let content = u64::from(size).checked_sub(half as u64).ok_or(Refused::BadSize)?;
         match count {
-            // serde_amqp would read on at what is hidden behind "nothing", the code of the elements of an empty array included
-            // But at the very end it hurts nobody that the code is left unread. A message may have another section after it.
+            // serde_amqp leaves unread what an empty collection contains, the code of the elements of an empty
+            // array included, and takes it for the value after it. At the very end of all that is decoded together
+            // there is none, so it is harmless there: rhea ends its open like that. A message may have another section.
             0 if array && content == 1 && self.end == Some(self.position + content) => self.skip(content),
             0 if content > 0 => Err(Refused::Hidden),
             0 => self.skip(content),
@@ -186,7 +234,7 @@ impl Walk {
             // No peer sends arrays of described values, and their elements would need a second grammar.
             0x0 => Err(Refused::UnknownCode),
             fixed @ 0x4..=0x9 => {
-                let width = if fixed == 0x4 { 0 } else { 1 << (fixed - 5) };
+                let width = if fixed == 0x4 { 0 } else { fixed_width(fixed) as u64 };
                 let length = width * u64::from(array.left);
                 array.left = 1;
                 self.skip(length)
@@ -294,7 +342,7 @@ mod tests {
         assert_eq!(walk(&nested(3)[..20]), Ok(false));
     }
 
-    /// Reliability §6.2: 4 000 levels abort a 2 MiB thread.
+    /// 4 000 levels abort a thread of 2 MiB.
     #[test]
     fn deep_nesting_is_refused_however_it_is_made() {
         assert_eq!(walk(&nested(MAX_DEPTH)), Ok(true));
@@ -314,7 +362,7 @@ mod tests {
             "a size smaller than the count"
         );
         assert_eq!(walk(&[0xc1, 2, 1, 0x40]), Err(Refused::BadSize), "a key without a value");
-        assert_eq!(walk(&[0xc0, 2, 0, 0x40]), Err(Refused::Hidden), "something behind nothing");
+        assert_eq!(walk(&[0xc0, 2, 0, 0x40]), Err(Refused::Hidden), "content after a count of zero");
         assert_eq!(walk(&[0xd0, 0, 0, 0, 4, 0, 1, 0, 1]), Err(Refused::TooMany));
         assert_eq!(walk(&[0xf0, 0, 0, 0, 5, 0, 1, 0, 0, 0x41]), Ok(true), "65 536 elements without bytes");
         assert_eq!(walk(&[0xe0, 4, 2, 0x71, 0, 0]), Ok(false), "an array whose elements are missing");
