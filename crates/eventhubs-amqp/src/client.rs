@@ -14,16 +14,18 @@ use futures::future::join_all;
 
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::attempts::{Failures, retrying};
-use crate::connection::{Settings, SharedConnection};
-use crate::credential::{Credential, Secret};
-use crate::endpoint::{Address, Endpoint, is_this_machine};
-use crate::link::{LinkOptions, attach};
-use crate::source::DeliverySource;
+use crate::config::credential::{Credential, Secret};
+use crate::config::endpoint::{Address, Endpoint, is_this_machine};
+use crate::connection::management;
+use crate::connection::shared::{Settings, SharedConnection};
+use crate::link::attach::{LinkOptions, attach};
+use crate::link::source::DeliverySource;
+use crate::recovery::attempts::{Failures, retrying};
+use crate::runtime::ambient;
 use crate::transport::Transport;
 use crate::{
     ConnectionOptions, ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy,
-    TokenCredential, ambient, management,
+    TokenCredential,
 };
 
 /// What the service says about an event hub.
@@ -248,7 +250,10 @@ impl EventHubClient {
 
     /// The connection, with a token for the whole event hub; a fresh one if asked.
     #[cfg(feature = "producer")]
-    pub(crate) async fn authorized_engine(&self, fresh: bool) -> Result<Arc<crate::engine::Engine>> {
+    pub(crate) async fn authorized_engine(
+        &self,
+        fresh: bool,
+    ) -> Result<Arc<crate::connection::engine::Engine>> {
         let connection = self.0.connections[0].get().await?;
         connection.authorize(&self.0.audience, fresh).await?;
         Ok(Arc::clone(connection.engine()))

@@ -52,65 +52,34 @@
 //!
 //! No text of an error, a log or a `Debug` holds a key, a token or the body of an event.
 
-mod ambient;
-mod attempts;
-mod cbs;
 mod client;
+mod config;
 mod connection;
-mod connection_string;
-mod credential;
-mod decode;
-mod endpoint;
-mod engine;
-mod error;
 mod event;
-mod filter;
 mod link;
-mod management;
-mod message;
-mod options;
-#[cfg(any(test, fuzzing))]
-mod oracle;
-#[cfg(test)]
-mod peer;
-mod position;
 #[cfg(feature = "producer")]
 mod producer;
-#[cfg(feature = "websocket")]
-mod proxy;
-mod raw_message;
-#[cfg(test)]
-mod raw_peer;
 mod receiver;
 mod receiver_builder;
 mod recovery;
-mod request;
-mod retry;
-mod session;
-mod source;
+mod runtime;
 mod tap;
-mod tap_source;
-mod task;
-mod token_credential;
+#[cfg(any(test, fuzzing))]
+mod testing;
 mod transport;
-mod value;
-#[cfg(feature = "websocket")]
-mod web_socket;
-mod wire;
-mod wire_error;
 
 pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};
-pub use connection_string::ConnectionString;
-pub use error::{Error, ErrorKind, Result};
-pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
-pub use options::ConnectionOptions;
+pub use config::connection_string::ConnectionString;
+pub use config::options::ConnectionOptions;
+pub use config::token_credential::{AccessToken, TokenCredential, TokenError};
+pub use event::raw_message::{RawMessage, Section};
+pub use event::received::{LastEnqueuedEventProperties, ReceivedEvent};
 #[cfg(feature = "producer")]
 pub use producer::Producer;
-pub use raw_message::{RawMessage, Section};
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
-pub use retry::RetryPolicy;
-pub use token_credential::{AccessToken, TokenCredential, TokenError};
+pub use recovery::error::{Error, ErrorKind, Result};
+pub use recovery::retry::RetryPolicy;
 
 /// What the fuzz targets call; see `tests/fuzz`.
 #[cfg(fuzzing)]
@@ -118,11 +87,11 @@ pub use token_credential::{AccessToken, TokenCredential, TokenError};
 #[allow(missing_docs, reason = "nobody else sees it")]
 pub mod fuzzing {
     pub fn message(bytes: &[u8]) {
-        crate::oracle::agree(bytes);
+        crate::testing::oracle::agree(bytes);
     }
 
     pub fn library(bytes: &[u8]) {
-        crate::oracle::decode_what_is_let_through(bytes);
+        crate::testing::oracle::decode_what_is_let_through(bytes);
     }
 
     pub fn stream(bytes: &[u8]) {

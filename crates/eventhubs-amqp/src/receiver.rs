@@ -11,10 +11,10 @@ use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use tokio::time::{Instant, timeout};
 
-use crate::attempts::{Failures, retrying};
-use crate::event::EventSource;
-use crate::source::DeliverySource;
-use crate::task::Task;
+use crate::event::received::EventSource;
+use crate::link::source::DeliverySource;
+use crate::recovery::attempts::{Failures, retrying};
+use crate::runtime::task::Task;
 use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
 
 /// A link that lived this long was healthy: what failed before no longer counts.

@@ -7,11 +7,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::client::check_identifier;
-use crate::event::EventSource;
-use crate::filter::selector;
-use crate::link::{DataPath, LinkOptions};
+use crate::event::received::EventSource;
+use crate::link::attach::{DataPath, LinkOptions};
+use crate::link::filter::selector;
+use crate::link::source::DeliverySource;
 use crate::receiver::Opener;
-use crate::source::DeliverySource;
 use crate::tap::Prefetch;
 use crate::{Error, ErrorKind, EventHubClient, PartitionReceiver, Result};
 

@@ -9,7 +9,7 @@ use futures::future::pending;
 
 use super::*;
 use crate::ErrorKind;
-use crate::decode::Attributes;
+use crate::event::decode::Attributes;
 
 fn origin() -> EventSource {
     EventSource {

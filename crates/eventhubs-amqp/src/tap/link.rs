@@ -10,7 +10,7 @@ use futures::task::AtomicWaker;
 
 use super::credit::{Buffered, Credit, Prefetch};
 use super::registry::{Address, Taps};
-use crate::recovery::Recovery;
+use crate::recovery::conditions::Recovery;
 use crate::{Error, ErrorKind};
 
 /// The condition under which the service takes a partition from its reader (contract §5.4).

@@ -7,9 +7,9 @@ use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role, SenderSettleMode};
 use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, End, Flow, Transfer};
 use tokio::time::{Duration, timeout};
 
-use crate::raw_peer::frame;
 use crate::tap::session::MAX_KEPT_MESSAGE;
 use crate::tap::{MAX_FRAME_SIZE, Mode, Prefetch, TappedLink, Taps, TransferTap};
+use crate::testing::raw_peer::frame;
 
 /// A connection whose two ends number everything differently: our channel or handle n is the peer's n + 100.
 struct Wire {
