@@ -68,9 +68,10 @@ mod tap;
 mod testing;
 mod transport;
 
-pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};
+pub use client::{EventHubClient, EventHubClientBuilder};
 pub use config::connection_string::ConnectionString;
 pub use config::options::ConnectionOptions;
+pub use config::properties::{EventHubProperties, PartitionProperties};
 pub use config::token_credential::{AccessToken, TokenCredential, TokenError};
 pub use event::raw_message::{RawMessage, Section};
 pub use event::received::{LastEnqueuedEventProperties, ReceivedEvent};
@@ -78,7 +79,8 @@ pub use event::received::{LastEnqueuedEventProperties, ReceivedEvent};
 pub use producer::Producer;
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
-pub use recovery::error::{Error, ErrorKind, Result};
+pub use recovery::error::{Error, Result};
+pub use recovery::kind::ErrorKind;
 pub use recovery::retry::RetryPolicy;
 
 /// What the fuzz targets call; see `tests/fuzz`.

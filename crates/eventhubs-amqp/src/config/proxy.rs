@@ -1,25 +1,16 @@
-//! The way through an HTTP proxy: a tunnel to the service that the proxy cannot look into.
+//! An HTTP proxy: its URL, its credentials, and what it is asked. `transport/tunnel.rs` asks.
+//!
+//! Tests: below.
 
 use std::fmt;
-use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::config::endpoint::Address;
-use crate::transport::Io;
-use crate::{Error, ErrorKind, Result};
-
-/// The most that a proxy may say before the tunnel begins, in bytes.
-const MAX_ANSWER: usize = 8 * 1024;
-
-const MAX_HEADERS: usize = 64;
-/// The empty line after the headers.
-const END: &[u8] = b"\r\n\r\n";
 
 /// An HTTP proxy, and who we are to it.
 #[derive(Clone)]
@@ -31,7 +22,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Reads `http://user:password@host:port`. The error is the reason and holds no part of the text.
-    pub(crate) fn parse(url: &str) -> std::result::Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let rest = url.strip_prefix("http://").ok_or("is not a URL that begins with http://")?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (authorization, authority) = match rest.rsplit_once('@') {
@@ -46,7 +37,7 @@ impl Proxy {
         proxies: &Matcher,
         target: &Address,
         tls: bool,
-    ) -> std::result::Result<Option<Self>, String> {
+    ) -> Result<Option<Self>, String> {
         let scheme = if tls { "https" } else { "http" };
         let target = format!("{scheme}://{target}").parse().map_err(|_| "does not fit the host")?;
         let Some(proxy) = proxies.intercept(&target) else { return Ok(None) };
@@ -63,25 +54,8 @@ impl Proxy {
         self.address.port.unwrap_or(80)
     }
 
-    /// Asks the proxy, over a stream to it, for a tunnel to `target`, a host with its port.
-    pub(crate) async fn tunnel(&self, stream: &mut dyn Io, target: &Address) -> Result<()> {
-        let failed =
-            |error| Error::new(ErrorKind::Transport, "asking the proxy for a tunnel").with_source(error);
-        stream.write_all(self.request(target).expose_secret().as_bytes()).await.map_err(failed)?;
-        let answer = read_head(stream).await.map_err(failed)?;
-        match status(&answer) {
-            // In a tunnel it is the client who begins.
-            Some(200..=299) if answer.ends_with(END) => Ok(()),
-            Some(407) => Err(Error::new(ErrorKind::Unauthorized, "proxy: wants other credentials (407)")),
-            Some(200..=299) => {
-                Err(Error::new(ErrorKind::Protocol, "the proxy said more than that the tunnel is open"))
-            }
-            Some(code) => Err(Error::new(ErrorKind::Transport, format!("the proxy answered {code}"))),
-            None => Err(Error::new(ErrorKind::Protocol, "the proxy did not answer in HTTP")),
-        }
-    }
-
-    fn request(&self, target: &Address) -> SecretString {
+    /// What the proxy is asked for a tunnel to `target`.
+    pub(crate) fn request(&self, target: &Address) -> SecretString {
         let authorization = self.authorization.as_ref();
         let authorization =
             authorization.map(|value| format!("Proxy-Authorization: {}\r\n", value.expose_secret()));
@@ -94,34 +68,13 @@ fn basic(credentials: &SecretString) -> SecretString {
     format!("Basic {}", STANDARD.encode(credentials.expose_secret())).into()
 }
 
-fn decoded(credentials: &str) -> std::result::Result<SecretString, String> {
+fn decoded(credentials: &str) -> Result<SecretString, String> {
     let decoded = percent_decode_str(credentials).decode_utf8();
     let decoded = decoded.map_err(|_| "has credentials that are not UTF-8")?;
     if decoded.contains(char::is_control) {
         return Err("has credentials with a control character".to_owned());
     }
     Ok(decoded.into_owned().into())
-}
-
-/// Reads up to the empty line, and what has come with it: a refusal may have a body.
-async fn read_head(stream: &mut dyn Io) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(1024);
-    while !head.windows(END.len()).any(|bytes| bytes == END) {
-        if head.len() >= MAX_ANSWER {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a long answer"));
-        }
-        if stream.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(head)
-}
-
-fn status(head: &[u8]) -> Option<u16> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    response.parse(head).ok()?;
-    response.code
 }
 
 impl fmt::Debug for Proxy {
@@ -132,11 +85,6 @@ impl fmt::Debug for Proxy {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::io::duplex;
-    use tokio::time::timeout;
-
     use super::*;
 
     fn target() -> Address {
@@ -190,41 +138,5 @@ mod tests {
         let socks = Matcher::builder().all("socks5://user:secret@proxy.example").build();
         let error = Proxy::of_environment(&socks, &target(), true).unwrap_err();
         assert_eq!(error, "is not a URL that begins with http://");
-    }
-
-    #[tokio::test]
-    async fn the_answer_of_the_proxy_decides() {
-        for (answer, kind) in [
-            (
-                "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
-                ErrorKind::Unauthorized,
-            ),
-            ("HTTP/1.0 502 Bad Gateway\r\n\r\n", ErrorKind::Transport),
-            ("HTTP/1.1 200 OK\r\n\r\n<html>", ErrorKind::Protocol),
-            ("220 smtp.example ready\r\n\r\n", ErrorKind::Protocol),
-            ("HTTP/1.1 200 Conn", ErrorKind::Transport),
-        ] {
-            assert_eq!(answered(answer.as_bytes()).await.unwrap_err().kind(), kind, "{answer}");
-        }
-        assert_eq!(answered(&[b'x'; 2 * MAX_ANSWER]).await.unwrap_err().kind(), ErrorKind::Transport);
-        answered(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_with_a_body_is_read_from_a_proxy_that_does_not_hang_up() {
-        let (mut ours, mut theirs) = duplex(1024);
-        let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 99\r\n\r\n<html>";
-        theirs.write_all(answer).await.unwrap();
-        let proxy = Proxy::parse("http://proxy").unwrap();
-        let refused =
-            timeout(Duration::from_secs(60), proxy.tunnel(&mut ours, &target())).await.expect("an answer");
-        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unauthorized);
-    }
-
-    async fn answered(answer: &[u8]) -> Result<()> {
-        let (mut ours, mut theirs) = duplex(64 * 1024);
-        theirs.write_all(answer).await.unwrap();
-        theirs.shutdown().await.unwrap();
-        Proxy::parse("http://proxy").unwrap().tunnel(&mut ours, &target()).await
     }
 }

@@ -15,17 +15,15 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::connection::library_error::{Failure, LinkFailure, close_error, open_error};
-use crate::connection::session::Session;
+use crate::connection::session::{FAREWELL_TIMEOUT, Session};
 use crate::recovery::conditions::Recovery;
 use crate::tap::{MAX_FRAME_SIZE, Taps, TransferTap};
-use crate::transport::{Io, Transport};
+use crate::transport::Transport;
+use crate::transport::stream::Io;
 use crate::{Error, ErrorKind, Result};
 
 /// A peer that is silent for this long is given up; it is told half of it.
 const IDLE_TIMEOUT_MILLIS: u32 = 60_000;
-
-/// How long the peer may take to answer a detach, an end or a close.
-pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions that may wait to begin; each waits for the ones before it.
 const MAX_WAITING: usize = 64;

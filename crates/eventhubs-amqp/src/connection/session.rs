@@ -1,11 +1,14 @@
 //! One AMQP session: begun, used by one link, and ended within a time limit.
 
+use std::time::Duration;
+
 use eventhubs_amqp_frames::KillSwitch;
 use fe2o3_amqp::session::SessionHandle;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::connection::engine::FAREWELL_TIMEOUT;
+/// How long the peer may take to answer a detach, an end or a close.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A session. Dropping it ends it in the background.
 #[derive(Debug)]
@@ -53,8 +56,8 @@ mod tests {
     use futures::FutureExt;
     use tokio::time::{Instant, advance, timeout};
 
+    use super::FAREWELL_TIMEOUT;
     use crate::ErrorKind;
-    use crate::connection::engine::FAREWELL_TIMEOUT;
     use crate::testing::peer::{LIMIT, Peer};
 
     /// Amqp-crate §4: the library would spin a core forever.

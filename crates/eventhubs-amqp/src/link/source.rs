@@ -12,9 +12,9 @@ use serde_amqp::Value;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::connection::engine::{Engine, FAREWELL_TIMEOUT};
+use crate::connection::engine::Engine;
 use crate::connection::library_error::{Failure, LinkFailure};
-use crate::connection::session::Session;
+use crate::connection::session::{FAREWELL_TIMEOUT, Session};
 use crate::event::decode::received;
 use crate::tap::TappedLink;
 use crate::{Error, ErrorKind, ReceivedEvent, Result};

@@ -1,6 +1,6 @@
 //! What to do after each AMQP error condition: a pure table.
 
-use crate::ErrorKind;
+use crate::recovery::kind::ErrorKind;
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,6 @@
-//! The error of this crate: its kinds, its source chain, and whether it may pass by itself.
+//! The error of this crate: its text, its chain of causes, and what the receiver does about it.
+//!
+//! Tests: below.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use eventhubs_types::write_with_causes;
 
 use crate::recovery::conditions::{Recovery, classify};
+use crate::recovery::kind::ErrorKind;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -45,42 +48,6 @@ struct Inner {
     description: Option<String>,
     source: Option<Source>,
     recovery: Recovery,
-}
-
-/// The kinds of error that a caller may want to treat differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Another receiver took the partition. Final: attaching again would only steal it back.
-    OwnershipLost,
-    /// The service refused the credential, also after a fresh token.
-    Unauthorized,
-    /// The [`TokenCredential`](crate::TokenCredential) has no token.
-    Credential,
-    /// The namespace, event hub or consumer group does not exist.
-    NotFound,
-    /// The event hub is disabled.
-    EntityDisabled,
-    /// A limit of the service is reached, for example five receivers on one partition.
-    QuotaExceeded,
-    /// The service does not know the position to start at, for example after the hub was re-created.
-    InvalidPosition,
-    /// The caller gave something that cannot be used; the text names the field.
-    InvalidArgument,
-    /// The service asks to slow down.
-    Busy,
-    /// No answer in time.
-    Timeout,
-    /// The host name is not known. Final, since it is most likely misspelt.
-    HostNotFound,
-    /// The certificate of the peer is not trusted.
-    UntrustedCertificate,
-    /// The connection, session or link broke.
-    Transport,
-    /// The client or receiver was closed by its owner.
-    Closed,
-    /// The peer said something that is not understood or not allowed.
-    Protocol,
 }
 
 impl Error {
@@ -181,12 +148,6 @@ impl Error {
     }
 }
 
-impl ErrorKind {
-    fn is_transient(self) -> bool {
-        matches!(self, Self::Credential | Self::Busy | Self::Timeout | Self::Transport)
-    }
-}
-
 fn printable(text: &str) -> String {
     text.chars().take(MAX_REMOTE_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -218,28 +179,6 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OwnershipLost => "ownership of the partition was lost",
-            Self::Unauthorized => "the service refused the credential",
-            Self::Credential => "the credential has no token",
-            Self::NotFound => "not found",
-            Self::EntityDisabled => "the event hub is disabled",
-            Self::QuotaExceeded => "a limit of the service is reached",
-            Self::InvalidPosition => "the position is not valid in this partition",
-            Self::InvalidArgument => "invalid argument",
-            Self::Busy => "the service asks to slow down",
-            Self::Timeout => "no answer in time",
-            Self::HostNotFound => "the host name is not known",
-            Self::UntrustedCertificate => "the certificate of the peer is not trusted",
-            Self::Transport => "the connection failed",
-            Self::Closed => "closed",
-            Self::Protocol => "the peer broke the protocol",
-        })
     }
 }
 

@@ -3,4 +3,5 @@
 pub(crate) mod attempts;
 pub(crate) mod conditions;
 pub(crate) mod error;
+pub(crate) mod kind;
 pub(crate) mod retry;

@@ -25,7 +25,7 @@ use crate::link::source::DeliverySource;
 use crate::tap::Prefetch;
 use crate::testing::oracle::{self, assert_same};
 use crate::testing::raw_peer::{CHANNEL, HANDLE, Said, Script, frame, start, transfer};
-use crate::transport::Io;
+use crate::transport::stream::Io;
 use crate::{ErrorKind, ReceivedEvent};
 use values::{scalar, section, value};
 

@@ -8,7 +8,7 @@ use serde_amqp::serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
-use crate::transport::Io;
+use crate::transport::stream::Io;
 
 /// The handle of the peer's end of the link.
 pub(crate) const HANDLE: u32 = 9;

@@ -1,5 +1,8 @@
 //! The only place that opens sockets.
 
+pub(crate) mod stream;
+#[cfg(feature = "websocket")]
+mod tunnel;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -17,7 +20,6 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -25,6 +27,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::config::endpoint::{Address, Endpoint};
+use crate::transport::stream::Io;
 use crate::{ConnectionOptions, Error, ErrorKind, Result};
 #[cfg(feature = "websocket")]
 use crate::{
@@ -43,11 +46,6 @@ const MAX_ADDRESSES: usize = 16;
 
 /// How long a connection is silent before the system probes whether the peer still exists.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// A byte stream to the broker.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 
 /// Dials one endpoint. Clones share the TLS configuration, which is read from the system when first needed.
 #[derive(Clone)]
@@ -86,7 +84,7 @@ impl Transport {
         if let Some(proxy) = self.proxy(&target)? {
             let address = Address { port: Some(proxy.port()), ..proxy.address.clone() };
             let mut stream = connect_to(&address).await?;
-            proxy.tunnel(&mut stream, &target).await?;
+            tunnel::open(&mut stream, &proxy, &target).await?;
             return Ok(stream);
         }
         connect_to(&target).await

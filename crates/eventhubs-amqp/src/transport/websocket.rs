@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 use crate::config::endpoint::Address;
-use crate::transport::Io;
+use crate::transport::stream::Io;
 
 const PROTOCOL: &str = "AMQPWSB10";
 
