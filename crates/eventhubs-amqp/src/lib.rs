@@ -73,8 +73,9 @@ pub use config::connection_string::ConnectionString;
 pub use config::options::ConnectionOptions;
 pub use config::properties::{EventHubProperties, PartitionProperties};
 pub use config::token_credential::{AccessToken, TokenCredential, TokenError};
+pub use event::attributes::LastEnqueuedEventProperties;
 pub use event::raw_message::{RawMessage, Section};
-pub use event::received::{LastEnqueuedEventProperties, ReceivedEvent};
+pub use event::received::ReceivedEvent;
 #[cfg(feature = "producer")]
 pub use producer::Producer;
 pub use receiver::PartitionReceiver;

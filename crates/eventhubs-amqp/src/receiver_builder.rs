@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use crate::client::check_identifier;
 use crate::event::received::EventSource;
-use crate::link::attach::{DataPath, LinkOptions};
+use crate::link::attach::LinkOptions;
 use crate::link::filter::selector;
 use crate::link::source::DeliverySource;
 use crate::receiver::Opener;
@@ -147,7 +147,6 @@ impl PartitionReceiverBuilder {
             prefetch: self.prefetch,
             track_last_enqueued: self.track,
             identifier,
-            data_path: DataPath::default(),
         };
         let retry = self.client.retry().clone();
         let connection = self.client.next_connection();

@@ -7,7 +7,7 @@ use serde_amqp::Value as Amqp;
 
 use crate::config::credential::Token;
 use crate::connection::requests::Request;
-use crate::event::decode::time;
+use crate::event::attributes::time;
 use crate::{Error, ErrorKind, EventHubProperties, PartitionProperties, Result};
 
 /// Asks about the hub, or about one of its partitions.

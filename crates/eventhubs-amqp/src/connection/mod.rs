@@ -3,6 +3,7 @@
 pub(crate) mod cbs;
 pub(crate) mod engine;
 pub(crate) mod library_error;
+pub(crate) mod library_value;
 pub(crate) mod management;
 pub(crate) mod requests;
 pub(crate) mod session;

@@ -15,8 +15,8 @@ use tracing::debug;
 
 use crate::connection::engine::Engine;
 use crate::connection::library_error::{Failure, LinkFailure};
+use crate::connection::library_value::from_amqp;
 use crate::connection::session::Session;
-use crate::event::value::from_amqp;
 use crate::recovery::conditions::classify_status;
 use crate::{Error, ErrorKind, Result};
 

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use eventhubs_amqp_frames::{Refused, element_length, value_length};
 use eventhubs_types::{EventBody, Value};
 
-use crate::event::decode::{Attributes, Named, OFFSET, SEQUENCE_NUMBER, last_enqueued, missing};
+use crate::RawMessage;
+use crate::event::attributes::{Attributes, Named, last_enqueued};
 use crate::event::position::Position;
 use crate::event::reader::Reader;
-use crate::{RawMessage, ReceivedEvent};
 
 const NULL: u8 = 0x40;
 
@@ -65,26 +65,6 @@ enum Kind {
     Value,
     /// Nothing in the message may be decoded.
     Poison,
-}
-
-/// Makes an event of an encoded message. Only what every reader needs is read now.
-///
-/// # Errors
-/// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when the sequence number or offset cannot be found: without them
-/// no position can be kept.
-pub(crate) fn decode(raw: Bytes) -> crate::Result<ReceivedEvent> {
-    let (mut sections, mut position) = (Sections::default(), Position::default());
-    if sections.find::<true>(&raw, &mut position).is_err() {
-        // The declared sizes alone lead to what the service itself wrote, and to every part that is sound.
-        (sections, position) = (Sections::default(), Position::default());
-        if sections.find::<false>(&raw, &mut position).is_err() {
-            sections =
-                Sections { body: Body { kind: Kind::Poison, ..Body::default() }, ..Sections::default() };
-        }
-    }
-    let offset = position.offset.ok_or_else(|| missing(OFFSET))?;
-    let number = position.sequence_number.ok_or_else(|| missing(SEQUENCE_NUMBER))?;
-    Ok(ReceivedEvent::from_message(Message { raw, sections }, offset, number, position.enqueued_time))
 }
 
 impl Sections {
@@ -151,6 +131,20 @@ impl Sections {
 }
 
 impl Message {
+    /// Finds the sections of an encoded message, and reads its position on the way. Nothing else is read now.
+    pub(crate) fn locate(raw: Bytes) -> (Self, Position) {
+        let (mut sections, mut position) = (Sections::default(), Position::default());
+        if sections.find::<true>(&raw, &mut position).is_err() {
+            // The declared sizes alone lead to what the service itself wrote, and to every part that is sound.
+            (sections, position) = (Sections::default(), Position::default());
+            if sections.find::<false>(&raw, &mut position).is_err() {
+                sections =
+                    Sections { body: Body { kind: Kind::Poison, ..Body::default() }, ..Sections::default() };
+            }
+        }
+        (Self { raw, sections }, position)
+    }
+
     /// As it came, if it did.
     pub(crate) fn raw(&self) -> Option<RawMessage> {
         (!self.raw.is_empty()).then(|| RawMessage::new(self.raw.clone()))
@@ -330,6 +324,8 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::ReceivedEvent;
+    use crate::event::received::decode;
 
     /// A described section around an encoded value.
     fn section_of(code: u8, value: &[u8]) -> Vec<u8> {

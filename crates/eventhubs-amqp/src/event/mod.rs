@@ -1,9 +1,8 @@
 //! An encoded message as an event, read on demand. Nothing here knows the AMQP library.
 
-pub(crate) mod decode;
+pub(crate) mod attributes;
 pub(crate) mod message;
 pub(crate) mod position;
 pub(crate) mod raw_message;
 pub(crate) mod reader;
 pub(crate) mod received;
-pub(crate) mod value;

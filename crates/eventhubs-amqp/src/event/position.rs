@@ -6,7 +6,7 @@ use bytes::Bytes;
 use eventhubs_amqp_frames::{MapHead, Refused, element_length, value_length};
 use eventhubs_types::Offset;
 
-use crate::event::decode;
+use crate::event::attributes;
 use crate::event::reader::Reader;
 
 /// Where an event stands, as far as its annotations say.
@@ -67,13 +67,13 @@ fn number(mut reader: Reader<'_>) -> Option<i64> {
 fn offset(mut reader: Reader<'_>) -> Option<Offset> {
     match reader.str() {
         Some(text) => Some(text.into()),
-        None => reader.value().and_then(decode::offset),
+        None => reader.value().and_then(attributes::offset),
     }
 }
 
 fn time(mut reader: Reader<'_>) -> Option<SystemTime> {
     match reader.long(0x83) {
-        Some(millis) => decode::time_of(millis),
-        None => decode::time(&reader.value()?),
+        Some(millis) => attributes::time_of(millis),
+        None => attributes::time(&reader.value()?),
     }
 }

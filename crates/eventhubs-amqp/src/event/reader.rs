@@ -2,11 +2,11 @@
 //!
 //! Tests: below, and `tap/tests.rs` against the AMQP library.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use eventhubs_amqp_frames::be_number;
 use eventhubs_types::Value;
-
-use crate::event::value::from_millis;
 
 /// Reads values that [`value_length`](eventhubs_amqp_frames::value_length) has accepted, without copying their bytes; `None` where it would not.
 #[derive(Debug, Clone)]
@@ -156,6 +156,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
+}
+
+/// The time this many milliseconds after 1970, or before it.
+pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
+    let distance = Duration::from_millis(millis.unsigned_abs());
+    if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
 }
 
 #[cfg(test)]

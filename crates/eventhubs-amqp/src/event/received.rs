@@ -13,9 +13,9 @@ use eventhubs_types::{
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use crate::event::decode::Attributes;
+use crate::event::attributes::{Attributes, LastEnqueuedEventProperties, OFFSET, SEQUENCE_NUMBER};
 use crate::event::message::Message;
-use crate::{Error, RawMessage, Result};
+use crate::{Error, ErrorKind, RawMessage, Result};
 
 /// Where events come from; all events of a receiver share one.
 #[derive(Debug)]
@@ -249,6 +249,22 @@ impl ReceivedEvent {
     }
 }
 
+/// Makes an event of an encoded message. Only what every reader needs is read now.
+///
+/// # Errors
+/// [`ErrorKind::Protocol`] when the sequence number or offset cannot be found: without them no position can be kept.
+pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
+    let (message, position) = Message::locate(raw);
+    let offset = position.offset.ok_or_else(|| missing(OFFSET))?;
+    let number = position.sequence_number.ok_or_else(|| missing(SEQUENCE_NUMBER))?;
+    Ok(ReceivedEvent::from_message(message, offset, number, position.enqueued_time))
+}
+
+/// The error of an event without one of the annotations that make its position.
+pub(crate) fn missing(name: &str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("an event came without {name}"))
+}
+
 impl PartialEq for ReceivedEvent {
     fn eq(&self, other: &Self) -> bool {
         let position = |event: &Self| (event.sequence_number, event.enqueued_time);
@@ -269,21 +285,4 @@ impl fmt::Debug for ReceivedEvent {
             .field("body_len", &self.body_bytes().map(|b| b.len()))
             .finish_non_exhaustive()
     }
-}
-
-/// The head of the partition as the service saw it when it sent the last event.
-///
-/// Known only if [`track_last_enqueued_event_properties`](crate::PartitionReceiverBuilder::track_last_enqueued_event_properties)
-/// is on and an event has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LastEnqueuedEventProperties {
-    /// The sequence number of the newest event in the partition.
-    pub sequence_number: SequenceNumber,
-    /// The offset of the newest event in the partition.
-    pub offset: Offset,
-    /// When the service enqueued the newest event.
-    pub enqueued_time: Option<SystemTime>,
-    /// When the service read these values.
-    pub retrieval_time: Option<SystemTime>,
 }

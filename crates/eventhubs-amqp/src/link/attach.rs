@@ -15,10 +15,10 @@ use serde_amqp::primitives::Symbol;
 use crate::Result;
 use crate::connection::engine::Engine;
 use crate::link::filter::selector;
-use crate::link::source::{Attached, DeliverySource, PlainSource};
+use crate::link::source::{Attached, DeliverySource};
 use crate::link::tap_source::TapSource;
 use crate::runtime::ambient;
-use crate::tap::{Mode, Prefetch};
+use crate::tap::{Prefetch, TappedLink, Taps};
 
 const SELECTOR: &str = "apache.org:selector-filter:string";
 const OWNER_LEVEL: &str = "com.microsoft:epoch";
@@ -36,17 +36,6 @@ pub(crate) struct LinkOptions {
     pub(crate) prefetch: Prefetch,
     pub(crate) track_last_enqueued: bool,
     pub(crate) identifier: String,
-    pub(crate) data_path: DataPath,
-}
-
-/// Which implementation of [`DeliverySource`] reads a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum DataPath {
-    #[default]
-    Tap,
-    /// The receiver of the AMQP library, against which the tap is tested.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the oracle of the tests"))]
-    Plain,
 }
 
 impl LinkOptions {
@@ -80,7 +69,7 @@ impl LinkOptions {
     }
 }
 
-/// Attaches on a session of its own, so that nothing that ends the session touches another partition.
+/// Attaches a link whose transfers the tap takes, and grants its first credit.
 ///
 /// The service may accept and refuse right after; that refusal comes out of the source.
 pub(crate) async fn attach(
@@ -88,14 +77,22 @@ pub(crate) async fn attach(
     options: &LinkOptions,
     position: &StartingPosition,
 ) -> Result<Box<dyn DeliverySource>> {
+    let (link, attached) = open(engine, options, position, TappedLink::expect).await?;
+    Ok(Box::new(TapSource::start(link, attached)))
+}
+
+/// Attaches on a session of its own, so that nothing that ends the session touches another partition. `follow` makes the tap
+/// know the link before its attach goes out.
+pub(crate) async fn open(
+    engine: &Arc<Engine>,
+    options: &LinkOptions,
+    position: &StartingPosition,
+    follow: fn(&Taps, &str, Prefetch) -> TappedLink,
+) -> Result<(TappedLink, Attached)> {
     let source = options.source(position)?;
     let mut session = engine.begin().await?;
     let name = format!("{}-{}-{}", options.identifier, options.partition, ambient::suffix());
-    let mode = match options.data_path {
-        DataPath::Tap => Mode::Take,
-        DataPath::Plain => Mode::Watch,
-    };
-    let link = engine.taps().expect(&name, mode, options.prefetch);
+    let link = follow(engine.taps(), &name, options.prefetch);
     let attaching = Receiver::builder()
         .name(name)
         .source(source)
@@ -115,10 +112,7 @@ pub(crate) async fn attach(
         engine: Arc::clone(engine),
         subject: format!("receiving from {}", options.subject()),
     };
-    Ok(match options.data_path {
-        DataPath::Tap => Box::new(TapSource::start(link, attached)),
-        DataPath::Plain => Box::new(PlainSource::start(link, attached, options.prefetch.events).await?),
-    })
+    Ok((link, attached))
 }
 
 #[cfg(test)]
@@ -137,7 +131,6 @@ mod tests {
             prefetch: Prefetch { events: 50, bytes: 1_000_000 },
             track_last_enqueued: true,
             identifier: "reader-1".to_owned(),
-            data_path: DataPath::default(),
         }
     }
 

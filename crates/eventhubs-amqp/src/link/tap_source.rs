@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use serde_amqp::Value;
 
 use crate::connection::library_error::{Failure, LinkFailure};
-use crate::event::message::decode;
+use crate::event::received::decode;
 use crate::link::source::{Attached, DeliverySource};
 use crate::tap::TappedLink;
 use crate::{Error, ErrorKind, ReceivedEvent, Result};

@@ -9,7 +9,7 @@ use futures::future::pending;
 
 use super::*;
 use crate::ErrorKind;
-use crate::event::decode::Attributes;
+use crate::event::attributes::Attributes;
 
 fn origin() -> EventSource {
     EventSource {

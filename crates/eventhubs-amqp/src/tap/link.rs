@@ -1,29 +1,22 @@
-//! A tapped link: the queue between the stream and the receiver, bounded by its credit.
+//! What the stream and the reader of a tapped link share: a queue that is bounded by the credit of the link. The reader's end
+//! is in `reader.rs`.
+//!
+//! Tests: `tap/tests/links.rs`.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Poll;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 
 use super::credit::{Buffered, Credit, Prefetch};
-use super::registry::{Address, Taps};
+
 use crate::recovery::conditions::Recovery;
 use crate::{Error, ErrorKind};
 
 /// The condition under which the service takes a partition from its reader (contract §5.4).
 pub(super) const STOLEN: &str = "amqp:link:stolen";
-
-/// What becomes of the transfers of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// They are taken and queued here.
-    Take,
-    /// They go to the library; only the end of the link is watched.
-    Watch,
-}
 
 /// Why a link yields nothing any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +40,19 @@ impl Outcome {
     }
 }
 
+/// Where a link is, in the numbers of the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) channel: u16,
+    pub(crate) handle: u32,
+}
+
 /// What the reader of a link and the stream share.
 #[derive(Debug)]
 pub(crate) struct LinkState {
-    mode: Mode,
+    /// Whether the library gets the transfers, and only the end of the link is watched: for the oracle of the tests.
+    #[cfg(test)]
+    is_only_watched: bool,
     address: OnceLock<Address>,
     inner: Mutex<Inner>,
     reader: AtomicWaker,
@@ -69,9 +71,10 @@ struct Inner {
 }
 
 impl LinkState {
-    pub(super) fn new(mode: Mode, prefetch: Prefetch) -> Self {
+    pub(super) fn new(prefetch: Prefetch) -> Self {
         Self {
-            mode,
+            #[cfg(test)]
+            is_only_watched: false,
             address: OnceLock::new(),
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
@@ -85,8 +88,22 @@ impl LinkState {
         }
     }
 
+    /// One of which only the end is watched.
+    #[cfg(test)]
+    pub(super) fn watched(prefetch: Prefetch) -> Self {
+        Self { is_only_watched: true, ..Self::new(prefetch) }
+    }
+
+    /// Whether the transfers of the link are taken off the stream.
+    #[cfg(test)]
     pub(super) fn takes(&self) -> bool {
-        self.mode == Mode::Take
+        !self.is_only_watched
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the oracle of the tests needs the question")]
+    pub(super) fn takes(&self) -> bool {
+        true
     }
 
     pub(super) fn attached(&self, address: Address, initial_delivery_count: u32) {
@@ -133,6 +150,37 @@ impl LinkState {
         (!inner.closed).then_some(credit)
     }
 
+    /// Takes messages from the queue, at most `max`, and at most what the reader may hold; one at least, if there is one.
+    pub(super) fn take(&self, max: usize) -> Vec<Bytes> {
+        self.lock().take(max)
+    }
+
+    /// Grants what credit there is room for; where the link is, if the sender must be told.
+    pub(super) fn top_up(&self) -> Option<Address> {
+        let mut inner = self.lock();
+        let buffered = inner.buffered();
+        let granted = inner.outcome.is_none() && inner.credit.top_up(buffered);
+        drop(inner);
+        self.address.get().copied().filter(|_| granted)
+    }
+
+    /// Ready when there are messages, or the link is known to yield none any more.
+    pub(super) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        // Register before looking: what is delivered in between would wake nobody.
+        self.reader.register(cx.waker());
+        let inner = self.lock();
+        if inner.queue.is_empty() && inner.outcome.is_none() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.lock().outcome.clone()
+    }
+
+    pub(super) fn is_stolen(&self) -> bool {
+        matches!(self.lock().outcome, Some(Outcome::Stolen(_)))
+    }
+
+    /// Drops what is queued and what still comes.
     pub(super) fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
@@ -166,69 +214,5 @@ impl Inner {
     fn clear(&mut self) {
         self.queue.clear();
         self.queued_bytes = 0;
-    }
-}
-
-/// The reader's end of a link. Dropping it discards what is queued and what still comes.
-#[derive(Debug)]
-pub(crate) struct TappedLink {
-    name: String,
-    state: Arc<LinkState>,
-    taps: Taps,
-}
-
-impl TappedLink {
-    pub(super) fn new(name: String, state: Arc<LinkState>, taps: Taps) -> Self {
-        Self { name, state, taps }
-    }
-
-    /// Takes messages from the queue, at most `max` and half of the bytes that may be sent ahead, and grants credit for the
-    /// room of those that were taken before: the reader has done with them.
-    pub(crate) fn take(&self, max: usize) -> Vec<Bytes> {
-        let messages = self.state.lock().take(max);
-        self.top_up();
-        messages
-    }
-
-    /// Grants what credit there is room for.
-    pub(crate) fn top_up(&self) {
-        let mut inner = self.state.lock();
-        let buffered = inner.buffered();
-        let granted = inner.outcome.is_none() && inner.credit.top_up(buffered);
-        drop(inner);
-        if let (true, Some(address)) = (granted, self.state.address.get()) {
-            self.taps.request_flow(*address);
-        }
-    }
-
-    /// Waits until there are messages or the link is known to yield none any more.
-    pub(crate) async fn ready(&self) {
-        poll_fn(|cx| {
-            self.state.reader.register(cx.waker());
-            let inner = self.state.lock();
-            if inner.queue.is_empty() && inner.outcome.is_none() { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
-    }
-
-    /// Drops what is queued and what still comes.
-    pub(crate) fn discard(&self) {
-        self.state.close();
-    }
-
-    /// Why no more comes, as far as the stream knows.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.state.lock().outcome.clone()
-    }
-
-    pub(crate) fn is_stolen(&self) -> bool {
-        matches!(self.state.lock().outcome, Some(Outcome::Stolen(_)))
-    }
-}
-
-impl Drop for TappedLink {
-    fn drop(&mut self) {
-        self.taps.forget(&self.name);
-        self.state.close();
     }
 }

@@ -7,6 +7,7 @@ mod credit;
 mod encode;
 mod inspector;
 mod link;
+mod reader;
 mod registry;
 mod session;
 
@@ -25,7 +26,7 @@ use session::{Begun, Session};
 
 pub(crate) use credit::Prefetch;
 pub(crate) use inspector::MAX_FRAME_SIZE;
-pub(crate) use link::{Mode, TappedLink};
+pub(crate) use reader::TappedLink;
 pub(crate) use registry::Taps;
 
 /// Follows the sessions and links of one connection.

@@ -7,15 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eventhubs_amqp_frames::{KillSwitch, wake_repeatedly};
 
-use super::credit::Prefetch;
-use super::link::{LinkState, Mode, TappedLink};
-
-/// Where a link stands, in the numbers of the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) channel: u16,
-    pub(crate) handle: u32,
-}
+use super::link::{Address, LinkState};
 
 /// What the readers of links and the stream of their connection share. Clones are the same.
 #[derive(Debug, Clone)]
@@ -40,10 +32,8 @@ impl Taps {
     }
 
     /// Follows the link of this name from its attach on.
-    pub(crate) fn expect(&self, name: &str, mode: Mode, prefetch: Prefetch) -> TappedLink {
-        let link = Arc::new(LinkState::new(mode, prefetch));
-        self.expected().insert(name.to_owned(), Arc::clone(&link));
-        TappedLink::new(name.to_owned(), link, self.clone())
+    pub(super) fn expect(&self, name: &str, link: Arc<LinkState>) {
+        self.expected().insert(name.to_owned(), link);
     }
 
     pub(super) fn attaching(&self, name: &str) -> Option<Arc<LinkState>> {

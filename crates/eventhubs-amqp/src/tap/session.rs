@@ -9,8 +9,8 @@ use eventhubs_amqp_frames::{Performative, Transfer, Violation, chunk_size, field
 
 use super::encode::{LinkFlow, SessionFlow, accepted, corrected, flow};
 use super::inspector::MAX_FRAME_SIZE;
-use super::link::{LinkState, Outcome, STOLEN};
-use super::registry::{Address, Taps};
+use super::link::{Address, LinkState, Outcome, STOLEN};
+use super::registry::Taps;
 
 /// The largest message that is kept whole, in bytes: the most that any tier of the service allows, and some annotations.
 /// What is longer is cut, and so cannot be decoded.

@@ -6,8 +6,8 @@ use fe2o3_amqp_types::messaging::message::__private::Deserializable;
 use fe2o3_amqp_types::messaging::{Body, Message};
 use serde_amqp::Value;
 
-use crate::event::decode::received;
-use crate::event::message::decode;
+use crate::event::received::decode;
+use crate::testing::library_message::received;
 use crate::{ErrorKind, ReceivedEvent};
 
 /// The event, if the library can decode the message at all.

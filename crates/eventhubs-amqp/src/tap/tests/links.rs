@@ -8,7 +8,7 @@ use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, End, Flow, Transfer
 use tokio::time::{Duration, timeout};
 
 use crate::tap::session::MAX_KEPT_MESSAGE;
-use crate::tap::{MAX_FRAME_SIZE, Mode, Prefetch, TappedLink, Taps, TransferTap};
+use crate::tap::{MAX_FRAME_SIZE, Prefetch, TappedLink, Taps, TransferTap};
 use crate::testing::raw_peer::frame;
 
 /// A connection whose two ends number everything differently: our channel or handle n is the peer's n + 100.
@@ -74,7 +74,7 @@ impl Wire {
 
     /// Attaches a link that may be sent ten events, and whose first flow is written.
     fn attach(&mut self, name: &str, channel: u16, handle: u32) -> TappedLink {
-        let link = self.taps.expect(name, Mode::Take, Prefetch { events: 10, bytes: 1 << 40 });
+        let link = TappedLink::expect(&self.taps, name, Prefetch { events: 10, bytes: 1 << 40 });
         let mut attach = Attach {
             name: name.to_owned(),
             handle: handle.into(),

@@ -1,14 +1,15 @@
 //! AMQP values of the AMQP library as values of `eventhubs-types`.
-
-use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//!
+//! Tests: `tap/tests.rs`, by messages with values of all types.
 
 use eventhubs_types::Value;
 use serde_amqp::Value as Amqp;
 use serde_amqp::described::Described;
 use serde_amqp::descriptor::Descriptor;
 
-/// The same value; a timestamp beyond what [`SystemTime`] holds stays a number.
+use crate::event::reader::from_millis;
+
+/// The same value; a timestamp beyond what [`SystemTime`](std::time::SystemTime) holds stays a number.
 ///
 /// Recursion is safe: nothing deeper than [`MAX_DEPTH`](eventhubs_amqp_frames::MAX_DEPTH) was let in.
 pub(crate) fn from_amqp(value: Amqp) -> Value {
@@ -52,22 +53,4 @@ fn from_described(described: Described<Amqp>) -> Value {
         Descriptor::Code(code) => Value::U64(code),
     };
     Value::Described { descriptor: Box::new(descriptor), value: Box::new(from_amqp(described.value)) }
-}
-
-/// The time this many milliseconds after 1970, or before it.
-pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
-    let distance = Duration::from_millis(millis.unsigned_abs());
-    if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
-}
-
-/// A UUID in its usual form.
-pub(crate) fn uuid_text(uuid: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
-    for (i, byte) in uuid.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

@@ -1,69 +1,19 @@
-//! From decoded AMQP messages to events, lenient where senders differ (contract §6.1).
+//! The AMQP library's own reading of a message, as an event: the oracle of `event/`.
+//!
+//! Tests: below.
 
-use std::collections::BTreeMap;
-use std::time::SystemTime;
-
-use eventhubs_types::{EventBody, Offset, SequenceNumber, Value};
+use eventhubs_types::{EventBody, Value};
 use fe2o3_amqp_types::messaging::annotations::{Annotations, OwnedKey};
 use fe2o3_amqp_types::messaging::{ApplicationProperties, Body, Data, Message, MessageId, Properties};
 use serde_amqp::Value as Amqp;
 use serde_amqp::primitives::{Symbol, Timestamp};
 
-use crate::event::value::{from_amqp, from_millis, uuid_text};
-use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result};
-
-/// 0001-01-01: what the service reports instead of "never" (contract §4.2).
-const NEVER_MILLIS: i64 = -62_135_596_800_000;
-
-pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
-pub(crate) const OFFSET: &str = "x-opt-offset";
-const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
-const PARTITION_KEY: &str = "x-opt-partition-key";
-
-/// Values by name.
-pub(crate) type Named = BTreeMap<String, Value>;
-
-/// What an event has besides its body and position.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Attributes {
-    pub(crate) properties: Named,
-    pub(crate) system_properties: Named,
-    pub(crate) partition_key: Option<String>,
-    pub(crate) message_id: Option<String>,
-    pub(crate) correlation_id: Option<String>,
-    pub(crate) content_type: Option<String>,
-    /// The head of the partition, if the service sent it along.
-    pub(crate) head: Option<LastEnqueuedEventProperties>,
-    /// What cannot be decoded, by name.
-    pub(crate) lost: Vec<String>,
-}
-
-impl Attributes {
-    /// Of the AMQP properties only those that are set, under their names on the wire.
-    pub(crate) fn new(
-        mut annotations: Named,
-        amqp_properties: Named,
-        properties: Named,
-        head: Option<LastEnqueuedEventProperties>,
-    ) -> Self {
-        for name in [SEQUENCE_NUMBER, OFFSET, ENQUEUED_TIME] {
-            annotations.remove(name);
-        }
-        let key = annotations.remove(PARTITION_KEY);
-        let text = |name| amqp_properties.get(name).and_then(id_text);
-        let content_type = amqp_properties.get("content-type").and_then(Value::as_str);
-        Self {
-            properties,
-            partition_key: key.and_then(|value| value.as_str().map(str::to_owned)),
-            message_id: text("message-id"),
-            correlation_id: text("correlation-id"),
-            content_type: content_type.map(str::to_owned),
-            head,
-            lost: Vec::new(),
-            system_properties: annotations.into_iter().chain(amqp_properties).collect(),
-        }
-    }
-}
+use crate::connection::library_value::from_amqp;
+use crate::event::attributes::{
+    Attributes, ENQUEUED_TIME, Named, OFFSET, SEQUENCE_NUMBER, last_enqueued, offset, time,
+};
+use crate::event::received::missing;
+use crate::{ReceivedEvent, Result};
 
 /// Makes an event of a message.
 ///
@@ -88,45 +38,12 @@ pub(crate) fn received(message: Message<Body<Amqp>>) -> Result<ReceivedEvent> {
     Ok(ReceivedEvent::whole(body(message.body), attributes, offset, sequence_number.into(), enqueued_time))
 }
 
-pub(crate) fn missing(name: &str) -> Error {
-    Error::new(ErrorKind::Protocol, format!("an event came without {name}"))
-}
-
 fn by_name(annotations: Annotations) -> Named {
     let name = |key| match key {
         OwnedKey::Symbol(name) => name.0,
         OwnedKey::Ulong(code) => code.to_string(),
     };
     annotations.into_iter().map(|(key, content)| (name(key), from_amqp(content))).collect()
-}
-
-pub(crate) fn last_enqueued(annotations: &Named) -> Option<LastEnqueuedEventProperties> {
-    Some(LastEnqueuedEventProperties {
-        sequence_number: SequenceNumber::new(annotations.get("last_enqueued_sequence_number")?.as_i64()?),
-        offset: offset(annotations.get("last_enqueued_offset")?.clone())?,
-        enqueued_time: annotations.get("last_enqueued_time_utc").and_then(time),
-        retrieval_time: annotations.get("runtime_info_retrieval_time_utc").and_then(time),
-    })
-}
-
-pub(crate) fn offset(value: Value) -> Option<Offset> {
-    match value {
-        Value::String(text) | Value::Symbol(text) => Some(text.into()),
-        number => number.as_i64().map(|number| number.to_string().into()),
-    }
-}
-
-/// A time, also where the sender wrote its milliseconds as a plain number; `None` for "never".
-pub(crate) fn time(value: &Value) -> Option<SystemTime> {
-    match value {
-        Value::Timestamp(time) => Some(*time).filter(|time| Some(*time) != from_millis(NEVER_MILLIS)),
-        number => number.as_i64().and_then(time_of),
-    }
-}
-
-/// The time this many milliseconds after 1970; `None` for "never".
-pub(crate) fn time_of(millis: i64) -> Option<SystemTime> {
-    if millis == NEVER_MILLIS { None } else { from_millis(millis) }
 }
 
 fn body(body: Body<Amqp>) -> EventBody {
@@ -143,16 +60,6 @@ fn body(body: Body<Amqp>) -> EventBody {
 
 fn application_properties(properties: ApplicationProperties) -> Named {
     properties.0.into_iter().map(|(name, content)| (name, from_amqp(content.into()))).collect()
-}
-
-/// An id as text; a binary one has none.
-fn id_text(id: &Value) -> Option<String> {
-    match id {
-        Value::String(text) => Some(text.clone()),
-        Value::U64(number) => Some(number.to_string()),
-        Value::Uuid(uuid) => Some(uuid_text(uuid)),
-        _ => None,
-    }
 }
 
 fn id_value(id: MessageId) -> Value {
@@ -190,7 +97,7 @@ fn wire_named(properties: Properties) -> impl Iterator<Item = (String, Value)> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     use fe2o3_amqp_types::messaging::{
         AmqpSequence, AmqpValue, Batch, DeliveryAnnotations, MessageAnnotations,
@@ -198,6 +105,8 @@ mod tests {
     use serde_amqp::primitives::{Binary, Uuid};
 
     use super::*;
+    use crate::ErrorKind;
+    use crate::event::attributes::PARTITION_KEY;
 
     fn annotated(pairs: &[(&str, Amqp)]) -> Annotations {
         pairs.iter().map(|(name, value)| (OwnedKey::from(*name), value.clone())).collect()
@@ -311,13 +220,5 @@ mod tests {
         assert_eq!(id(MessageId::Uuid(Uuid::from(uuid))), (Some(text.into()), Value::Uuid(uuid)));
         let bytes = MessageId::Binary(Binary::from(vec![0xff]));
         assert_eq!(id(bytes), (None, Value::Binary(vec![0xff].into())));
-    }
-
-    #[test]
-    fn never_is_no_time() {
-        assert_eq!(time(&Value::I64(NEVER_MILLIS)), None);
-        assert_eq!(time(&from_amqp(Amqp::Timestamp(NEVER_MILLIS.into()))), None);
-        assert_eq!(time(&Value::I64(0)), Some(UNIX_EPOCH));
-        assert_eq!(time(&Value::String("now".into())), None);
     }
 }
