@@ -71,7 +71,7 @@ impl Endpoint {
 
     /// Where AMQP is spoken in a WebSocket (contract §2).
     #[cfg(feature = "websocket")]
-    pub(crate) fn web_port(&self) -> u16 {
+    pub(crate) fn websocket_port(&self) -> u16 {
         self.address.port.unwrap_or(if self.tls { 443 } else { 80 })
     }
 

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 #[must_use]
 pub struct ConnectionOptions {
     #[cfg(feature = "websocket")]
-    pub(crate) web_socket: bool,
+    pub(crate) websocket: bool,
     #[cfg(feature = "websocket")]
     pub(crate) proxy: Option<Proxy>,
     pub(crate) custom_endpoint: Option<Address>,
@@ -38,7 +38,7 @@ impl ConnectionOptions {
     pub fn new() -> Self {
         Self {
             #[cfg(feature = "websocket")]
-            web_socket: false,
+            websocket: false,
             #[cfg(feature = "websocket")]
             proxy: None,
             custom_endpoint: None,
@@ -50,23 +50,23 @@ impl ConnectionOptions {
     /// Speaks AMQP in a WebSocket, to port 443 unless the connection string has another: for networks that let nothing
     /// else out.
     #[cfg(feature = "websocket")]
-    pub fn web_socket(mut self) -> Self {
-        self.web_socket = true;
+    pub fn websocket(mut self) -> Self {
+        self.websocket = true;
         self
     }
 
-    /// Goes through an HTTP proxy, `http://user:password@host:port`, and so in a [WebSocket](Self::web_socket), since proxies
+    /// Goes through an HTTP proxy, `http://user:password@host:port`, and so in a [WebSocket](Self::websocket), since proxies
     /// let only the HTTPS port through. The user and the password are percent-decoded.
     ///
     /// Default: the proxy that the environment names in `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has the host or the host is
-    /// this machine. The environment is asked for a [WebSocket](Self::web_socket) only, never for AMQP on its own port.
+    /// this machine. The environment is asked for a [WebSocket](Self::websocket) only, never for AMQP on its own port.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not such a URL.
     #[cfg(feature = "websocket")]
     pub fn proxy(mut self, url: &str) -> Result<Self> {
         self.proxy = Some(Proxy::parse(url).map_err(|reason| Error::invalid(format!("proxy: {reason}")))?);
-        Ok(self.web_socket())
+        Ok(self.websocket())
     }
 
     /// Dials this host, and port if there is one, instead of the namespace's own: a gateway or a private endpoint. The
@@ -115,7 +115,7 @@ impl fmt::Debug for ConnectionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("ConnectionOptions");
         #[cfg(feature = "websocket")]
-        shown.field("web_socket", &self.web_socket).field("proxy", &self.proxy);
+        shown.field("websocket", &self.websocket).field("proxy", &self.proxy);
         shown
             .field("custom_endpoint", &self.custom_endpoint)
             .field("authorities", &self.authorities.len())

@@ -69,7 +69,7 @@ impl Transport {
         let stream = self.reach().await?;
         let stream = if self.endpoint.tls { self.secure(stream).await? } else { stream };
         #[cfg(feature = "websocket")]
-        if self.options.web_socket {
+        if self.options.websocket {
             let service = Address { host: self.endpoint.host().clone(), port: self.target().port };
             let opened = websocket::open(stream, &service, self.endpoint.tls).await;
             return opened.map_err(|e| failed("opening a WebSocket", &service, e));
@@ -93,7 +93,7 @@ impl Transport {
     /// The proxy of the options, or for a WebSocket the one of the environment. AMQP on its own port is left alone: proxies refuse it.
     #[cfg(feature = "websocket")]
     fn proxy(&self, target: &Address) -> Result<Option<Proxy>> {
-        if self.options.proxy.is_some() || !self.options.web_socket || is_this_machine(target.host.as_str()) {
+        if self.options.proxy.is_some() || !self.options.websocket || is_this_machine(target.host.as_str()) {
             return Ok(self.options.proxy.clone());
         }
         let named = Proxy::of_environment(&ambient::proxies(), target, self.endpoint.tls);
@@ -108,7 +108,7 @@ impl Transport {
         let by_default = self.endpoint.port();
         #[cfg(feature = "websocket")]
         let by_default =
-            if self.options.web_socket { self.endpoint.web_port() } else { self.endpoint.port() };
+            if self.options.websocket { self.endpoint.websocket_port() } else { self.endpoint.port() };
         let Address { host, port } =
             self.options.custom_endpoint.as_ref().unwrap_or(&self.endpoint.address).clone();
         Address { host, port: port.or(Some(by_default)) }

@@ -20,7 +20,7 @@ use crate::transport::stream::Io;
 const PROTOCOL: &str = "AMQPWSB10";
 
 /// The largest message that the service may send, in bytes; it may hold several AMQP frames.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+const MAX_WEBSOCKET_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// What may wait for the socket, in bytes.
 const MAX_UNSENT: usize = 4 * 1024 * 1024;
@@ -28,8 +28,8 @@ const MAX_UNSENT: usize = 4 * 1024 * 1024;
 /// Opens a WebSocket over a stream to `service`, with or without TLS below.
 pub(crate) async fn open(stream: Box<dyn Io>, service: &Address, tls: bool) -> io::Result<Box<dyn Io>> {
     let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE))
+        .max_message_size(Some(MAX_WEBSOCKET_MESSAGE))
+        .max_frame_size(Some(MAX_WEBSOCKET_MESSAGE))
         .max_write_buffer_size(MAX_UNSENT);
     let request = request(service, tls).map_err(io::Error::other)?;
     let opened = client_async_with_config(request, stream, Some(config)).await;
