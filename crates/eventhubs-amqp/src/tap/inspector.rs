@@ -9,6 +9,8 @@ use std::time::Duration;
 use eventhubs_amqp_frames::descriptor::{DETACH, END, OPEN, TRANSFER};
 use eventhubs_amqp_frames::{AMQP_FRAME, Performative, Refused, Walk, channel, field, is_true, uint};
 
+use super::numbers::{PeerChannel, PeerHandle};
+
 /// The largest frame we offer to take, in bytes.
 pub(crate) const MAX_FRAME_SIZE: u32 = 64 * 1024;
 
@@ -41,8 +43,8 @@ impl From<Violation> for io::Error {
 /// Follows the frames of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Inspector {
-    /// Deliveries of which more frames must come, by channel and handle, both of the peer.
-    unfinished: HashMap<(u16, u32), Walk>,
+    /// Deliveries of which more frames must come.
+    unfinished: HashMap<(PeerChannel, PeerHandle), Walk>,
     idle_timeout: Option<Duration>,
 }
 
@@ -52,7 +54,7 @@ impl Inspector {
         let Some(performative) = Performative::of_frame(frame)?.filter(|_| frame[5] == AMQP_FRAME) else {
             return Ok(None);
         };
-        self.performative(channel(frame), &performative)?;
+        self.performative(PeerChannel(channel(frame)), &performative)?;
         Ok(Some(performative))
     }
 
@@ -61,7 +63,11 @@ impl Inspector {
         self.idle_timeout
     }
 
-    fn performative(&mut self, channel: u16, performative: &Performative<'_>) -> Result<(), Violation> {
+    fn performative(
+        &mut self,
+        channel: PeerChannel,
+        performative: &Performative<'_>,
+    ) -> Result<(), Violation> {
         match performative.descriptor {
             OPEN => {
                 let millis = performative.field(field::open::IDLE_TIME_OUT).and_then(uint);
@@ -69,15 +75,15 @@ impl Inspector {
                 self.idle_timeout = millis.map(|millis| Duration::from_millis(millis.into()));
             }
             TRANSFER => self.transfer(channel, performative)?,
-            DETACH => _ = self.unfinished.remove(&(channel, performative.handle()?)),
+            DETACH => _ = self.unfinished.remove(&(channel, PeerHandle(performative.handle()?))),
             END => self.unfinished.retain(|(of, _), _| *of != channel),
             _ => {}
         }
         Ok(())
     }
 
-    fn transfer(&mut self, channel: u16, transfer: &Performative<'_>) -> Result<(), Violation> {
-        let key = (channel, transfer.handle()?);
+    fn transfer(&mut self, channel: PeerChannel, transfer: &Performative<'_>) -> Result<(), Violation> {
+        let key = (channel, PeerHandle(transfer.handle()?));
         let flag = |index| transfer.field(index).is_some_and(is_true);
         // The values of a delivery may nest across its frames, so its walk continues where the last frame ended.
         let mut walk = self.unfinished.remove(&key).unwrap_or_default();

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 
 use super::credit::{Buffered, Credit, Prefetch};
-
+use super::numbers::PeerLink;
 use crate::recovery::conditions::Recovery;
 use crate::{Error, ErrorKind};
 
-/// The condition under which the service takes a partition from its reader (contract §5.4).
+/// The condition under which the service takes a partition from its reader (docs/contract.md §5.4).
 pub(super) const STOLEN: &str = "amqp:link:stolen";
 
 /// Why a link yields nothing any more.
@@ -40,33 +40,30 @@ impl Outcome {
     }
 }
 
-/// Where a link is, in the numbers of the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) channel: u16,
-    pub(crate) handle: u32,
-}
-
 /// What the reader of a link and the stream share.
 #[derive(Debug)]
 pub(crate) struct LinkState {
     /// Whether the library gets the transfers, and only the end of the link is watched: for the oracle of the tests.
     #[cfg(test)]
     is_only_watched: bool,
-    address: OnceLock<Address>,
+    /// Where the link is, once the peer has attached: no flow can be asked for before.
+    address: OnceLock<PeerLink>,
     inner: Mutex<Inner>,
     reader: AtomicWaker,
 }
 
 #[derive(Debug)]
 struct Inner {
-    /// Encoded messages, in order; at most as many as the prefetch.
+    /// Encoded messages, in order. No more than credit was granted for, so at most as many as the prefetch.
     queue: VecDeque<Bytes>,
+    /// The sum of the lengths in the queue.
     queued_bytes: usize,
-    /// What the reader took last: it holds that until it takes again.
+    /// What the reader took last: it counts as held until the reader takes again, since it works on it meanwhile.
     held_bytes: usize,
     credit: Credit,
+    /// Never taken back: what comes after it is dropped. Only a theft replaces another one.
     outcome: Option<Outcome>,
+    /// The reader is gone, or discards all: what comes is dropped, and no credit is granted.
     closed: bool,
 }
 
@@ -106,7 +103,7 @@ impl LinkState {
         true
     }
 
-    pub(super) fn attached(&self, address: Address, initial_delivery_count: u32) {
+    pub(super) fn attached(&self, address: PeerLink, initial_delivery_count: u32) {
         self.lock().credit.begin(initial_delivery_count);
         let _ = self.address.set(address);
     }
@@ -119,6 +116,7 @@ impl LinkState {
             if inner.closed || inner.outcome.is_some() {
                 continue;
             }
+            // The sizes of messages are known only now, so each delivery changes how many more there is room for.
             if !inner.credit.use_one(arrival.as_ref().map_or(0, Bytes::len)) {
                 inner.outcome = Some(Outcome::Oversent);
             } else if let Some(message) = arrival {
@@ -127,7 +125,9 @@ impl LinkState {
             }
         }
         let buffered = inner.buffered();
+        // In this order: first less, because the messages were larger than expected, then more, where half is used.
         let changed = inner.credit.withdraw(buffered) || inner.credit.top_up(buffered);
+        inner.check();
         let lives = !inner.closed && inner.outcome.is_none();
         drop(inner);
         self.reader.wake();
@@ -138,6 +138,7 @@ impl LinkState {
     pub(super) fn stolen(&self, theft: Outcome) {
         let mut inner = self.lock();
         inner.clear();
+        // In place of an earlier outcome: a reader that was told to attach again would steal the partition back.
         inner.outcome = Some(theft);
         drop(inner);
         self.reader.wake();
@@ -156,7 +157,7 @@ impl LinkState {
     }
 
     /// Grants what credit there is room for; where the link is, if the sender must be told.
-    pub(super) fn top_up(&self) -> Option<Address> {
+    pub(super) fn top_up(&self) -> Option<PeerLink> {
         let mut inner = self.lock();
         let buffered = inner.buffered();
         let granted = inner.outcome.is_none() && inner.credit.top_up(buffered);
@@ -204,15 +205,22 @@ impl Inner {
             bytes += message.len();
             bytes <= most
         });
+        // One at least, whatever its size, or a message above the limit would stay here forever.
         let count = fitting.count().max(1).min(self.queue.len());
         let messages: Vec<Bytes> = self.queue.drain(..count).collect();
         self.held_bytes = messages.iter().map(Bytes::len).sum();
         self.queued_bytes -= self.held_bytes;
+        self.check();
         messages
     }
 
     fn clear(&mut self) {
         self.queue.clear();
         self.queued_bytes = 0;
+    }
+
+    fn check(&self) {
+        debug_assert_eq!(self.queued_bytes, self.queue.iter().map(Bytes::len).sum::<usize>());
+        debug_assert!(self.queue.is_empty() || !self.closed, "nobody would take it");
     }
 }

@@ -1,12 +1,16 @@
 //! The transfer tap: takes the deliveries of chosen links off the stream before fe2o3-amqp sees them, and grants their
-//! credit with flow frames of its own (amqp-crate §3.5). Everything else stays the library's.
+//! credit with flow frames of its own. Everything else stays the library's.
 //!
-//! A state machine without I/O: the stream shows it every frame of both directions.
+//! A state machine without I/O: the stream shows it every frame of both directions. A transfer goes from `session.rs`, which
+//! knows whose it is, to the queue in `link.rs`, and from there to `reader.rs`; `credit.rs` decides how many more may come.
+//!
+//! Tests: `tap/tests.rs` and below it, and in the files where the boundaries are.
 
 mod credit;
 mod encode;
 mod inspector;
 mod link;
+mod numbers;
 mod reader;
 mod registry;
 mod session;
@@ -17,12 +21,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-
 use eventhubs_amqp_frames::descriptor::{ATTACH, BEGIN, DETACH, END, FLOW, TRANSFER};
-use eventhubs_amqp_frames::{AMQP_FRAME, Performative, Tap, Transfer, channel, field, uint, ushort};
+use eventhubs_amqp_frames::{
+    AMQP_FRAME, Performative, Tap, Transfer, Violation as FrameViolation, channel, field, uint, ushort,
+};
 
 use inspector::{Inspector, Violation};
-use session::{Begun, Session};
+use numbers::{OurChannel, PeerChannel, PeerHandle};
+use session::{Begun, SessionState};
 
 pub(crate) use credit::Prefetch;
 pub(crate) use inspector::MAX_FRAME_SIZE;
@@ -34,14 +40,15 @@ pub(crate) use registry::Taps;
 pub(crate) struct TransferTap {
     taps: Taps,
     inspector: Inspector,
-    /// Sessions that we began and the peer has not, by our channel.
-    begun: BTreeMap<u16, Begun>,
-    /// Sessions that both have begun, by the channel of the peer.
-    sessions: BTreeMap<u16, Session>,
-    /// Channels of the peer with deliveries that are not handed over yet.
-    touched: Vec<u16>,
-    /// The last flow for a sender of the library's, by the channel of the peer: it grants the credit.
-    grants: BTreeMap<u16, Bytes>,
+    /// Sessions that we began and the peer has not.
+    begun: BTreeMap<OurChannel, Begun>,
+    /// Sessions that both have begun. By the channel of the peer, since each transfer looks here.
+    sessions: BTreeMap<PeerChannel, SessionState>,
+    /// Sessions with deliveries that are not handed over yet; one may be here more than once. Empty between two reads.
+    touched: Vec<PeerChannel>,
+    /// The last flow for a sender of the library's, which grants the credit. Only of sessions without a tapped link: the
+    /// client has its senders on sessions of their own.
+    grants: BTreeMap<PeerChannel, Bytes>,
 }
 
 impl TransferTap {
@@ -57,27 +64,25 @@ impl TransferTap {
     }
 
     /// Takes the frame of the peer that is `block[range]` if it is a transfer of a tapped link.
-    fn takes(
-        &mut self,
-        block: &Bytes,
-        range: Range<usize>,
-    ) -> Result<bool, eventhubs_amqp_frames::Violation> {
+    fn takes(&mut self, block: &Bytes, range: Range<usize>) -> Result<bool, FrameViolation> {
         let frame = &block[range.clone()];
         if self.sessions.is_empty() || !Transfer::is(frame) {
             return Ok(false);
         }
-        let Some(session) = self.sessions.get_mut(&channel(frame)) else {
+        let channel = PeerChannel(channel(frame));
+        let Some(session) = self.sessions.get_mut(&channel) else {
             return Ok(false);
         };
+        // Also those that the library gets: the window is one of the session, not of a link.
         session.count_transfer();
         if session.has_no_link() {
             return Ok(false);
         }
-        let transfer = Transfer::read(frame).ok_or(eventhubs_amqp_frames::Violation::Malformed)?;
+        let transfer = Transfer::read(frame).ok_or(FrameViolation::Malformed)?;
         let payload = range.start + transfer.payload..range.end;
         let taken = session.take(&transfer, block, payload)?;
-        if taken && self.touched.last() != Some(&channel(frame)) {
-            self.touched.push(channel(frame));
+        if taken && self.touched.last() != Some(&channel) {
+            self.touched.push(channel);
         }
         Ok(taken)
     }
@@ -93,16 +98,16 @@ impl TransferTap {
 
     /// Writes the flows that the readers of the links have asked for.
     fn write_due(&mut self, out: &mut BytesMut) {
-        for address in self.taps.due() {
-            if let Some(session) = self.sessions.get_mut(&address.channel) {
-                session.write_flow(address.handle, out);
+        for link in self.taps.due() {
+            if let Some(session) = self.sessions.get_mut(&link.channel) {
+                session.write_flow(link.handle, out);
             }
         }
     }
 
     /// Learns from a frame of the peer that is passed on.
     fn learn(&mut self, frame: &[u8], performative: &Performative<'_>) -> Result<(), Violation> {
-        let channel = channel(frame);
+        let channel = PeerChannel(channel(frame));
         match performative.descriptor {
             BEGIN => self.answered(channel, performative),
             ATTACH => {
@@ -111,12 +116,12 @@ impl TransferTap {
                 }
             }
             DETACH => {
-                let handle = performative.handle()?;
+                let handle = PeerHandle(performative.handle()?);
                 if let Some(session) = self.sessions.get_mut(&channel) {
                     session.detached(handle, performative);
                 }
             }
-            FLOW if performative.field(field::flow::HANDLE).is_some() && self.is_of_the_library(channel) => {
+            FLOW if grants_credit(performative) && self.is_of_the_library(channel) => {
                 self.grants.insert(channel, Bytes::copy_from_slice(frame));
             }
             END => {
@@ -128,8 +133,8 @@ impl TransferTap {
         Ok(())
     }
 
-    fn is_of_the_library(&self, channel: u16) -> bool {
-        self.sessions.get(&channel).is_some_and(Session::has_no_link)
+    fn is_of_the_library(&self, channel: PeerChannel) -> bool {
+        self.sessions.get(&channel).is_some_and(SessionState::has_no_link)
     }
 
     /// Repeats to the library what it may have missed; it counts from the peer's own counts, so nothing is granted twice.
@@ -139,13 +144,13 @@ impl TransferTap {
         }
     }
 
-    fn answered(&mut self, channel: u16, begin: &Performative<'_>) {
-        let ours = begin.field(field::begin::REMOTE_CHANNEL).and_then(ushort);
-        if let (Some(local), Some(next_incoming_id)) =
+    fn answered(&mut self, channel: PeerChannel, begin: &Performative<'_>) {
+        let ours = begin.field(field::begin::REMOTE_CHANNEL).and_then(ushort).map(OurChannel);
+        if let (Some(ours), Some(next_incoming_id)) =
             (ours, begin.field(field::begin::NEXT_OUTGOING_ID).and_then(uint))
-            && let Some(begun) = self.begun.remove(&local)
+            && let Some(begun) = self.begun.remove(&ours)
         {
-            self.sessions.insert(channel, Session::new(local, begun, next_incoming_id));
+            self.sessions.insert(channel, SessionState::new(ours, begun, next_incoming_id));
         }
     }
 
@@ -154,16 +159,22 @@ impl TransferTap {
         let is_amqp = frame.get(5) == Some(&AMQP_FRAME);
         let performative = Performative::of_frame(frame).ok().flatten().filter(|_| is_amqp);
         match performative {
-            Some(performative) => self.ours(channel(frame), &performative, frame, out),
+            Some(performative) => self.ours(OurChannel(channel(frame)), &performative, frame, out),
             None => out.extend_from_slice(frame),
         }
     }
 
-    fn ours(&mut self, channel: u16, performative: &Performative<'_>, frame: &[u8], out: &mut BytesMut) {
+    fn ours(
+        &mut self,
+        channel: OurChannel,
+        performative: &Performative<'_>,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) {
         if performative.descriptor == BEGIN {
             self.begun.extend(Begun::read(performative).map(|begun| (channel, begun)));
         }
-        let session = self.sessions.values_mut().find(|session| session.local() == channel);
+        let session = self.sessions.values_mut().find(|session| session.channel() == channel);
         match (performative.descriptor, session) {
             (FLOW, Some(session)) if !session.has_no_link() => return session.correct(performative, out),
             (ATTACH, Some(session)) => session.attaching(performative, &self.taps),
@@ -173,6 +184,11 @@ impl TransferTap {
         }
         out.extend_from_slice(frame);
     }
+}
+
+/// Whether a flow is about a link: one about the session only may have a null in the place of the handle.
+fn grants_credit(flow: &Performative<'_>) -> bool {
+    flow.field(field::flow::HANDLE).and_then(uint).is_some()
 }
 
 impl Tap for TransferTap {

@@ -1,4 +1,6 @@
 //! Which links of a connection are tapped: shared by the stream and the receivers.
+//!
+//! Tests: `tap/tests/links.rs`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -7,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eventhubs_amqp_frames::{KillSwitch, wake_repeatedly};
 
-use super::link::{Address, LinkState};
+use super::link::LinkState;
+use super::numbers::PeerLink;
 
 /// What the readers of links and the stream of their connection share. Clones are the same.
 #[derive(Debug, Clone)]
@@ -18,7 +21,7 @@ struct Shared {
     /// Links that are to be attached, by name. Bounded by the links that live.
     expected: Mutex<HashMap<String, Arc<LinkState>>>,
     /// Links that need a flow; each at most once.
-    due: Mutex<Vec<Address>>,
+    due: Mutex<Vec<PeerLink>>,
     /// Whether the library may have missed credit.
     missed: AtomicBool,
     switch: KillSwitch,
@@ -44,17 +47,18 @@ impl Taps {
         self.expected().remove(name);
     }
 
-    pub(super) fn request_flow(&self, address: Address) {
+    pub(super) fn request_flow(&self, link: PeerLink) {
         let mut due = lock(&self.0.due);
-        if !due.contains(&address) {
-            due.push(address);
+        if !due.contains(&link) {
+            due.push(link);
         }
         drop(due);
+        // After the unlock: the stream may run at once, on another thread, and asks for what is due.
         self.0.switch.wake();
     }
 
     /// Takes the links that need a flow.
-    pub(super) fn due(&self) -> Vec<Address> {
+    pub(super) fn due(&self) -> Vec<PeerLink> {
         std::mem::take(&mut lock(&self.0.due))
     }
 
@@ -69,6 +73,7 @@ impl Taps {
     }
 
     pub(super) fn take_missed(&self) -> bool {
+        // Asked before each read of the stream: the load spares it the write to a shared cache line.
         self.0.missed.load(Ordering::Relaxed) && self.0.missed.swap(false, Ordering::AcqRel)
     }
 

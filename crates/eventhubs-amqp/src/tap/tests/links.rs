@@ -250,7 +250,14 @@ async fn the_credit_of_a_sender_is_told_again_while_one_waits() {
         told
     };
     assert_eq!(told(&mut wire).await, flow);
-    assert_eq!(told(&mut wire).await, flow);
+    // Next incoming id, window, next outgoing id, window, and a null for the handle.
+    let of_session = [0, 0, 0, 19, 2, 0, 0, 100, 0x00, 0x53, 0x13, 0xc0, 6, 5, 0x43, 0x43, 0x43, 0x43, 0x40];
+    assert_eq!(wire.peer(&of_session), 1);
+    assert_eq!(
+        told(&mut wire).await,
+        flow,
+        "a flow of the session grants nothing, so it does not replace it"
+    );
     wire.end(0);
     assert_eq!(told(&mut wire).await, "");
 }
