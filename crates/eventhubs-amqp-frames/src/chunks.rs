@@ -1,5 +1,5 @@
-//! Buffers for what is read, used again as soon as nothing holds a piece of them: fresh memory costs more than reading
-//! into it.
+//! Buffers for what is read, used again as soon as nothing holds a piece of them: fresh memory costs more
+//! than reading into it.
 //!
 //! Tests: below.
 
@@ -10,8 +10,8 @@ use bytes::BytesMut;
 /// How many spent chunks are kept; what somebody still holds beyond these is not used again.
 const MAX_SPENT: usize = 8;
 
-/// Returns the size of the chunks, in bytes, into which frames of at most `max_frame_size` bytes are read: the largest frame
-/// must fit, and each read of the socket costs.
+/// Returns the size of the chunks, in bytes, into which frames of at most `max_frame_size` bytes are read:
+/// the largest frame must fit, and each read of the socket costs.
 pub const fn chunk_size(max_frame_size: u32) -> usize {
     2 * max_frame_size as usize
 }

@@ -66,8 +66,9 @@ impl From<Violation> for io::Error {
 /// Returns the length of the frame, or protocol header, at the front; `None` if too little of it is there.
 ///
 /// # Errors
-/// When its size is below that of a header or above `max_frame_size`, or when the peer speaks another protocol. The size is
-/// checked as soon as it is there: fe2o3-amqp panics at frames of 4 to 7 bytes before the rest has come.
+/// When its size is below that of a header or above `max_frame_size`, or when the peer speaks another
+/// protocol. The size is checked as soon as it is there: fe2o3-amqp panics at frames of 4 to 7 bytes before
+/// the rest has come.
 #[inline]
 pub fn frame_length(bytes: &[u8], max_frame_size: u32) -> Result<Option<usize>, Violation> {
     let Some(size) = bytes.first_chunk::<4>() else {

@@ -10,10 +10,11 @@ use std::task::Context;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-/// Ends a connection from outside: its reads come to an end at once and its writes fail. Clones are the same switch.
+/// Ends a connection from outside: its reads come to an end at once and its writes fail. Clones are the same
+/// switch.
 ///
-/// fe2o3-amqp spins a core while it waits for a peer that does not answer its close, forever if the handles are gone, and its
-/// task cannot be aborted; an end of file is what stops it.
+/// fe2o3-amqp spins a core while it waits for a peer that does not answer its close, forever if the handles
+/// are gone, and its task cannot be aborted; an end of file is what stops it.
 #[derive(Clone, Default)]
 pub struct KillSwitch(Arc<Shared>);
 
@@ -53,8 +54,8 @@ impl KillSwitch {
 
     /// Returns whether the connection is to end, and has this task woken when that changes.
     pub(crate) fn is_pulled_or_wakes(&self, cx: &Context<'_>) -> bool {
-        // Register before testing: `AtomicWaker::wake` takes the waker, so a pull between test and registration would be
-        // lost. That is also why every poll registers again, not only the first.
+        // Register before testing: `AtomicWaker::wake` takes the waker, so a pull between test and
+        // registration would be lost. That is also why every poll registers again, not only the first.
         self.0.task.register(cx.waker());
         self.is_pulled()
     }

@@ -1,11 +1,12 @@
-//! The lengths of encoded values: as strict as [`Walk`](crate::Walk) and more, but over bytes that are all there, which is
-//! many times faster.
+//! The lengths of encoded values: as strict as [`Walk`](crate::Walk) and more, but over bytes that are all
+//! there, which is many times faster.
 //!
-//! Functions with a parameter `SOUND` check everything where it is true; where it is false, they believe the sizes that values
-//! declare, so that the parts of a damaged message can still be told apart. They are on the path of every event: `inline`
-//! lets the crate that calls them compile them in.
+//! Functions with a parameter `SOUND` check everything where it is true; where it is false, they believe the
+//! sizes that values declare, so that the parts of a damaged message can still be told apart. They are on the
+//! path of every event: `inline` lets the crate that calls them compile them in.
 //!
-//! Tests: below, against [`Walk`](crate::Walk); `eventhubs-amqp` tests them against what the AMQP library decodes.
+//! Tests: below, against [`Walk`](crate::Walk); `eventhubs-amqp` tests them against what the AMQP library
+//! decodes.
 
 use crate::format::{BOOLEAN, DESCRIBED, LONG, MAP8, MAP32, STRING8, STRING32, SYMBOL8, SYMBOL32, TIMESTAMP};
 use crate::walk::{MAX_DEPTH, MAX_ELEMENTS, Refused, fixed_width};

@@ -1,9 +1,10 @@
-//! AMQP 1.0 as bytes, for both ends of a connection: values that are checked before anything decodes them, frames that are
-//! split and bounded, and a stream that is put under an AMQP library.
+//! AMQP 1.0 as bytes, for both ends of a connection: values that are checked before anything decodes them,
+//! frames that are split and bounded, and a stream that is put under an AMQP library.
 //!
-//! A [`GuardedStream`] lets only whole and bounded frames through to the library that reads it, shows each of them to a
-//! [`Tap`], keeps the connection alive, gives up a peer that takes nothing, and ends when its [`KillSwitch`] is pulled. A tap
-//! reads what it sees with [`Performative`] and [`Transfer`], and encoded values with [`Walk`] and [`value_length`].
+//! A [`GuardedStream`] lets only whole and bounded frames through to the library that reads it, shows each of
+//! them to a [`Tap`], keeps the connection alive, gives up a peer that takes nothing, and ends when its
+//! [`KillSwitch`] is pulled. A tap reads what it sees with [`Performative`] and [`Transfer`], and encoded
+//! values with [`Walk`] and [`value_length`].
 //!
 //! What the bytes mean is left to the tap: credit, messages, filters and tokens are for the crates above.
 //!

@@ -13,11 +13,12 @@ const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 /// The longest pause between two wakes: the peer may also be slow, or grant nothing.
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Calls `wake` again and again while a sender of fe2o3-amqp waits for credit: after 50 ms, then after pauses that double, up
-/// to 10 s. Run it next to the send, and drop it when that is done.
+/// Calls `wake` again and again while a sender of fe2o3-amqp waits for credit: after 50 ms, then after pauses
+/// that double, up to 10 s. Run it next to the send, and drop it when that is done.
 ///
-/// The library looks for credit, finds none, and begins to wait; credit that comes between the two wakes nobody, and the send
-/// waits forever. Any later flow of the peer wakes it, so `wake` makes a [`Tap`](crate::Tap) repeat the last one.
+/// The library looks for credit, finds none, and begins to wait; credit that comes between the two wakes
+/// nobody, and the send waits forever. Any later flow of the peer wakes it, so `wake` makes a
+/// [`Tap`](crate::Tap) repeat the last one.
 ///
 /// # Cancel safety
 /// Safe to drop.

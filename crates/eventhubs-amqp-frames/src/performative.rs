@@ -68,7 +68,8 @@ impl<'a> Performative<'a> {
         Ok(Self { descriptor, count, fields, payload })
     }
 
-    /// Returns an encoded field by its index, one of those in [`field`](crate::field); `None` if it was left out.
+    /// Returns an encoded field by its index, one of those in [`field`](crate::field); `None` if it was left
+    /// out.
     pub fn field(&self, index: usize) -> Option<&'a [u8]> {
         let mut rest = self.fields;
         for _ in 0..index {

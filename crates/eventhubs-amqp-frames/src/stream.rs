@@ -27,8 +27,8 @@ const MAX_TURNS: usize = 4;
 /// How many bytes may wait to be written before the library has to wait.
 const MAX_OUTGOING: usize = 256 * 1024;
 
-/// The library gives a connection up on which it sees nothing, so while its tap takes all frames it is shown an empty one this
-/// often.
+/// The library gives a connection up on which it sees nothing, so while its tap takes all frames it is shown
+/// an empty one this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// What a [`GuardedStream`] allows its peer.
@@ -47,8 +47,8 @@ impl Limits {
         Self { max_frame_size, write_timeout: None }
     }
 
-    /// Gives a peer up that takes nothing for this long. fe2o3-amqp neither reads nor looks at its clock while it writes, so
-    /// nothing else would notice.
+    /// Gives a peer up that takes nothing for this long. fe2o3-amqp neither reads nor looks at its clock
+    /// while it writes, so nothing else would notice.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = Some(timeout);
@@ -56,8 +56,8 @@ impl Limits {
     }
 }
 
-/// A stream that passes only whole and bounded frames to the AMQP library above it, as its [`Tap`] decides; that keeps the
-/// connection alive with empty frames, and ends when its [`KillSwitch`] is pulled.
+/// A stream that passes only whole and bounded frames to the AMQP library above it, as its [`Tap`] decides;
+/// that keeps the connection alive with empty frames, and ends when its [`KillSwitch`] is pulled.
 ///
 /// What happens below it, such as TLS or a pace, is for the stream `S`.
 pub struct GuardedStream<S, T> {
@@ -137,7 +137,8 @@ impl<S, T: Tap> GuardedStream<S, T> {
         Ok(())
     }
 
-    /// Takes what the library writes; only whole frames reach the tap, so an empty frame of our own never lands inside one.
+    /// Takes what the library writes; only whole frames reach the tap, so an empty frame of our own never
+    /// lands inside one.
     fn accept(&mut self, bytes: &[u8]) {
         self.unfinished.extend_from_slice(bytes);
         while let Some(frame) = split_frame(&mut self.unfinished) {
@@ -163,7 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap> GuardedStream<S, T> {
             self.switch.note_read(now);
             self.sort(now)?;
         }
-        // All of it was for the tap. A peer that sends faster than this loop reads must not keep the thread for itself.
+        // All of it was for the tap. A peer that sends faster than this loop reads must not keep the thread
+        // for itself.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -180,10 +182,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap> GuardedStream<S, T> {
         }
     }
 
-    /// Writes what the tap has unasked, and an empty frame after half the silence for which the peer would give us up;
-    /// fe2o3-amqp sends one only after all of it, which is too late for a peer that counts strictly.
+    /// Writes what the tap has unasked, and an empty frame after half the silence for which the peer would
+    /// give us up; fe2o3-amqp sends one only after all of it, which is too late for a peer that counts
+    /// strictly.
     ///
-    /// The read path writes because the library polls only reads while it is idle: nothing else would send these frames.
+    /// The read path writes because the library polls only reads while it is idle: nothing else would send
+    /// these frames.
     fn write_own(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.tap.unasked(&mut self.outgoing, &mut self.passed);
         if self.is_silent(cx) && self.outgoing.is_empty() {
@@ -199,8 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap> GuardedStream<S, T> {
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + interval)));
         let mut silent = false;
-        // Poll after each reset until the timer is pending: `reset` alone does not register the waker, so without another
-        // poll nobody would be woken at the new time.
+        // Poll after each reset until the timer is pending: `reset` alone does not register the waker, so
+        // without another poll nobody would be woken at the new time.
         while timer.as_mut().poll(cx).is_ready() {
             let (now, due) = (Instant::now(), self.last_write + interval);
             silent |= due <= now;
@@ -234,7 +238,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap> GuardedStream<S, T> {
         Poll::Ready(Ok(()))
     }
 
-    /// What came of a write, or an error when the peer has taken nothing for too long. Any progress stops the clock.
+    /// What came of a write, or an error when the peer has taken nothing for too long. Any progress stops the
+    /// clock.
     fn unless_stalled<R>(
         &mut self,
         polled: Poll<io::Result<R>>,

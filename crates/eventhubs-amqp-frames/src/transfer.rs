@@ -1,6 +1,7 @@
 //! Transfer frames, read in one pass: the fields that decide which delivery the payload belongs to.
 //!
-//! One comes with each delivery, so this reads what [`Performative`](crate::Performative) would, several times faster.
+//! One comes with each delivery, so this reads what [`Performative`](crate::Performative) would, several
+//! times faster.
 //!
 //! Tests: below, against what the AMQP library writes.
 
@@ -28,7 +29,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Returns whether a whole frame is a transfer, with its descriptor in the short form that all peers write.
+    /// Returns whether a whole frame is a transfer, with its descriptor in the short form that all peers
+    /// write.
     ///
     /// # Panics
     /// When the frame is shorter than its header.

@@ -1,8 +1,8 @@
 //! Walks over encoded AMQP values without recursion, before anything decodes them.
 //!
-//! `serde_amqp` recurses once per nesting level without a limit, so one message of 36 kB aborts the process, and it trusts
-//! declared sizes and counts. What this walk accepts is safe to decode: at most [`MAX_DEPTH`] levels, at most
-//! [`MAX_ELEMENTS`] elements in one collection, and every declared size exact.
+//! `serde_amqp` recurses once per nesting level without a limit, so one message of 36 kB aborts the process,
+//! and it trusts declared sizes and counts. What this walk accepts is safe to decode: at most [`MAX_DEPTH`]
+//! levels, at most [`MAX_ELEMENTS`] elements in one collection, and every declared size exact.
 //!
 //! Tests: below; the fuzz target `library` decodes what the walk lets through.
 
@@ -97,7 +97,8 @@ enum Next {
     Skip(u64),
 }
 
-/// The width of a value of fixed width, by the high digit of its format code, which is 5 to 9 (AMQP 1.0 part 1, §1.2).
+/// The width of a value of fixed width, by the high digit of its format code, which is 5 to 9 (AMQP 1.0 part
+/// 1, §1.2).
 #[inline]
 pub(crate) fn fixed_width(digit: u8) -> usize {
     1 << (digit - 5)
@@ -173,7 +174,8 @@ impl Walk {
         Ok(used)
     }
 
-    /// A value of this format code starts (AMQP 1.0 part 1, §1.2 and §1.6: the high digit says how it is laid out).
+    /// A value of this format code starts (AMQP 1.0 part 1, §1.2 and §1.6: the high digit says how it is laid
+    /// out).
     fn start(&mut self, code: u8) -> Result<(), Refused> {
         match code >> 4 {
             0x0 if code == 0 => self.open(Open { left: 2, element: None, end: None }),
@@ -208,9 +210,10 @@ impl Walk {
     fn collection(&mut self, array: bool, size: u32, count: u32, half: usize) -> Result<(), Refused> {
         let content = u64::from(size).checked_sub(half as u64).ok_or(Refused::BadSize)?;
         match count {
-            // serde_amqp leaves unread what an empty collection contains, the code of the elements of an empty
-            // array included, and takes it for the value after it. At the very end of all that is decoded together
-            // there is none, so it is harmless there: rhea ends its open like that. A message may have another section.
+            // serde_amqp leaves unread what an empty collection contains, the code of the elements of an
+            // empty array included, and takes it for the value after it. At the very end of all that is
+            // decoded together there is none, so it is harmless there: rhea ends its open like that. A
+            // message may have another section.
             0 if array && content == 1 && self.end == Some(self.position + content) => self.skip(content),
             0 if content > 0 => Err(Refused::Hidden),
             0 => self.skip(content),
@@ -369,7 +372,8 @@ mod tests {
         assert_eq!(walk(&[0x10]), Err(Refused::UnknownCode));
     }
 
-    /// Found by the fuzz target `library`: the code of the elements was then taken for the beginning of the next section.
+    /// Found by the fuzz target `library`: the code of the elements was then taken for the beginning of the
+    /// next section.
     #[test]
     fn the_code_of_an_empty_array_may_only_be_the_very_last_byte() {
         let array = [0xe0, 2, 0, 0x53];

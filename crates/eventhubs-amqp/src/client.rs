@@ -1,4 +1,6 @@
 //! The client of one event hub, its builder, and what it can ask the service. Reading is in `receiver.rs`.
+//!
+//! Tests: `tests/it/`, above all `management.rs`, `credentials.rs` and `shutdown.rs`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +28,8 @@ use crate::{
     PartitionReceiverBuilder, Result, RetryPolicy, TokenCredential,
 };
 
-/// Reads one event hub. Clones share their connections, which are opened when first needed and again after they are lost.
+/// Reads one event hub. Clones share their connections, which are opened when first needed and again after
+/// they are lost.
 ///
 /// ```
 /// # use eventhubs_emulator::Emulator;
@@ -88,8 +91,8 @@ impl EventHubClient {
         EventHubClientBuilder { path, ..EventHubClientBuilder::new(endpoint, Proof::Secret(secret)) }
     }
 
-    /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name, for example
-    /// `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored.
+    /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name,
+    /// for example `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] when the namespace or the event hub is not a name.
@@ -105,12 +108,12 @@ impl EventHubClient {
         Ok(EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub))
     }
 
-    /// Shows the key or signature of another connection string from now on, so that keys can be exchanged while the
-    /// program runs: open connections put new tokens at once and lose nothing.
+    /// Shows the key or signature of another connection string from now on, so that keys can be exchanged
+    /// while the program runs: open connections put new tokens at once and lose nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or this client shows the
-    /// tokens of a credential.
+    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or this client
+    /// shows the tokens of a credential.
     pub fn update_connection_string(&self, connection_string: &ConnectionString) -> Result<()> {
         if connection_string.namespace() != self.namespace() {
             return Err(Error::invalid("connection string: is for another namespace"));
@@ -269,14 +272,15 @@ impl EventHubClientBuilder {
         }
     }
 
-    /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string says so
-    /// itself.
+    /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string
+    /// says so itself.
     pub fn use_development_emulator(mut self) -> Self {
         self.endpoint.tls = false;
         self
     }
 
-    /// Sets the event hub, if the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    /// Sets the event hub, if the connection string has no `EntityPath`. [`build`](Self::build) checks the
+    /// name.
     pub fn event_hub(mut self, event_hub: impl AsRef<str>) -> Self {
         self.event_hub = Some(EventHubName::new(event_hub));
         self
@@ -377,7 +381,7 @@ impl EventHubClientBuilder {
     }
 }
 
-/// The service takes names of at most 64 characters (contract §5.1).
+/// The service takes names of at most 64 characters (docs/contract.md §5.1).
 pub(crate) fn check_identifier(identifier: &str) -> Result<()> {
     match identifier.len() {
         1..=64 if !identifier.contains(char::is_control) => Ok(()),

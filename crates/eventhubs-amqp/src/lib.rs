@@ -28,16 +28,16 @@
 //!
 //! # Recovery
 //!
-//! All partitions of a client share one connection; each has a link, and a session, of its own. When any of them is lost,
-//! a [`PartitionReceiver`] makes a new one and resumes after the last event that it handed out: no gap and no repeat.
-//! Only what cannot be recovered from is final: a partition taken by another receiver ([`ErrorKind::OwnershipLost`]), a
-//! credential that is refused twice, something that does not exist. An outage that outlasts the [`RetryPolicy`] is
-//! reported, and the receiver continues when it is asked again.
+//! All partitions of a client share one connection; each has a link, and a session, of its own. When any of
+//! them is lost, a [`PartitionReceiver`] makes a new one and resumes after the last event that it handed out:
+//! no gap and no repeat. Only what cannot be recovered from is final: a partition taken by another receiver
+//! ([`ErrorKind::OwnershipLost`]), a credential that is refused twice, something that does not exist. An
+//! outage that outlasts the [`RetryPolicy`] is reported, and the receiver continues when it is asked again.
 //!
 //! # Cancel safety
 //!
-//! Every future of this crate can be dropped at any await, as `select!` does: no event is lost, no link stays behind, and
-//! a recovery that is under way continues. Each function documents what a drop means in detail.
+//! Every future of this crate can be dropped at any await, as `select!` does: no event is lost, no link stays
+//! behind, and a recovery that is under way continues. Each function documents what a drop means in detail.
 //!
 //! # Limits
 //!

@@ -1,5 +1,7 @@
-//! The receiver of one partition: prefetch, recovery after the loss of its link, and the end. How a link is opened is in
-//! `receiver_builder.rs`, which errors end it in `recovery.rs`.
+//! The receiver of one partition: prefetch, recovery after the loss of its link, and the end. How a link is
+//! opened is in `receiver_builder.rs`, which errors end it in `recovery/conditions.rs`.
+//!
+//! Tests: `receiver/tests.rs`, and `tests/it/faults.rs` over real sockets.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,7 +35,8 @@ pub(crate) trait Opener: Send + Sync {
     ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>>;
 }
 
-/// Receives the events of one partition in order, and recovers by itself when link, session or connection die.
+/// Receives the events of one partition in order, and recovers by itself when link, session or connection
+/// die.
 ///
 /// Events come exactly once per receiver: after a loss it resumes after the last event that it handed out.
 /// Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
@@ -87,16 +90,18 @@ impl PartitionReceiver {
     }
 
     /// Waits for at least one event and returns all that are there, at most `max` and half of the
-    /// [bytes](crate::PartitionReceiverBuilder::prefetch_bytes) that may be sent ahead; an empty list only when `max_wait`
-    /// passed. A `max` of 0 counts as 1. The next call tells the service that there is room again.
+    /// [bytes](crate::PartitionReceiverBuilder::prefetch_bytes) that may be sent ahead; an empty list only
+    /// when `max_wait` passed. A `max` of 0 counts as 1. The next call tells the service that there is room
+    /// again.
     ///
     /// # Errors
-    /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver stays
-    /// usable and continues recovering in the next call. Any other error is final and comes again from every later call.
+    /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver
+    /// stays usable and continues recovering in the next call. Any other error is final and comes again from
+    /// every later call.
     ///
     /// # Cancel safety
-    /// Safe to drop at any point: an event is either returned, or comes first from the next call. A recovery that is
-    /// under way continues.
+    /// Safe to drop at any point: an event is either returned, or comes first from the next call. A recovery
+    /// that is under way continues.
     pub async fn receive_batch(
         &mut self,
         max: usize,
@@ -110,7 +115,8 @@ impl PartitionReceiver {
     }
 
     /// The events one by one, until the receiver has ended: after an error that is not
-    /// [transient](crate::Error::is_transient) comes nothing more. A transient error comes once, and the stream continues.
+    /// [transient](crate::Error::is_transient) comes nothing more. A transient error comes once, and the
+    /// stream continues.
     ///
     /// ```
     /// # use eventhubs_emulator::Emulator;
@@ -245,8 +251,8 @@ impl PartitionReceiver {
         events
     }
 
-    /// Whether another reader is known to have taken the partition: then nothing that was received before should be
-    /// processed any more, and [`receive_batch`](Self::receive_batch) returns
+    /// Whether another reader is known to have taken the partition: then nothing that was received before
+    /// should be processed any more, and [`receive_batch`](Self::receive_batch) returns
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) at once. Cheap: asks nobody.
     pub fn ownership_lost(&self) -> bool {
         match &self.state {

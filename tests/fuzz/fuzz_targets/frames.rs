@@ -1,4 +1,5 @@
-//! Any bytes are split into frames and read without a panic; in pieces as in one; and what is sound is accepted by the walk.
+//! Any bytes are split into frames and read without a panic; in pieces as in one; and what is sound is
+//! accepted by the walk.
 #![no_main]
 
 use eventhubs_amqp_frames::{

@@ -1,4 +1,6 @@
 //! Connection strings: parsing them, and errors that name the wrong part without repeating its value.
+//!
+//! Tests: below.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,9 +13,9 @@ use crate::{Error, Result};
 
 /// Where a namespace is and how to prove that we may read it.
 ///
-/// The rules of the official SDKs: keys in any case, white space around keys and values ignored, empty parts and unknown keys
-/// ignored; empty values, a key given twice and both a key and a signature are errors. An error names the key, never a
-/// value. `Debug` and `Display` show the endpoint and the event hub only.
+/// The rules of the official SDKs: keys in any case, white space around keys and values ignored, empty parts
+/// and unknown keys ignored; empty values, a key given twice and both a key and a signature are errors. An
+/// error names the key, never a value. `Debug` and `Display` show the endpoint and the event hub only.
 ///
 /// ```
 /// let text = "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=Listen;SharedAccessKey=c2VjcmV0;EntityPath=orders";
@@ -33,7 +35,8 @@ impl ConnectionString {
     /// Reads a connection string as the Azure portal and the emulator print it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), naming the key that is missing or wrong.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), naming the key that is missing or
+    /// wrong.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(mistake) = mistake(text.trim()) {
             return Err(invalid(mistake));
@@ -187,7 +190,7 @@ mod tests {
         ConnectionString::parse(&text)
     }
 
-    /// Contract §13.1: the rows that are good by our rules, with what they render as.
+    /// docs/contract.md §13.1: the rows that are good by our rules, with what they render as.
     #[test]
     fn good_strings_are_read() {
         let plain = "ns.servicebus.windows.net/";
@@ -211,7 +214,7 @@ mod tests {
             ("CS12", "{NS};{SAS};EntityPath=hub1", hub1),
             ("CS23", "{NS};{KEY};Foo=bar", plain),
             ("CS24", "{NS};;{KEY};;", plain),
-            // no cloud's suffix is special (contract §1.5)
+            // no cloud's suffix is special (docs/contract.md §1.5)
             (
                 "China",
                 "Endpoint=sb://ns.servicebus.chinacloudapi.cn/;{KEY}",
@@ -230,7 +233,7 @@ mod tests {
         assert_eq!(parse("{NS};{KEY}").unwrap().endpoint.port(), 5671);
     }
 
-    /// Contract §1.2, §13.1.
+    /// docs/contract.md §1.2, §13.1.
     #[test]
     fn an_emulator_is_dialled_without_tls() {
         for (row, text, host, port) in [
@@ -249,7 +252,7 @@ mod tests {
         assert!(parse("{NS};{KEY};UseDevelopmentEmulator=false").unwrap().endpoint.tls);
     }
 
-    /// Contract §13.1: the rows that are bad by our rules; the text names the key and holds no value.
+    /// docs/contract.md §13.1: the rows that are bad by our rules; the text names the key and holds no value.
     #[test]
     fn bad_strings_are_refused_by_the_name_of_the_key() {
         for (row, text, named) in [

@@ -1,4 +1,7 @@
-//! Shared keys and signatures, and the tokens made from them. Tokens of Entra ID are in `token_credential.rs`.
+//! Shared keys and signatures, and the tokens made from them. Tokens of Entra ID are in
+//! `token_credential.rs`.
+//!
+//! Tests: below.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -62,11 +65,11 @@ impl Secret {
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
     pub(crate) secret: SecretString,
-    /// What the service knows it as (contract §1.4).
+    /// What the service knows it as (docs/contract.md §1.4).
     pub(crate) kind: &'static str,
     /// `None` when it cannot be known; such a token is never renewed.
     pub(crate) expires_at: Option<SystemTime>,
-    /// Whether a later token lives longer; a given signature is never renewed (contract §1.3).
+    /// Whether a later token lives longer; a given signature is never renewed (docs/contract.md §1.3).
     pub(crate) is_renewable: bool,
 }
 
@@ -122,7 +125,8 @@ fn no_token(source: TokenError) -> Error {
     Error::new(ErrorKind::Credential, "getting a token").with_boxed_source(source)
 }
 
-/// A SAS token (contract §1.3): HMAC-SHA256 over the escaped audience and the expiry, keyed with the text of the key.
+/// A SAS token (docs/contract.md §1.3): HMAC-SHA256 over the escaped audience and the expiry, keyed with the
+/// text of the key.
 fn sign(audience: &str, policy: &str, key: &SecretString, expires: u64) -> SecretString {
     let resource = utf8_percent_encode(audience, ESCAPED);
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes())
@@ -151,7 +155,8 @@ mod tests {
 
     const K: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG=";
 
-    /// Contract §13.2, by the rule of §1.3: `%20` for a blank, upper-case hex, the policy escaped once.
+    /// docs/contract.md §13.2, by the rule of §1.3: `%20` for a blank, upper-case hex, the policy escaped
+    /// once.
     #[test]
     fn signatures_equal_those_of_the_sdks() {
         for (audience, policy, key, expires, tail) in [

@@ -1,4 +1,6 @@
 //! Hosts and ports: where a namespace is, and which names mean this machine.
+//!
+//! Tests: those of `connection_string.rs` and `proxy.rs`, which read hosts with it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,8 +17,8 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads a host or a URL with an optional port; the scheme is stripped and a path refused (contract §1.5). The error
-    /// is the reason and holds no part of the text.
+    /// Reads a host or a URL with an optional port; the scheme is stripped and a path refused
+    /// (docs/contract.md §1.5). The error is the reason and holds no part of the text.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let authority = match text.split_once("://") {
             None => text,
@@ -64,18 +66,18 @@ impl Endpoint {
         &self.address.host
     }
 
-    /// Where AMQP itself is spoken (contract §2).
+    /// Where AMQP itself is spoken (docs/contract.md §2).
     pub(crate) fn port(&self) -> u16 {
         self.address.port.unwrap_or(if self.tls { 5671 } else { 5672 })
     }
 
-    /// Where AMQP is spoken in a WebSocket (contract §2).
+    /// Where AMQP is spoken in a WebSocket (docs/contract.md §2).
     #[cfg(feature = "websocket")]
     pub(crate) fn websocket_port(&self) -> u16 {
         self.address.port.unwrap_or(if self.tls { 443 } else { 80 })
     }
 
-    /// What tokens are for, or begin with (contract §3.4): an emulator is told apart by its port.
+    /// What tokens are for, or begin with (docs/contract.md §3.4): an emulator is told apart by its port.
     pub(crate) fn audience(&self, event_hub: &str) -> String {
         let port = (!self.tls).then(|| self.port());
         format!("sb://{}/{event_hub}", Address { port, ..self.address.clone() })

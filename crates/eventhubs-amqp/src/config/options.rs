@@ -1,4 +1,7 @@
-//! How the service is reached: WebSocket, proxy, custom endpoint, certificate authorities, number of connections.
+//! How the service is reached: WebSocket, proxy, custom endpoint, certificate authorities, number of
+//! connections.
+//!
+//! Tests: `tests/it/transports.rs`, `proxy.rs` and `tls.rs`.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -11,7 +14,8 @@ use crate::config::endpoint::Address;
 use crate::config::proxy::Proxy;
 use crate::{Error, Result};
 
-/// How the service is reached; unless told otherwise over TCP and TLS, at the host of the namespace, by one connection.
+/// How the service is reached; unless told otherwise over TCP and TLS, at the host of the namespace, by one
+/// connection.
 ///
 /// ```
 /// use eventhubs_amqp::ConnectionOptions;
@@ -47,19 +51,21 @@ impl ConnectionOptions {
         }
     }
 
-    /// Speaks AMQP in a WebSocket, to port 443 unless the connection string has another: for networks that let nothing
-    /// else out.
+    /// Speaks AMQP in a WebSocket, to port 443 unless the connection string has another: for networks that
+    /// let nothing else out.
     #[cfg(feature = "websocket")]
     pub fn websocket(mut self) -> Self {
         self.websocket = true;
         self
     }
 
-    /// Goes through an HTTP proxy, `http://user:password@host:port`, and so in a [WebSocket](Self::websocket), since proxies
-    /// let only the HTTPS port through. The user and the password are percent-decoded.
+    /// Goes through an HTTP proxy, `http://user:password@host:port`, and so in a
+    /// [WebSocket](Self::websocket), since proxies let only the HTTPS port through. The user and the password
+    /// are percent-decoded.
     ///
-    /// Default: the proxy that the environment names in `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has the host or the host is
-    /// this machine. The environment is asked for a [WebSocket](Self::websocket) only, never for AMQP on its own port.
+    /// Default: the proxy that the environment names in `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has
+    /// the host or the host is this machine. The environment is asked for a [WebSocket](Self::websocket)
+    /// only, never for AMQP on its own port.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not such a URL.
@@ -69,11 +75,12 @@ impl ConnectionOptions {
         Ok(self.websocket())
     }
 
-    /// Dials this host, and port if there is one, instead of the namespace's own: a gateway or a private endpoint. The
-    /// service is still addressed, and its certificate checked, by the name of the namespace.
+    /// Dials this host, and port if there is one, instead of the namespace's own: a gateway or a private
+    /// endpoint. The service is still addressed, and its certificate checked, by the name of the namespace.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not a host with an optional port.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not a host with an
+    /// optional port.
     pub fn custom_endpoint(mut self, address: &str) -> Result<Self> {
         let parsed = Address::parse(address);
         self.custom_endpoint =
@@ -97,8 +104,8 @@ impl ConnectionOptions {
         Ok(self)
     }
 
-    /// How many connections the partitions of a client share. Default: one. One carries what a core can process, and
-    /// several help a program whose partitions are read by several cores.
+    /// How many connections the partitions of a client share. Default: one. One carries what a core can
+    /// process, and several help a program whose partitions are read by several cores.
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;
         self

@@ -39,8 +39,9 @@ pub struct PartitionProperties {
 }
 
 impl PartitionProperties {
-    /// Returns the position after the newest event; `None` where the service contradicts itself, as it sometimes does: it
-    /// says that there is no newest event in a partition that is not empty, or that the oldest event comes after the newest.
+    /// Returns the position after the newest event; `None` where the service contradicts itself, as it
+    /// sometimes does: it says that there is no newest event in a partition that is not empty, or that the
+    /// oldest event comes after the newest.
     ///
     /// To trust such numbers would mean to read everything again under the name of the newest event.
     pub fn after_newest_event(&self) -> Option<StartingPosition> {

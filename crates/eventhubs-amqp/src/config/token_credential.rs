@@ -1,4 +1,6 @@
 //! Tokens of Microsoft Entra ID or any other issuer: the trait that a credential implements.
+//!
+//! Tests: `tests/it/credentials.rs`.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,7 +9,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-/// What a token is for (contract §1.4).
+/// What a token is for (docs/contract.md §1.4).
 pub(crate) const SCOPE: &str = "https://eventhubs.azure.net/.default";
 
 /// Gets tokens of Microsoft Entra ID, for example with a managed identity.
@@ -45,12 +47,12 @@ pub(crate) const SCOPE: &str = "https://eventhubs.azure.net/.default";
 /// ```
 #[async_trait]
 pub trait TokenCredential: fmt::Debug + Send + Sync {
-    /// A token for the scope. Asked for each connection and consumer group, again some minutes before a token expires,
-    /// and with each question about the event hub, so keep tokens for as long as they are good.
+    /// A token for the scope. Asked for each connection and consumer group, again some minutes before a token
+    /// expires, and with each question about the event hub, so keep tokens for as long as they are good.
     ///
     /// # Errors
-    /// Anything that says why there is no token, without the secret. It is taken to pass: the client asks again within
-    /// its retry policy.
+    /// Anything that says why there is no token, without the secret. It is taken to pass: the client asks
+    /// again within its retry policy.
     ///
     /// # Cancel safety
     /// The call is dropped when it takes longer than a try may.

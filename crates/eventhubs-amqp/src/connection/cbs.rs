@@ -1,4 +1,6 @@
-//! Claims-based security: a token for each audience, put before it is needed and renewed before it expires (contract §3).
+//! Claims-based security: a token for each audience, put before it is needed and renewed before it expires.
+//!
+//! Tests: below, and `tests/it/credentials.rs`.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -19,7 +21,8 @@ use crate::connection::engine::{Engine, no_answer};
 use crate::connection::requests::{Request, Requests};
 use crate::runtime::ambient;
 
-/// A token is renewed this long before it expires, or when nine tenths of its life are over, whichever comes first.
+/// A token is renewed this long before it expires, or when nine tenths of its life are over, whichever comes
+/// first.
 const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(5 * 60);
 
 /// The least time between two tries to renew.
@@ -45,8 +48,8 @@ impl Cbs {
         Ok(Self { requests, credential, audiences, changed, limit: engine.limit() })
     }
 
-    /// Renews tokens before they expire, and when the key is replaced. The connection ends with the links: nobody could be
-    /// authorised on it any more (contract §3).
+    /// Renews tokens before they expire, and when the key is replaced. The connection ends with the links:
+    /// nobody could be authorised on it any more (docs/contract.md §3).
     pub(crate) async fn keep_renewing(&self, engine: &Engine) {
         let mut replacements = self.credential.replacements();
         loop {
@@ -64,9 +67,11 @@ impl Cbs {
         self.audiences.lock().await.values_mut().for_each(|due| *due = Some(Instant::now()));
     }
 
-    /// Puts a token for the audience, unless one was put on this connection already; `fresh` puts one in any case.
+    /// Puts a token for the audience, unless one was put on this connection already; `fresh` puts one in any
+    /// case.
     pub(crate) async fn authorize(&self, audience: &str, fresh: bool) -> Result<()> {
-        // Held while the token is put: the partitions of one group ask at the same time, and one token serves them all.
+        // Held while the token is put: the partitions of one group ask at the same time, and one token serves
+        // them all.
         let turn = timeout(self.limit, self.audiences.lock()).await;
         let mut audiences = turn.map_err(|_| no_answer("waiting for the token of others"))?;
         if fresh || !audiences.contains_key(audience) {
@@ -94,7 +99,8 @@ impl Cbs {
         for (audience, due) in audiences.iter_mut() {
             if due.is_some_and(|due| due <= Instant::now()) {
                 *due = self.put_token(audience).await.unwrap_or_else(|error| {
-                    // Not fatal: the service detaches when it no longer believes us, and that is recovered from.
+                    // Not fatal: the service detaches when it no longer believes us, and that is recovered
+                    // from.
                     warn!(audience, %error, "token not renewed");
                     Some(Instant::now() + MIN_RENEWAL)
                 });
@@ -121,13 +127,13 @@ async fn replaced(replacements: Option<&mut watch::Receiver<Secret>>) {
     }
 }
 
-/// When to renew a token that lives this long from now (contract §3.5).
+/// When to renew a token that lives this long from now (docs/contract.md §3.5).
 fn renewal_delay(lifetime: Duration, rng: &mut impl Rng) -> Duration {
     let latest = lifetime.saturating_sub(RENEW_BEFORE_EXPIRY).min(lifetime.mul_f64(0.9));
     latest.mul_f64(rng.random_range(0.9..=1.0)).max(MIN_RENEWAL)
 }
 
-/// Contract §3.2.
+/// docs/contract.md §3.2.
 fn put_token(audience: &str, token: &Token) -> Request {
     let mut properties = vec![
         ("operation", SimpleValue::String("put-token".to_owned())),
@@ -204,7 +210,8 @@ mod tests {
         assert!(connection.engine().is_live());
     }
 
-    /// Contract §3: drop the whole connection. Nobody else would miss the links, and no token would be renewed any more.
+    /// docs/contract.md §3: drop the whole connection. Nobody else would miss the links, and no token would
+    /// be renewed any more.
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_loses_its_links_alone_is_given_up() {
         let (peer, connection) = Peer::connect().await;
@@ -235,7 +242,7 @@ mod tests {
         assert!(start.elapsed() <= 2 * LIMIT, "{:?}", start.elapsed());
     }
 
-    /// Contract §3.3.
+    /// docs/contract.md §3.3.
     #[tokio::test(start_paused = true)]
     async fn a_token_that_is_refused_is_an_error_of_its_kind() {
         let (peer, connection) = Peer::connect().await;
@@ -248,7 +255,7 @@ mod tests {
         connection.authorize("a", false).await.unwrap();
     }
 
-    /// Contract §3.5: at min(expiry − 5 min, 90 %), with jitter and a floor of 30 s.
+    /// docs/contract.md §3.5: at min(expiry − 5 min, 90 %), with jitter and a floor of 30 s.
     #[test]
     fn tokens_are_renewed_before_they_expire_and_not_all_at_once() {
         let mut rng = SmallRng::seed_from_u64(1);

@@ -1,4 +1,6 @@
 //! One AMQP connection, and the task that owns its handle.
+//!
+//! Tests: those of `session.rs` and `requests.rs`, with a peer that falls silent; `tests/it/faults.rs`.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -28,8 +30,8 @@ const IDLE_TIMEOUT_MILLIS: u32 = 60_000;
 /// Sessions that may wait to begin; each waits for the ones before it.
 const MAX_WAITING: usize = 64;
 
-/// A peer that takes nothing for this long is given up: the library neither reads nor looks at its clock while it writes
-/// (docs/amqp-crate.md §4 no. 16).
+/// A peer that takes nothing for this long is given up: the library neither reads nor looks at its clock
+/// while it writes (docs/amqp-crate.md §4 no. 16).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const OPENING: &str = "opening the connection";
@@ -108,7 +110,8 @@ impl Engine {
     /// Begins a session.
     pub(crate) async fn begin(&self) -> Result<Session> {
         let (reply, begun) = oneshot::channel();
-        // A command that comes too late is kept with its reply, by the error or the channel: only the end itself tells.
+        // A command that comes too late is kept with its reply, by the error or the channel: only the end
+        // itself tells.
         let _unsent = self.commands.send(Command::Begin(reply)).await;
         tokio::select! {
             biased;
@@ -117,8 +120,9 @@ impl Engine {
         }
     }
 
-    /// Runs an operation of the AMQP library, bounded in time and by the life of the connection: a send, for one, waits
-    /// forever when the connection ends. After a time-out the library cannot go on, so the connection is ended.
+    /// Runs an operation of the AMQP library, bounded in time and by the life of the connection: a send, for
+    /// one, waits forever when the connection ends. After a time-out the library cannot go on, so the
+    /// connection is ended.
     pub(crate) async fn bounded<T, E: Failure>(
         &self,
         what: &str,
@@ -179,7 +183,8 @@ pub(crate) fn no_answer(what: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Timeout, what)
 }
 
-/// Owns the handle: begins sessions, and learns why the connection ends, which nobody else can (amqp-crate §4).
+/// Owns the handle: begins sessions, and learns why the connection ends, which nobody else can
+/// (docs/amqp-crate.md §4).
 async fn drive(
     mut handle: ConnectionHandle<()>,
     mut waiting: mpsc::Receiver<Command>,
@@ -231,7 +236,7 @@ async fn begin(
     }
 }
 
-/// Who we are (contract §2.1).
+/// Who we are (docs/contract.md §2.1).
 fn open_properties() -> Fields {
     let version = env!("CARGO_PKG_VERSION");
     let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);

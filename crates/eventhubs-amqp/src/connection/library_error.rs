@@ -1,4 +1,6 @@
 //! Errors of the AMQP library as errors of this crate.
+//!
+//! Tests: `link/source.rs` and `tests/it/refusals.rs`, which name the errors that come out.
 
 use fe2o3_amqp::connection::{self, OpenError};
 use fe2o3_amqp::link::{

@@ -1,4 +1,6 @@
-//! What `$management` says about an event hub and its partitions (contract §4).
+//! What `$management` says about an event hub and its partitions.
+//!
+//! Tests: below, and `tests/it/management.rs`.
 
 use eventhubs_types::{EventHubName, Offset, PartitionId, SequenceNumber, Value};
 use fe2o3_amqp_types::primitives::SimpleValue;
@@ -66,7 +68,8 @@ pub(crate) fn partition_properties(
     })
 }
 
-/// The map of an answer. Keys that we do not know are ignored, numbers may be of any width (contract §4.2).
+/// The map of an answer. Keys that we do not know are ignored, numbers may be of any width (docs/contract.md
+/// §4.2).
 struct Answer<'a>(&'a [(Value, Value)]);
 
 impl<'a> Answer<'a> {
@@ -86,7 +89,8 @@ impl<'a> Answer<'a> {
         self.get(key)?.as_str().ok_or_else(|| malformed(key))
     }
 
-    /// A number of any width, or as text. What is missing or of another type is not known, and hides nothing else.
+    /// A number of any width, or as text. What is missing or of another type is not known, and hides nothing
+    /// else.
     fn sequence_number(&self, key: &str) -> Option<SequenceNumber> {
         let value = self.get(key).ok()?;
         let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
@@ -123,7 +127,7 @@ mod tests {
         "3".parse().unwrap()
     }
 
-    /// Contract §4.2: the partition ids may be a list, and the georeplication factor may be missing.
+    /// docs/contract.md §4.2: the partition ids may be a list, and the georeplication factor may be missing.
     #[test]
     fn a_hub_is_read() {
         for ids in [Value::Array as fn(_) -> _, Value::List] {
@@ -139,7 +143,8 @@ mod tests {
         }
     }
 
-    /// Contract §4.2, §13.9: smaller integers, and the sentinels of a partition that never had an event.
+    /// docs/contract.md §4.2, §13.9: smaller integers, and the sentinels of a partition that never had an
+    /// event.
     #[test]
     fn an_empty_partition_is_read() {
         let answer = map([

@@ -1,4 +1,6 @@
-//! Requests and answers over a pair of links: what `$cbs` and `$management` have in common (contract §3, §4).
+//! Requests and answers over a pair of links: what `$cbs` and `$management` have in common.
+//!
+//! Tests: below.
 
 use std::sync::Arc;
 
@@ -34,7 +36,8 @@ struct Job {
     reply: oneshot::Sender<Result<Value>>,
 }
 
-/// Sends requests to one node, one after the other, from a task of its own: a caller that gives up disturbs nobody.
+/// Sends requests to one node, one after the other, from a task of its own: a caller that gives up disturbs
+/// nobody.
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
     jobs: mpsc::Sender<Job>,
@@ -72,7 +75,8 @@ impl Requests {
 
 /// Serves until the last caller is gone or the links break.
 async fn serve(mut pair: Pair, mut waiting: mpsc::Receiver<Job>) {
-    // One after the other: the service answers `$cbs` in order, and a caller that is gone costs one answer at most.
+    // One after the other: the service answers `$cbs` in order, and a caller that is gone costs one answer at
+    // most.
     while let Some(Job { request, reply }) = waiting.recv().await {
         match pair.call(request).await {
             Ok(answer) => _ = reply.send(answer),
@@ -83,7 +87,8 @@ async fn serve(mut pair: Pair, mut waiting: mpsc::Receiver<Job>) {
             }
         }
     }
-    // A job that came while the channel closes would keep its caller waiting: only the callers hold the channel then.
+    // A job that came while the channel closes would keep its caller waiting: only the callers hold the
+    // channel then.
     waiting.close();
     while waiting.recv().await.is_some() {}
     pair.session.end().await;
@@ -107,7 +112,8 @@ impl Pair {
             .name(format!("{node}-answers"))
             .source(Source::builder().address(node).build())
             .target(Target::builder().address(answers(node)).build())
-            // Only here: it may lose what is received when it is dropped, and then these links are dropped too.
+            // Only here: it may lose what is received when it is dropped, and then these links are dropped
+            // too.
             .auto_accept(true)
             .attach(session.handle());
         let receiver = engine.bounded(&what, receiver).await?;
@@ -182,7 +188,7 @@ fn answers(node: &str) -> String {
     format!("{node}-answers")
 }
 
-/// The body of an answer that says 200 to 299; the error of any other (contract §3.3).
+/// The body of an answer that says 200 to 299; the error of any other (docs/contract.md §3.3).
 fn outcome(answer: Message<Body<Amqp>>, node: &str) -> Result<Value> {
     let properties = answer.application_properties.map(|section| section.0).unwrap_or_default();
     let property = |names: [&str; 2]| {
@@ -214,7 +220,7 @@ mod tests {
     use super::*;
     use crate::testing::peer::{LIMIT, Peer};
 
-    /// Amqp-crate §4, issue #200 there: a send waits forever when its connection ends.
+    /// docs/amqp-crate.md §4, issue #200 there: a send waits forever when its connection ends.
     #[tokio::test(start_paused = true)]
     async fn a_request_ends_with_its_connection() {
         let (peer, connection) = Peer::connect().await;
@@ -248,7 +254,7 @@ mod tests {
         outcome(answer(&[("status-code", SimpleValue::Int(code))], Body::Empty), "$cbs")
     }
 
-    /// Contract §13.9.
+    /// docs/contract.md §13.9.
     #[test]
     fn two_hundred_to_two_hundred_and_ninety_nine_is_success() {
         for code in [200, 202, 299] {

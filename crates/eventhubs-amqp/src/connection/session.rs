@@ -1,4 +1,6 @@
 //! One AMQP session: begun, used by one link, and ended within a time limit.
+//!
+//! Tests: below.
 
 use std::time::Duration;
 
@@ -34,7 +36,8 @@ impl Session {
     }
 }
 
-/// A peer that does not answer an end makes the library spin (amqp-crate §4), so its connection is ended.
+/// A peer that does not answer an end makes the library spin (docs/amqp-crate.md §4), so its connection is
+/// ended.
 async fn end(mut handle: SessionHandle<()>, switch: KillSwitch) {
     if timeout(FAREWELL_TIMEOUT, handle.end()).await.is_err() {
         switch.pull();
@@ -60,7 +63,7 @@ mod tests {
     use crate::ErrorKind;
     use crate::testing::peer::{LIMIT, Peer};
 
-    /// Amqp-crate §4: the library would spin a core forever.
+    /// docs/amqp-crate.md §4: the library would spin a core forever.
     #[tokio::test(start_paused = true)]
     async fn a_session_that_is_dropped_ends_its_connection_if_the_peer_is_silent() {
         let (peer, connection) = Peer::connect().await;

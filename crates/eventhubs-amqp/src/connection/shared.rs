@@ -1,4 +1,7 @@
-//! The connection that the partitions of a client share: opened when first needed, and again after it is lost.
+//! The connection that the partitions of a client share: opened when first needed, and again after it is
+//! lost.
+//!
+//! Tests: `tests/it/faults.rs` and `tests/it/shutdown.rs`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,7 +57,8 @@ impl Connection {
         &self.engine
     }
 
-    /// Makes sure that the service believes us for this audience; `fresh` if it did not believe the last token.
+    /// Makes sure that the service believes us for this audience; `fresh` if it did not believe the last
+    /// token.
     pub(crate) async fn authorize(&self, audience: &str, fresh: bool) -> Result<()> {
         self.cbs.authorize(audience, fresh).await
     }

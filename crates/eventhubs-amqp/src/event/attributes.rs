@@ -1,6 +1,7 @@
 //! What an event has besides its body and position, lenient where senders differ.
 //!
-//! Tests: below, those of `message.rs`, and `testing/library_message.rs`, which reads the same from the AMQP library.
+//! Tests: below, those of `message.rs`, and `testing/library_message.rs`, which reads the same from the AMQP
+//! library.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use eventhubs_types::{Offset, SequenceNumber, Value};
 
 use crate::event::reader::from_millis;
 
-/// 0001-01-01: what the service reports instead of "never" (contract §4.2).
+/// 0001-01-01: what the service reports instead of "never" (docs/contract.md §4.2).
 const NEVER_MILLIS: i64 = -62_135_596_800_000;
 
 pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
@@ -65,7 +66,8 @@ impl Attributes {
 
 /// The head of the partition as the service saw it when it sent the last event.
 ///
-/// Known only if [`track_last_enqueued_event_properties`](crate::PartitionReceiverBuilder::track_last_enqueued_event_properties)
+/// Known only if
+/// [`track_last_enqueued_event_properties`](crate::PartitionReceiverBuilder::track_last_enqueued_event_properties)
 /// is on and an event has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

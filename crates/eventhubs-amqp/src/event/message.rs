@@ -1,4 +1,6 @@
-//! An encoded message: where its sections are, and what they hold, read on demand (contract §6).
+//! An encoded message: where its sections are, and what they hold, read on demand.
+//!
+//! Tests: below; `tap/tests.rs` and the fuzz target `message` against the AMQP library.
 
 use bytes::Bytes;
 use eventhubs_amqp_frames::{Refused, element_length, value_length};
@@ -11,7 +13,7 @@ use crate::event::reader::Reader;
 
 const NULL: u8 = 0x40;
 
-/// The AMQP properties under their names on the wire, in the order of the wire (contract §6.2).
+/// The AMQP properties under their names on the wire, in the order of the wire (docs/contract.md §6.2).
 const PROPERTIES: [&str; 13] = [
     "message-id",
     "user-id",
@@ -135,7 +137,8 @@ impl Message {
     pub(crate) fn locate(raw: Bytes) -> (Self, Position) {
         let (mut sections, mut position) = (Sections::default(), Position::default());
         if sections.find::<true>(&raw, &mut position).is_err() {
-            // The declared sizes alone lead to what the service itself wrote, and to every part that is sound.
+            // The declared sizes alone lead to what the service itself wrote, and to every part that is
+            // sound.
             (sections, position) = (Sections::default(), Position::default());
             if sections.find::<false>(&raw, &mut position).is_err() {
                 sections =
@@ -239,8 +242,8 @@ impl Message {
         Some(named)
     }
 
-    /// The next value of a section: of one that is not sound as a whole, only if the value itself is. `None` where the declared
-    /// sizes lead nowhere.
+    /// The next value of a section: of one that is not sound as a whole, only if the value itself is. `None`
+    /// where the declared sizes lead nowhere.
     fn next(&self, code: u8, reader: &mut Reader<'_>) -> Option<Result<Value, Lost>> {
         if !self.sections.is_unsound(code) {
             return reader.value().map(Ok);

@@ -1,4 +1,6 @@
-//! What is read of every event at once: its position in its partition (contract §6.1).
+//! What is read of every event at once: its position in its partition.
+//!
+//! Tests: `tap/tests.rs`, against the AMQP library, with damaged messages among them.
 
 use std::time::SystemTime;
 
@@ -9,7 +11,7 @@ use eventhubs_types::Offset;
 use crate::event::attributes;
 use crate::event::reader::Reader;
 
-/// Where an event stands, as far as its annotations say.
+/// The position of an event, as far as its annotations say.
 #[derive(Debug, Default)]
 pub(crate) struct Position {
     pub(crate) sequence_number: Option<i64>,
@@ -18,8 +20,8 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// Reads the map of message annotations at `start`, in place of what was read before, and returns where it ends. Of a
-    /// name that occurs twice, the last one counts.
+    /// Reads the map of message annotations at `start`, in place of what was read before, and returns where
+    /// it ends. Of a name that occurs twice, the last one counts.
     ///
     /// Unless all must be `SOUND`, the names are looked for as far as declared sizes lead.
     pub(crate) fn read<const SOUND: bool>(&mut self, raw: &Bytes, start: usize) -> Result<usize, Refused> {

@@ -1,4 +1,6 @@
 //! A received message section by section, for those who need more of AMQP than an event has.
+//!
+//! Tests: below.
 
 use bytes::Bytes;
 use eventhubs_amqp_frames::value_length;

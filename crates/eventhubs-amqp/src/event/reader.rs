@@ -8,7 +8,8 @@ use bytes::Bytes;
 use eventhubs_amqp_frames::be_number;
 use eventhubs_types::Value;
 
-/// Reads values that [`value_length`](eventhubs_amqp_frames::value_length) has accepted, without copying their bytes; `None` where it would not.
+/// Reads values that [`value_length`](eventhubs_amqp_frames::value_length) has accepted, without copying
+/// their bytes; `None` where it would not.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a Bytes,

@@ -1,4 +1,6 @@
-//! A received event, and what the service says about the newest event of a partition.
+//! A received event.
+//!
+//! Tests: those of `message.rs`, and `tests/it/bodies.rs`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,8 +29,8 @@ pub(crate) struct EventSource {
 
 /// An event as it came from a partition. Clones share their content.
 ///
-/// The position is read when the event comes, all else when it is first asked for. The body is not copied: it keeps the
-/// piece of the stream alive in which it came, at most 128 times its own size.
+/// The position is read when the event comes, all else when it is first asked for. The body is not copied: it
+/// keeps the piece of the stream alive in which it came, at most 128 times its own size.
 #[derive(Clone)]
 pub struct ReceivedEvent {
     sequence_number: SequenceNumber,
@@ -126,17 +128,18 @@ impl ReceivedEvent {
         self.body.get_or_init(|| Arc::new(self.message.body()))
     }
 
-    /// The bytes of all data sections joined; `None` for a value or sequence body. Copies only if there are several
-    /// sections.
+    /// The bytes of all data sections joined; `None` for a value or sequence body. Copies only if there are
+    /// several sections.
     pub fn body_bytes(&self) -> Option<Bytes> {
         self.message.data().or_else(|| self.body().bytes())
     }
 
-    /// The body as text: the bytes of the data sections, or a value body that is a string. Copies only if there are
-    /// several sections.
+    /// The body as text: the bytes of the data sections, or a value body that is a string. Copies only if
+    /// there are several sections.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not UTF-8 or not text.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not UTF-8 or not
+    /// text.
     pub fn body_as_str(&self) -> Result<Cow<'_, str>> {
         let not_utf8 = "the body is not UTF-8";
         match self.body() {
@@ -153,12 +156,13 @@ impl ReceivedEvent {
         }
     }
 
-    /// The body read as JSON: the bytes of the data sections, or a value body that is a string. A byte order mark before it is
-    /// passed over.
+    /// The body read as JSON: the bytes of the data sections, or a value body that is a string. A byte order
+    /// mark before it is passed over.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of this form.
-    /// The error names the place, not the content: serde's own message would repeat values of the event in logs.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of
+    /// this form. The error names the place, not the content: serde's own message would repeat values of the
+    /// event in logs.
     pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
         let text = self.body_as_str()?;
         // JSON may not begin with one, but Windows tools write it (RFC 8259 §8.1 lets readers ignore it).
@@ -172,8 +176,8 @@ impl ReceivedEvent {
         })
     }
 
-    /// Returns the parts that could not be decoded, by name, for example `application properties colour`; mostly none. All other
-    /// parts are there, and [`raw_message`](Self::raw_message) has the bytes.
+    /// Returns the parts that could not be decoded, by name, for example `application properties colour`;
+    /// mostly none. All other parts are there, and [`raw_message`](Self::raw_message) has the bytes.
     pub fn undecodable_parts(&self) -> &[String] {
         &self.attributes().lost
     }
@@ -189,8 +193,8 @@ impl ReceivedEvent {
         &self.attributes().properties
     }
 
-    /// The AMQP properties under their wire names (`message-id`, `content-type` …) and the message annotations, except
-    /// the four that have their own accessors.
+    /// The AMQP properties under their wire names (`message-id`, `content-type` …) and the message
+    /// annotations, except the four that have their own accessors.
     pub fn system_properties(&self) -> &BTreeMap<String, Value> {
         &self.attributes().system_properties
     }
@@ -201,7 +205,8 @@ impl ReceivedEvent {
         self.source.as_ref().map(|source| &source.partition)
     }
 
-    /// Returns the event hub that the event came from; `None` for an event that was made by [`from_parts`](Self::from_parts).
+    /// Returns the event hub that the event came from; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
     pub fn event_hub(&self) -> Option<&EventHubName> {
         self.source.as_ref().map(|source| &source.event_hub)
     }
@@ -237,8 +242,8 @@ impl ReceivedEvent {
         self.attributes().content_type.as_deref()
     }
 
-    /// The id that the application gave the event. Numbers and UUIDs are written out; a binary id is written in
-    /// [`system_properties`](Self::system_properties) only.
+    /// The id that the application gave the event. Numbers and UUIDs are written out; a binary id is written
+    /// in [`system_properties`](Self::system_properties) only.
     pub fn message_id(&self) -> Option<&str> {
         self.attributes().message_id.as_deref()
     }
@@ -252,7 +257,8 @@ impl ReceivedEvent {
 /// Makes an event of an encoded message. Only what every reader needs is read now.
 ///
 /// # Errors
-/// [`ErrorKind::Protocol`] when the sequence number or offset cannot be found: without them no position can be kept.
+/// [`ErrorKind::Protocol`] when the sequence number or offset cannot be found: without them no position can
+/// be kept.
 pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
     let (message, position) = Message::locate(raw);
     let offset = position.offset.ok_or_else(|| missing(OFFSET))?;

@@ -1,4 +1,6 @@
-//! Attaching to a partition (contract §5.1).
+//! Attaching to a partition.
+//!
+//! Tests: below.
 
 use std::sync::Arc;
 
@@ -81,8 +83,8 @@ pub(crate) async fn attach(
     Ok(Box::new(TapSource::start(link, attached)))
 }
 
-/// Attaches on a session of its own, so that nothing that ends the session touches another partition. `follow` makes the tap
-/// know the link before its attach goes out.
+/// Attaches on a session of its own, so that nothing that ends the session touches another partition.
+/// `follow` makes the tap know the link before its attach goes out.
 pub(crate) async fn open(
     engine: &Arc<Engine>,
     options: &LinkOptions,
@@ -134,7 +136,7 @@ mod tests {
         }
     }
 
-    /// Contract §5.1 DO, §13.4.
+    /// docs/contract.md §5.1 DO, §13.4.
     #[tokio::test(start_paused = true)]
     async fn the_attach_asks_for_what_the_service_understands() {
         let (peer, connection) = Peer::connect().await;

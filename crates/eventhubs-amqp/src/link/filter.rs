@@ -1,4 +1,6 @@
-//! The filter of a consumer link: a starting position in the words of the service (contract §5.2).
+//! The filter of a consumer link: a starting position in the words of the service.
+//!
+//! Tests: below.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,10 +11,10 @@ use crate::{Error, ErrorKind, Result};
 /// The longest offset we send; those of the service have up to some 40 characters.
 const MAX_OFFSET_LEN: usize = 256;
 
-/// The selector that makes the service start at this position (contract §5.2, §13.3).
+/// The selector that makes the service start at this position (docs/contract.md §5.2, §13.3).
 ///
-/// Values are always quoted: composite offsets of geo-replicated hubs are no numbers. An offset comes from a store that
-/// others can write, so one that could end the quotes is refused.
+/// Values are always quoted: composite offsets of geo-replicated hubs are no numbers. An offset comes from a
+/// store that others can write, so one that could end the quotes is refused.
 pub(crate) fn selector(position: &StartingPosition) -> Result<String> {
     let (name, inclusive, value) = match position {
         StartingPosition::Earliest => ("offset", false, "-1".to_owned()),
@@ -58,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// Contract §13.3.
+    /// docs/contract.md §13.3.
     #[test]
     fn positions_become_the_selectors_of_the_sdks() {
         let time = UNIX_EPOCH + Duration::from_micros(1_704_164_645_678_901);

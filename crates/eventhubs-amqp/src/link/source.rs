@@ -15,13 +15,14 @@ use crate::{Error, ErrorKind, ReceivedEvent, Result};
 
 /// An attached link that yields the events of a partition in order. Dropping it detaches in the background.
 ///
-/// [`TapSource`](crate::link::tap_source::TapSource) implements it for the product. The tests have another one, by the
-/// receiver of the AMQP library, which must yield the same.
+/// [`TapSource`](crate::link::tap_source::TapSource) implements it for the product. The tests have another
+/// one, by the receiver of the AMQP library, which must yield the same.
 pub(crate) trait DeliverySource: Send {
     /// Waits for at least one event and takes all that are there, at most `max`.
     ///
     /// # Errors
-    /// When the link is gone, after all events that came before. The same error comes again from every later call.
+    /// When the link is gone, after all events that came before. The same error comes again from every later
+    /// call.
     ///
     /// # Cancel safety
     /// Safe to drop: no event is taken before the future is ready.
@@ -99,7 +100,7 @@ mod tests {
         received.iter().map(|event| event.sequence_number().value()).collect()
     }
 
-    /// Contract §5.1: a broker that sends unsettled deliveries all the same gets them confirmed.
+    /// docs/contract.md §5.1: a broker that sends unsettled deliveries all the same gets them confirmed.
     #[tokio::test(start_paused = true)]
     async fn deliveries_that_are_not_settled_are_confirmed() {
         for data_path in BOTH {
@@ -136,7 +137,7 @@ mod tests {
             for n in 0..3 {
                 link.send(event(n)).await.unwrap();
             }
-            // Without an error: contract §5.4 says to attach again.
+            // Without an error: docs/contract.md §5.4 says to attach again.
             link.close().await.unwrap();
             assert_eq!(numbers(&source.receive(100).await.unwrap()), [0, 1, 2]);
             for _ in 0..2 {

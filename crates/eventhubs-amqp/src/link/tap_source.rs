@@ -1,4 +1,6 @@
-//! The fast data path.
+//! The data path of the product: deliveries from the tap, the end of the link from the AMQP library.
+//!
+//! Tests: `link/source.rs` and `tap/tests.rs`.
 
 use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::link::delivery::Delivery;
@@ -13,7 +15,8 @@ use crate::link::source::{Attached, DeliverySource};
 use crate::tap::TappedLink;
 use crate::{Error, ErrorKind, ReceivedEvent, Result};
 
-/// The data path past the AMQP library: the tap takes the deliveries, the library reports the end of the link.
+/// The data path past the AMQP library: the tap takes the deliveries, the library reports the end of the
+/// link.
 pub(crate) struct TapSource {
     link: TappedLink,
     attached: Attached,

@@ -1,4 +1,6 @@
 //! Sending events: a small producer for tools and tests.
+//!
+//! Tests: `tests/it/produce.rs`.
 
 mod batch;
 mod encode;
@@ -25,10 +27,12 @@ use batch::Batch;
 /// The limit of the standard tier, for a broker that names none; in bytes.
 const DEFAULT_MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
 
-/// Sends events to one event hub; made by [`EventHubClient::producer`] and [`EventHubClient::partition_producer`].
+/// Sends events to one event hub; made by [`EventHubClient::producer`] and
+/// [`EventHubClient::partition_producer`].
 ///
-/// Events go out in batches as large as the service takes, one batch after the other. A batch that fails is sent again within the
-/// retry policy: each event arrives at least once, and twice when only the acknowledgement was lost. Clones share one link.
+/// Events go out in batches as large as the service takes, one batch after the other. A batch that fails is
+/// sent again within the retry policy: each event arrives at least once, and twice when only the
+/// acknowledgement was lost. Clones share one link.
 ///
 /// ```
 /// use eventhubs_amqp::{ConnectionString, EventHubClient};
@@ -57,7 +61,8 @@ struct Inner {
 }
 
 impl EventHubClient {
-    /// A producer whose events the service spreads over the partitions, by their partition key if they have one. Does no I/O.
+    /// A producer whose events the service spreads over the partitions, by their partition key if they have
+    /// one. Does no I/O.
     pub fn producer(&self) -> Producer {
         Producer::new(self.clone(), None)
     }
@@ -73,13 +78,14 @@ impl Producer {
         Self(Arc::new(Inner { client, partition, link: Mutex::default() }))
     }
 
-    /// Sends events, and returns when the service has them all. Events with the same partition key, and events without one, stay in
-    /// order where they follow each other.
+    /// Sends events, and returns when the service has them all. Events with the same partition key, and
+    /// events without one, stay in order where they follow each other.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] before anything is sent: when an event is larger than the service takes, has another body than
-    /// bytes, a property with a list, map, array or described value, or a partition key on a producer for one partition. Any other error
-    /// when the service refuses a batch or cannot be reached within the retry policy; batches before that one are sent.
+    /// [`ErrorKind::InvalidArgument`] before anything is sent: when an event is larger than the service
+    /// takes, has another body than bytes, a property with a list, map, array or described value, or a
+    /// partition key on a producer for one partition. Any other error when the service refuses a batch or
+    /// cannot be reached within the retry policy; batches before that one are sent.
     ///
     /// # Cancel safety
     /// Safe to drop; the batch that is under way may arrive or not, those after it do not.
@@ -189,7 +195,8 @@ struct Link {
 }
 
 impl Link {
-    /// The library waits for an outcome that cannot come any more when link or session end, so that is watched here.
+    /// The library waits for an outcome that cannot come any more when link or session end, so that is
+    /// watched here.
     async fn send(&mut self, batch: Sendable<batch::Body>, subject: &str) -> Result<Outcome> {
         let Self { sender, session, engine } = self;
         let sending = async {

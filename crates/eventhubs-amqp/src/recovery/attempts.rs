@@ -1,4 +1,6 @@
 //! Trying again: how often, after which waits, and when to say so.
+//!
+//! Tests: `receiver/tests.rs`, under a clock of its own.
 
 use futures::future::BoxFuture;
 use tokio::time::sleep;
@@ -20,8 +22,8 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Counts a failure, and says whether to try again before anybody is told: up to `max_retries` times, and as often
-    /// again after each report.
+    /// Counts a failure, and says whether to try again before anybody is told: up to `max_retries` times, and
+    /// as often again after each report.
     pub(crate) fn allow_retry(&mut self, error: &Error, max_retries: u32) -> bool {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.unreported = self.unreported.saturating_add(1);
@@ -29,7 +31,8 @@ impl Failures {
             Recovery::Final | Recovery::Stolen => false,
             Recovery::Reauthorize => !std::mem::replace(&mut self.reauthorized, true),
             Recovery::Retry | Recovery::Reattach | Recovery::Reconnect => {
-                // Behind a failure of another kind, a refusal says nothing of the token that was fresh before it.
+                // Behind a failure of another kind, a refusal says nothing of the token that was fresh before
+                // it.
                 self.reauthorized = false;
                 let allowed = self.unreported <= max_retries;
                 if !allowed {
@@ -46,7 +49,8 @@ impl Failures {
     }
 }
 
-/// Tries until it works, or until the failures must be reported. `attempt` is told whether to use a fresh token.
+/// Tries until it works, or until the failures must be reported. `attempt` is told whether to use a fresh
+/// token.
 ///
 /// `cause` is the failure that went before, already noted: the first try waits for its sake.
 pub(crate) async fn retrying<T>(

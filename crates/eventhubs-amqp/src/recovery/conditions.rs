@@ -1,4 +1,6 @@
 //! What to do after each AMQP error condition: a pure table.
+//!
+//! Tests: below, row by row.
 
 use crate::recovery::kind::ErrorKind;
 
@@ -19,7 +21,7 @@ pub(crate) enum Recovery {
     Stolen,
 }
 
-/// What an error condition of the service means and what to do about it (contract §5.4).
+/// What an error condition of the service means and what to do about it (docs/contract.md §5.4).
 ///
 /// The text decides only where the service uses one condition for two things.
 #[expect(clippy::match_same_arms, reason = "a row for each condition, as in the contract")]
@@ -52,12 +54,13 @@ pub(crate) fn classify(condition: &str, description: &str) -> (ErrorKind, Recove
         }
         "com.microsoft:argument-error" => (ErrorKind::InvalidArgument, Recovery::Final),
         "amqp:not-allowed" | "amqp:not-implemented" => (ErrorKind::Protocol, Recovery::Final),
-        // Among them amqp:link:detach-forced, amqp:transfer-limit-exceeded, and a not-found that names no entity.
+        // Among them amqp:link:detach-forced, amqp:transfer-limit-exceeded, and a not-found that names no
+        // entity.
         _ => (ErrorKind::Transport, Recovery::Reattach),
     }
 }
 
-/// What the status of a `$cbs` or `$management` answer means (contract §3.3, §4.3).
+/// What the status of a `$cbs` or `$management` answer means (docs/contract.md §3.3, §4.3).
 pub(crate) fn classify_status(status: i64) -> (ErrorKind, Recovery) {
     match status {
         400 | 501 => (ErrorKind::InvalidArgument, Recovery::Final),
@@ -75,7 +78,7 @@ pub(crate) fn classify_status(status: i64) -> (ErrorKind, Recovery) {
 mod tests {
     use super::*;
 
-    /// Contract §5.4, row by row.
+    /// docs/contract.md §5.4, row by row.
     #[test]
     fn every_condition_has_its_recovery() {
         use ErrorKind as K;
@@ -116,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Contract §3.3 and §4.3.
+    /// docs/contract.md §3.3 and §4.3.
     #[test]
     fn every_status_has_its_recovery() {
         for status in [408, 410, 429, 500, 502, 503, 504] {

@@ -21,9 +21,9 @@ const MAX_REMOTE_TEXT: usize = 1024;
 
 /// What went wrong between this client and the service.
 ///
-/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints the whole chain of
-/// causes in one line, so a printer of chains would repeat them. No text, `Debug` included, holds a secret. Clones share their
-/// content.
+/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints
+/// the whole chain of causes in one line, so a printer of chains would repeat them. No text, `Debug`
+/// included, holds a secret. Clones share their content.
 ///
 /// ```
 /// use eventhubs_amqp::{Error, ErrorKind};

@@ -1,4 +1,5 @@
-//! What to do when something fails: the error of this crate, what each condition means, and the attempts that follow.
+//! What to do when something fails: the error of this crate, what each condition means, and the attempts that
+//! follow.
 
 pub(crate) mod attempts;
 pub(crate) mod conditions;

@@ -1,4 +1,6 @@
 //! The retry policy: how often, how long, and the backoff in between.
+//!
+//! Tests: below.
 
 use std::time::Duration;
 
@@ -11,12 +13,12 @@ const BUSY_WAIT: Duration = Duration::from_secs(4);
 
 /// How often, and after which waits, a failed operation is tried again.
 ///
-/// The default is exponential back-off with full jitter: before retry `n` (from 0) the wait is drawn evenly from zero to
-/// `min(max_delay, delay · 2ⁿ)`, with `delay` 0.8 s, `max_delay` 60 s, 3 retries and 60 s for each try. Full jitter
-/// spreads a fleet that lost its broker at the same moment.
+/// The default is exponential back-off with full jitter: before retry `n` (from 0) the wait is drawn evenly
+/// from zero to `min(max_delay, delay · 2ⁿ)`, with `delay` 0.8 s, `max_delay` 60 s, 3 retries and 60 s for
+/// each try. Full jitter spreads a fleet that lost its broker at the same moment.
 ///
-/// A receiver has no budget over its lifetime: `max_retries` bounds the failures in a row after which it *reports* an
-/// error, and it continues recovering when it is asked again.
+/// A receiver has no budget over its lifetime: `max_retries` bounds the failures in a row after which it
+/// *reports* an error, and it continues recovering when it is asked again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -95,7 +97,8 @@ impl RetryPolicy {
         }
     }
 
-    /// The wait after an error: a service that asks to slow down gets at least four seconds (contract §5.4).
+    /// The wait after an error: a service that asks to slow down gets at least four seconds (docs/contract.md
+    /// §5.4).
     pub(crate) fn wait(&self, attempt: u32, error: &Error, rng: &mut impl Rng) -> Duration {
         let least = if error.kind() == ErrorKind::Busy { BUSY_WAIT } else { Duration::ZERO };
         self.delay(attempt, rng).max(least)
@@ -123,7 +126,8 @@ mod tests {
 
     use super::*;
 
-    /// The longest of many draws comes close to the bound, and none passes it (bounds: contract §13.6).
+    /// The longest of many draws comes close to the bound, and none passes it (bounds: docs/contract.md
+    /// §13.6).
     #[test]
     fn exponential_waits_are_spread_from_zero_to_a_doubling_bound() {
         let policy = RetryPolicy::default();

@@ -1,4 +1,5 @@
-//! The wall clock, the randomness and the proxies of the process: read here and given to the rest as arguments.
+//! The wall clock, the randomness and the proxies of the process: read here and given to the rest as
+//! arguments.
 
 use std::time::SystemTime;
 
@@ -21,7 +22,8 @@ pub(crate) fn suffix() -> String {
     format!("{:08x}", rng().random::<u32>())
 }
 
-/// The proxies of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as the HTTP client of the blob store reads them.
+/// The proxies of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as the HTTP client of the blob
+/// store reads them.
 #[cfg(feature = "websocket")]
 pub(crate) fn proxies() -> Matcher {
     Matcher::from_env()

@@ -1,4 +1,6 @@
 //! A task that ends with whoever waits for it.
+//!
+//! Tests: `tests/it/cancel.rs`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,8 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::task::JoinHandle;
 
-/// A task that ends when this is dropped. Its output is `None` where it panicked, or its runtime is gone: a client may outlive the
-/// runtime in which it was first used.
+/// A task that ends when this is dropped. Its output is `None` where it panicked, or its runtime is gone: a
+/// client may outlive the runtime in which it was first used.
 #[derive(Debug)]
 pub(crate) struct Task<T>(JoinHandle<T>);
 

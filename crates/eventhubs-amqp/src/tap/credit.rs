@@ -1,11 +1,13 @@
 //! The link credit of a tapped link: what was granted, what is used, and when to grant more. Pure.
 //!
-//! The rule behind all of it: what is outstanding and what is buffered together never exceed the prefetch, in events exactly,
-//! in bytes as far as the sizes of the last messages tell. A reader that has nothing is always granted one event.
+//! The rule of all of it: what is outstanding and what is buffered together never exceed the prefetch, in
+//! events exactly, in bytes as far as the sizes of the last messages tell. A reader that has nothing is
+//! always granted one event.
 //!
 //! Tests: below.
 
-/// How large a message is taken to be before one has come, in bytes: the most that the service allows by default.
+/// How large a message is taken to be before one has come, in bytes: the most that the service allows by
+/// default.
 const FIRST_GUESS: usize = 1024 * 1024;
 
 /// What may be sent ahead of the reader.
@@ -29,8 +31,9 @@ pub(crate) struct Credit {
     delivery_count: u32,
     /// How many more it may send, by the last flow.
     outstanding: u32,
-    /// What was granted and taken back. The sender may have used it before it learnt of that, so a delivery beyond the
-    /// outstanding credit is its fault only once this is used up too. Falls again with each new grant.
+    /// What was granted and taken back. The sender may have used it before it learnt of that, so a delivery
+    /// beyond the outstanding credit is its fault only once this is used up too. Falls again with each new
+    /// grant.
     withdrawn: u32,
     prefetch: Prefetch,
     /// How large the next messages are taken to be, in bytes: a maximum that decays.
@@ -53,14 +56,14 @@ impl Credit {
         let Some(less) = left.checked_sub(1) else { return false };
         *left = less;
         self.delivery_count = self.delivery_count.wrapping_add(1);
-        // Growth is believed at once, since it costs memory; the contrary by an eighth at a time, so that one small message
-        // among large ones does not let a prefetch of large ones in.
+        // Growth is believed at once, since it costs memory; the contrary by an eighth at a time, so that one
+        // small message among large ones does not let a prefetch of large ones in.
         self.size = size.max(self.size - self.size / 8);
         true
     }
 
-    /// Tops up once half is used: outstanding and buffered together never exceed the prefetch. Whether there is more
-    /// than before.
+    /// Tops up once half is used: outstanding and buffered together never exceed the prefetch. Whether there
+    /// is more than before.
     pub(crate) fn top_up(&mut self, buffered: Buffered) -> bool {
         let room = self.room(buffered);
         // At half, so that one flow grants many events and still goes out before the sender runs dry.
@@ -74,7 +77,8 @@ impl Credit {
         due
     }
 
-    /// Takes credit back when messages are larger than those for which it was granted. Whether there is less than before.
+    /// Takes credit back when messages are larger than those for which it was granted. Whether there is less
+    /// than before.
     pub(crate) fn withdraw(&mut self, buffered: Buffered) -> bool {
         let room = self.room(buffered);
         // Not for a few events more or less: sizes vary, and each change costs a flow.

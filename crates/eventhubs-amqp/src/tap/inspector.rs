@@ -14,8 +14,9 @@ use super::numbers::{PeerChannel, PeerHandle};
 /// The largest frame we offer to take, in bytes.
 pub(crate) const MAX_FRAME_SIZE: u32 = 64 * 1024;
 
-/// The largest message that may reach the library, in bytes: the service takes up to 20 MiB of its producers, and adds some
-/// annotations. One that is longer ends the connection, since the library collects all of it before it looks at it.
+/// The largest message that may reach the library, in bytes: the service takes up to 20 MiB of its producers,
+/// and adds some annotations. One that is longer ends the connection, since the library collects all of it
+/// before it looks at it.
 const MAX_PASSED_MESSAGE: u64 = 20 * 1024 * 1024 + 64 * 1024;
 
 /// Deliveries of several frames that may be unfinished at the same time: one for each link.
@@ -85,7 +86,8 @@ impl Inspector {
     fn transfer(&mut self, channel: PeerChannel, transfer: &Performative<'_>) -> Result<(), Violation> {
         let key = (channel, PeerHandle(transfer.handle()?));
         let flag = |index| transfer.field(index).is_some_and(is_true);
-        // The values of a delivery may nest across its frames, so its walk continues where the last frame ended.
+        // The values of a delivery may nest across its frames, so its walk continues where the last frame
+        // ended.
         let mut walk = self.unfinished.remove(&key).unwrap_or_default();
         if flag(field::transfer::ABORTED) {
             return Ok(()); // its payload does not count

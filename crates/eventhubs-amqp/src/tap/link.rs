@@ -1,5 +1,5 @@
-//! What the stream and the reader of a tapped link share: a queue that is bounded by the credit of the link. The reader's end
-//! is in `reader.rs`.
+//! What the stream and the reader of a tapped link share: a queue that is bounded by the credit of the link.
+//! The reader's end is in `reader.rs`.
 //!
 //! Tests: `tap/tests/links.rs`.
 
@@ -43,7 +43,8 @@ impl Outcome {
 /// What the reader of a link and the stream share.
 #[derive(Debug)]
 pub(crate) struct LinkState {
-    /// Whether the library gets the transfers, and only the end of the link is watched: for the oracle of the tests.
+    /// Whether the library gets the transfers, and only the end of the link is watched: for the oracle of the
+    /// tests.
     #[cfg(test)]
     is_only_watched: bool,
     /// Where the link is, once the peer has attached: no flow can be asked for before.
@@ -58,7 +59,8 @@ struct Inner {
     queue: VecDeque<Bytes>,
     /// The sum of the lengths in the queue.
     queued_bytes: usize,
-    /// What the reader took last: it counts as held until the reader takes again, since it works on it meanwhile.
+    /// What the reader took last: it counts as held until the reader takes again, since it works on it
+    /// meanwhile.
     held_bytes: usize,
     credit: Credit,
     /// Never taken back: what comes after it is dropped. Only a theft replaces another one.
@@ -116,7 +118,8 @@ impl LinkState {
             if inner.closed || inner.outcome.is_some() {
                 continue;
             }
-            // The sizes of messages are known only now, so each delivery changes how many more there is room for.
+            // The sizes of messages are known only now, so each delivery changes how many more there is room
+            // for.
             if !inner.credit.use_one(arrival.as_ref().map_or(0, Bytes::len)) {
                 inner.outcome = Some(Outcome::Oversent);
             } else if let Some(message) = arrival {
@@ -125,7 +128,8 @@ impl LinkState {
             }
         }
         let buffered = inner.buffered();
-        // In this order: first less, because the messages were larger than expected, then more, where half is used.
+        // In this order: first less, because the messages were larger than expected, then more, where half is
+        // used.
         let changed = inner.credit.withdraw(buffered) || inner.credit.top_up(buffered);
         inner.check();
         let lives = !inner.closed && inner.outcome.is_none();
@@ -138,7 +142,8 @@ impl LinkState {
     pub(super) fn stolen(&self, theft: Outcome) {
         let mut inner = self.lock();
         inner.clear();
-        // In place of an earlier outcome: a reader that was told to attach again would steal the partition back.
+        // In place of an earlier outcome: a reader that was told to attach again would steal the partition
+        // back.
         inner.outcome = Some(theft);
         drop(inner);
         self.reader.wake();
@@ -151,7 +156,8 @@ impl LinkState {
         (!inner.closed).then_some(credit)
     }
 
-    /// Takes messages from the queue, at most `max`, and at most what the reader may hold; one at least, if there is one.
+    /// Takes messages from the queue, at most `max`, and at most what the reader may hold; one at least, if
+    /// there is one.
     pub(super) fn take(&self, max: usize) -> Vec<Bytes> {
         self.lock().take(max)
     }

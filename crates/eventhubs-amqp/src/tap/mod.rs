@@ -1,8 +1,9 @@
-//! The transfer tap: takes the deliveries of chosen links off the stream before fe2o3-amqp sees them, and grants their
-//! credit with flow frames of its own. Everything else stays the library's.
+//! The transfer tap: takes the deliveries of chosen links off the stream before fe2o3-amqp sees them, and
+//! grants their credit with flow frames of its own. Everything else stays the library's.
 //!
-//! A state machine without I/O: the stream shows it every frame of both directions. A transfer goes from `session.rs`, which
-//! knows whose it is, to the queue in `link.rs`, and from there to `reader.rs`; `credit.rs` decides how many more may come.
+//! A state machine without I/O: the stream shows it every frame of both directions. A transfer goes from
+//! `session.rs`, which knows whose it is, to the queue in `link.rs`, and from there to `reader.rs`;
+//! `credit.rs` decides how many more may come.
 //!
 //! Tests: `tap/tests.rs` and below it, and in the files where the boundaries are.
 
@@ -44,10 +45,11 @@ pub(crate) struct TransferTap {
     begun: BTreeMap<OurChannel, Begun>,
     /// Sessions that both have begun. By the channel of the peer, since each transfer looks here.
     sessions: BTreeMap<PeerChannel, SessionState>,
-    /// Sessions with deliveries that are not handed over yet; one may be here more than once. Empty between two reads.
+    /// Sessions with deliveries that are not handed over yet; one may be here more than once. Empty between
+    /// two reads.
     touched: Vec<PeerChannel>,
-    /// The last flow for a sender of the library's, which grants the credit. Only of sessions without a tapped link: the
-    /// client has its senders on sessions of their own.
+    /// The last flow for a sender of the library's, which grants the credit. Only of sessions without a
+    /// tapped link: the client has its senders on sessions of their own.
     grants: BTreeMap<PeerChannel, Bytes>,
 }
 
@@ -137,7 +139,8 @@ impl TransferTap {
         self.sessions.get(&channel).is_some_and(SessionState::has_no_link)
     }
 
-    /// Repeats to the library what it may have missed; it counts from the peer's own counts, so nothing is granted twice.
+    /// Repeats to the library what it may have missed; it counts from the peer's own counts, so nothing is
+    /// granted twice.
     fn repeat(&mut self, out: &mut BytesMut) {
         if self.taps.take_missed() {
             self.grants.values().for_each(|flow| out.extend_from_slice(flow));
@@ -154,7 +157,8 @@ impl TransferTap {
         }
     }
 
-    /// Appends a whole outgoing frame to what is written, changed where it speaks of what the library cannot know.
+    /// Appends a whole outgoing frame to what is written, changed where it speaks of what the library cannot
+    /// know.
     fn correct(&mut self, frame: &[u8], out: &mut BytesMut) {
         let is_amqp = frame.get(5) == Some(&AMQP_FRAME);
         let performative = Performative::of_frame(frame).ok().flatten().filter(|_| is_amqp);

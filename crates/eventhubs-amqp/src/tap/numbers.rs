@@ -1,5 +1,6 @@
-//! The numbers of the protocol. Each end of a connection numbers channels and handles as it likes, so those of this end and
-//! those of the peer are types of their own: the compiler refuses to look one up among the others.
+//! The numbers of the protocol. Each end of a connection numbers channels and handles as it likes, so those
+//! of this end and those of the peer are types of their own: the compiler refuses to look one up among the
+//! others.
 
 /// A channel as this end numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

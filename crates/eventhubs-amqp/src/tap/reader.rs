@@ -37,8 +37,8 @@ impl TappedLink {
         Self { name: name.to_owned(), state, taps: taps.clone() }
     }
 
-    /// Takes messages from the queue, at most `max` and half of the bytes that may be sent ahead, and grants credit for the
-    /// room of those that were taken before: the reader has done with them.
+    /// Takes messages from the queue, at most `max` and half of the bytes that may be sent ahead, and grants
+    /// credit for the room of those that were taken before: the reader has done with them.
     pub(crate) fn take(&self, max: usize) -> Vec<Bytes> {
         let messages = self.state.take(max);
         self.top_up();

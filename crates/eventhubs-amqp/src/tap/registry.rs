@@ -62,8 +62,8 @@ impl Taps {
         std::mem::take(&mut lock(&self.0.due))
     }
 
-    /// Wakes senders of the library again and again: it looks for credit and then waits for it, and what comes in between
-    /// wakes nobody (docs/amqp-crate.md §4 no. 15).
+    /// Wakes senders of the library again and again: it looks for credit and then waits for it, and what
+    /// comes in between wakes nobody (docs/amqp-crate.md §4 no. 15).
     pub(crate) async fn wake_senders(&self) -> Infallible {
         let wake = || {
             self.0.missed.store(true, Ordering::Release);

@@ -1,7 +1,7 @@
 //! The state of one session in the stream: transfers that came, flows that are due, links that end.
 //!
-//! Tests: below, where the exact boundaries are; `tap/tests/links.rs` for several links and sessions, `tap/tests.rs` against the
-//! AMQP library.
+//! Tests: below, where the exact boundaries are; `tap/tests/links.rs` for several links and sessions,
+//! `tap/tests.rs` against the AMQP library.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,21 +15,22 @@ use super::link::{LinkState, Outcome, STOLEN};
 use super::numbers::{DeliveryId, OurChannel, OurHandle, PeerChannel, PeerHandle, PeerLink};
 use super::registry::Taps;
 
-/// The largest message that is kept whole, in bytes: the most that any tier of the service allows, and some annotations.
+/// The largest message that is kept whole, in bytes: the most that any tier of the service allows, and some
+/// annotations.
 ///
-/// A longer one is cut here, and so handed out as undecodable, which costs one event. It must not end the link as an error
-/// would: the reader would attach again, at this very event.
+/// A longer one is cut here, and so handed out as undecodable, which costs one event. It must not end the
+/// link as an error would: the reader would attach again, at this very event.
 pub(super) const MAX_KEPT_MESSAGE: usize = 20 * 1024 * 1024 + 64 * 1024;
 
 /// The size of the chunks in which the stream reads.
 const CHUNK: usize = chunk_size(MAX_FRAME_SIZE);
 
-/// A message shorter than this, in bytes, is copied, so that one that is kept long does not keep a whole chunk of the
-/// stream alive. `ReceivedEvent` documents the ratio.
+/// A message shorter than this, in bytes, is copied, so that one that is kept long does not keep a whole
+/// chunk of the stream alive. `ReceivedEvent` documents the ratio.
 const LEAST_SHARED: usize = CHUNK / 128;
 
-/// When less than this has come for a link at once, in bytes, it is copied: a reader that is slow would keep whole chunks
-/// alive, full of what others have long read.
+/// When less than this has come for a link at once, in bytes, it is copied: a reader that is slow would keep
+/// whole chunks alive, full of what others have long read.
 const LEAST_KEPT: usize = CHUNK / 16;
 
 /// How many bytes of small messages share one copy.
@@ -59,13 +60,15 @@ impl Begun {
 pub(super) struct SessionState {
     channel: OurChannel,
     begun: Begun,
-    /// The number of the transfer that comes next. The library counts only those that it sees, so its own number is wrong
-    /// from the first one on that is taken; every flow that goes out carries this one instead.
+    /// The number of the transfer that comes next. The library counts only those that it sees, so its own
+    /// number is wrong from the first one on that is taken; every flow that goes out carries this one
+    /// instead.
     next_incoming_id: u32,
     /// The number of our next transfer, which a flow has to repeat.
     next_outgoing_id: u32,
-    /// How many more transfers the peer may send by our last flow. It falls with each transfer, and each flow sets it back to
-    /// the whole window of the begin: what is taken never waits for room in the window, so there is always room for all.
+    /// How many more transfers the peer may send by our last flow. It falls with each transfer, and each flow
+    /// sets it back to the whole window of the begin: what is taken never waits for room in the window, so
+    /// there is always room for all.
     window_left: u32,
     /// The links that somebody follows, in the order of their attaches. Few: the client has one per session.
     links: Vec<Link>,
@@ -94,7 +97,8 @@ impl SessionState {
     /// The peer sent a transfer, to whichever link.
     pub(super) fn count_transfer(&mut self) {
         self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
-        // Saturating, since a peer that exceeds the window does no harm here: the credit of the links bounds the memory.
+        // Saturating, since a peer that exceeds the window does no harm here: the credit of the links bounds
+        // the memory.
         self.window_left = self.window_left.saturating_sub(1);
     }
 
@@ -128,8 +132,8 @@ impl SessionState {
         }
     }
 
-    /// The library detaches: what is in flight is not wanted any more. It must not reach the library either, which has
-    /// forgotten the link, so a link that the peer knows is followed until the peer detaches too.
+    /// The library detaches: what is in flight is not wanted any more. It must not reach the library either,
+    /// which has forgotten the link, so a link that the peer knows is followed until the peer detaches too.
     pub(super) fn detaching(&mut self, detach: &Performative<'_>) {
         let handle = detach.field(field::detach::HANDLE).and_then(uint).map(OurHandle);
         if let Some(link) = self.links.iter_mut().find(|link| Some(link.our_handle) == handle) {
@@ -146,17 +150,19 @@ impl SessionState {
             return;
         };
         let mut link = self.links.remove(index);
-        // Deliver first: the events before an ordinary end are handed out before it. The end itself has no outcome here,
-        // since the library sees the detach too, and its `recv` reports it.
+        // Deliver first: the events before an ordinary end are handed out before it. The end itself has no
+        // outcome here, since the library sees the detach too, and its `recv` reports it.
         link.state.deliver(&mut link.arrivals);
-        // A theft comes second, and so clears what was delivered a line above: another reader has the partition already, and
-        // what is queued here must not be processed twice. It cannot wait for `recv`, which says so only after the queue.
+        // A theft comes second, and so clears what was delivered a line above: another reader has the
+        // partition already, and what is queued here must not be processed twice. It cannot wait for `recv`,
+        // which says so only after the queue.
         if let Some(theft) = detach.field(field::detach::ERROR).and_then(theft) {
             link.state.stolen(theft);
         }
     }
 
-    /// Whether the transfer belongs to a link whose transfers are taken; its payload is that part of the block.
+    /// Whether the transfer belongs to a link whose transfers are taken; its payload is that part of the
+    /// block.
     pub(super) fn take(
         &mut self,
         transfer: &Transfer,
@@ -174,8 +180,8 @@ impl SessionState {
         Ok(true)
     }
 
-    /// Hands over what was taken since the last time. Once per read and not per transfer: each hand-over locks the queue and
-    /// wakes the reader.
+    /// Hands over what was taken since the last time. Once per read and not per transfer: each hand-over
+    /// locks the queue and wakes the reader.
     pub(super) fn hand_over(&mut self, out: &mut BytesMut) {
         let mut changed = Vec::new();
         for link in self.links.iter_mut().filter(|link| !link.arrivals.is_empty()) {
@@ -188,8 +194,9 @@ impl SessionState {
         for handle in changed {
             self.write_flow(handle, out);
         }
-        // At one half, and not when it is used up: the peer learns of it while it can still send, however long the round trip
-        // takes. Earlier would only mean more flows. Flows of links open the window too, so this one is rare.
+        // At one half, and not when it is used up: the peer learns of it while it can still send, however
+        // long the round trip takes. Earlier would only mean more flows. Flows of links open the window too,
+        // so this one is rare.
         if self.window_left <= self.begun.incoming_window / 2 {
             flow(self.channel, self.open_window(), None, out);
         }
@@ -211,17 +218,19 @@ impl SessionState {
         }
     }
 
-    /// Replaces a flow of the library: it knows neither the transfers that were taken nor the credit of their links.
+    /// Replaces a flow of the library: it knows neither the transfers that were taken nor the credit of their
+    /// links.
     pub(super) fn correct(&mut self, flow: &Performative<'_>, out: &mut BytesMut) {
         let handle = flow.field(field::flow::HANDLE).and_then(uint).map(OurHandle);
         let taken = |link: &&Link| Some(link.our_handle) == handle && link.state.takes();
         match self.links.iter().find(taken).map(|link| link.peer_handle) {
             Some(Some(peer_handle)) => self.write_flow(peer_handle, out),
-            // Dropped. The peer has not attached, so nobody knows yet where its delivery count begins, and a credit of the
-            // library would be one that this tap has not granted. The reader grants the first one after the attach.
+            // Dropped. The peer has not attached, so nobody knows yet where its delivery count begins, and a
+            // credit of the library would be one that this tap has not granted. The reader grants the first
+            // one after the attach.
             Some(None) => {}
-            // About the session, or a link of the library: only the number of the transfers in it is wrong. It announces the
-            // window of the begin, since the library has seen none of what was taken.
+            // About the session, or a link of the library: only the number of the transfers in it is wrong.
+            // It announces the window of the begin, since the library has seen none of what was taken.
             None => {
                 self.window_left = self.begun.incoming_window;
                 corrected(self.channel, flow, self.next_incoming_id, out);
@@ -251,11 +260,12 @@ struct Link {
     state: Arc<LinkState>,
     /// A delivery of which more frames must come; the peer may not begin another one on this link before.
     unfinished: Option<Unfinished>,
-    /// Deliveries that are not handed over yet; `None` is one that was aborted, which used credit all the same. Empty
-    /// between two reads of the stream.
+    /// Deliveries that are not handed over yet; `None` is one that was aborted, which used credit all the
+    /// same. Empty between two reads of the stream.
     arrivals: Vec<Option<Bytes>>,
-    /// Ranges of delivery ids that are not accepted yet, both ends included. Bounded by the outstanding credit and one chunk,
-    /// because granting more credit also sends the dispositions. Empty where the peer settles before it sends, as asked.
+    /// Ranges of delivery ids that are not accepted yet, both ends included. Bounded by the outstanding
+    /// credit and one chunk, because granting more credit also sends the dispositions. Empty where the peer
+    /// settles before it sends, as asked.
     unsettled: Vec<(DeliveryId, DeliveryId)>,
     /// Where small messages are copied to, so that several share one allocation.
     copies: BytesMut,
@@ -445,7 +455,8 @@ mod tests {
         flows(&out)
     }
 
-    /// The window of a session is used up by frames, not by deliveries, and no credit helps a session without a window.
+    /// The window of a session is used up by frames, not by deliveries, and no credit helps a session without
+    /// a window.
     #[test]
     fn the_window_is_announced_again_when_half_of_it_is_used_and_not_before() {
         let (mut session, _reader) = attached();
@@ -473,8 +484,8 @@ mod tests {
         assert_eq!(handed_over(&mut session), []);
     }
 
-    /// From `LEAST_SHARED` on the reader gets a part of the block itself. The many bytes next to it keep the chunk worth
-    /// keeping.
+    /// From `LEAST_SHARED` on the reader gets a part of the block itself. The many bytes next to it keep the
+    /// chunk worth keeping.
     #[test]
     fn a_message_is_copied_below_the_least_that_is_shared_and_not_at_it() {
         for (length, is_shared) in [(LEAST_SHARED - 1, false), (LEAST_SHARED, true)] {

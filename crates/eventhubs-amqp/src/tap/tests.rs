@@ -370,7 +370,7 @@ fn stolen() -> Vec<u8> {
     frame(CHANNEL, &detach, &[])
 }
 
-/// Contract §5.3, §5.4.
+/// docs/contract.md §5.3, §5.4.
 #[tokio::test(start_paused = true)]
 async fn a_theft_drops_what_is_buffered_at_once() {
     for data_path in [DataPath::Tap, DataPath::Plain] {

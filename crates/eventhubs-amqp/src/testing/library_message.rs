@@ -18,7 +18,8 @@ use crate::{ReceivedEvent, Result};
 /// Makes an event of a message.
 ///
 /// # Errors
-/// [`ErrorKind::Protocol`] when the sequence number or offset is missing: without them no position can be kept.
+/// [`ErrorKind::Protocol`] when the sequence number or offset is missing: without them no position can be
+/// kept.
 pub(crate) fn received(message: Message<Body<Amqp>>) -> Result<ReceivedEvent> {
     let annotations = message.message_annotations.map(|section| by_name(section.0)).unwrap_or_default();
     let get = |name| annotations.get(name);
@@ -71,7 +72,7 @@ fn id_value(id: MessageId) -> Value {
     })
 }
 
-/// The AMQP properties that are set, under their names on the wire (contract §6.2).
+/// The AMQP properties that are set, under their names on the wire (docs/contract.md §6.2).
 fn wire_named(properties: Properties) -> impl Iterator<Item = (String, Value)> {
     let text = |text: Option<String>| text.map(Value::String);
     let symbol = |symbol: Option<Symbol>| symbol.map(|symbol| Value::Symbol(symbol.0));
@@ -112,7 +113,7 @@ mod tests {
         pairs.iter().map(|(name, value)| (OwnedKey::from(*name), value.clone())).collect()
     }
 
-    /// The mock event of contract §13.4.
+    /// The mock event of docs/contract.md §13.4.
     fn message(body: Body<Amqp>) -> Message<Body<Amqp>> {
         let mut message = Message::builder().body(body).build();
         message.message_annotations = Some(MessageAnnotations(annotated(&[
@@ -163,7 +164,7 @@ mod tests {
         );
     }
 
-    /// Contract §6.1: be lenient in numeric and temporal types.
+    /// docs/contract.md §6.1: be lenient in numeric and temporal types.
     #[test]
     fn annotations_of_other_types_are_read_by_value() {
         let mut odd = message(hello());

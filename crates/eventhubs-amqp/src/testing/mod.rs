@@ -1,4 +1,5 @@
-//! What unit tests and fuzz targets share: peers that are told what to say, and what the AMQP library makes of a message.
+//! What unit tests and fuzz targets share: peers that are told what to say, and what the AMQP library makes
+//! of a message.
 
 pub(crate) mod library_message;
 pub(crate) mod oracle;

@@ -20,8 +20,8 @@ pub(crate) fn read(bytes: &[u8]) -> Option<ReceivedEvent> {
     received(message.0).ok()
 }
 
-/// Decodes what the check before the library lets through, as the library does with the values of `$cbs`, `$management` and of
-/// attaches.
+/// Decodes what the check before the library lets through, as the library does with the values of `$cbs`,
+/// `$management` and of attaches.
 ///
 /// # Panics
 /// When the library does.

@@ -1,5 +1,5 @@
-//! A service for unit tests, at the other end of a stream in memory: with nothing outside the runtime, a paused clock
-//! decides all its waits. It does what the emulator never does.
+//! A service for unit tests, at the other end of a stream in memory: with nothing outside the runtime, a
+//! paused clock decides all its waits. It does what the emulator never does.
 
 use std::collections::VecDeque;
 use std::future::pending;

@@ -76,7 +76,8 @@ impl PlainSource {
             let first = self.attached.receiver.recv().await;
             let events = self.take_all(first, max);
             if !events.is_empty() {
-                // Nothing may be awaited once events are taken; what does not go out now goes out in the next call.
+                // Nothing may be awaited once events are taken; what does not go out now goes out in the next
+                // call.
                 let _ = unconstrained(self.replenish()).now_or_never();
                 return Ok(events);
             }
@@ -114,8 +115,9 @@ impl PlainSource {
         received(message).map_err(LinkFailure::Known)
     }
 
-    /// Tops the credit up once half of it is used: what is outstanding and what waits here never exceed the prefetch
-    /// together, and a flow never lowers what was granted (docs/contract.md §5.5, docs/amqp-crate.md §1.3).
+    /// Tops the credit up once half of it is used: what is outstanding and what waits here never exceed the
+    /// prefetch together, and a flow never lowers what was granted (docs/contract.md §5.5, docs/amqp-crate.md
+    /// §1.3).
     ///
     /// # Cancel safety
     /// Safe to drop: what was not sent is sent again.

@@ -1,4 +1,5 @@
-//! A service for unit tests that answers by the book until a link has credit, and then writes the bytes it is given.
+//! A service for unit tests that answers by the book until a link has credit, and then writes the bytes it is
+//! given.
 
 use eventhubs_amqp_frames::{Performative, uint};
 use fe2o3_amqp_types::definitions::Role;

@@ -1,4 +1,6 @@
 //! The only place that opens sockets.
+//!
+//! Tests: below, and `tests/it/transports.rs`, `tls.rs`.
 
 pub(crate) mod stream;
 #[cfg(feature = "websocket")]
@@ -90,7 +92,8 @@ impl Transport {
         connect_to(&target).await
     }
 
-    /// The proxy of the options, or for a WebSocket the one of the environment. AMQP on its own port is left alone: proxies refuse it.
+    /// The proxy of the options, or for a WebSocket the one of the environment. AMQP on its own port is left
+    /// alone: proxies refuse it.
     #[cfg(feature = "websocket")]
     fn proxy(&self, target: &Address) -> Result<Option<Proxy>> {
         if self.options.proxy.is_some() || !self.options.websocket || is_this_machine(target.host.as_str()) {
@@ -139,8 +142,8 @@ async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     dial_any(lookup_host((host, port)).await?.take(MAX_ADDRESSES).collect()).await
 }
 
-/// Tries the next address as soon as one has failed, or has not answered for a moment, and takes the first that answers (RFC 8305): an
-/// address that swallows packets must not eat up the time of those after it.
+/// Tries the next address as soon as one has failed, or has not answered for a moment, and takes the first
+/// that answers (RFC 8305): an address that swallows packets must not eat up the time of those after it.
 async fn dial_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     let mut waiting = addresses.into_iter();
@@ -222,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    /// Amqp-crate §4: without it, small frames wait for the acknowledgement of those before them.
+    /// docs/amqp-crate.md §4: without it, small frames wait for the acknowledgement of those before them.
     #[tokio::test]
     async fn what_is_dialled_sends_small_frames_at_once_and_probes_a_silent_peer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -271,7 +274,7 @@ mod tests {
         assert_eq!(of("Temporary failure in name resolution"), ErrorKind::Transport);
     }
 
-    /// Amqp-crate §4: the library would block the thread of the runtime until the name is found.
+    /// docs/amqp-crate.md §4: the library would block the thread of the runtime until the name is found.
     #[tokio::test]
     async fn a_name_is_looked_up_without_blocking_the_runtime() {
         assert!(dial("nowhere.invalid", 5671).now_or_never().is_none(), "the answer was waited for");

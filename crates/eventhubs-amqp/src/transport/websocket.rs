@@ -1,4 +1,6 @@
-//! AMQP in a WebSocket: binary messages whose borders mean nothing (contract §2).
+//! AMQP in a WebSocket: binary messages whose borders mean nothing.
+//!
+//! Tests: `tests/it/transports.rs`.
 
 use std::future::ready;
 use std::io;
@@ -46,7 +48,8 @@ fn request(service: &Address, tls: bool) -> Result<Request, Error> {
     Ok(request)
 }
 
-/// An error of the socket on its way to becoming one of I/O. The adapter of `futures` for that panics at the second one.
+/// An error of the socket on its way to becoming one of I/O. The adapter of `futures` for that panics at the
+/// second one.
 struct Broken(Error);
 
 impl From<Error> for Broken {

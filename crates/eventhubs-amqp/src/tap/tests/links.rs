@@ -1,4 +1,5 @@
-//! The tap alone, shown the frames of both sides: what our own client never does, and the emulator cannot be told to do.
+//! The tap alone, shown the frames of both sides: what our own client never does, and the emulator cannot be
+//! told to do.
 
 use bytes::{Bytes, BytesMut};
 use eventhubs_amqp_frames::descriptor::{DISPOSITION, FLOW};
@@ -221,8 +222,8 @@ fn deliveries_that_wait_to_be_confirmed_are_confirmed_in_ranges() {
     assert_eq!(wire.confirmed(), [(u32::MAX, 1), (3, 4), (9, 9)]);
 }
 
-/// The library does not wake a sender for credit that comes between its look for some and its wait (docs/amqp-crate.md §4
-/// no. 15).
+/// The library does not wake a sender for credit that comes between its look for some and its wait
+/// (docs/amqp-crate.md §4 no. 15).
 #[tokio::test(start_paused = true)]
 async fn the_credit_of_a_sender_is_told_again_while_one_waits() {
     let mut wire = Wire::new();
