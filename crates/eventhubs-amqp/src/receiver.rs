@@ -162,13 +162,15 @@ impl PartitionReceiver {
         }
     }
 
+    /// What a stream has taken in advance must not be processed either, once another reader has the
+    /// partition.
     fn drop_ready_if_lost(&mut self) {
         if !self.ready.is_empty() && self.ownership_lost() {
             self.ready.clear();
         }
     }
 
-    /// What a stream left behind, or what comes.
+    /// What a stream has taken and not yielded, or what comes.
     async fn receive(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         self.drop_ready_if_lost();
         if self.ready.is_empty() {
@@ -225,6 +227,8 @@ impl PartitionReceiver {
         told
     }
 
+    /// In a task of its own, so that a caller that drops its call, as `select!` does, does not start the
+    /// attempts over.
     fn recovering(&self, cause: Error) -> State {
         let (links, retry) = (Arc::clone(&self.links), self.retry.clone());
         State::Recovering(Task::spawn(recover(
@@ -236,7 +240,8 @@ impl PartitionReceiver {
         )))
     }
 
-    /// Nothing may be awaited between taking events from the source and this.
+    /// Notes how far the caller is. Nothing may be awaited between taking events from the source and this: a
+    /// call that is dropped there would lose them.
     fn hand_out(&mut self, mut events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
         self.failures.reset();
         for event in &mut events {

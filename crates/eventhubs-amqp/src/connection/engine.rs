@@ -121,14 +121,16 @@ impl Engine {
     }
 
     /// Runs an operation of the AMQP library, bounded in time and by the life of the connection: a send, for
-    /// one, waits forever when the connection ends. After a time-out the library cannot go on, so the
-    /// connection is ended.
+    /// one, waits forever when the connection ends. After a time-out the library is
+    /// in the middle of something that it cannot take back, so the connection is ended.
     pub(crate) async fn bounded<T, E: Failure>(
         &self,
         what: &str,
         operation: impl Future<Output = std::result::Result<T, E>>,
     ) -> Result<T> {
         let done = tokio::select! {
+            // What is done is done, also when the connection ends at the same moment: a send that the service
+            // has accepted must not be reported as lost.
             biased;
             done = timeout(self.limit, operation) => done,
             cause = self.cause() => return Err(cause),
@@ -151,6 +153,7 @@ impl Engine {
             LinkFailure::Known(error) => error,
             LinkFailure::ConnectionEnded => self.cause().await,
         };
+        // Its other links may not have noticed: without this each would run into its own time-out.
         if error.recovery() == Recovery::Reconnect {
             self.switch.pull();
         }

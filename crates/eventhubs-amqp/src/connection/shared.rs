@@ -120,7 +120,8 @@ impl SharedConnection {
             Slot::Opened(opening) if is_usable(opening) => return Ok(opening.clone()),
             Slot::Opened(_) | Slot::Idle => {}
         }
-        // In a task, so that it makes progress whoever waits; ended with the last one who could ask for it.
+        // In a task, so that it makes progress whoever waits: the first who asked may have dropped its call.
+        // It ends with the last one who could ask for it.
         let opening = Task::spawn(Connection::open(self.settings.clone()));
         let opening = opening.map(|opened| opened.unwrap_or_else(|| Err(task_gone())).map(Arc::new));
         let opening = opening.boxed().shared();

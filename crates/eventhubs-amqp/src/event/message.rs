@@ -3,18 +3,23 @@
 //! Tests: below; `tap/tests.rs` and the fuzz target `message` against the AMQP library.
 
 use bytes::Bytes;
+use eventhubs_amqp_frames::format::{
+    BINARY8, BINARY32, DESCRIBED, LIST0, LIST8, LIST32, MAP8, MAP32, NULL, SMALL_ULONG, ULONG,
+};
 use eventhubs_amqp_frames::{Refused, element_length, value_length};
 use eventhubs_types::{EventBody, Value};
 
 use crate::RawMessage;
 use crate::event::attributes::{Attributes, Named, last_enqueued};
+use crate::event::descriptor::{
+    APPLICATION_PROPERTIES, DATA, DELIVERY_ANNOTATIONS, FOOTER, HEADER, MESSAGE_ANNOTATIONS, PROPERTIES,
+    SEQUENCE, VALUE,
+};
 use crate::event::position::Position;
 use crate::event::reader::Reader;
 
-const NULL: u8 = 0x40;
-
 /// The AMQP properties under their names on the wire, in the order of the wire (docs/contract.md §6.2).
-const PROPERTIES: [&str; 13] = [
+const PROPERTY_NAMES: [&str; 13] = [
     "message-id",
     "user-id",
     "to",
@@ -40,7 +45,7 @@ pub(crate) struct Message {
 /// Where the sections of a message are. 0 means that a section is absent: none begins at the first byte.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sections {
-    /// The sections of which not all can be decoded, a bit each: 0x71 is the first.
+    /// The sections of which not all can be decoded, as [`bit`]s.
     unsound: u8,
     delivery_annotations: u32,
     annotations: u32,
@@ -73,20 +78,22 @@ impl Sections {
     /// Goes through a message, and reads its position on the way.
     fn find<const SOUND: bool>(&mut self, raw: &Bytes, position: &mut Position) -> Result<(), Refused> {
         let mut at = 0;
+        // No index below can be out of bounds: each length was checked against the bytes that are left.
         while at < raw.len() {
             let (code, descriptor) = match &raw[at..] {
-                [0x00, 0x53, code, ..] => (*code, 3),
-                [0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..] => (*code, 10),
+                [DESCRIBED, SMALL_ULONG, code, ..] => (*code, 3),
+                [DESCRIBED, ULONG, 0, 0, 0, 0, 0, 0, 0, code, ..] => (*code, 10),
                 _ => return Err(Refused::UnknownCode),
             };
             let start = at + descriptor;
             let end = match (code, raw.get(start)) {
-                (0x72, Some(0xc1 | 0xd1)) => position.read::<SOUND>(raw, start)?,
+                (MESSAGE_ANNOTATIONS, Some(&(MAP8 | MAP32))) => position.read::<SOUND>(raw, start)?,
                 _ => start + value_length::<SOUND>(&raw[start..])?,
             };
+            // Sizes that are believed may lead over damage: then this section alone is marked.
             let is_sound = SOUND || value_length::<true>(&raw[start..end]) == Ok(end - start);
             let known = match code {
-                0x75..=0x77 => self.body.add(code, raw[start], short(at)?, short(end)?),
+                DATA..=VALUE => self.body.add(code, raw[start], short(at)?, short(end)?),
                 _ => self.section(code, raw[start], short(start)?),
             };
             match known {
@@ -102,28 +109,29 @@ impl Sections {
     /// One part that cannot be decoded does not hide the others. A section that is not known is passed over.
     fn mark_unsound(&mut self, code: u8) {
         match code {
-            0x75..=0x77 => self.body.kind = Kind::Poison,
-            0x71..=0x74 => self.unsound |= 1 << (code - 0x71),
+            DATA..=VALUE => self.body.kind = Kind::Poison,
+            DELIVERY_ANNOTATIONS..=APPLICATION_PROPERTIES => self.unsound |= bit(code),
             _ => {}
         }
     }
 
     fn is_unsound(&self, code: u8) -> bool {
-        self.unsound & (1 << (code - 0x71)) != 0
+        self.unsound & bit(code) != 0
     }
 
     fn section(&mut self, code: u8, format: u8, start: u32) -> Result<(), Refused> {
         let slot = match code {
-            0x70 | 0x78 => return Ok(()),
-            0x71 => &mut self.delivery_annotations,
-            0x72 => &mut self.annotations,
-            0x73 => &mut self.properties,
-            0x74 => &mut self.application_properties,
+            HEADER | FOOTER => return Ok(()),
+            DELIVERY_ANNOTATIONS => &mut self.delivery_annotations,
+            MESSAGE_ANNOTATIONS => &mut self.annotations,
+            PROPERTIES => &mut self.properties,
+            APPLICATION_PROPERTIES => &mut self.application_properties,
             _ => return Err(Refused::UnknownCode),
         };
         match (code, format) {
-            (_, 0x40) => Ok(()),
-            (0x73, 0x45 | 0xc0 | 0xd0) | (0x71 | 0x72 | 0x74, 0xc1 | 0xd1) => {
+            (_, NULL) => Ok(()),
+            (PROPERTIES, LIST0 | LIST8 | LIST32)
+            | (DELIVERY_ANNOTATIONS | MESSAGE_ANNOTATIONS | APPLICATION_PROPERTIES, MAP8 | MAP32) => {
                 *slot = start;
                 Ok(())
             }
@@ -163,7 +171,7 @@ impl Message {
             return None;
         }
         let first = self.sections.body.first as usize;
-        let descriptor = if self.raw[first + 1] == 0x53 { 3 } else { 10 };
+        let descriptor = if self.raw[first + 1] == SMALL_ULONG { 3 } else { 10 };
         let mut reader = Reader::at(&self.raw, first + descriptor);
         match reader.byte()? {
             NULL => Some(Bytes::new()),
@@ -195,10 +203,10 @@ impl Message {
         if self.sections.body.kind == Kind::Poison {
             lost.push("body".to_owned());
         }
-        let head = self.map(0x71, self.sections.delivery_annotations, &mut lost);
-        let annotations = self.map(0x72, self.sections.annotations, &mut lost);
+        let head = self.map(DELIVERY_ANNOTATIONS, self.sections.delivery_annotations, &mut lost);
+        let annotations = self.map(MESSAGE_ANNOTATIONS, self.sections.annotations, &mut lost);
         let properties = self.properties(&mut lost).unwrap_or_default();
-        let application = self.map(0x74, self.sections.application_properties, &mut lost);
+        let application = self.map(APPLICATION_PROPERTIES, self.sections.application_properties, &mut lost);
         Attributes { lost, ..Attributes::new(annotations, properties, application, last_enqueued(&head)) }
     }
 
@@ -206,8 +214,8 @@ impl Message {
         let mut fields = Reader::at(&self.raw, start(self.sections.properties)?);
         let count = fields.enter()?;
         let mut named = Named::new();
-        for field in PROPERTIES.iter().take(count) {
-            match self.next(0x73, &mut fields)? {
+        for field in PROPERTY_NAMES.iter().take(count) {
+            match self.next(PROPERTIES, &mut fields)? {
                 Ok(Value::Null) => {}
                 Ok(value) => drop(named.insert((*field).to_owned(), value)),
                 Err(Lost) => lost.push(format!("property {field}")),
@@ -226,16 +234,16 @@ impl Message {
         let mut named = Named::new();
         for _ in 0..pairs {
             let Some((key, value)) = self.next(code, &mut map).zip(self.next(code, &mut map)) else {
-                lost.push(format!("the rest of the {}", SECTIONS[usize::from(code - 0x71)]));
+                lost.push(format!("the rest of the {}", section_name(code)));
                 break;
             };
             match (key, value) {
                 (Ok(key), Ok(value)) => drop(named.insert(name(key), value)),
                 (Ok(key), Err(Lost)) => {
-                    lost.push(format!("{} {}", SECTIONS[usize::from(code - 0x71)], name(key)));
+                    lost.push(format!("{} {}", section_name(code), name(key)));
                 }
                 (Err(Lost), _) => {
-                    lost.push(format!("a name among the {}", SECTIONS[usize::from(code - 0x71)]));
+                    lost.push(format!("a name among the {}", section_name(code)));
                 }
             }
         }
@@ -263,9 +271,9 @@ impl Body {
     fn add(&mut self, code: u8, format: u8, start: u32, end: u32) -> Result<(), Refused> {
         let kind = match (code, format) {
             // Some senders write null for nothing: the JavaScript SDK for a body of null.
-            (0x75, NULL | 0xa0 | 0xb0) => Kind::Data,
-            (0x76, NULL | 0x45 | 0xc0 | 0xd0) => Kind::Sequence,
-            (0x77, _) => Kind::Value,
+            (DATA, NULL | BINARY8 | BINARY32) => Kind::Data,
+            (SEQUENCE, NULL | LIST0 | LIST8 | LIST32) => Kind::Sequence,
+            (VALUE, _) => Kind::Value,
             _ => return Err(Refused::Impossible),
         };
         match self.kind {
@@ -285,8 +293,17 @@ impl Body {
 /// A value that cannot be decoded.
 struct Lost;
 
-/// What users call the sections, from 0x71 on.
+/// What users call the sections, from that of the delivery annotations on.
 const SECTIONS: [&str; 4] = ["delivery annotations", "annotations", "properties", "application properties"];
+
+fn section_name(code: u8) -> &'static str {
+    SECTIONS[usize::from(code - DELIVERY_ANNOTATIONS)]
+}
+
+/// The bit of one of the sections that have a name.
+fn bit(code: u8) -> u8 {
+    1 << (code - DELIVERY_ANNOTATIONS)
+}
 
 /// Where a section or value is, if it is there.
 fn start(at: u32) -> Option<usize> {

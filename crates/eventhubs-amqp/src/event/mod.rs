@@ -1,6 +1,7 @@
 //! An encoded message as an event, read on demand. Nothing here knows the AMQP library.
 
 pub(crate) mod attributes;
+mod descriptor;
 pub(crate) mod message;
 pub(crate) mod position;
 pub(crate) mod raw_message;

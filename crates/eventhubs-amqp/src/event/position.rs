@@ -5,6 +5,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use eventhubs_amqp_frames::format::{LONG, SYMBOL8, SYMBOL32, TIMESTAMP};
 use eventhubs_amqp_frames::{MapHead, Refused, element_length, value_length};
 use eventhubs_types::Offset;
 
@@ -44,7 +45,7 @@ impl Position {
     fn entry<const SOUND: bool>(&mut self, raw: &Bytes, key: usize, end: usize) -> Result<usize, Refused> {
         let value = key + element_length::<SOUND>(&raw[key..end])?;
         let next = value + element_length::<SOUND>(&raw[value..end])?;
-        let ([0xa3, _, name @ ..] | [0xb3, _, _, _, _, name @ ..]) = &raw[key..value] else {
+        let ([SYMBOL8, _, name @ ..] | [SYMBOL32, _, _, _, _, name @ ..]) = &raw[key..value] else {
             return Ok(next);
         };
         // Declared sizes may have led here: what is read must be proven sound first.
@@ -63,7 +64,7 @@ impl Position {
 // Each has one form that the service writes, and others that are read all the same.
 
 fn number(mut reader: Reader<'_>) -> Option<i64> {
-    reader.long(0x81).or_else(|| reader.value()?.as_i64())
+    reader.long(LONG).or_else(|| reader.value()?.as_i64())
 }
 
 fn offset(mut reader: Reader<'_>) -> Option<Offset> {
@@ -74,7 +75,7 @@ fn offset(mut reader: Reader<'_>) -> Option<Offset> {
 }
 
 fn time(mut reader: Reader<'_>) -> Option<SystemTime> {
-    match reader.long(0x83) {
+    match reader.long(TIMESTAMP) {
         Some(millis) => attributes::time_of(millis),
         None => attributes::time(&reader.value()?),
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use eventhubs_amqp_frames::value_length;
 use eventhubs_types::Value;
 
+use crate::event::descriptor;
 use crate::event::reader::Reader;
 
 /// A message as it came from the service, encoded in AMQP 1.0 (part 3, §3.2).
@@ -60,17 +61,17 @@ pub enum Section {
 }
 
 impl Section {
-    fn of(code: u64) -> Option<Self> {
+    fn of(code: u8) -> Option<Self> {
         Some(match code {
-            0x70 => Self::Header,
-            0x71 => Self::DeliveryAnnotations,
-            0x72 => Self::MessageAnnotations,
-            0x73 => Self::Properties,
-            0x74 => Self::ApplicationProperties,
-            0x75 => Self::Data,
-            0x76 => Self::Sequence,
-            0x77 => Self::Value,
-            0x78 => Self::Footer,
+            descriptor::HEADER => Self::Header,
+            descriptor::DELIVERY_ANNOTATIONS => Self::DeliveryAnnotations,
+            descriptor::MESSAGE_ANNOTATIONS => Self::MessageAnnotations,
+            descriptor::PROPERTIES => Self::Properties,
+            descriptor::APPLICATION_PROPERTIES => Self::ApplicationProperties,
+            descriptor::DATA => Self::Data,
+            descriptor::SEQUENCE => Self::Sequence,
+            descriptor::VALUE => Self::Value,
+            descriptor::FOOTER => Self::Footer,
             _ => return None,
         })
     }
@@ -93,7 +94,7 @@ impl RawMessage {
         while let Ok(length) = value_length::<true>(&self.bytes[at..])
             && let Some(Value::Described { descriptor, value }) = Reader::at(&self.bytes, at).value()
             && let Value::U64(code) = *descriptor
-            && let Some(section) = Section::of(code)
+            && let Some(section) = u8::try_from(code).ok().and_then(Section::of)
         {
             sections.push((section, *value));
             at += length;

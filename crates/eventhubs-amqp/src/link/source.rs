@@ -59,6 +59,7 @@ impl Attached {
                 Err(Error::new(ErrorKind::Timeout, text))
             }
         };
+        // Only now: the end of a session detaches its links too, but the service does not confirm those.
         self.session.end().await;
         closed
     }

@@ -32,6 +32,9 @@ impl TapSource {
 
     async fn receive_some(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         loop {
+            // In this order: the events that came before an end are handed out before it, and a theft that
+            // the stream knows of is reported as one, even if the library reports another end at the same
+            // moment.
             let events = self.take(max);
             if !events.is_empty() {
                 return Ok(events);
@@ -45,6 +48,8 @@ impl TapSource {
                 return Err(self.attached.engine.explain(failure).await);
             }
             tokio::select! {
+                // Either may be ready when the link ends; then the queue is looked at first, for the same
+                // reason.
                 biased;
                 () = self.link.ready() => {}
                 ended = self.attached.receiver.recv() => self.failure = Some(self.ended(ended)),
@@ -60,6 +65,8 @@ impl TapSource {
             match decode(message) {
                 Ok(event) => events.push(event),
                 Err(error) => {
+                    // Without a position there is no event to resume after: those after it would be lost or
+                    // repeated. So the link ends here, and the reader learns of it after the events before.
                     self.failure = Some(LinkFailure::Known(error));
                     self.link.discard();
                     break;

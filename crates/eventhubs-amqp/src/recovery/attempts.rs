@@ -29,6 +29,7 @@ impl Failures {
         self.unreported = self.unreported.saturating_add(1);
         match error.recovery() {
             Recovery::Final | Recovery::Stolen => false,
+            // Once: a second refusal is not about the age of the token.
             Recovery::Reauthorize => !std::mem::replace(&mut self.reauthorized, true),
             Recovery::Retry | Recovery::Reattach | Recovery::Reconnect => {
                 // Behind a failure of another kind, a refusal says nothing of the token that was fresh before

@@ -91,6 +91,7 @@ impl TransferTap {
 
     /// Hands what was taken over to the links, and writes the flows that this makes necessary.
     fn hand_over(&mut self, out: &mut BytesMut) {
+        // A session that is here twice has nothing left at the second time. One that has ended since is gone.
         for channel in self.touched.drain(..) {
             if let Some(session) = self.sessions.get_mut(&channel) {
                 session.hand_over(out);

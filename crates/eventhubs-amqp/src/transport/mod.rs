@@ -155,6 +155,7 @@ async fn dial_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             None => {}
         }
         tokio::select! {
+            // A stream that is there is taken before another address is tried.
             biased;
             Some(attempt) = attempts.next() => match attempt {
                 Ok(Ok(stream)) => return tuned(stream),
