@@ -45,7 +45,7 @@ impl RefusingProxy {
 }
 
 /// The first that a consumer asks the proxy for which its environment names.
-async fn asked_by(event_hub: &str, web_socket: bool, storage: &str) -> (String, Option<String>) {
+async fn asked_by(event_hub: &str, websocket: bool, storage: &str) -> (String, Option<String>) {
     let proxy = RefusingProxy::start().await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_instance"));
     command
@@ -58,7 +58,7 @@ async fn asked_by(event_hub: &str, web_socket: bool, storage: &str) -> (String, 
         .env("CONTAINER", "checkpoints")
         .env("EXPIRY_SECONDS", "10")
         .env("CHECKPOINT_EVERY", "1");
-    if web_socket {
+    if websocket {
         command.env("WEB_SOCKET", "1");
     }
     let _consumer = Consumer::start(&mut command);
@@ -75,8 +75,8 @@ async fn the_environment_names_the_proxy_of_both_halves() {
 
     // The emulator is on this machine, so that the storage account is the first that is asked for.
     let emulator = Emulator::builder().event_hub(HUB, 1).start().await.unwrap();
-    for web_socket in [true, false] {
-        let (request, shown) = asked_by(&emulator.connection_string(HUB), web_socket, STORAGE).await;
+    for websocket in [true, false] {
+        let (request, shown) = asked_by(&emulator.connection_string(HUB), websocket, STORAGE).await;
         assert_eq!(request, "CONNECT contoso.blob.core.windows.net:443 HTTP/1.1");
         assert_eq!(shown, credentials);
     }

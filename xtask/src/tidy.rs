@@ -28,6 +28,7 @@ const RULES: &[(&str, Rule)] = &[
     ("no circle of versions", manifests::circles),
     ("planning is pure", sources::planning_is_pure),
     ("only the transport opens sockets", sources::sockets),
+    ("events are read without the AMQP library", sources::events_are_read_by_hand),
     ("no test is ignored", sources::no_test_is_ignored),
     ("the prose has no phrase that docs/words.md replaces", prose::phrases),
     ("the paths of ARCHITECTURE.md exist", prose::paths_exist),

@@ -1,83 +1,35 @@
 //! The client of one event hub, its builder, and what it can ask the service. Reading is in `receiver.rs`.
+//!
+//! Tests: `tests/it/`, above all `management.rs`, `credentials.rs` and `shutdown.rs`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use eventhubs_types::{
-    ConsumerGroup, EventHubName, InvalidName, Namespace, Offset, PartitionId, SequenceNumber,
-    StartingPosition, Value,
+    ConsumerGroup, EventHubName, InvalidName, Namespace, PartitionId, StartingPosition, Value,
 };
 use futures::FutureExt;
 use futures::future::join_all;
 
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::attempts::{Failures, retrying};
-use crate::connection::{Settings, SharedConnection};
-use crate::credential::{Credential, Secret};
-use crate::endpoint::{Address, Endpoint, is_this_machine};
-use crate::link::{LinkOptions, attach};
-use crate::source::DeliverySource;
+use crate::config::credential::{Credential, Secret};
+use crate::config::endpoint::{Address, Endpoint, is_this_machine};
+use crate::connection::management;
+use crate::connection::shared::{Settings, SharedConnection};
+use crate::link::attach::{LinkOptions, attach};
+use crate::link::source::DeliverySource;
+use crate::recovery::attempts::{Failures, retrying};
+use crate::runtime::ambient;
 use crate::transport::Transport;
 use crate::{
-    ConnectionOptions, ConnectionString, Error, PartitionReceiverBuilder, Result, RetryPolicy,
-    TokenCredential, ambient, management,
+    ConnectionOptions, ConnectionString, Error, EventHubProperties, PartitionProperties,
+    PartitionReceiverBuilder, Result, RetryPolicy, TokenCredential,
 };
 
-/// What the service says about an event hub.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EventHubProperties {
-    /// The event hub.
-    pub name: EventHubName,
-    /// When it was created, if the service says so.
-    pub created_at: Option<SystemTime>,
-    /// Its partitions.
-    pub partition_ids: Vec<PartitionId>,
-}
-
-/// What the service says about a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PartitionProperties {
-    /// The event hub.
-    pub event_hub: EventHubName,
-    /// The partition.
-    pub id: PartitionId,
-    /// The sequence number of the oldest event kept; `None` if the service did not say.
-    pub beginning_sequence_number: Option<SequenceNumber>,
-    /// The sequence number of the newest event; -1 if there never was one, `None` if the service did not say.
-    pub last_enqueued_sequence_number: Option<SequenceNumber>,
-    /// The offset of the newest event; `-1` if there never was one, `None` if the service did not say.
-    pub last_enqueued_offset: Option<Offset>,
-    /// When the newest event was enqueued; `None` if there never was one.
-    pub last_enqueued_time: Option<SystemTime>,
-    /// Whether no event is kept; where the service did not say, whether there never was one.
-    pub is_empty: bool,
-}
-
-impl PartitionProperties {
-    /// Returns the position after the newest event; `None` where the service contradicts itself, as it sometimes does: it
-    /// says that there is no newest event in a partition that is not empty, or that the oldest event comes after the newest.
-    ///
-    /// To trust such numbers would mean to read everything again under the name of the newest event.
-    pub fn after_newest_event(&self) -> Option<StartingPosition> {
-        let last = self.last_enqueued_sequence_number?;
-        // One more than the newest is the oldest of a partition whose events have all expired.
-        let most = last.value().max(-1).saturating_add(1);
-        let is_sound = self.beginning_sequence_number.is_none_or(|first| first.value() <= most);
-        let offset = self.last_enqueued_offset.as_ref().map_or("", Offset::as_str);
-        match last.value() {
-            ..0 => (is_sound && self.is_empty && matches!(offset, "" | "-1"))
-                .then_some(StartingPosition::Earliest),
-            _ => is_sound.then(|| StartingPosition::after_sequence_number(last)),
-        }
-    }
-}
-
-/// Reads one event hub. Clones share their connections, which are opened when first needed and again after they are lost.
+/// Reads one event hub. Clones share their connections, which are opened when first needed and again after
+/// they are lost.
 ///
 /// ```
 /// # use eventhubs_emulator::Emulator;
@@ -139,8 +91,8 @@ impl EventHubClient {
         EventHubClientBuilder { path, ..EventHubClientBuilder::new(endpoint, Proof::Secret(secret)) }
     }
 
-    /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name, for example
-    /// `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored.
+    /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name,
+    /// for example `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] when the namespace or the event hub is not a name.
@@ -156,12 +108,12 @@ impl EventHubClient {
         Ok(EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub))
     }
 
-    /// Shows the key or signature of another connection string from now on, so that keys can be exchanged while the
-    /// program runs: open connections put new tokens at once and lose nothing.
+    /// Shows the key or signature of another connection string from now on, so that keys can be exchanged
+    /// while the program runs: open connections put new tokens at once and lose nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or this client shows the
-    /// tokens of a credential.
+    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or this client
+    /// shows the tokens of a credential.
     pub fn update_connection_string(&self, connection_string: &ConnectionString) -> Result<()> {
         if connection_string.namespace() != self.namespace() {
             return Err(Error::invalid("connection string: is for another namespace"));
@@ -248,7 +200,10 @@ impl EventHubClient {
 
     /// The connection, with a token for the whole event hub; a fresh one if asked.
     #[cfg(feature = "producer")]
-    pub(crate) async fn authorized_engine(&self, fresh: bool) -> Result<Arc<crate::engine::Engine>> {
+    pub(crate) async fn authorized_engine(
+        &self,
+        fresh: bool,
+    ) -> Result<Arc<crate::connection::engine::Engine>> {
         let connection = self.0.connections[0].get().await?;
         connection.authorize(&self.0.audience, fresh).await?;
         Ok(Arc::clone(connection.engine()))
@@ -317,14 +272,15 @@ impl EventHubClientBuilder {
         }
     }
 
-    /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string says so
-    /// itself.
+    /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string
+    /// says so itself.
     pub fn use_development_emulator(mut self) -> Self {
         self.endpoint.tls = false;
         self
     }
 
-    /// Sets the event hub, if the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    /// Sets the event hub, if the connection string has no `EntityPath`. [`build`](Self::build) checks the
+    /// name.
     pub fn event_hub(mut self, event_hub: impl AsRef<str>) -> Self {
         self.event_hub = Some(EventHubName::new(event_hub));
         self
@@ -425,7 +381,7 @@ impl EventHubClientBuilder {
     }
 }
 
-/// The service takes names of at most 64 characters (contract §5.1).
+/// The service takes names of at most 64 characters (docs/contract.md §5.1).
 pub(crate) fn check_identifier(identifier: &str) -> Result<()> {
     match identifier.len() {
         1..=64 if !identifier.contains(char::is_control) => Ok(()),

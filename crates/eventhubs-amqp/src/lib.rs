@@ -28,16 +28,16 @@
 //!
 //! # Recovery
 //!
-//! All partitions of a client share one connection; each has a link, and a session, of its own. When any of them is lost,
-//! a [`PartitionReceiver`] makes a new one and resumes after the last event that it handed out: no gap and no repeat.
-//! Only what cannot be recovered from is final: a partition taken by another receiver ([`ErrorKind::OwnershipLost`]), a
-//! credential that is refused twice, something that does not exist. An outage that outlasts the [`RetryPolicy`] is
-//! reported, and the receiver continues when it is asked again.
+//! All partitions of a client share one connection; each has a link, and a session, of its own. When any of
+//! them is lost, a [`PartitionReceiver`] makes a new one and resumes after the last event that it handed out:
+//! no gap and no repeat. Only what cannot be recovered from is final: a partition taken by another receiver
+//! ([`ErrorKind::OwnershipLost`]), a credential that is refused twice, something that does not exist. An
+//! outage that outlasts the [`RetryPolicy`] is reported, and the receiver continues when it is asked again.
 //!
 //! # Cancel safety
 //!
-//! Every future of this crate can be dropped at any await, as `select!` does: no event is lost, no link stays behind, and
-//! a recovery that is under way continues. Each function documents what a drop means in detail.
+//! Every future of this crate can be dropped at any await, as `select!` does: no event is lost, no link stays
+//! behind, and a recovery that is under way continues. Each function documents what a drop means in detail.
 //!
 //! # Limits
 //!
@@ -52,69 +52,37 @@
 //!
 //! No text of an error, a log or a `Debug` holds a key, a token or the body of an event.
 
-mod ambient;
-mod attempts;
-mod cbs;
-mod chunks;
 mod client;
+mod config;
 mod connection;
-mod connection_string;
-mod credential;
-mod decode;
-mod endpoint;
-mod engine;
-mod error;
 mod event;
-mod filter;
-mod frame;
 mod link;
-mod management;
-mod message;
-mod options;
-#[cfg(any(test, fuzzing))]
-mod oracle;
-#[cfg(test)]
-mod peer;
-mod position;
 #[cfg(feature = "producer")]
 mod producer;
-#[cfg(feature = "websocket")]
-mod proxy;
-mod raw_message;
-#[cfg(test)]
-mod raw_peer;
 mod receiver;
 mod receiver_builder;
 mod recovery;
-mod request;
-mod retry;
-mod scan;
-mod session;
-mod source;
-mod stream;
+mod runtime;
 mod tap;
-mod tap_source;
-mod task;
-mod token_credential;
+#[cfg(any(test, fuzzing))]
+mod testing;
 mod transport;
-mod value;
-#[cfg(feature = "websocket")]
-mod web_socket;
-mod wire;
-mod wire_error;
 
-pub use client::{EventHubClient, EventHubClientBuilder, EventHubProperties, PartitionProperties};
-pub use connection_string::ConnectionString;
-pub use error::{Error, ErrorKind, Result};
-pub use event::{LastEnqueuedEventProperties, ReceivedEvent};
-pub use options::ConnectionOptions;
+pub use client::{EventHubClient, EventHubClientBuilder};
+pub use config::connection_string::ConnectionString;
+pub use config::options::ConnectionOptions;
+pub use config::properties::{EventHubProperties, PartitionProperties};
+pub use config::token_credential::{AccessToken, TokenCredential, TokenError};
+pub use event::attributes::LastEnqueuedEventProperties;
+pub use event::raw_message::{RawMessage, Section};
+pub use event::received::ReceivedEvent;
 #[cfg(feature = "producer")]
 pub use producer::Producer;
-pub use raw_message::{RawMessage, Section};
 pub use receiver::PartitionReceiver;
 pub use receiver_builder::PartitionReceiverBuilder;
-pub use retry::RetryPolicy;
-pub use token_credential::{AccessToken, TokenCredential, TokenError};
+pub use recovery::error::{Error, Result};
+pub use recovery::kind::ErrorKind;
+pub use recovery::retry::RetryPolicy;
 
 /// What the fuzz targets call; see `tests/fuzz`.
 #[cfg(fuzzing)]
@@ -122,14 +90,14 @@ pub use token_credential::{AccessToken, TokenCredential, TokenError};
 #[allow(missing_docs, reason = "nobody else sees it")]
 pub mod fuzzing {
     pub fn message(bytes: &[u8]) {
-        crate::oracle::agree(bytes);
+        crate::testing::oracle::agree(bytes);
     }
 
     pub fn library(bytes: &[u8]) {
-        crate::oracle::decode_what_is_let_through(bytes);
+        crate::testing::oracle::decode_what_is_let_through(bytes);
     }
 
     pub fn stream(bytes: &[u8]) {
-        crate::stream::fuzz(bytes);
+        crate::tap::fuzz(bytes);
     }
 }

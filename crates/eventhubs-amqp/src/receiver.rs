@@ -1,5 +1,7 @@
-//! The receiver of one partition: prefetch, recovery after the loss of its link, and the end. How a link is opened is in
-//! `receiver_builder.rs`, which errors end it in `recovery.rs`.
+//! The receiver of one partition: prefetch, recovery after the loss of its link, and the end. How a link is
+//! opened is in `receiver_builder.rs`, which errors end it in `recovery/conditions.rs`.
+//!
+//! Tests: `receiver/tests.rs`, and `tests/it/faults.rs` over real sockets.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,10 +13,10 @@ use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use tokio::time::{Instant, timeout};
 
-use crate::attempts::{Failures, retrying};
-use crate::event::EventSource;
-use crate::source::DeliverySource;
-use crate::task::Task;
+use crate::event::received::EventSource;
+use crate::link::source::DeliverySource;
+use crate::recovery::attempts::{Failures, retrying};
+use crate::runtime::task::Task;
 use crate::{Error, ErrorKind, LastEnqueuedEventProperties, ReceivedEvent, Result, RetryPolicy};
 
 /// A link that lived this long was healthy: what failed before no longer counts.
@@ -33,7 +35,8 @@ pub(crate) trait Opener: Send + Sync {
     ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>>;
 }
 
-/// Receives the events of one partition in order, and recovers by itself when link, session or connection die.
+/// Receives the events of one partition in order, and recovers by itself when link, session or connection
+/// die.
 ///
 /// Events come exactly once per receiver: after a loss it resumes after the last event that it handed out.
 /// Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
@@ -87,16 +90,18 @@ impl PartitionReceiver {
     }
 
     /// Waits for at least one event and returns all that are there, at most `max` and half of the
-    /// [bytes](crate::PartitionReceiverBuilder::prefetch_bytes) that may be sent ahead; an empty list only when `max_wait`
-    /// passed. A `max` of 0 counts as 1. The next call tells the service that there is room again.
+    /// [bytes](crate::PartitionReceiverBuilder::prefetch_bytes) that may be sent ahead; an empty list only
+    /// when `max_wait` passed. A `max` of 0 counts as 1. The next call tells the service that there is room
+    /// again.
     ///
     /// # Errors
-    /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver stays
-    /// usable and continues recovering in the next call. Any other error is final and comes again from every later call.
+    /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver
+    /// stays usable and continues recovering in the next call. Any other error is final and comes again from
+    /// every later call.
     ///
     /// # Cancel safety
-    /// Safe to drop at any point: an event is either returned, or comes first from the next call. A recovery that is
-    /// under way continues.
+    /// Safe to drop at any point: an event is either returned, or comes first from the next call. A recovery
+    /// that is under way continues.
     pub async fn receive_batch(
         &mut self,
         max: usize,
@@ -110,7 +115,8 @@ impl PartitionReceiver {
     }
 
     /// The events one by one, until the receiver has ended: after an error that is not
-    /// [transient](crate::Error::is_transient) comes nothing more. A transient error comes once, and the stream continues.
+    /// [transient](crate::Error::is_transient) comes nothing more. A transient error comes once, and the
+    /// stream continues.
     ///
     /// ```
     /// # use eventhubs_emulator::Emulator;
@@ -156,13 +162,15 @@ impl PartitionReceiver {
         }
     }
 
+    /// What a stream has taken in advance must not be processed either, once another reader has the
+    /// partition.
     fn drop_ready_if_lost(&mut self) {
         if !self.ready.is_empty() && self.ownership_lost() {
             self.ready.clear();
         }
     }
 
-    /// What a stream left behind, or what comes.
+    /// What a stream has taken and not yielded, or what comes.
     async fn receive(&mut self, max: usize) -> Result<Vec<ReceivedEvent>> {
         self.drop_ready_if_lost();
         if self.ready.is_empty() {
@@ -219,6 +227,8 @@ impl PartitionReceiver {
         told
     }
 
+    /// In a task of its own, so that a caller that drops its call, as `select!` does, does not start the
+    /// attempts over.
     fn recovering(&self, cause: Error) -> State {
         let (links, retry) = (Arc::clone(&self.links), self.retry.clone());
         State::Recovering(Task::spawn(recover(
@@ -230,7 +240,8 @@ impl PartitionReceiver {
         )))
     }
 
-    /// Nothing may be awaited between taking events from the source and this.
+    /// Notes how far the caller is. Nothing may be awaited between taking events from the source and this: a
+    /// call that is dropped there would lose them.
     fn hand_out(&mut self, mut events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
         self.failures.reset();
         for event in &mut events {
@@ -245,8 +256,8 @@ impl PartitionReceiver {
         events
     }
 
-    /// Whether another reader is known to have taken the partition: then nothing that was received before should be
-    /// processed any more, and [`receive_batch`](Self::receive_batch) returns
+    /// Whether another reader is known to have taken the partition: then nothing that was received before
+    /// should be processed any more, and [`receive_batch`](Self::receive_batch) returns
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) at once. Cheap: asks nobody.
     pub fn ownership_lost(&self) -> bool {
         match &self.state {

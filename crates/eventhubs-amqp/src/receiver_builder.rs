@@ -1,4 +1,6 @@
 //! The options of a receiver, and how it opens its links.
+//!
+//! Tests: `tests/it/positions.rs`, `owner_level.rs` and `prefetch.rs`.
 
 use std::sync::Arc;
 
@@ -7,11 +9,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::client::check_identifier;
-use crate::event::EventSource;
-use crate::filter::selector;
-use crate::link::{DataPath, LinkOptions};
+use crate::event::received::EventSource;
+use crate::link::attach::LinkOptions;
+use crate::link::filter::selector;
+use crate::link::source::DeliverySource;
 use crate::receiver::Opener;
-use crate::source::DeliverySource;
 use crate::tap::Prefetch;
 use crate::{Error, ErrorKind, EventHubClient, PartitionReceiver, Result};
 
@@ -80,8 +82,8 @@ impl PartitionReceiverBuilder {
         self
     }
 
-    /// Reads the partition alone: a receiver with a higher or equal level takes it from this one, one with a lower
-    /// level or none is refused. Default: none, up to five receivers share the partition.
+    /// Reads the partition alone: a receiver with a higher or equal level takes it from this one, one with a
+    /// lower level or none is refused. Default: none, up to five receivers share the partition.
     pub fn owner_level(mut self, level: i64) -> Self {
         self.owner_level = Some(level);
         self
@@ -94,9 +96,10 @@ impl PartitionReceiverBuilder {
         self
     }
 
-    /// How many bytes of events there may be at once, as far as the sizes of the last events tell: sent ahead by the service, or
-    /// returned by the last [`receive_batch`](PartitionReceiver::receive_batch), which returns no more than half of it; default
-    /// [`DEFAULT_PREFETCH_BYTES`](Self::DEFAULT_PREFETCH_BYTES). One event is always let through, whatever its size.
+    /// How many bytes of events there may be at once, as far as the sizes of the last events tell: sent ahead
+    /// by the service, or returned by the last [`receive_batch`](PartitionReceiver::receive_batch), which
+    /// returns no more than half of it; default [`DEFAULT_PREFETCH_BYTES`](Self::DEFAULT_PREFETCH_BYTES). One
+    /// event is always let through, whatever its size.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.prefetch.bytes = bytes;
         self
@@ -108,7 +111,8 @@ impl PartitionReceiverBuilder {
         self
     }
 
-    /// Names this receiver in the service's own texts, at most 64 bytes; default: the identifier of the client.
+    /// Names this receiver in the service's own texts, at most 64 bytes; default: the identifier of the
+    /// client.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
         self
@@ -117,9 +121,9 @@ impl PartitionReceiverBuilder {
     /// Attaches to the partition.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] naming the option that cannot be used; else when the service refuses or cannot be
-    /// reached within the retry policy. The service may also accept first and refuse right after: that error comes from
-    /// the first [`receive_batch`](PartitionReceiver::receive_batch).
+    /// [`ErrorKind::InvalidArgument`] naming the option that cannot be used; else when the service refuses or
+    /// cannot be reached within the retry policy. The service may also accept first and refuse right after:
+    /// that error comes from the first [`receive_batch`](PartitionReceiver::receive_batch).
     ///
     /// # Cancel safety
     /// Safe to drop: a link that was attached meanwhile is detached.
@@ -147,7 +151,6 @@ impl PartitionReceiverBuilder {
             prefetch: self.prefetch,
             track_last_enqueued: self.track,
             identifier,
-            data_path: DataPath::default(),
         };
         let retry = self.client.retry().clone();
         let connection = self.client.next_connection();
@@ -156,13 +159,14 @@ impl PartitionReceiverBuilder {
     }
 }
 
-/// The position after the newest event. It is looked up once, so that a receiver that loses its link before the first
-/// event does not skip what came meanwhile (contract §5.6).
+/// The position after the newest event. It is looked up once, so that a receiver that loses its link before
+/// the first event does not skip what came meanwhile (docs/contract.md §5.6).
 async fn newest(client: &EventHubClient, partition: &PartitionId) -> Result<StartingPosition> {
     match client.partition_properties(partition).await {
         // Where the answer contradicts itself, the service decides what is newest.
         Ok(properties) => Ok(properties.after_newest_event().unwrap_or(StartingPosition::Latest)),
-        // A token for the consumer group alone may read, but not ask: then the service decides what is newest.
+        // A token for the consumer group alone may read, but not ask: then the service decides what is
+        // newest.
         Err(error) if error.kind() == ErrorKind::Unauthorized => Ok(StartingPosition::Latest),
         Err(error) => Err(error),
     }

@@ -26,7 +26,7 @@ async fn main() -> HandlerResult {
         client = client.checkpoint_namespace(Namespace::new(namespace)?);
     }
     if env::var_os("WEB_SOCKET").is_some() {
-        client = client.connection(ConnectionOptions::default().web_socket());
+        client = client.connection(ConnectionOptions::default().websocket());
     }
     let every: i64 = var("CHECKPOINT_EVERY")?.parse()?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -39,6 +39,19 @@ pub(crate) fn sockets(workspace: &Workspace) -> Vec<String> {
     other.flat_map(|source| find(source, SOCKETS)).collect()
 }
 
+const LIBRARY: &[&[&str]] = &[&["fe2o3_amqp"], &["fe2o3_amqp_types"], &["serde_amqp"]];
+const WITHOUT_LIBRARY: &str = "crates/eventhubs-amqp/src/event/";
+
+/// What the AMQP library makes of a message is the oracle of this folder, so the folder may not use it.
+pub(crate) fn events_are_read_by_hand(workspace: &Workspace) -> Vec<String> {
+    let sources: Vec<_> =
+        product_sources(workspace).filter(|source| source.path.starts_with(WITHOUT_LIBRARY)).collect();
+    if sources.is_empty() {
+        return vec![format!("{WITHOUT_LIBRARY} is gone: say in sources.rs where events are read now")];
+    }
+    sources.into_iter().flat_map(|source| find(source, LIBRARY)).collect()
+}
+
 /// A test that does not run looks green.
 pub(crate) fn no_test_is_ignored(workspace: &Workspace) -> Vec<String> {
     let sources = workspace.ours().flat_map(|(_, _, ours)| &ours.sources);
@@ -131,6 +144,16 @@ mod tests {
         let doctest = source("crates/eventhubs/src/lib.rs", "//! ```rust,ignore\n//! f();\n//! ```\n");
         assert_eq!(no_test_is_ignored(&doctest), ["crates/eventhubs/src/lib.rs:1: //! ```rust,ignore"]);
         assert!(no_test_is_ignored(&source("crates/eventhubs/src/lib.rs", "/// ```no_run\n")).is_empty());
+    }
+
+    #[test]
+    fn the_amqp_library_in_the_reading_of_events_is_a_breach() {
+        let path = "crates/eventhubs-amqp/src/event/message.rs";
+        let by_library = source(path, "use bytes::Bytes;\nuse serde_amqp::Value;\n");
+        assert_eq!(events_are_read_by_hand(&by_library), [format!("{path}:2: `serde_amqp`")]);
+        assert!(events_are_read_by_hand(&source(path, "use bytes::Bytes; // not serde_amqp\n")).is_empty());
+        let elsewhere = source("crates/eventhubs-amqp/src/link/attach.rs", "use serde_amqp::Value;\n");
+        assert_eq!(events_are_read_by_hand(&elsewhere).len(), 1, "the folder is gone");
     }
 
     #[test]

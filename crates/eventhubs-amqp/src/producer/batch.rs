@@ -1,4 +1,6 @@
 //! Which events go out together.
+//!
+//! Tests: below.
 
 use eventhubs_types::EventData;
 use fe2o3_amqp::Sendable;

@@ -1,4 +1,6 @@
-//! An event as an AMQP message (AMQP 1.0 part 3, §3.2; contract §6).
+//! An event as an AMQP message (AMQP 1.0 part 3, §3.2).
+//!
+//! Tests: `tests/it/produce.rs`, read back by the receiver.
 
 use std::time::UNIX_EPOCH;
 

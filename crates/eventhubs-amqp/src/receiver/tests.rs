@@ -9,7 +9,7 @@ use futures::future::pending;
 
 use super::*;
 use crate::ErrorKind;
-use crate::decode::Attributes;
+use crate::event::attributes::Attributes;
 
 fn origin() -> EventSource {
     EventSource {
@@ -225,7 +225,7 @@ async fn a_busy_service_is_left_alone() {
     assert!(start.elapsed() >= Duration::from_secs(4));
 }
 
-/// Contract §5.4: re-authorise once, then final.
+/// docs/contract.md §5.4: re-authorise once, then final.
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_renewed_once() {
     let refused = || Error::remote("attaching", "amqp:unauthorized-access", None);
@@ -245,7 +245,8 @@ async fn a_refused_token_is_renewed_once() {
     assert_eq!(fresh, [false, true, true]);
 }
 
-/// A token may expire again while the service is away: only two refusals in a row tell that the credential is wrong.
+/// A token may expire again while the service is away: only two refusals in a row tell that the credential is
+/// wrong.
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_renewed_again_after_another_failure() {
     let refused = || Open::Refused(Error::remote("attaching", "amqp:unauthorized-access", None));

@@ -1,6 +1,13 @@
 //! The link credit of a tapped link: what was granted, what is used, and when to grant more. Pure.
+//!
+//! The rule of all of it: what is outstanding and what is buffered together never exceed the prefetch, in
+//! events exactly, in bytes as far as the sizes of the last messages tell. A reader that has nothing is
+//! always granted one event.
+//!
+//! Tests: below.
 
-/// How large a message is taken to be before one has come, in bytes: the most that the service allows by default.
+/// How large a message is taken to be before one has come, in bytes: the most that the service allows by
+/// default.
 const FIRST_GUESS: usize = 1024 * 1024;
 
 /// What may be sent ahead of the reader.
@@ -17,17 +24,19 @@ pub(crate) struct Buffered {
     pub(crate) bytes: usize,
 }
 
-/// The credit of one link, by the rules of contract §5.5.
+/// The credit of one link, by the rules of `docs/contract.md` §5.5.
 #[derive(Debug)]
 pub(crate) struct Credit {
     /// How many deliveries the sender has begun to send; a serial number that wraps.
     delivery_count: u32,
-    /// How many more it may send.
+    /// How many more it may send, by the last flow.
     outstanding: u32,
-    /// What was granted and taken back: it may be under way all the same.
+    /// What was granted and taken back. The sender may have used it before it learnt of that, so a delivery
+    /// beyond the outstanding credit is its fault only once this is used up too. Falls again with each new
+    /// grant.
     withdrawn: u32,
     prefetch: Prefetch,
-    /// How large the next messages are taken to be, in bytes.
+    /// How large the next messages are taken to be, in bytes: a maximum that decays.
     size: usize,
 }
 
@@ -47,31 +56,37 @@ impl Credit {
         let Some(less) = left.checked_sub(1) else { return false };
         *left = less;
         self.delivery_count = self.delivery_count.wrapping_add(1);
-        // Growth is believed at once, and the contrary by and by.
+        // Growth is believed at once, since it costs memory; the contrary by an eighth at a time, so that one
+        // small message among large ones does not let a prefetch of large ones in.
         self.size = size.max(self.size - self.size / 8);
         true
     }
 
-    /// Tops up once half is used: outstanding and buffered together never exceed the prefetch. Whether there is more
-    /// than before.
+    /// Tops up once half is used: outstanding and buffered together never exceed the prefetch. Whether there
+    /// is more than before.
     pub(crate) fn top_up(&mut self, buffered: Buffered) -> bool {
         let room = self.room(buffered);
+        // At half, so that one flow grants many events and still goes out before the sender runs dry.
         let due = room > self.outstanding
             && self.outstanding + buffered.events <= u32::midpoint(room, buffered.events);
         if due {
             self.withdrawn = self.withdrawn.saturating_sub(room - self.outstanding);
             self.outstanding = room;
+            self.check(buffered);
         }
         due
     }
 
-    /// Takes credit back when messages are larger than those for which it was granted. Whether there is less than before.
+    /// Takes credit back when messages are larger than those for which it was granted. Whether there is less
+    /// than before.
     pub(crate) fn withdraw(&mut self, buffered: Buffered) -> bool {
         let room = self.room(buffered);
+        // Not for a few events more or less: sizes vary, and each change costs a flow.
         let due = self.outstanding > room + room / 4;
         if due {
             self.withdrawn += self.outstanding - room;
             self.outstanding = room;
+            self.check(buffered);
         }
         due
     }
@@ -86,7 +101,13 @@ impl Credit {
         let by_bytes = self.prefetch.bytes.saturating_sub(buffered.bytes) / self.size.max(1);
         let by_events = self.prefetch.events.saturating_sub(buffered.events);
         let room = u32::try_from(by_bytes).unwrap_or(u32::MAX).min(by_events);
+        // Else a message above the limit would never be sent, and its partition would stand still.
         if buffered.events == 0 && buffered.bytes == 0 { room.max(1) } else { room }
+    }
+
+    fn check(&self, buffered: Buffered) {
+        let most = self.prefetch.events.max(buffered.events).max(1);
+        debug_assert!(self.outstanding + buffered.events <= most, "{self:?} with {buffered:?}");
     }
 
     pub(crate) fn delivery_count(&self) -> u32 {

@@ -1,11 +1,13 @@
 //! The frames that the tap writes itself.
+//!
+//! Tests: below, read by the AMQP library.
 
 use bytes::{BufMut, BytesMut};
+use eventhubs_amqp_frames::descriptor::{ACCEPTED, DISPOSITION, FLOW};
+use eventhubs_amqp_frames::format::{DESCRIBED, LIST0, LIST8, LIST32, SMALL_ULONG, TRUE, UINT};
+use eventhubs_amqp_frames::{Performative, field, put_frame};
 
-use crate::frame::Performative;
-
-const TRUE: u8 = 0x41;
-const UINT: u8 = 0x70;
+use super::numbers::{DeliveryId, OurChannel, OurHandle};
 
 /// What a flow says of a session.
 #[derive(Debug, Clone, Copy)]
@@ -19,24 +21,26 @@ pub(crate) struct SessionFlow {
 /// What a flow says of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkFlow {
-    pub(crate) handle: u32,
+    pub(crate) handle: OurHandle,
     pub(crate) delivery_count: u32,
     pub(crate) credit: u32,
 }
 
 /// Writes a flow of the session and, if given, of one of its links.
-pub(crate) fn flow(channel: u16, session: SessionFlow, link: Option<LinkFlow>, out: &mut BytesMut) {
+pub(crate) fn flow(channel: OurChannel, session: SessionFlow, link: Option<LinkFlow>, out: &mut BytesMut) {
     let of_session = [
         session.next_incoming_id,
         session.incoming_window,
         session.next_outgoing_id,
         session.outgoing_window,
     ];
-    let of_link = link.map(|link| [link.handle, link.delivery_count, link.credit]);
+    let of_link = link.map(|link| [link.handle.0, link.delivery_count, link.credit]);
     let numbers = of_session.into_iter().chain(of_link.into_iter().flatten());
+    // Fields at the end may be left out: those of the link, and after it `available`, `drain` and `echo`.
     let count: u8 = if link.is_some() { 7 } else { 4 };
-    frame(channel, 0x13, out, |out| {
-        out.put_slice(&[0xc0, count * 5 + 1, count]);
+    put_frame(channel.0, FLOW, out, |out| {
+        // Each number takes five bytes; the size counts the count too.
+        out.put_slice(&[LIST8, count * 5 + 1, count]);
         for number in numbers {
             uint(number, out);
         }
@@ -44,21 +48,26 @@ pub(crate) fn flow(channel: u16, session: SessionFlow, link: Option<LinkFlow>, o
 }
 
 /// Writes that the deliveries from `first` to `last` are accepted and settled.
-pub(crate) fn accepted(channel: u16, first: u32, last: u32, out: &mut BytesMut) {
-    frame(channel, 0x15, out, |out| {
-        out.put_slice(&[0xc0, 17, 5, TRUE]);
-        uint(first, out);
-        uint(last, out);
-        out.put_slice(&[TRUE, 0x00, 0x53, 0x24, 0x45]);
+pub(crate) fn accepted(channel: OurChannel, first: DeliveryId, last: DeliveryId, out: &mut BytesMut) {
+    put_frame(channel.0, DISPOSITION, out, |out| {
+        out.put_slice(&[LIST8, 17, 5, TRUE]);
+        uint(first.0, out);
+        uint(last.0, out);
+        out.put_slice(&[TRUE, DESCRIBED, SMALL_ULONG, ACCEPTED, LIST0]);
     });
 }
 
 /// Writes a flow of the library's with the number of transfers that really came.
-pub(crate) fn corrected(channel: u16, flow: &Performative<'_>, next_incoming_id: u32, out: &mut BytesMut) {
-    let first = flow.field(0).map_or(0, <[u8]>::len);
+pub(crate) fn corrected(
+    channel: OurChannel,
+    flow: &Performative<'_>,
+    next_incoming_id: u32,
+    out: &mut BytesMut,
+) {
+    let first = flow.field(field::flow::NEXT_INCOMING_ID).map_or(0, <[u8]>::len);
     let rest = &flow.fields[first..];
-    frame(channel, 0x13, out, |out| {
-        out.put_u8(0xd0);
+    put_frame(channel.0, FLOW, out, |out| {
+        out.put_u8(LIST32);
         out.put_u32(length(rest.len() + 9));
         out.put_u32(flow.count.max(1));
         uint(next_incoming_id, out);
@@ -69,16 +78,6 @@ pub(crate) fn corrected(channel: u16, flow: &Performative<'_>, next_incoming_id:
 fn uint(number: u32, out: &mut BytesMut) {
     out.put_u8(UINT);
     out.put_u32(number);
-}
-
-fn frame(channel: u16, code: u8, out: &mut BytesMut, list: impl FnOnce(&mut BytesMut)) {
-    let start = out.len();
-    out.put_slice(&[0, 0, 0, 0, 2, 0]);
-    out.put_u16(channel);
-    out.put_slice(&[0x00, 0x53, code]);
-    list(out);
-    let size = length(out.len() - start);
-    out[start..start + 4].copy_from_slice(&size.to_be_bytes());
 }
 
 fn length(bytes: usize) -> u32 {
@@ -92,6 +91,8 @@ mod tests {
     use fe2o3_amqp_types::performatives::{Disposition, Flow};
 
     use super::*;
+
+    const CHANNEL: OurChannel = OurChannel(0x0102);
 
     const SESSION: SessionFlow = SessionFlow {
         next_incoming_id: u32::MAX,
@@ -111,14 +112,14 @@ mod tests {
 
     #[test]
     fn flows_are_read_by_the_library_as_they_were_meant() {
-        let link = LinkFlow { handle: 3, delivery_count: 1_000, credit: 300 };
+        let link = LinkFlow { handle: OurHandle(3), delivery_count: 1_000, credit: 300 };
         for link in [None, Some(link)] {
-            let body = written(|out| flow(0x0102, SESSION, link, out));
+            let body = written(|out| flow(CHANNEL, SESSION, link, out));
             let read: Flow = serde_amqp::from_slice(&body).unwrap();
             assert_eq!(read.next_incoming_id, Some(u32::MAX));
             assert_eq!((read.incoming_window, read.next_outgoing_id), (2_048, 7));
             assert_eq!(read.outgoing_window, 9);
-            assert_eq!(read.handle.map(u32::from), link.map(|link| link.handle));
+            assert_eq!(read.handle.map(u32::from), link.map(|link| link.handle.0));
             assert_eq!(read.delivery_count, link.map(|link| link.delivery_count));
             assert_eq!(read.link_credit, link.map(|link| link.credit));
             assert!(!read.drain && !read.echo);
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_disposition_covers_its_range() {
-        let body = written(|out| accepted(0x0102, 5, 9, out));
+        let body = written(|out| accepted(CHANNEL, DeliveryId(5), DeliveryId(9), out));
         let read: Disposition = serde_amqp::from_slice(&body).unwrap();
         assert_eq!((read.role, read.first, read.last), (Role::Receiver, 5, Some(9)));
         assert!(read.settled);
@@ -151,7 +152,7 @@ mod tests {
         };
         let bytes = serde_amqp::to_vec(&ours).unwrap();
         let performative = Performative::read(&bytes).unwrap();
-        let body = written(|out| corrected(0x0102, &performative, 99_999, out));
+        let body = written(|out| corrected(CHANNEL, &performative, 99_999, out));
         let read: Flow = serde_amqp::from_slice(&body).unwrap();
         let expected = Flow { next_incoming_id: Some(99_999), ..ours };
         assert_eq!(format!("{read:?}"), format!("{expected:?}"));

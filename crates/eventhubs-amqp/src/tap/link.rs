@@ -1,29 +1,22 @@
-//! A tapped link: the queue between the stream and the receiver, bounded by its credit.
+//! What the stream and the reader of a tapped link share: a queue that is bounded by the credit of the link.
+//! The reader's end is in `reader.rs`.
+//!
+//! Tests: `tap/tests/links.rs`.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Poll;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 
 use super::credit::{Buffered, Credit, Prefetch};
-use super::registry::{Address, Taps};
-use crate::recovery::Recovery;
+use super::numbers::PeerLink;
+use crate::recovery::conditions::Recovery;
 use crate::{Error, ErrorKind};
 
-/// The condition under which the service takes a partition from its reader (contract §5.4).
+/// The condition under which the service takes a partition from its reader (docs/contract.md §5.4).
 pub(super) const STOLEN: &str = "amqp:link:stolen";
-
-/// What becomes of the transfers of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// They are taken and queued here.
-    Take,
-    /// They go to the library; only the end of the link is watched.
-    Watch,
-}
 
 /// Why a link yields nothing any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,28 +43,37 @@ impl Outcome {
 /// What the reader of a link and the stream share.
 #[derive(Debug)]
 pub(crate) struct LinkState {
-    mode: Mode,
-    address: OnceLock<Address>,
+    /// Whether the library gets the transfers, and only the end of the link is watched: for the oracle of the
+    /// tests.
+    #[cfg(test)]
+    is_only_watched: bool,
+    /// Where the link is, once the peer has attached: no flow can be asked for before.
+    address: OnceLock<PeerLink>,
     inner: Mutex<Inner>,
     reader: AtomicWaker,
 }
 
 #[derive(Debug)]
 struct Inner {
-    /// Encoded messages, in order; at most as many as the prefetch.
+    /// Encoded messages, in order. No more than credit was granted for, so at most as many as the prefetch.
     queue: VecDeque<Bytes>,
+    /// The sum of the lengths in the queue.
     queued_bytes: usize,
-    /// What the reader took last: it holds that until it takes again.
+    /// What the reader took last: it counts as held until the reader takes again, since it works on it
+    /// meanwhile.
     held_bytes: usize,
     credit: Credit,
+    /// Never taken back: what comes after it is dropped. Only a theft replaces another one.
     outcome: Option<Outcome>,
+    /// The reader is gone, or discards all: what comes is dropped, and no credit is granted.
     closed: bool,
 }
 
 impl LinkState {
-    pub(super) fn new(mode: Mode, prefetch: Prefetch) -> Self {
+    pub(super) fn new(prefetch: Prefetch) -> Self {
         Self {
-            mode,
+            #[cfg(test)]
+            is_only_watched: false,
             address: OnceLock::new(),
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
@@ -85,11 +87,25 @@ impl LinkState {
         }
     }
 
-    pub(super) fn takes(&self) -> bool {
-        self.mode == Mode::Take
+    /// One of which only the end is watched.
+    #[cfg(test)]
+    pub(super) fn watched(prefetch: Prefetch) -> Self {
+        Self { is_only_watched: true, ..Self::new(prefetch) }
     }
 
-    pub(super) fn attached(&self, address: Address, initial_delivery_count: u32) {
+    /// Whether the transfers of the link are taken off the stream.
+    #[cfg(test)]
+    pub(super) fn takes(&self) -> bool {
+        !self.is_only_watched
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the oracle of the tests needs the question")]
+    pub(super) fn takes(&self) -> bool {
+        true
+    }
+
+    pub(super) fn attached(&self, address: PeerLink, initial_delivery_count: u32) {
         self.lock().credit.begin(initial_delivery_count);
         let _ = self.address.set(address);
     }
@@ -102,6 +118,8 @@ impl LinkState {
             if inner.closed || inner.outcome.is_some() {
                 continue;
             }
+            // The sizes of messages are known only now, so each delivery changes how many more there is room
+            // for.
             if !inner.credit.use_one(arrival.as_ref().map_or(0, Bytes::len)) {
                 inner.outcome = Some(Outcome::Oversent);
             } else if let Some(message) = arrival {
@@ -110,7 +128,10 @@ impl LinkState {
             }
         }
         let buffered = inner.buffered();
+        // In this order: first less, because the messages were larger than expected, then more, where half is
+        // used.
         let changed = inner.credit.withdraw(buffered) || inner.credit.top_up(buffered);
+        inner.check();
         let lives = !inner.closed && inner.outcome.is_none();
         drop(inner);
         self.reader.wake();
@@ -121,6 +142,8 @@ impl LinkState {
     pub(super) fn stolen(&self, theft: Outcome) {
         let mut inner = self.lock();
         inner.clear();
+        // In place of an earlier outcome: a reader that was told to attach again would steal the partition
+        // back.
         inner.outcome = Some(theft);
         drop(inner);
         self.reader.wake();
@@ -133,6 +156,38 @@ impl LinkState {
         (!inner.closed).then_some(credit)
     }
 
+    /// Takes messages from the queue, at most `max`, and at most what the reader may hold; one at least, if
+    /// there is one.
+    pub(super) fn take(&self, max: usize) -> Vec<Bytes> {
+        self.lock().take(max)
+    }
+
+    /// Grants what credit there is room for; where the link is, if the sender must be told.
+    pub(super) fn top_up(&self) -> Option<PeerLink> {
+        let mut inner = self.lock();
+        let buffered = inner.buffered();
+        let granted = inner.outcome.is_none() && inner.credit.top_up(buffered);
+        drop(inner);
+        self.address.get().copied().filter(|_| granted)
+    }
+
+    /// Ready when there are messages, or the link is known to yield none any more.
+    pub(super) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        // Register before looking: what is delivered in between would wake nobody.
+        self.reader.register(cx.waker());
+        let inner = self.lock();
+        if inner.queue.is_empty() && inner.outcome.is_none() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.lock().outcome.clone()
+    }
+
+    pub(super) fn is_stolen(&self) -> bool {
+        matches!(self.lock().outcome, Some(Outcome::Stolen(_)))
+    }
+
+    /// Drops what is queued and what still comes.
     pub(super) fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
@@ -156,10 +211,12 @@ impl Inner {
             bytes += message.len();
             bytes <= most
         });
+        // One at least, whatever its size, or a message above the limit would stay here forever.
         let count = fitting.count().max(1).min(self.queue.len());
         let messages: Vec<Bytes> = self.queue.drain(..count).collect();
         self.held_bytes = messages.iter().map(Bytes::len).sum();
         self.queued_bytes -= self.held_bytes;
+        self.check();
         messages
     }
 
@@ -167,68 +224,9 @@ impl Inner {
         self.queue.clear();
         self.queued_bytes = 0;
     }
-}
 
-/// The reader's end of a link. Dropping it discards what is queued and what still comes.
-#[derive(Debug)]
-pub(crate) struct TappedLink {
-    name: String,
-    state: Arc<LinkState>,
-    taps: Taps,
-}
-
-impl TappedLink {
-    pub(super) fn new(name: String, state: Arc<LinkState>, taps: Taps) -> Self {
-        Self { name, state, taps }
-    }
-
-    /// Takes messages from the queue, at most `max` and half of the bytes that may be sent ahead, and grants credit for the
-    /// room of those that were taken before: the reader has done with them.
-    pub(crate) fn take(&self, max: usize) -> Vec<Bytes> {
-        let messages = self.state.lock().take(max);
-        self.top_up();
-        messages
-    }
-
-    /// Grants what credit there is room for.
-    pub(crate) fn top_up(&self) {
-        let mut inner = self.state.lock();
-        let buffered = inner.buffered();
-        let granted = inner.outcome.is_none() && inner.credit.top_up(buffered);
-        drop(inner);
-        if let (true, Some(address)) = (granted, self.state.address.get()) {
-            self.taps.request_flow(*address);
-        }
-    }
-
-    /// Waits until there are messages or the link is known to yield none any more.
-    pub(crate) async fn ready(&self) {
-        poll_fn(|cx| {
-            self.state.reader.register(cx.waker());
-            let inner = self.state.lock();
-            if inner.queue.is_empty() && inner.outcome.is_none() { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
-    }
-
-    /// Drops what is queued and what still comes.
-    pub(crate) fn discard(&self) {
-        self.state.close();
-    }
-
-    /// Why no more comes, as far as the stream knows.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.state.lock().outcome.clone()
-    }
-
-    pub(crate) fn is_stolen(&self) -> bool {
-        matches!(self.state.lock().outcome, Some(Outcome::Stolen(_)))
-    }
-}
-
-impl Drop for TappedLink {
-    fn drop(&mut self) {
-        self.taps.forget(&self.name);
-        self.state.close();
+    fn check(&self) {
+        debug_assert_eq!(self.queued_bytes, self.queue.iter().map(Bytes::len).sum::<usize>());
+        debug_assert!(self.queue.is_empty() || !self.closed, "nobody would take it");
     }
 }

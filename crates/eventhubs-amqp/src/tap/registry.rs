@@ -1,26 +1,16 @@
 //! Which links of a connection are tapped: shared by the stream and the receivers.
+//!
+//! Tests: `tap/tests/links.rs`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::time::sleep;
+use eventhubs_amqp_frames::{KillSwitch, wake_repeatedly};
 
-use super::credit::Prefetch;
-use super::link::{LinkState, Mode, TappedLink};
-use crate::stream::KillSwitch;
-
-/// How long a sender waits until it is woken for the first time; twice as long for each time after it.
-const FIRST_PATIENCE: Duration = Duration::from_millis(50);
-
-/// Where a link stands, in the numbers of the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) channel: u16,
-    pub(crate) handle: u32,
-}
+use super::link::LinkState;
+use super::numbers::PeerLink;
 
 /// What the readers of links and the stream of their connection share. Clones are the same.
 #[derive(Debug, Clone)]
@@ -31,7 +21,7 @@ struct Shared {
     /// Links that are to be attached, by name. Bounded by the links that live.
     expected: Mutex<HashMap<String, Arc<LinkState>>>,
     /// Links that need a flow; each at most once.
-    due: Mutex<Vec<Address>>,
+    due: Mutex<Vec<PeerLink>>,
     /// Whether the library may have missed credit.
     missed: AtomicBool,
     switch: KillSwitch,
@@ -45,10 +35,8 @@ impl Taps {
     }
 
     /// Follows the link of this name from its attach on.
-    pub(crate) fn expect(&self, name: &str, mode: Mode, prefetch: Prefetch) -> TappedLink {
-        let link = Arc::new(LinkState::new(mode, prefetch));
-        self.expected().insert(name.to_owned(), Arc::clone(&link));
-        TappedLink::new(name.to_owned(), link, self.clone())
+    pub(super) fn expect(&self, name: &str, link: Arc<LinkState>) {
+        self.expected().insert(name.to_owned(), link);
     }
 
     pub(super) fn attaching(&self, name: &str) -> Option<Arc<LinkState>> {
@@ -59,33 +47,33 @@ impl Taps {
         self.expected().remove(name);
     }
 
-    pub(super) fn request_flow(&self, address: Address) {
+    pub(super) fn request_flow(&self, link: PeerLink) {
         let mut due = lock(&self.0.due);
-        if !due.contains(&address) {
-            due.push(address);
+        if !due.contains(&link) {
+            due.push(link);
         }
         drop(due);
+        // After the unlock: the stream may run at once, on another thread, and asks for what is due.
         self.0.switch.wake();
     }
 
     /// Takes the links that need a flow.
-    pub(super) fn due(&self) -> Vec<Address> {
+    pub(super) fn due(&self) -> Vec<PeerLink> {
         std::mem::take(&mut lock(&self.0.due))
     }
 
-    /// Wakes senders of the library again and again: it looks for credit and then waits for it, and what comes in between
-    /// wakes nobody (amqp-crate §4, 15).
+    /// Wakes senders of the library again and again: it looks for credit and then waits for it, and what
+    /// comes in between wakes nobody (docs/amqp-crate.md §4 no. 15).
     pub(crate) async fn wake_senders(&self) -> Infallible {
-        let mut patience = FIRST_PATIENCE;
-        loop {
-            sleep(patience).await;
+        let wake = || {
             self.0.missed.store(true, Ordering::Release);
             self.0.switch.wake();
-            patience *= 2;
-        }
+        };
+        wake_repeatedly(wake).await
     }
 
     pub(super) fn take_missed(&self) -> bool {
+        // Asked before each read of the stream: the load spares it the write to a shared cache line.
         self.0.missed.load(Ordering::Relaxed) && self.0.missed.swap(false, Ordering::AcqRel)
     }
 

@@ -18,20 +18,21 @@ use serde_amqp::primitives::Symbol;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::engine::Engine;
-use crate::link::{DataPath, LinkOptions, attach};
-use crate::message::decode;
-use crate::oracle::{self, assert_same};
-use crate::raw_peer::{CHANNEL, HANDLE, Said, Script, frame, start, transfer};
-use crate::source::DeliverySource;
+use crate::connection::engine::Engine;
+use crate::event::received::decode;
+use crate::link::attach::LinkOptions;
+use crate::link::source::DeliverySource;
 use crate::tap::Prefetch;
-use crate::transport::Io;
+use crate::testing::oracle::{self, assert_same};
+use crate::testing::plain_source::{DataPath, attach};
+use crate::testing::raw_peer::{CHANNEL, HANDLE, Said, Script, frame, start, transfer};
+use crate::transport::stream::Io;
 use crate::{ErrorKind, ReceivedEvent};
 use values::{scalar, section, value};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn options(data_path: DataPath, prefetch: u32) -> LinkOptions {
+fn options(prefetch: u32) -> LinkOptions {
     LinkOptions {
         event_hub: EventHubName::new("orders").unwrap(),
         group: ConsumerGroup::default(),
@@ -40,7 +41,6 @@ fn options(data_path: DataPath, prefetch: u32) -> LinkOptions {
         prefetch: Prefetch { events: prefetch, bytes: 1 << 40 },
         track_last_enqueued: false,
         identifier: "reader".to_owned(),
-        data_path,
     }
 }
 
@@ -63,8 +63,8 @@ async fn run_over(
 ) -> Run {
     let engine = Engine::over(stream, "peer", "client", LIMIT).await.unwrap();
     let engine = Arc::new(engine);
-    let options = options(data_path, prefetch);
-    let source = attach(&engine, &options, &StartingPosition::Earliest).await.unwrap();
+    let options = options(prefetch);
+    let source = attach(&engine, &options, &StartingPosition::Earliest, data_path).await.unwrap();
     Run { source, said, engine }
 }
 
@@ -370,7 +370,7 @@ fn stolen() -> Vec<u8> {
     frame(CHANNEL, &detach, &[])
 }
 
-/// Contract §5.3, §5.4.
+/// docs/contract.md §5.3, §5.4.
 #[tokio::test(start_paused = true)]
 async fn a_theft_drops_what_is_buffered_at_once() {
     for data_path in [DataPath::Tap, DataPath::Plain] {

@@ -79,7 +79,7 @@ async fn properties_of_all_types_arrive_as_they_were_sent() {
     assert!(!event.offset().as_str().is_empty());
 }
 
-/// Reliability §6.2: in a debug build a thousand levels abort the process.
+/// In a debug build a thousand levels abort the process.
 #[tokio::test]
 async fn an_event_that_cannot_be_decoded_is_delivered_in_its_place_with_its_raw_bytes() {
     let emulator = emulator().await;

@@ -24,7 +24,8 @@ async fn poll_times<T>(times: usize, future: impl Future<Output = T>) -> Option<
     None
 }
 
-/// `receive_batch`, and the stream of `events` by turns, dropped at every await, through faults of all kinds: nothing is lost and nothing repeated.
+/// `receive_batch`, and the stream of `events` by turns, dropped at every await, through faults of all kinds:
+/// nothing is lost and nothing repeated.
 #[tokio::test]
 async fn a_receive_that_is_dropped_anywhere_loses_nothing() {
     const EVENTS: i64 = 3_000;
@@ -92,7 +93,8 @@ async fn dropped_at<T>(wait: usize, future: impl Future<Output = T>) -> Option<T
     soon("the next wait", polled).await
 }
 
-/// Drops the call at its first wait, another one at its second, and so on, until one is done before it is dropped.
+/// Drops the call at its first wait, another one at its second, and so on, until one is done before it is
+/// dropped.
 async fn dropped_everywhere<T>(mut call: impl AsyncFnMut(usize) -> Option<T>) -> T {
     let mut wait = 0;
     loop {

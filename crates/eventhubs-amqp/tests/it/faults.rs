@@ -9,8 +9,8 @@ use crate::support::{client, client_builder, emulator, numbers, open, partition,
 
 const EVENTS: i64 = 4_000;
 
-/// Reads everything that is published while a fault strikes after every few hundred events: no gap, no repeat. Whether it was
-/// the same connection all the time.
+/// Reads everything that is published while a fault strikes after every few hundred events: no gap, no
+/// repeat. Whether it was the same connection all the time.
 async fn read_through(fault: impl Fn(&Emulator) -> usize) -> bool {
     let emulator = emulator().await;
     let mut receiver = open(&client(&emulator), StartingPosition::Earliest).await;
@@ -111,7 +111,8 @@ async fn a_service_that_stops_answering_is_left_for_a_new_connection() {
     assert_eq!(proxy.connections(), 2);
 }
 
-/// Contract §0.2, no. 2 and §5.4: a number from before is refused for good, a composite offset outlives further fail-overs.
+/// Contract §0.2, no. 2 and §5.4: a number from before is refused for good, a composite offset outlives
+/// further fail-overs.
 #[tokio::test]
 async fn after_a_fail_over_a_numeric_position_is_invalid_and_a_composite_one_goes_on() {
     let emulator = emulator().await;

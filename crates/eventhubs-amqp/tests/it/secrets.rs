@@ -76,7 +76,8 @@ fn line_with<'a>(log: &'a str, secret: &str) -> &'a str {
     log.lines().find(|line| line.contains(secret)).unwrap_or_default()
 }
 
-/// Reliability §6.4: no key, token, signature or body in any log, ours and the AMQP library's, or in any error or Debug.
+/// No key, token, signature or body in any log, ours and the AMQP library's, or in any
+/// error or Debug.
 #[tokio::test]
 async fn no_secret_is_ever_shown() {
     let mut shown = Vec::new();

@@ -1,4 +1,4 @@
-//! Reliability §6.4: of nine ways in which a service can present itself, one is good.
+//! Of nine ways in which a service can present itself, one is good.
 
 use std::sync::Arc;
 

@@ -43,11 +43,11 @@ async fn works(emulator: &Emulator, client: EventHubClient) {
 }
 
 #[tokio::test]
-async fn events_come_over_tls_and_in_web_sockets() {
+async fn events_come_over_tls_and_in_websockets() {
     let emulator = emulator().await;
     works(&emulator, secure(&emulator, ConnectionOptions::new())).await;
-    works(&emulator, plain(&emulator, ConnectionOptions::new().web_socket())).await;
-    works(&emulator, secure(&emulator, ConnectionOptions::new().web_socket())).await;
+    works(&emulator, plain(&emulator, ConnectionOptions::new().websocket())).await;
+    works(&emulator, secure(&emulator, ConnectionOptions::new().websocket())).await;
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_custom_endpoint_is_dialled_in_place_of_the_namespace() {
         let address = format!("sb://127.0.0.1:{port}");
         ConnectionOptions::new().trust(emulator.certificate_pem()).unwrap().custom_endpoint(&address).unwrap()
     };
-    for options in [options(), options().web_socket()] {
+    for options in [options(), options().websocket()] {
         let client = client_builder(&text).connection(options).build().unwrap();
         assert_eq!(client.namespace().as_str(), "localhost");
         works(&emulator, client).await;
@@ -101,7 +101,7 @@ async fn a_custom_endpoint_is_dialled_in_place_of_the_namespace() {
 }
 
 #[tokio::test]
-async fn a_server_without_web_sockets_is_a_broken_connection() {
+async fn a_server_without_websockets_is_a_broken_connection() {
     let emulator = emulator().await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -110,7 +110,7 @@ async fn a_server_without_web_sockets_is_a_broken_connection() {
             let _ = client.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
         }
     });
-    let options = ConnectionOptions::new().web_socket().custom_endpoint(&address).unwrap();
+    let options = ConnectionOptions::new().websocket().custom_endpoint(&address).unwrap();
     let error = soon("an answer", plain(&emulator, options).event_hub_properties()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport);
     assert!(error.to_string().contains("opening a WebSocket to 127.0.0.1"), "{error}");

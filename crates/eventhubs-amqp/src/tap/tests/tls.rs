@@ -8,7 +8,7 @@ use tokio::io::duplex;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::raw_peer::start_on;
+use crate::testing::raw_peer::start_on;
 
 fn configured() -> (ClientConfig, ServerConfig) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["peer".to_owned()]).unwrap();

@@ -1,0 +1,294 @@
+//! A received event.
+//!
+//! Tests: those of `message.rs`, and `tests/it/bodies.rs`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use eventhubs_types::{
+    ConsumerGroup, EventBody, EventData, EventHubName, Offset, PartitionId, SequenceNumber, Value,
+};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::event::attributes::{Attributes, LastEnqueuedEventProperties, OFFSET, SEQUENCE_NUMBER};
+use crate::event::message::Message;
+use crate::{Error, ErrorKind, RawMessage, Result};
+
+/// Where events come from; all events of a receiver share one.
+#[derive(Debug)]
+pub(crate) struct EventSource {
+    pub(crate) event_hub: EventHubName,
+    pub(crate) consumer_group: ConsumerGroup,
+    pub(crate) partition: PartitionId,
+}
+
+/// An event as it came from a partition. Clones share their content.
+///
+/// The position is read when the event comes, all else when it is first asked for. The body is not copied: it
+/// keeps the piece of the stream alive in which it came, at most 128 times its own size.
+#[derive(Clone)]
+pub struct ReceivedEvent {
+    sequence_number: SequenceNumber,
+    offset: Offset,
+    enqueued_time: Option<SystemTime>,
+    /// Set by the receiver that hands the event out.
+    source: Option<Arc<EventSource>>,
+    message: Message,
+    body: OnceLock<Arc<EventBody>>,
+    attributes: OnceLock<Arc<Attributes>>,
+}
+
+impl ReceivedEvent {
+    /// An event made of its parts, for tests of code that handles events.
+    ///
+    /// ```
+    /// use eventhubs_amqp::ReceivedEvent;
+    /// use eventhubs_types::EventData;
+    ///
+    /// let event = ReceivedEvent::from_parts(EventData::new("21.5 °C"), "4096", 7, None);
+    /// assert_eq!(event.body_as_str().unwrap(), "21.5 °C");
+    /// assert_eq!(event.sequence_number().value(), 7);
+    /// ```
+    pub fn from_parts(
+        data: EventData,
+        offset: impl Into<Offset>,
+        sequence_number: impl Into<SequenceNumber>,
+        enqueued_time: Option<SystemTime>,
+    ) -> Self {
+        let attributes = Attributes {
+            properties: data.properties,
+            partition_key: data.partition_key,
+            message_id: data.message_id,
+            correlation_id: data.correlation_id,
+            content_type: data.content_type,
+            ..Attributes::default()
+        };
+        Self::whole(data.body, attributes, offset.into(), sequence_number.into(), enqueued_time)
+    }
+
+    /// An event of which everything is known.
+    pub(crate) fn whole(
+        body: EventBody,
+        attributes: Attributes,
+        offset: Offset,
+        sequence_number: SequenceNumber,
+        enqueued_time: Option<SystemTime>,
+    ) -> Self {
+        Self {
+            sequence_number,
+            offset,
+            enqueued_time,
+            source: None,
+            message: Message::default(),
+            body: Arc::new(body).into(),
+            attributes: Arc::new(attributes).into(),
+        }
+    }
+
+    /// An event whose body and attributes are read from the message when somebody asks.
+    pub(crate) fn from_message(
+        message: Message,
+        offset: Offset,
+        sequence_number: i64,
+        enqueued_time: Option<SystemTime>,
+    ) -> Self {
+        Self {
+            sequence_number: sequence_number.into(),
+            offset,
+            enqueued_time,
+            source: None,
+            message,
+            body: OnceLock::new(),
+            attributes: OnceLock::new(),
+        }
+    }
+
+    /// Notes where the event came from.
+    pub(crate) fn came_from(&mut self, source: &Arc<EventSource>) {
+        self.source = Some(Arc::clone(source));
+    }
+
+    fn attributes(&self) -> &Attributes {
+        self.attributes.get_or_init(|| Arc::new(self.message.attributes()))
+    }
+
+    /// The head of the partition, if the service sent it along.
+    pub(crate) fn head(&self) -> Option<LastEnqueuedEventProperties> {
+        let known = self.attributes.get().is_some() || self.message.has_head();
+        known.then(|| self.attributes().head.clone()).flatten()
+    }
+
+    /// The body, of any of the three AMQP kinds, or the whole message if it could not be decoded.
+    pub fn body(&self) -> &EventBody {
+        self.body.get_or_init(|| Arc::new(self.message.body()))
+    }
+
+    /// The bytes of all data sections joined; `None` for a value or sequence body. Copies only if there are
+    /// several sections.
+    pub fn body_bytes(&self) -> Option<Bytes> {
+        self.message.data().or_else(|| self.body().bytes())
+    }
+
+    /// The body as text: the bytes of the data sections, or a value body that is a string. Copies only if
+    /// there are several sections.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not UTF-8 or not
+    /// text.
+    pub fn body_as_str(&self) -> Result<Cow<'_, str>> {
+        let not_utf8 = "the body is not UTF-8";
+        match self.body() {
+            EventBody::Data(sections) => match sections.as_slice() {
+                [one] => str::from_utf8(one)
+                    .map(Cow::Borrowed)
+                    .map_err(|e| Error::invalid(not_utf8).with_source(e)),
+                several => String::from_utf8(several.concat())
+                    .map(Cow::Owned)
+                    .map_err(|e| Error::invalid(not_utf8).with_source(e.utf8_error())),
+            },
+            EventBody::Value(Value::String(text)) => Ok(Cow::Borrowed(text)),
+            _ => Err(Error::invalid("the body is not text")),
+        }
+    }
+
+    /// The body read as JSON: the bytes of the data sections, or a value body that is a string. A byte order
+    /// mark before it is passed over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of
+    /// this form. The error names the place, not the content: serde's own message would repeat values of the
+    /// event in logs.
+    pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
+        let text = self.body_as_str()?;
+        // JSON may not begin with one, but Windows tools write it (RFC 8259 §8.1 lets readers ignore it).
+        serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = match error.classify() {
+                Category::Data => "the body is JSON of another form",
+                _ => "the body is not JSON",
+            };
+            Error::invalid(format!("{what}, at line {line}, column {column}"))
+        })
+    }
+
+    /// Returns the parts that could not be decoded, by name, for example `application properties colour`;
+    /// mostly none. All other parts are there, and [`raw_message`](Self::raw_message) has the bytes.
+    pub fn undecodable_parts(&self) -> &[String] {
+        &self.attributes().lost
+    }
+
+    /// The message as it came, for what has no accessor here; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn raw_message(&self) -> Option<RawMessage> {
+        self.message.raw()
+    }
+
+    /// The properties that the sender gave the event.
+    pub fn properties(&self) -> &BTreeMap<String, Value> {
+        &self.attributes().properties
+    }
+
+    /// The AMQP properties under their wire names (`message-id`, `content-type` …) and the message
+    /// annotations, except the four that have their own accessors.
+    pub fn system_properties(&self) -> &BTreeMap<String, Value> {
+        &self.attributes().system_properties
+    }
+
+    /// Returns the partition that the event came from; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn partition_id(&self) -> Option<&PartitionId> {
+        self.source.as_ref().map(|source| &source.partition)
+    }
+
+    /// Returns the event hub that the event came from; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn event_hub(&self) -> Option<&EventHubName> {
+        self.source.as_ref().map(|source| &source.event_hub)
+    }
+
+    /// Returns the consumer group that the event was read for; `None` for an event that was made by
+    /// [`from_parts`](Self::from_parts).
+    pub fn consumer_group(&self) -> Option<&ConsumerGroup> {
+        self.source.as_ref().map(|source| &source.consumer_group)
+    }
+
+    /// The position of the event in its partition, as opaque text.
+    pub fn offset(&self) -> &Offset {
+        &self.offset
+    }
+
+    /// The number of the event in its partition.
+    pub fn sequence_number(&self) -> SequenceNumber {
+        self.sequence_number
+    }
+
+    /// When the service enqueued the event.
+    pub fn enqueued_time(&self) -> Option<SystemTime> {
+        self.enqueued_time
+    }
+
+    /// The key that decided the partition, if the sender gave one.
+    pub fn partition_key(&self) -> Option<&str> {
+        self.attributes().partition_key.as_deref()
+    }
+
+    /// The MIME type of the body.
+    pub fn content_type(&self) -> Option<&str> {
+        self.attributes().content_type.as_deref()
+    }
+
+    /// The id that the application gave the event. Numbers and UUIDs are written out; a binary id is written
+    /// in [`system_properties`](Self::system_properties) only.
+    pub fn message_id(&self) -> Option<&str> {
+        self.attributes().message_id.as_deref()
+    }
+
+    /// The id that relates the event to others, written like [`message_id`](Self::message_id).
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.attributes().correlation_id.as_deref()
+    }
+}
+
+/// Makes an event of an encoded message. Only what every reader needs is read now.
+///
+/// # Errors
+/// [`ErrorKind::Protocol`] when the sequence number or offset cannot be found: without them no position can
+/// be kept.
+pub(crate) fn decode(raw: Bytes) -> Result<ReceivedEvent> {
+    let (message, position) = Message::locate(raw);
+    let offset = position.offset.ok_or_else(|| missing(OFFSET))?;
+    let number = position.sequence_number.ok_or_else(|| missing(SEQUENCE_NUMBER))?;
+    Ok(ReceivedEvent::from_message(message, offset, number, position.enqueued_time))
+}
+
+/// The error of an event without one of the annotations that make its position.
+pub(crate) fn missing(name: &str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("an event came without {name}"))
+}
+
+impl PartialEq for ReceivedEvent {
+    fn eq(&self, other: &Self) -> bool {
+        let position = |event: &Self| (event.sequence_number, event.enqueued_time);
+        position(self) == position(other)
+            && self.offset == other.offset
+            && self.body() == other.body()
+            && self.attributes() == other.attributes()
+    }
+}
+
+/// Shows the position and the size, not the content: events end up in logs.
+impl fmt::Debug for ReceivedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedEvent")
+            .field("sequence_number", &self.sequence_number)
+            .field("offset", &self.offset)
+            .field("enqueued_time", &self.enqueued_time)
+            .field("body_len", &self.body_bytes().map(|b| b.len()))
+            .finish_non_exhaustive()
+    }
+}
