@@ -14,7 +14,7 @@ use crate::encoded::MapWriter;
 use crate::filter;
 use crate::hub::{Hub, Partition};
 use crate::link;
-use crate::outbox::LinkOutbox;
+use crate::link_ends::LinkOutbox;
 use crate::peers::{Entry, Peers};
 use crate::readers::Reader;
 use crate::reading::Reading;

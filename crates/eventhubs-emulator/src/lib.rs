@@ -48,6 +48,7 @@ mod intercept;
 mod late;
 mod line;
 mod link;
+mod link_ends;
 mod log;
 mod management;
 mod message;

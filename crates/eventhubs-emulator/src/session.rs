@@ -12,7 +12,8 @@ use crate::attaching::LinkState;
 use crate::connection::{Connection, FAREWELL_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::hub::Hub;
 use crate::link::{self, LinkInfo};
-use crate::outbox::{LinkInbox, LinkOutbox, Outbox};
+use crate::link_ends::{LinkInbox, LinkOutbox};
+use crate::outbox::Outbox;
 use crate::reading::Reading;
 use crate::receiving_link::ReceivingLink;
 use crate::sending_link::SendingLink;
@@ -29,7 +30,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// What the stream and the task of this link share. Nothing comes and goes on a link that the stream could not read.
+    /// What the stream and the task of this link share. On a link that the stream could not read, nothing is transferred.
     fn take_state(&self, attach: &Attach) -> LinkState {
         let line = &self.connection.line;
         line.take_attached(self.channel, &attach.name).unwrap_or_else(|| match attach.role {
