@@ -37,7 +37,7 @@ function showRates(live) {
     counted.set(key, count);
     if (!before) continue;
     for (const way of ["in", "out"]) {
-      // A hub that was created anew, or a reader that left, counts from the beginning.
+      // A hub that was created again, or a reader that left, counts from the beginning.
       const rate = Math.max(0, (1000 * (count[way] - before[way])) / (now - before.now));
       article.querySelector(`.${way}`).textContent = `${Math.round(rate).toLocaleString("en")}/s ${way}`;
     }

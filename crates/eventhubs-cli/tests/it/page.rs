@@ -55,7 +55,7 @@ async fn a_test_event_is_published_and_comes_in_the_live_tail() {
 }
 
 #[tokio::test]
-async fn the_live_tail_continues_after_a_hub_was_created_anew() {
+async fn the_live_tail_continues_after_a_hub_was_recreated() {
     let program = Program::start(&["--hub", "orders:1"]).await;
     let hub = "/namespaces/emulatorNs1/event-hubs/orders";
     let publish = async |body: &str| {

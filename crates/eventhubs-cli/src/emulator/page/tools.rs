@@ -170,7 +170,7 @@ fn hub_form(namespaces: &[(Namespace, Emulator)]) -> Markup {
             label { "Partitions " input #change-partitions inputmode="numeric" placeholder="e.g. 8"; }
             div.wide.line {
                 button { "Add partitions" }
-                button #recreate type="button" title="Its events are gone" { "Create anew" }
+                button #recreate type="button" title="Its events are gone" { "Re-create" }
                 output #change-result {}
             }
         }
