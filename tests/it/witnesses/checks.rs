@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{interval, timeout};
 
 use super::stage::{PARTITION, PARTITIONS, Read, Stage, from, from_earliest, same};
-use super::witness::{Event, Outcome, Said, failed};
+use super::witness::{Event, Failure, Outcome, Said, failed};
 
 /// Between the two halves of what a position check reads.
 const GAP: Duration = Duration::from_secs(60);
@@ -19,6 +19,10 @@ const ROUND: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_secs(2);
 /// After how much silence a connection counts as dead, where the client can be told.
 const IDLE_SECONDS: u32 = 5;
+/// How often two links are refused.
+const REFUSALS: usize = 10;
+/// Bytes of a body that is above the limit of 1 MiB.
+const TOO_LARGE: usize = 1_200_000;
 /// How many readers without an owner level a partition takes (contract §5.3).
 const MAX_READERS: usize = 5;
 
@@ -43,6 +47,11 @@ pub(super) async fn run(check: &str, stage: &mut Stage<'_>) -> Outcome {
         "equal_owner_level" => equal_owner_level(stage).await,
         "six_readers" => six_readers(stage).await,
         "refusals" => refusals(stage).await,
+        "refused_sender" => refused_sender(stage).await,
+        "refused_links" => refused_links(stage).await,
+        "too_large" => too_large(stage).await,
+        "request_token" => request_token(stage).await,
+        "frame_size" => frame_size(stage).await,
         "processor" => processor(stage).await,
         "detach" => after(stage, |e, hub| e.detach_links(hub, "amqp:link:detach-forced", "moved")).await,
         "session_end" => after(stage, |e, hub| e.end_sessions(hub, "amqp:internal-error", "a fault")).await,
@@ -253,6 +262,50 @@ async fn refusals(stage: &mut Stage<'_>) -> Outcome {
     let nowhere = Read { group: "no-such-group", ..from_earliest() };
     stage.refused(nowhere, "could not be found").await?;
     stage.refused(from(json!({ "offset": "999999" })), "The supplied offset '999999' is invalid").await
+}
+
+/// JavaScript took it for a condition that passes when a flow came between attach and detach, and Go for a lost connection.
+async fn refused_sender(stage: &mut Stage<'_>) -> Outcome {
+    let nowhere = stage.send(&["event"], json!({ "partition": "99" })).await;
+    same("the refusal", told_in(nowhere, "specified partition is invalid"), true)?;
+    same("events", stage.counts(), vec![0; PARTITIONS])
+}
+
+/// rhea throws when a link is detached twice, in about every second run.
+async fn refused_links(stage: &mut Stage<'_>) -> Outcome {
+    for _ in 0..REFUSALS {
+        let refused = stage.witness.ask("refused_links", json!({ "hub": stage.hub, "count": 2 })).await?;
+        same("conditions", refused, json!(["amqp:not-found", "amqp:not-found"]))?;
+    }
+    Ok(())
+}
+
+/// Most clients measure it themselves, by what the link or its answer says; a library of AMQP leaves it to the broker.
+async fn too_large(stage: &mut Stage<'_>) -> Outcome {
+    let body = "x".repeat(TOO_LARGE);
+    let sent = stage.send(&[&body], json!({ "partition": PARTITION })).await;
+    same("the refusal", told_in(sent, "size"), true)?;
+    same("events", stage.counts(), vec![0; PARTITIONS])?;
+    stage.send(&["small"], json!({ "partition": PARTITION })).await
+}
+
+async fn request_token(stage: &mut Stage<'_>) -> Outcome {
+    let hub = stage.witness.ask("properties_by_request_token", json!({ "hub": stage.hub })).await?;
+    same("hub", hub, json!({ "name": stage.hub, "partitions": ["0", "1", "2", "3"] }))
+}
+
+/// The C library below older SDKs fails when the broker answers with more than it offered.
+async fn frame_size(stage: &mut Stage<'_>) -> Outcome {
+    for offered in [4096, 65_536] {
+        let answered = stage.witness.ask("max_frame_size", json!({ "offered": offered })).await?;
+        same("frame size", answered, json!(offered))?;
+    }
+    Ok(())
+}
+
+/// Whether a request failed with this in its text.
+fn told_in(outcome: Outcome, text: &str) -> bool {
+    matches!(outcome, Err(Failure::Failed(why)) if why.contains(text))
 }
 
 /// An event that a processor has handled.

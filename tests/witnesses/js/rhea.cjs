@@ -38,12 +38,17 @@ function next(connection, wanted, ...errors) {
   });
 }
 
-/** A connection with a token for a hub. */
-async function connect(hub, idleSeconds) {
-  const idle = idleSeconds ? { idle_time_out: idleSeconds * 1000 } : {};
-  const connection = rhea.create_container().connect({ host, port: Number(port), username: "anyone", reconnect: false, ...idle });
+/** A connection without any token. */
+async function open(options = {}) {
+  const connection = rhea.create_container().connect({ host, port: Number(port), username: "anyone", reconnect: false, ...options });
   connection.on("error", () => {});
   await next(connection, "connection_open");
+  return connection;
+}
+
+/** A connection with a token for a hub. */
+async function connect(hub, idleSeconds) {
+  const connection = await open(idleSeconds ? { idle_time_out: idleSeconds * 1000 } : {});
   const audience = `sb://${host}/${hub}`;
   const application_properties = { operation: "put-token", type: "servicebus.windows.net:sastoken", name: audience };
   const { status } = await ask(connection, "$cbs", { application_properties, body: token(audience) });
@@ -61,8 +66,8 @@ async function ask(connection, node, request) {
   return { status: message.application_properties["status-code"], body: message.body };
 }
 
-async function manage(hub, properties) {
-  const connection = await connect(hub);
+async function manage(hub, properties, connection) {
+  connection ??= await connect(hub);
   const application_properties = { operation: "READ", name: hub, ...properties };
   const { status, body } = await ask(connection, "$management", { application_properties });
   connection.close();
@@ -73,6 +78,36 @@ async function manage(hub, properties) {
 async function properties({ hub }) {
   const found = await manage(hub, { type: "com.microsoft:eventhub" });
   return { name: found.name, partitions: [...found.partition_ids] };
+}
+
+async function properties_by_request_token({ hub }) {
+  const security_token = token(`sb://${host}/${hub}`);
+  const found = await manage(hub, { type: "com.microsoft:eventhub", security_token }, await open());
+  return { name: found.name, partitions: [...found.partition_ids] };
+}
+
+async function max_frame_size({ offered }) {
+  const connection = await open({ max_frame_size: offered });
+  connection.close();
+  return connection.remote.open.max_frame_size;
+}
+
+/** The conditions of links to a group that is not there, all attached at once. */
+async function refused_links({ hub, count }) {
+  const connection = await connect(hub);
+  const source = `${hub}/ConsumerGroups/nobody/Partitions/0`;
+  const receivers = Array.from({ length: count }, () => connection.open_receiver({ source, credit_window: 10 }));
+  // Without listeners rhea throws what a second detach makes of it.
+  const refused = receivers.map((receiver) => new Promise((resolve, reject) => {
+    receiver.once("receiver_error", () => resolve(receiver.error.condition));
+    connection.once("protocol_error", reject);
+    connection.once("disconnected", () => reject(new Error("disconnected")));
+  }));
+  const conditions = await Promise.all(refused);
+  const closed = next(connection, "connection_close");
+  connection.close();
+  await closed.catch(() => {});
+  return conditions;
 }
 
 async function partition({ hub, partition }) {
@@ -196,4 +231,4 @@ async function stop({ reader }) {
   reading.connection?.close();
 }
 
-obey({ properties, partition, send, read, stop });
+obey({ properties, properties_by_request_token, max_frame_size, refused_links, partition, send, read, stop });

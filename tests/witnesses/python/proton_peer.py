@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from proton import Described, Message, ProtonException, Timeout, symbol
 from proton.reactor import ReceiverOption
-from proton.utils import BlockingConnection
+from proton.utils import BlockingConnection, LinkDetached
 
 from common import CONNECTION_STRING, Absent, describe, obey, say
 
@@ -43,11 +43,14 @@ def expression(start):
     return f"amqp.annotation.x-opt-{name} >{'=' if start.get('inclusive') else ''} '{value}'"
 
 
+def open_connection(**options):
+    """A connection without any token."""
+    return BlockingConnection(f"amqp://{ADDRESS}", timeout=LIMIT, allowed_mechs="ANONYMOUS", **options)
+
+
 def connect(hub, idle_seconds=None):
     """A connection with a token for a hub."""
-    connection = BlockingConnection(
-        f"amqp://{ADDRESS}", timeout=LIMIT, heartbeat=idle_seconds, allowed_mechs="ANONYMOUS"
-    )
+    connection = open_connection(heartbeat=idle_seconds)
     audience = f"sb://{ADDRESS}/{hub}"
     properties = {"operation": "put-token", "type": "servicebus.windows.net:sastoken", "name": audience}
     ask(connection, "$cbs", properties, token(audience))
@@ -111,9 +114,31 @@ class Witness:
             "empty": found["is_partition_empty"],
         }
 
+    def properties_by_request_token(self, hub):
+        security_token = token(f"sb://{ADDRESS}/{hub}")
+        found = self.manage(hub, open_connection(), type="com.microsoft:eventhub", security_token=security_token)
+        return {"name": found["name"], "partitions": list(found["partition_ids"].elements)}
+
+    def max_frame_size(self, offered):
+        connection = open_connection(max_frame_size=offered)
+        answered = connection.conn.transport.remote_max_frame_size
+        connection.close()
+        return answered
+
+    def refused_links(self, hub, count):
+        """The conditions of links to a group that is not there, in one session."""
+        connection, conditions = connect(hub), []
+        for _ in range(count):
+            try:
+                connection.create_receiver(f"{hub}/ConsumerGroups/nobody/Partitions/0", credit=10)
+            except LinkDetached as detached:
+                conditions.append(detached.condition)
+        connection.close()
+        return conditions
+
     @staticmethod
-    def manage(hub, **properties):
-        connection = connect(hub)
+    def manage(hub, connection=None, **properties):
+        connection = connection or connect(hub)
         found = ask(connection, "$management", {"operation": "READ", "name": hub, **properties})
         connection.close()
         return found
