@@ -138,7 +138,7 @@ impl ReceivedEvent {
     /// there are several sections.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not UTF-8 or not
+    /// [`ErrorKind::InvalidArgument`] when the body is not UTF-8 or not
     /// text.
     pub fn body_as_str(&self) -> Result<Cow<'_, str>> {
         let not_utf8 = "the body is not UTF-8";
@@ -160,7 +160,7 @@ impl ReceivedEvent {
     /// mark before it is passed over.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of
+    /// [`ErrorKind::InvalidArgument`] when the body is not JSON, or not of
     /// this form. The error names the place, not the content: serde's own message would repeat values of the
     /// event in logs.
     pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
