@@ -91,6 +91,7 @@ impl ReceivedEvent {
     }
 
     /// An event whose body and attributes are read from the message when somebody asks.
+    #[inline]
     pub(crate) fn from_message(
         message: Message,
         offset: Offset,
