@@ -10,8 +10,8 @@ use bytes::BytesMut;
 /// How many spent chunks are kept; what somebody still holds beyond these is not used again.
 const MAX_SPENT: usize = 8;
 
-/// Returns the size of the chunks, in bytes, into which frames of at most `max_frame_size` bytes are read:
-/// the largest frame must fit, and each read of the socket costs.
+/// Returns the size of the chunks, in bytes, into which a stream reads frames of at most `max_frame_size`
+/// bytes unless it is told otherwise: two of the largest, since each read of the socket costs.
 pub const fn chunk_size(max_frame_size: u32) -> usize {
     2 * max_frame_size as usize
 }
@@ -29,9 +29,9 @@ impl Chunks {
         Self { size, spent: Vec::new() }
     }
 
-    /// Moves what is unread to a chunk that has room for the rest of any frame.
-    pub(crate) fn renew(&mut self, current: &mut BytesMut) {
-        let mut chunk = self.take();
+    /// Moves what is unread to a chunk with room for this many bytes more.
+    pub(crate) fn renew(&mut self, current: &mut BytesMut, room: usize) {
+        let mut chunk = self.take(self.size.max(current.len() + room));
         chunk.extend_from_slice(current);
         let mut spent = mem::replace(current, chunk);
         spent.clear();
@@ -41,8 +41,7 @@ impl Chunks {
     }
 
     /// One that nobody holds, rather that which was used last: it is still in the processor's cache.
-    fn take(&mut self) -> BytesMut {
-        let size = self.size;
+    fn take(&mut self, size: usize) -> BytesMut {
         match self.spent.iter_mut().rposition(|chunk| chunk.try_reclaim(size)) {
             Some(index) => self.spent.remove(index),
             None => BytesMut::with_capacity(size),
@@ -60,7 +59,7 @@ mod tests {
 
     /// Fills a chunk and takes all of it as one event would.
     fn read(chunks: &mut Chunks, current: &mut BytesMut) -> Bytes {
-        chunks.renew(current);
+        chunks.renew(current, 1);
         current.resize(CHUNK, 7);
         current.split().freeze()
     }
@@ -80,9 +79,11 @@ mod tests {
     #[test]
     fn what_is_unread_moves_along_and_leaves_room_for_a_frame() {
         let (mut chunks, mut current) = (Chunks::new(CHUNK), BytesMut::from(&b"half a frame"[..]));
-        chunks.renew(&mut current);
+        chunks.renew(&mut current, 1);
         assert_eq!(current, "half a frame");
         assert!(current.capacity() >= CHUNK);
+        chunks.renew(&mut current, 2 * CHUNK);
+        assert!(current.capacity() >= current.len() + 2 * CHUNK, "a frame may be longer than a chunk");
     }
 
     #[test]

@@ -54,7 +54,7 @@
 //! | nesting of a value, elements of a collection | [`MAX_DEPTH`], [`MAX_ELEMENTS`] | [`Refused`] |
 //! | bytes that wait to be written | 256 KiB and one frame | the library waits |
 //! | a peer that takes nothing | [`Limits::write_timeout`] | the write fails |
-//! | buffers kept for reading | 8, of twice the largest frame each | the memory is freed |
+//! | buffers kept for reading | 8, of [`Limits::chunk_size`] each | the memory is freed |
 
 mod chunks;
 pub mod descriptor;

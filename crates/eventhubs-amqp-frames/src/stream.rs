@@ -39,12 +39,23 @@ pub struct Limits {
     pub max_frame_size: u32,
     /// After how long a peer that takes nothing is given up; `None` for never.
     pub write_timeout: Option<Duration>,
+    /// The size of the buffers that are read into, in bytes; a longer frame gets a buffer of its own size.
+    pub chunk_size: usize,
 }
 
 impl Limits {
-    /// Returns limits with this largest frame, in bytes, and without a time-out of writes.
+    /// Returns limits with this largest frame, in bytes, without a time-out of writes, and with chunks of
+    /// [`chunk_size`](crate::chunk_size).
     pub fn new(max_frame_size: u32) -> Self {
-        Self { max_frame_size, write_timeout: None }
+        Self { max_frame_size, write_timeout: None, chunk_size: chunk_size(max_frame_size) }
+    }
+
+    /// Reads into buffers of this many bytes: smaller ones, where many connections allow large frames and few
+    /// use them.
+    #[must_use]
+    pub fn chunk_size(mut self, bytes: usize) -> Self {
+        self.chunk_size = bytes;
+        self
     }
 
     /// Gives a peer up that takes nothing for this long. fe2o3-amqp neither reads nor looks at its clock
@@ -93,7 +104,7 @@ impl<S, T: Tap> GuardedStream<S, T> {
             switch,
             limits,
             incoming: BytesMut::new(),
-            chunks: Chunks::new(chunk_size(limits.max_frame_size)),
+            chunks: Chunks::new(limits.chunk_size),
             passed: BytesMut::new(),
             last_passed: now,
             unfinished: BytesMut::new(),
@@ -176,9 +187,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap> GuardedStream<S, T> {
             Ok(Some(length)) => length.saturating_sub(self.incoming.len()),
             _ => 0,
         };
-        let free = self.incoming.capacity() - self.incoming.len();
-        if free < needed.max(LEAST_READ) {
-            self.chunks.renew(&mut self.incoming);
+        let room = needed.max(LEAST_READ);
+        if self.incoming.capacity() - self.incoming.len() < room {
+            self.chunks.renew(&mut self.incoming, room);
         }
     }
 
@@ -382,6 +393,22 @@ mod tests {
         }
         assert_eq!(got, bytes);
         assert!(switch.last_read().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_longer_than_a_chunk_passes_whole() {
+        let (ours, mut peer) = duplex(1 << 20);
+        let limits = Limits::new(64 * 1024).chunk_size(16 * 1024);
+        let mut stream = GuardedStream::new(ours, Passing::default(), KillSwitch::default(), limits);
+        let mut begin = vec![0x40; 60_000]; // of 59 980 nulls
+        begin[..8].copy_from_slice(&[0, 0, 0xea, 0x60, 2, 0, 0, 0]);
+        begin[8..20].copy_from_slice(&[0x00, 0x53, 0x11, 0xd0, 0, 0, 0xea, 0x50, 0, 0, 0xea, 0x4c]);
+        for piece in begin.chunks(7_000) {
+            peer.write_all(piece).await.unwrap();
+        }
+        let mut got = vec![0; begin.len()];
+        stream.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, begin);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::ErrorKind;
 use crate::config::credential::{Credential, Secret};
 use crate::config::endpoint::{Address, Endpoint, is_this_machine};
 use crate::connection::management;
-use crate::connection::shared::{Settings, SharedConnection};
+use crate::connection::shared::{ConnectionSettings, SharedConnection};
 use crate::link::attach::{LinkOptions, attach};
 use crate::link::source::DeliverySource;
 use crate::recovery::attempts::{Failures, retrying};
@@ -28,8 +28,8 @@ use crate::{
     PartitionReceiverBuilder, Result, RetryPolicy, TokenCredential,
 };
 
-/// Reads one event hub. Clones share their connections, which are opened when first needed and again after
-/// they are lost.
+/// A client of one event hub. Clones share their connections, which are opened on first use and reopened
+/// after a failure.
 ///
 /// ```
 /// # use eventhubs_emulator::Emulator;
@@ -85,14 +85,15 @@ enum Proof {
 }
 
 impl EventHubClient {
-    /// Starts to build a client that shows the key or signature of a connection string.
+    /// Returns a builder for a client that authenticates with the key or signature of a connection string.
     pub fn builder(connection_string: ConnectionString) -> EventHubClientBuilder {
         let ConnectionString { endpoint, event_hub: path, secret } = connection_string;
         EventHubClientBuilder { path, ..EventHubClientBuilder::new(endpoint, Proof::Secret(secret)) }
     }
 
-    /// Starts to build a client that shows the tokens of a credential. `namespace` is the whole host name,
-    /// for example `contoso.servicebus.windows.net`; a scheme and a slash at the end are ignored.
+    /// Returns a builder for a client that authenticates with a token credential. `namespace` is the fully
+    /// qualified host name, for example `contoso.servicebus.windows.net`; a scheme and a trailing slash are
+    /// ignored.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] when the namespace or the event hub is not a name.
@@ -108,23 +109,25 @@ impl EventHubClient {
         Ok(EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub))
     }
 
-    /// Shows the key or signature of another connection string from now on, so that keys can be exchanged
-    /// while the program runs: open connections put new tokens at once and lose nothing.
+    /// Switches to the key or signature of another connection string, so that keys can be rotated while the
+    /// program runs. Open connections put new tokens at once; no event is lost.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or this client
-    /// shows the tokens of a credential.
+    /// [`ErrorKind::InvalidArgument`] when the connection string is for another namespace, or when this
+    /// client authenticates with a token credential.
     pub fn update_connection_string(&self, connection_string: &ConnectionString) -> Result<()> {
         if connection_string.namespace() != self.namespace() {
             return Err(Error::invalid("connection string: is for another namespace"));
         }
         if !self.0.credential.replace(connection_string.secret.clone()) {
-            return Err(Error::invalid("connection string: this client shows the tokens of a credential"));
+            return Err(Error::invalid(
+                "connection string: this client authenticates with a token credential and has none to replace",
+            ));
         }
         Ok(())
     }
 
-    /// The host name of the namespace, without a port.
+    /// Returns the host name of the namespace, without a port.
     pub fn namespace(&self) -> &Namespace {
         &self.0.namespace
     }
@@ -134,7 +137,7 @@ impl EventHubClient {
         &self.0.event_hub
     }
 
-    /// Asks the service about the event hub.
+    /// Returns the properties of the event hub, as the service has them now.
     ///
     /// # Errors
     /// When the service refuses or cannot be reached within the retry policy.
@@ -145,7 +148,7 @@ impl EventHubClient {
         management::event_hub_properties(&self.read(None).await?, self.event_hub())
     }
 
-    /// Asks the service about one partition.
+    /// Returns the properties of one partition, as the service has them now.
     ///
     /// # Errors
     /// When the service refuses or cannot be reached within the retry policy.
@@ -222,7 +225,7 @@ impl EventHubClient {
         &self.0.identifier
     }
 
-    /// Starts to build a receiver for one partition.
+    /// Returns a builder for a receiver of one partition.
     pub fn partition_receiver(
         &self,
         group: ConsumerGroup,
@@ -231,10 +234,10 @@ impl EventHubClient {
         PartitionReceiverBuilder::new(self.clone(), group, partition)
     }
 
-    /// Closes the connections. Receivers and later calls get [`ErrorKind::Closed`].
+    /// Closes the connections. Receivers, and calls after this one, return [`ErrorKind::Closed`].
     ///
     /// # Cancel safety
-    /// Safe to drop: the client is closed at the first poll; only waiting for the peer is cut short.
+    /// Safe to drop: the client is closed at the first poll. Only the wait for the service is cut short.
     pub async fn close(&self) {
         join_all(self.0.connections.iter().map(SharedConnection::close)).await;
     }
@@ -272,39 +275,40 @@ impl EventHubClientBuilder {
         }
     }
 
-    /// Talks to an emulator: without TLS, to port 5672 unless the namespace has another. A connection string
-    /// says so itself.
+    /// Connects to an emulator: without TLS, on port 5672 unless the namespace has a port. Not needed with a
+    /// connection string that has `UseDevelopmentEmulator=true`.
     pub fn use_development_emulator(mut self) -> Self {
         self.endpoint.tls = false;
         self
     }
 
-    /// Sets the event hub, if the connection string has no `EntityPath`. [`build`](Self::build) checks the
-    /// name.
+    /// Sets the event hub. Needed when the connection string has no `EntityPath`. [`build`](Self::build)
+    /// checks the name.
     pub fn event_hub(mut self, event_hub: impl AsRef<str>) -> Self {
         self.event_hub = Some(EventHubName::new(event_hub));
         self
     }
 
-    /// How failures are retried.
+    /// Sets how failures are retried. Default: [`RetryPolicy::default`].
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// How the service is reached.
+    /// Sets how the service is reached. Default: [`ConnectionOptions::new`].
     pub fn connection(mut self, options: ConnectionOptions) -> Self {
         self.connection = options;
         self
     }
 
-    /// Names this client in the service's own texts, at most 64 bytes; default: a random one.
+    /// Sets the name of this client in the service's logs and errors, at most 64 bytes. Default: a random
+    /// one.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
         self
     }
 
-    /// Makes the client. Does no I/O.
+    /// Builds the client. Does no I/O.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] when no event hub is given or its name cannot be one, when it differs
@@ -329,7 +333,7 @@ impl EventHubClientBuilder {
             Proof::Tokens(credential) => Credential::Issued { credential, limit: self.retry.timeout() },
         };
         let connections = self.connection.connections.get();
-        let settings = Settings {
+        let settings = ConnectionSettings {
             transport: Transport::new(self.endpoint.clone(), self.connection.clone()),
             credential: credential.clone(),
             identifier: identifier.clone(),

@@ -35,10 +35,10 @@ pub(crate) trait Opener: Send + Sync {
     ) -> BoxFuture<'static, Result<Box<dyn DeliverySource>>>;
 }
 
-/// Receives the events of one partition in order, and recovers by itself when link, session or connection
-/// die.
+/// Receives the events of one partition in order, and recovers by itself when its link, session or connection
+/// fails.
 ///
-/// Events come exactly once per receiver: after a loss it resumes after the last event that it handed out.
+/// Each receiver returns each event once: after a failure it resumes after the last event that it returned.
 /// Dropping the receiver detaches in the background; [`close`](Self::close) waits for it.
 pub struct PartitionReceiver {
     origin: Arc<EventSource>,
@@ -89,18 +89,18 @@ impl PartitionReceiver {
         })
     }
 
-    /// Waits for at least one event and returns all that are there, at most `max` and half of the
-    /// [bytes](crate::PartitionReceiverBuilder::prefetch_bytes) that may be sent ahead; an empty list only
-    /// when `max_wait` passed. A `max` of 0 counts as 1. The next call tells the service that there is room
-    /// again.
+    /// Waits for at least one event and returns all that have arrived, at most `max`, and at most half of the
+    /// [bytes](crate::PartitionReceiverBuilder::prefetch_bytes) that may be prefetched. Returns an empty list
+    /// only when `max_wait` has passed. A `max` of 0 counts as 1. The next call grants the service credit for
+    /// the room of these events.
     ///
     /// # Errors
-    /// A transient error is returned once per series of failures that outlasts the retry policy; the receiver
-    /// stays usable and continues recovering in the next call. Any other error is final and comes again from
-    /// every later call.
+    /// A transient error is returned once for each series of failures that outlasts the retry policy; the
+    /// receiver stays usable, and the next call continues to recover. Any other error is final: every later
+    /// call returns it again.
     ///
     /// # Cancel safety
-    /// Safe to drop at any point: an event is either returned, or comes first from the next call. A recovery
+    /// Safe to drop at any point: events that were not returned come first from the next call. A recovery
     /// that is under way continues.
     pub async fn receive_batch(
         &mut self,
@@ -114,9 +114,8 @@ impl PartitionReceiver {
         }
     }
 
-    /// The events one by one, until the receiver has ended: after an error that is not
-    /// [transient](crate::Error::is_transient) comes nothing more. A transient error comes once, and the
-    /// stream continues.
+    /// Returns the events as a stream, which ends after an error that is not
+    /// [transient](crate::Error::is_transient). After a transient error it continues.
     ///
     /// ```
     /// # use eventhubs_emulator::Emulator;
@@ -256,9 +255,9 @@ impl PartitionReceiver {
         events
     }
 
-    /// Whether another reader is known to have taken the partition: then nothing that was received before
-    /// should be processed any more, and [`receive_batch`](Self::receive_batch) returns
-    /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) at once. Cheap: asks nobody.
+    /// Returns whether another reader is known to have taken the partition. If so, stop processing what was
+    /// received before: [`receive_batch`](Self::receive_batch) returns
+    /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) at once. Cheap: does not ask the service.
     pub fn ownership_lost(&self) -> bool {
         match &self.state {
             State::Attached { source, .. } => source.is_stolen(),
@@ -267,7 +266,7 @@ impl PartitionReceiver {
         }
     }
 
-    /// The head of the partition as of the last event received.
+    /// Returns what the service said about the newest event of the partition when it sent the last event.
     pub fn last_enqueued_event_properties(&self) -> Option<LastEnqueuedEventProperties> {
         self.last_enqueued.clone()
     }
@@ -275,7 +274,8 @@ impl PartitionReceiver {
     /// Detaches, and waits a bounded time for the service to confirm.
     ///
     /// # Errors
-    /// When the service did not confirm in time or answered with an error. The receiver is gone all the same.
+    /// When the service did not confirm in time, or answered with an error. The receiver is closed in any
+    /// case.
     ///
     /// # Cancel safety
     /// Safe to drop: detaching continues in the background.

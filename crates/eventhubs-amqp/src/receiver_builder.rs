@@ -76,43 +76,44 @@ impl PartitionReceiverBuilder {
         }
     }
 
-    /// Where reading starts; default: [`StartingPosition::Latest`].
+    /// Sets where reading starts. Default: [`StartingPosition::Latest`].
     pub fn starting_position(mut self, position: StartingPosition) -> Self {
         self.position = position;
         self
     }
 
-    /// Reads the partition alone: a receiver with a higher or equal level takes it from this one, one with a
-    /// lower level or none is refused. Default: none, up to five receivers share the partition.
+    /// Sets the owner level (epoch), with which this receiver reads the partition alone: a receiver with a
+    /// higher or equal level takes it over, and one with a lower level or none is refused. Default: none; up
+    /// to five receivers share the partition.
     pub fn owner_level(mut self, level: i64) -> Self {
         self.owner_level = Some(level);
         self
     }
 
-    /// How many events the service may send ahead, 1 to [`MAX_PREFETCH`](Self::MAX_PREFETCH); default
-    /// [`DEFAULT_PREFETCH`](Self::DEFAULT_PREFETCH).
+    /// Sets how many events the service may send ahead, 1 to [`MAX_PREFETCH`](Self::MAX_PREFETCH). Default:
+    /// 300 events.
     pub fn prefetch(mut self, events: u32) -> Self {
         self.prefetch.events = events;
         self
     }
 
-    /// How many bytes of events there may be at once, as far as the sizes of the last events tell: sent ahead
-    /// by the service, or returned by the last [`receive_batch`](PartitionReceiver::receive_batch), which
-    /// returns no more than half of it; default [`DEFAULT_PREFETCH_BYTES`](Self::DEFAULT_PREFETCH_BYTES). One
-    /// event is always let through, whatever its size.
+    /// Limits the bytes of the events in memory, as estimated from the sizes of the last events: those that
+    /// were prefetched and those that were returned by the last
+    /// [`receive_batch`](PartitionReceiver::receive_batch), which returns at most half of the limit. Default:
+    /// 8 MiB. One event is always let through, whatever its size.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.prefetch.bytes = bytes;
         self
     }
 
-    /// Whether the service sends the head of the partition with each event; default: no.
+    /// Sets whether the service tells about the newest event of the partition with each event. Default: no.
     pub fn track_last_enqueued_event_properties(mut self, track: bool) -> Self {
         self.track = track;
         self
     }
 
-    /// Names this receiver in the service's own texts, at most 64 bytes; default: the identifier of the
-    /// client.
+    /// Sets the name of this receiver in the service's logs and errors, at most 64 bytes. Default: the
+    /// identifier of the client.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
         self
@@ -121,9 +122,10 @@ impl PartitionReceiverBuilder {
     /// Attaches to the partition.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] naming the option that cannot be used; else when the service refuses or
-    /// cannot be reached within the retry policy. The service may also accept first and refuse right after:
-    /// that error comes from the first [`receive_batch`](PartitionReceiver::receive_batch).
+    /// [`ErrorKind::InvalidArgument`] with the name of the option that cannot be used; any other when the
+    /// service refuses, or cannot be reached within the retry policy. The service may also accept first and
+    /// refuse right afterwards: that error comes from the first
+    /// [`receive_batch`](PartitionReceiver::receive_batch).
     ///
     /// # Cancel safety
     /// Safe to drop: a link that was attached meanwhile is detached.

@@ -14,8 +14,7 @@ use crate::config::endpoint::Address;
 use crate::config::proxy::Proxy;
 use crate::{Error, Result};
 
-/// How the service is reached; unless told otherwise over TCP and TLS, at the host of the namespace, by one
-/// connection.
+/// How the service is reached. Default: over TCP and TLS, at the host of the namespace, with one connection.
 ///
 /// ```
 /// use eventhubs_amqp::ConnectionOptions;
@@ -38,7 +37,7 @@ pub struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// The defaults.
+    /// Returns the defaults.
     pub fn new() -> Self {
         Self {
             #[cfg(feature = "websocket")]
@@ -51,21 +50,21 @@ impl ConnectionOptions {
         }
     }
 
-    /// Speaks AMQP in a WebSocket, to port 443 unless the connection string has another: for networks that
-    /// let nothing else out.
+    /// Uses AMQP over WebSocket, on port 443 unless the connection string has another port: for networks that
+    /// block all other ports.
     #[cfg(feature = "websocket")]
     pub fn websocket(mut self) -> Self {
         self.websocket = true;
         self
     }
 
-    /// Goes through an HTTP proxy, `http://user:password@host:port`, and so in a
-    /// [WebSocket](Self::websocket), since proxies let only the HTTPS port through. The user and the password
+    /// Connects through an HTTP proxy, `http://user:password@host:port`, and therefore over a
+    /// [WebSocket](Self::websocket), since proxies allow only the HTTPS port. The user and the password
     /// are percent-decoded.
     ///
-    /// Default: the proxy that the environment names in `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has
-    /// the host or the host is this machine. The environment is asked for a [WebSocket](Self::websocket)
-    /// only, never for AMQP on its own port.
+    /// Default: the proxy of the environment variables `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has
+    /// the host or the host is this machine. They are read for a [WebSocket](Self::websocket) only, never for
+    /// AMQP on its own port.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not such a URL.
@@ -75,8 +74,9 @@ impl ConnectionOptions {
         Ok(self.websocket())
     }
 
-    /// Dials this host, and port if there is one, instead of the namespace's own: a gateway or a private
-    /// endpoint. The service is still addressed, and its certificate checked, by the name of the namespace.
+    /// Connects to this host, and port if there is one, instead of the namespace's own, for example to a
+    /// gateway or a private endpoint. The host name of the namespace is still the one that AMQP names and
+    /// that the certificate must match.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when it is not a host with an
@@ -88,7 +88,8 @@ impl ConnectionOptions {
         Ok(self)
     }
 
-    /// Trusts these certificate authorities too, besides those of the system: PEM, one or more certificates.
+    /// Trusts these certificate authorities in addition to those of the system: one or more certificates, as
+    /// PEM.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when there is no certificate in it.
@@ -104,8 +105,8 @@ impl ConnectionOptions {
         Ok(self)
     }
 
-    /// How many connections the partitions of a client share. Default: one. One carries what a core can
-    /// process, and several help a program whose partitions are read by several cores.
+    /// Sets how many connections the partitions of a client share. Default: one. One connection carries as
+    /// much as one core can process; several help a program that reads its partitions on several cores.
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;
         self

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use eventhubs_types::{EventHubName, Offset, PartitionId, SequenceNumber, StartingPosition};
 
-/// What the service says about an event hub.
+/// The properties of an event hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventHubProperties {
@@ -18,7 +18,7 @@ pub struct EventHubProperties {
     pub partition_ids: Vec<PartitionId>,
 }
 
-/// What the service says about a partition.
+/// The properties of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionProperties {
@@ -34,7 +34,7 @@ pub struct PartitionProperties {
     pub last_enqueued_offset: Option<Offset>,
     /// When the newest event was enqueued; `None` if there never was one.
     pub last_enqueued_time: Option<SystemTime>,
-    /// Whether no event is kept; where the service did not say, whether there never was one.
+    /// Whether the partition holds no event; if the service did not say, whether it never held one.
     pub is_empty: bool,
 }
 
@@ -43,7 +43,7 @@ impl PartitionProperties {
     /// sometimes does: it says that there is no newest event in a partition that is not empty, or that the
     /// oldest event comes after the newest.
     ///
-    /// To trust such numbers would mean to read everything again under the name of the newest event.
+    /// Trusting such numbers could mean reading everything again where only new events were asked for.
     pub fn after_newest_event(&self) -> Option<StartingPosition> {
         let last = self.last_enqueued_sequence_number?;
         // One more than the newest is the oldest of a partition whose events have all expired.

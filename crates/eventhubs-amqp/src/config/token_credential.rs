@@ -47,22 +47,22 @@ pub(crate) const SCOPE: &str = "https://eventhubs.azure.net/.default";
 /// ```
 #[async_trait]
 pub trait TokenCredential: fmt::Debug + Send + Sync {
-    /// A token for the scope. Asked for each connection and consumer group, again some minutes before a token
-    /// expires, and with each question about the event hub, so keep tokens for as long as they are good.
+    /// Returns a token for the scope. Called for each connection and consumer group, again some minutes
+    /// before a token expires, and for each request of properties, so cache tokens while they are valid.
     ///
     /// # Errors
-    /// Anything that says why there is no token, without the secret. It is taken to pass: the client asks
-    /// again within its retry policy.
+    /// Any error that says why there is no token, without a secret in it. It counts as transient: the client
+    /// tries again within its retry policy.
     ///
     /// # Cancel safety
-    /// The call is dropped when it takes longer than a try may.
+    /// The call is dropped when it takes longer than [`try_timeout`](crate::RetryPolicy::try_timeout).
     async fn token(&self, scope: &str) -> Result<AccessToken, TokenError>;
 }
 
 /// Why there is no token.
 pub type TokenError = Box<dyn StdError + Send + Sync>;
 
-/// A token, and until when it is good. `Debug` does not show it.
+/// A token and its expiry. `Debug` does not show the token.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
     pub(crate) secret: SecretString,
@@ -70,7 +70,7 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    /// Takes a token as the issuer gave it.
+    /// Wraps a token as the issuer returned it.
     pub fn new(token: impl Into<SecretString>, expires_at: SystemTime) -> Self {
         Self { secret: token.into(), expires_at }
     }

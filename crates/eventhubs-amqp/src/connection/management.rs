@@ -76,7 +76,7 @@ impl<'a> Answer<'a> {
     fn new(answer: &'a Value) -> Result<Self> {
         match answer {
             Value::Map(pairs) => Ok(Self(pairs)),
-            _ => Err(Error::new(ErrorKind::Protocol, "$management answered with something that is no map")),
+            _ => Err(Error::new(ErrorKind::Protocol, "$management returned a value that is not a map")),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// What a connection needs to be opened.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct ConnectionSettings {
     pub(crate) transport: Transport,
     pub(crate) credential: Credential,
     pub(crate) identifier: String,
@@ -40,7 +40,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    async fn open(settings: Settings) -> Result<Self> {
+    async fn open(settings: ConnectionSettings) -> Result<Self> {
         let container_id = format!("{}-{}", settings.identifier, ambient::suffix());
         let engine = Engine::open(&settings.transport, &container_id, settings.limit).await?;
         Self::over(Arc::new(engine), settings.credential).await
@@ -85,7 +85,7 @@ type Opening = Shared<BoxFuture<'static, Result<Arc<Connection>>>>;
 /// Gives out one connection to all who ask, and opens a new one when it is lost.
 #[derive(Debug)]
 pub(crate) struct SharedConnection {
-    settings: Settings,
+    settings: ConnectionSettings,
     slot: Mutex<Slot>,
 }
 
@@ -97,7 +97,7 @@ enum Slot {
 }
 
 impl SharedConnection {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: ConnectionSettings) -> Self {
         Self { settings, slot: Mutex::new(Slot::Idle) }
     }
 

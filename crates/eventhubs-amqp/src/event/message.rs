@@ -142,6 +142,7 @@ impl Sections {
 
 impl Message {
     /// Finds the sections of an encoded message, and reads its position on the way. Nothing else is read now.
+    #[inline]
     pub(crate) fn locate(raw: Bytes) -> (Self, Position) {
         let (mut sections, mut position) = (Sections::default(), Position::default());
         if sections.find::<true>(&raw, &mut position).is_err() {

@@ -29,8 +29,8 @@ pub(crate) struct EventSource {
 
 /// An event as it came from a partition. Clones share their content.
 ///
-/// The position is read when the event comes, all else when it is first asked for. The body is not copied: it
-/// keeps the piece of the stream alive in which it came, at most 128 times its own size.
+/// The position is decoded on arrival, everything else on first access. The body is not copied: it keeps
+/// alive the receive buffer that it arrived in, at most 128 times its own size.
 #[derive(Clone)]
 pub struct ReceivedEvent {
     sequence_number: SequenceNumber,
@@ -44,7 +44,7 @@ pub struct ReceivedEvent {
 }
 
 impl ReceivedEvent {
-    /// An event made of its parts, for tests of code that handles events.
+    /// Builds an event from its parts, for tests of code that handles events.
     ///
     /// ```
     /// use eventhubs_amqp::ReceivedEvent;
@@ -91,6 +91,7 @@ impl ReceivedEvent {
     }
 
     /// An event whose body and attributes are read from the message when somebody asks.
+    #[inline]
     pub(crate) fn from_message(
         message: Message,
         offset: Offset,
@@ -123,22 +124,22 @@ impl ReceivedEvent {
         known.then(|| self.attributes().head.clone()).flatten()
     }
 
-    /// The body, of any of the three AMQP kinds, or the whole message if it could not be decoded.
+    /// Returns the body, of any of the three AMQP kinds, or the whole message if it could not be decoded.
     pub fn body(&self) -> &EventBody {
         self.body.get_or_init(|| Arc::new(self.message.body()))
     }
 
-    /// The bytes of all data sections joined; `None` for a value or sequence body. Copies only if there are
-    /// several sections.
+    /// Returns the bytes of all data sections, joined; `None` for a value or sequence body. Copies only if
+    /// there are several sections.
     pub fn body_bytes(&self) -> Option<Bytes> {
         self.message.data().or_else(|| self.body().bytes())
     }
 
-    /// The body as text: the bytes of the data sections, or a value body that is a string. Copies only if
-    /// there are several sections.
+    /// Returns the body as text: the bytes of the data sections, or a value body that is a string. Copies
+    /// only if there are several sections.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not UTF-8 or not
+    /// [`ErrorKind::InvalidArgument`] when the body is not UTF-8 or not
     /// text.
     pub fn body_as_str(&self) -> Result<Cow<'_, str>> {
         let not_utf8 = "the body is not UTF-8";
@@ -156,13 +157,12 @@ impl ReceivedEvent {
         }
     }
 
-    /// The body read as JSON: the bytes of the data sections, or a value body that is a string. A byte order
-    /// mark before it is passed over.
+    /// Parses the body as JSON: the bytes of the data sections, or a value body that is a string. A leading
+    /// byte order mark is skipped.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when the body is not JSON, or not of
-    /// this form. The error names the place, not the content: serde's own message would repeat values of the
-    /// event in logs.
+    /// [`ErrorKind::InvalidArgument`] when the body is not JSON, or not of this form. The error has the line
+    /// and column, not the content: serde's own message would repeat values of the event in logs.
     pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
         let text = self.body_as_str()?;
         // JSON may not begin with one, but Windows tools write it (RFC 8259 §8.1 lets readers ignore it).
@@ -177,23 +177,23 @@ impl ReceivedEvent {
     }
 
     /// Returns the parts that could not be decoded, by name, for example `application properties colour`;
-    /// mostly none. All other parts are there, and [`raw_message`](Self::raw_message) has the bytes.
+    /// usually none. All other parts are decoded, and [`raw_message`](Self::raw_message) has the bytes.
     pub fn undecodable_parts(&self) -> &[String] {
         &self.attributes().lost
     }
 
-    /// The message as it came, for what has no accessor here; `None` for an event that was made by
-    /// [`from_parts`](Self::from_parts).
+    /// Returns the message as it arrived, for what has no accessor here; `None` for an event that was built
+    /// by [`from_parts`](Self::from_parts).
     pub fn raw_message(&self) -> Option<RawMessage> {
         self.message.raw()
     }
 
-    /// The properties that the sender gave the event.
+    /// Returns the properties that the sender set.
     pub fn properties(&self) -> &BTreeMap<String, Value> {
         &self.attributes().properties
     }
 
-    /// The AMQP properties under their wire names (`message-id`, `content-type` …) and the message
+    /// Returns the AMQP properties under their wire names (`message-id`, `content-type` …) and the message
     /// annotations, except the four that have their own accessors.
     pub fn system_properties(&self) -> &BTreeMap<String, Value> {
         &self.attributes().system_properties
@@ -217,38 +217,38 @@ impl ReceivedEvent {
         self.source.as_ref().map(|source| &source.consumer_group)
     }
 
-    /// The position of the event in its partition, as opaque text.
+    /// Returns the position of the event in its partition, as opaque text.
     pub fn offset(&self) -> &Offset {
         &self.offset
     }
 
-    /// The number of the event in its partition.
+    /// Returns the number of the event in its partition.
     pub fn sequence_number(&self) -> SequenceNumber {
         self.sequence_number
     }
 
-    /// When the service enqueued the event.
+    /// Returns when the service enqueued the event.
     pub fn enqueued_time(&self) -> Option<SystemTime> {
         self.enqueued_time
     }
 
-    /// The key that decided the partition, if the sender gave one.
+    /// Returns the key that determined the partition, if the sender set one.
     pub fn partition_key(&self) -> Option<&str> {
         self.attributes().partition_key.as_deref()
     }
 
-    /// The MIME type of the body.
+    /// Returns the MIME type of the body.
     pub fn content_type(&self) -> Option<&str> {
         self.attributes().content_type.as_deref()
     }
 
-    /// The id that the application gave the event. Numbers and UUIDs are written out; a binary id is written
+    /// Returns the id that the sender gave the event. Numbers and UUIDs are formatted as text; a binary id is
     /// in [`system_properties`](Self::system_properties) only.
     pub fn message_id(&self) -> Option<&str> {
         self.attributes().message_id.as_deref()
     }
 
-    /// The id that relates the event to others, written like [`message_id`](Self::message_id).
+    /// Returns the id that relates the event to others, formatted like [`message_id`](Self::message_id).
     pub fn correlation_id(&self) -> Option<&str> {
         self.attributes().correlation_id.as_deref()
     }

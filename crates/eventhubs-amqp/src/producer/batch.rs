@@ -91,7 +91,7 @@ pub(super) fn pack(
         let mut batch = Batch::new(event.partition_key);
         if !batch.takes(&encoded, limit) {
             let size = encoded.len();
-            return Err(Error::invalid(format!("event {index}: has {size} bytes, and {limit} is the limit")));
+            return Err(Error::invalid(format!("event {index}: has {size} bytes; the limit is {limit}")));
         }
         batch.push(encoded);
         batches.push(batch);
@@ -142,7 +142,7 @@ mod tests {
         let events = || vec![EventData::new("small"), EventData::new(vec![0; 1000])];
         let too_large = pack(events().into_iter(), 1000, false).unwrap_err();
         assert!(
-            too_large.to_string().contains("event 1: has 1008 bytes, and 1000 is the limit"),
+            too_large.to_string().contains("event 1: has 1008 bytes; the limit is 1000"),
             "{too_large}"
         );
         let keyed = EventData::new("e").partition_key("k");

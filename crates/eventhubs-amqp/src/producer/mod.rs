@@ -61,13 +61,13 @@ struct Inner {
 }
 
 impl EventHubClient {
-    /// A producer whose events the service spreads over the partitions, by their partition key if they have
-    /// one. Does no I/O.
+    /// Returns a producer whose events the service distributes over the partitions, by their partition key if
+    /// they have one. Does no I/O.
     pub fn producer(&self) -> Producer {
         Producer::new(self.clone(), None)
     }
 
-    /// A producer for one partition. Does no I/O.
+    /// Returns a producer for one partition. Does no I/O.
     pub fn partition_producer(&self, partition: PartitionId) -> Producer {
         Producer::new(self.clone(), Some(partition))
     }
@@ -78,8 +78,8 @@ impl Producer {
         Self(Arc::new(Inner { client, partition, link: Mutex::default() }))
     }
 
-    /// Sends events, and returns when the service has them all. Events with the same partition key, and
-    /// events without one, stay in order where they follow each other.
+    /// Sends events, and returns when the service has acknowledged all of them. Consecutive events with the
+    /// same partition key, or without one, stay in order.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] before anything is sent: when an event is larger than the service
@@ -88,7 +88,7 @@ impl Producer {
     /// cannot be reached within the retry policy; batches before that one are sent.
     ///
     /// # Cancel safety
-    /// Safe to drop; the batch that is under way may arrive or not, those after it do not.
+    /// Safe to drop: the batch that is being sent may or may not arrive; those after it do not.
     pub async fn send<E: Into<EventData>>(&self, events: impl IntoIterator<Item = E>) -> Result<()> {
         let limit = self.max_message_size().await?;
         let events = events.into_iter().map(Into::into);
@@ -103,7 +103,7 @@ impl Producer {
         Ok(())
     }
 
-    /// The size up to which the service takes a batch, in bytes.
+    /// Returns the largest batch that the service accepts, in bytes.
     ///
     /// # Errors
     /// When the service refuses or cannot be reached within the retry policy.

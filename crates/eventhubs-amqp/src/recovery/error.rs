@@ -19,7 +19,7 @@ type Source = Arc<dyn std::error::Error + Send + Sync>;
 /// Text from the peer is cut to this many characters before it is kept.
 const MAX_REMOTE_TEXT: usize = 1024;
 
-/// What went wrong between this client and the service.
+/// The error of this crate.
 ///
 /// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints
 /// the whole chain of causes in one line, so a printer of chains would repeat them. No text, `Debug`
@@ -32,7 +32,7 @@ const MAX_REMOTE_TEXT: usize = 1024;
 ///     match error.kind() {
 ///         ErrorKind::OwnershipLost => "another instance reads this partition now",
 ///         ErrorKind::InvalidPosition => "choose another starting position",
-///         _ if error.is_transient() => "go on: it may work later",
+///         _ if error.is_transient() => "try again: it may work later",
 ///         _ => "give up",
 ///     }
 /// }
@@ -120,29 +120,29 @@ impl Error {
         self
     }
 
-    /// The kind of the error.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The AMQP error condition that the service sent, for example `amqp:link:stolen`.
+    /// Returns the AMQP error condition that the service sent, for example `amqp:link:stolen`.
     pub fn condition(&self) -> Option<&str> {
         self.0.condition.as_deref()
     }
 
-    /// The text that the service sent with the condition.
+    /// Returns the text that the service sent with the condition.
     pub fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
     }
 
-    /// The id under which Azure support finds the failure: the `TrackingId:` of the service's text.
+    /// Returns the id by which Azure support finds the failure: the `TrackingId:` in the service's text.
     pub fn tracking_id(&self) -> Option<&str> {
         let (_, rest) = self.description()?.split_once("TrackingId:")?;
         let end = rest.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(rest.len());
         (end > 0).then(|| &rest[..end])
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         self.kind().is_transient()
     }

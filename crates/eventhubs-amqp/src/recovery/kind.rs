@@ -20,11 +20,11 @@ pub enum ErrorKind {
     QuotaExceeded,
     /// The service does not know the position to start at, for example after the hub was re-created.
     InvalidPosition,
-    /// The caller gave something that cannot be used; the text names the field.
+    /// An argument cannot be used; the text names it.
     InvalidArgument,
     /// The service asks to slow down.
     Busy,
-    /// No answer in time.
+    /// The service did not answer in time.
     Timeout,
     /// The host name is not known. Final, since it is most likely misspelt.
     HostNotFound,
@@ -34,7 +34,7 @@ pub enum ErrorKind {
     Transport,
     /// The client or receiver was closed by its owner.
     Closed,
-    /// The peer said something that is not understood or not allowed.
+    /// The peer violated the protocol.
     Protocol,
 }
 

@@ -11,14 +11,14 @@ use crate::{Error, ErrorKind};
 /// The least wait when the service is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(4);
 
-/// How often, and after which waits, a failed operation is tried again.
+/// How often a failed operation is retried, and how long to wait before each retry.
 ///
-/// The default is exponential back-off with full jitter: before retry `n` (from 0) the wait is drawn evenly
-/// from zero to `min(max_delay, delay · 2ⁿ)`, with `delay` 0.8 s, `max_delay` 60 s, 3 retries and 60 s for
-/// each try. Full jitter spreads a fleet that lost its broker at the same moment.
+/// The default is exponential backoff with full jitter: the wait before retry `n`, counted from 0, is drawn
+/// uniformly from zero to `min(max_delay, delay · 2ⁿ)`, with `delay` 0.8 s, `max_delay` 60 s, 3 retries and
+/// 60 s for each try. Full jitter spreads a fleet that lost its broker at the same moment.
 ///
-/// A receiver has no budget over its lifetime: `max_retries` bounds the failures in a row after which it
-/// *reports* an error, and it continues recovering when it is asked again.
+/// `max_retries` limits the failures in a row after which a receiver *reports* an error, not those of its
+/// whole life: the next call continues to recover.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,7 +48,7 @@ enum Mode {
 }
 
 impl RetryPolicy {
-    /// Exponential back-off with full jitter; `delay` is the longest wait before the first retry.
+    /// Returns exponential backoff with full jitter; `delay` is the longest wait before the first retry.
     pub fn exponential(delay: Duration) -> Self {
         Self {
             mode: Mode::Exponential,
@@ -59,33 +59,34 @@ impl RetryPolicy {
         }
     }
 
-    /// The same wait before each retry, without jitter.
+    /// Returns the same wait before each retry, without jitter.
     pub fn fixed(delay: Duration) -> Self {
         Self { mode: Mode::Fixed, ..Self::exponential(delay) }
     }
 
-    /// The longest wait before a retry.
+    /// Sets the longest wait before a retry. Default: 60 s.
     #[must_use]
     pub fn max_delay(mut self, max_delay: Duration) -> Self {
         self.max_delay = max_delay;
         self
     }
 
-    /// How many retries follow a failed try before the error is reported.
+    /// Sets how many retries follow a failed attempt before the error is reported. Default: 3.
     #[must_use]
     pub fn max_retries(mut self, max_retries: u32) -> Self {
         self.max_retries = max_retries;
         self
     }
 
-    /// How long each try may take: a connect, an attach, or one request and its answer.
+    /// Sets how long each attempt may take: to connect, to attach, or one request and its answer. Default: 60
+    /// s.
     #[must_use]
     pub fn try_timeout(mut self, try_timeout: Duration) -> Self {
         self.try_timeout = try_timeout;
         self
     }
 
-    /// The wait before retry number `attempt`, counted from 0.
+    /// Returns the wait before retry number `attempt`, counted from 0.
     pub fn delay(&self, attempt: u32, rng: &mut impl Rng) -> Duration {
         match self.mode {
             Mode::Fixed => self.delay.min(self.max_delay),

@@ -27,10 +27,11 @@ pub(super) async fn open(stream: &mut dyn Io, proxy: &Proxy, target: &Address) -
     match status(&answer) {
         // In a tunnel it is the client who begins.
         Some(200..=299) if answer.ends_with(END) => Ok(()),
-        Some(407) => Err(Error::new(ErrorKind::Unauthorized, "proxy: wants other credentials (407)")),
-        Some(200..=299) => {
-            Err(Error::new(ErrorKind::Protocol, "the proxy said more than that the tunnel is open"))
-        }
+        Some(407) => Err(Error::new(ErrorKind::Unauthorized, "proxy: it requires other credentials (407)")),
+        Some(200..=299) => Err(Error::new(
+            ErrorKind::Protocol,
+            "the proxy sent unexpected data before the tunnel was established",
+        )),
         Some(code) => Err(Error::new(ErrorKind::Transport, format!("the proxy answered {code}"))),
         None => Err(Error::new(ErrorKind::Protocol, "the proxy did not answer in HTTP")),
     }
