@@ -15,6 +15,7 @@ mod first_kept;
 mod open_files;
 mod partition;
 mod record;
+mod recovery;
 mod segment;
 #[cfg(test)]
 mod tests;

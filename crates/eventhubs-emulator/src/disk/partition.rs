@@ -2,16 +2,16 @@
 //! `log.rs` to say.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::first_kept::FirstKept;
 use super::open_files::OpenFiles;
 use super::record::{self, IndexEntry};
-use super::segment::{EVENTS, End, INDEX, Segment};
+use super::recovery::{recover, segments_in};
+use super::segment::{End, Segment};
 use crate::offset::Offset;
 use crate::sections::Stamp;
 use crate::storage::{Entry, EventStore, State, StorageError, StoredEvent, within_limits};
@@ -69,7 +69,7 @@ impl PartitionStore {
         Ok((store, state))
     }
 
-    /// Whether the segments have all events that are kept, as far as their names tell.
+    /// Fails when the segments lack events that are kept, as far as their names tell.
     fn check_range(&self) -> Result<(), StorageError> {
         let (first, end) = (self.first_kept.number(), self.end.number);
         let begin = self.segments.front().map_or(0, |segment| segment.first);
@@ -162,6 +162,7 @@ impl PartitionStore {
         }
         self.end.number += i64::try_from(events.len()).unwrap_or(i64::MAX);
         self.end.length += encoded.events.len() as u64;
+        self.check();
         Ok(())
     }
 
@@ -175,6 +176,7 @@ impl PartitionStore {
             }
             self.segments.pop_front();
         }
+        self.check();
         Ok(())
     }
 
@@ -183,6 +185,14 @@ impl PartitionStore {
         let (segment, end) = self.segment_of(number)?;
         let begin = number - (number - segment.first) % BLOCK_ENTRIES;
         Ok((begin, segment.entries(begin, BLOCK_ENTRIES.min(end - begin))?))
+    }
+
+    /// What holds after each change.
+    fn check(&self) {
+        let firsts = self.segments.iter().map(|segment| segment.first);
+        debug_assert!(firsts.is_sorted_by(|one, next| one < next), "segments follow each other");
+        debug_assert!(self.segments.back().is_none_or(|last| last.first <= self.end.number));
+        debug_assert!(self.first_kept.number() <= self.end.number);
     }
 
     fn damaged(&self, how: &str) -> StorageError {
@@ -241,47 +251,4 @@ impl EventStore for PartitionStore {
         }
         self.remove_unkept()
     }
-}
-
-/// Returns the segments whose files are in a folder, in order.
-fn segments_in(folder: &Path, files: &Arc<OpenFiles>) -> Result<VecDeque<Segment>, StorageError> {
-    let failed = |error: io::Error| StorageError(format!("{}: {error}", folder.display()));
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut has_index = BTreeMap::new();
-    for entry in entries {
-        let name = PathBuf::from(entry.map_err(failed)?.file_name());
-        let Some(first) = name.file_stem().and_then(|stem| stem.to_str()?.parse::<i64>().ok()) else {
-            continue;
-        };
-        match name.extension().and_then(|extension| extension.to_str()) {
-            Some(INDEX) => has_index.insert(first, true),
-            Some(EVENTS) => Some(*has_index.entry(first).or_insert(false)),
-            _ => None,
-        };
-    }
-    let mut segments = VecDeque::with_capacity(has_index.len());
-    for (first, has_index) in has_index {
-        let segment = Segment::new(folder, first, files);
-        if has_index {
-            segments.push_back(segment);
-        } else if segment.length()? > 0 {
-            return Err(StorageError(format!("{} has lost the index of event {first}", folder.display())));
-        }
-    }
-    Ok(segments)
-}
-
-/// Finds the end of the last segment and its last entry. A segment without events, which a killed process has only begun, is removed.
-fn recover(segments: &mut VecDeque<Segment>) -> Result<Option<(End, IndexEntry)>, StorageError> {
-    while let Some(last) = segments.back() {
-        if let Some(found) = last.recover()? {
-            return Ok(Some(found));
-        }
-        last.remove()?;
-        segments.pop_back();
-    }
-    Ok(None)
 }

@@ -117,13 +117,13 @@ fn append_header(sequence_number: i64, length: u64, count: u32) -> [u8; APPEND_H
     header
 }
 
-/// Whether a record holds what was written for this event.
+/// Returns whether a record holds what was written for this event.
 pub(super) fn is_intact(sequence_number: i64, record: &[u8]) -> bool {
     let Some((expected, message)) = record.split_first_chunk() else { return false };
     checksum(sequence_number, message) == u32::from_le_bytes(*expected)
 }
 
-/// Whether bytes after the last committed append may be what a killed process has left: the beginning of the one append that
+/// Returns whether bytes after the last committed append may be what a killed process has left: the beginning of the one append that
 /// begins with this event.
 ///
 /// More than that means that entries of the index are lost.

@@ -105,7 +105,7 @@ impl Segment {
         }
     }
 
-    /// Whether what comes after the end is what a killed process leaves.
+    /// Fails when what comes after the end is not what a killed process leaves.
     fn check_rest(&self, end: End) -> Result<(), StorageError> {
         let length = self.events.length()?;
         let rest = length.checked_sub(end.length).ok_or_else(|| self.events.damaged("is cut short"))?;
