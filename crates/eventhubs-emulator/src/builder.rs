@@ -9,20 +9,21 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::broker::Broker;
+use crate::auth::sas::SharedAccessKey;
 use crate::clock::Clock;
-#[cfg(feature = "persistence")]
-use crate::disk::DiskStorage;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hosts::AllowedHosts;
-use crate::hubs::{HubSpec, Hubs};
-use crate::intercept::Interceptor;
-use crate::peers::Peers;
-use crate::requests::RequestLog;
-use crate::retention::Retention;
-use crate::sas::SharedAccessKey;
-use crate::storage::{InMemory, Storage};
+#[cfg(feature = "persistence")]
+use crate::hub::disk::DiskStorage;
+use crate::hub::registry::{HubSpec, Registry};
+use crate::hub::retention::Retention;
+use crate::hub::storage::{InMemory, Storage};
+use crate::serve::broker::Broker;
+use crate::serve::intercept::Interceptor;
+use crate::serve::peers::Peers;
+use crate::serve::request_log::RequestLog;
+use crate::transport::Transports;
+use crate::transport::hosts::AllowedHosts;
 
 /// How many events one hub keeps by default; small ones take about 1.3 KiB each.
 const DEFAULT_MAX_EVENTS: usize = 500_000;
@@ -162,7 +163,7 @@ impl Builder {
     }
 
     /// Keeps hubs and events in this folder, so that the next emulator that uses it continues where this one ended, however it
-    /// ended; the loss of power excepted. Hubs that the folder holds are there without being described again. No event
+    /// ended; the loss of power excepted. Registry that the folder holds are there without being described again. No event
     /// stays in memory. One emulator at a time can use a folder.
     #[cfg(feature = "persistence")]
     pub fn data_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
@@ -205,10 +206,12 @@ impl Builder {
             takes_jwt,
             peers: Arc::new(Peers::default()),
             clock,
-            #[cfg(feature = "tls")]
-            tls: crate::tls::Tls::generate(&self.hosts)?,
-            #[cfg(feature = "websocket")]
-            hosts: self.hosts,
+            transports: Transports {
+                #[cfg(feature = "tls")]
+                tls: crate::transport::tls::Tls::generate(&self.hosts)?,
+                #[cfg(feature = "websocket")]
+                hosts: self.hosts,
+            },
             max_message_size: self.max_message_size,
             idle_timeout: self.idle_timeout,
             requests: RequestLog::default(),
@@ -218,7 +221,7 @@ impl Builder {
         Ok(Emulator::run(listener, address, broker, self.max_connections))
     }
 
-    fn hubs(&self, clock: &Clock) -> Result<Hubs> {
+    fn hubs(&self, clock: &Clock) -> Result<Registry> {
         for (hub, _) in &self.consumer_groups {
             if !self.event_hubs.iter().any(|(name, _)| name == hub) {
                 return Err(Error::invalid(format!(
@@ -226,7 +229,7 @@ impl Builder {
                 )));
             }
         }
-        let hubs = Hubs::open(self.storage()?, self.retention, clock.clone())?;
+        let hubs = Registry::open(self.storage()?, self.retention, clock.clone())?;
         for (index, (name, partitions)) in self.event_hubs.iter().enumerate() {
             if self.event_hubs[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 return Err(Error::invalid(format!("the event hub {name:?} is given twice")));

@@ -13,15 +13,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Broker;
 use crate::builder::Builder;
 use crate::condition::Condition;
-use crate::connection;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::message;
+use crate::hub::registry::Registry;
 use crate::hub::{Hub, Partition};
-use crate::hubs::Hubs;
-use crate::message;
-use crate::peers::Peers;
+use crate::serve::broker::Broker;
+use crate::serve::connection;
+use crate::serve::peers::Peers;
 
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -80,7 +80,7 @@ impl Emulator {
     /// `::1` and the [allowed hosts](Builder::allow_host). A client that speaks TLS leaves `UseDevelopmentEmulator` out.
     #[cfg(feature = "tls")]
     pub fn certificate_pem(&self) -> &str {
-        &self.broker.tls.certificate_pem
+        &self.broker.transports.tls.certificate_pem
     }
 
     /// Publishes events in the process, without a socket: by partition key, or in turn to all partitions.
@@ -139,7 +139,7 @@ impl Emulator {
         &self.broker.peers
     }
 
-    pub(crate) fn hubs(&self) -> &Hubs {
+    pub(crate) fn hubs(&self) -> &Registry {
         &self.broker.hubs
     }
 

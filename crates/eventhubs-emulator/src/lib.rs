@@ -20,81 +20,30 @@
 //! # }
 //! ```
 
-mod address;
-mod admin;
-mod attaching;
-mod broker;
+mod api;
+mod auth;
 mod builder;
-mod cbs;
 mod clock;
+mod codec;
 mod condition;
-mod connection;
-mod consumer_link;
-#[cfg(feature = "persistence")]
-mod disk;
 mod emulator;
-mod encoded;
 mod error;
-mod fault;
-mod faults;
-mod filter;
-mod frame;
-mod frame_writer;
-mod hosts;
+mod event;
 mod hub;
-mod hubs;
-mod inspect;
-mod intercept;
-mod late;
-mod line;
-mod link;
-mod link_ends;
-mod log;
-mod management;
-mod message;
-mod nesting;
-mod node;
-mod offset;
-mod outbox;
-mod pace;
-mod partition_key;
-mod peers;
-mod producer_link;
-mod readers;
-mod reading;
-mod receiving_link;
-mod request;
-mod requests;
-mod retention;
-mod sas;
-mod sasl;
-mod schedule;
-mod sections;
-mod sending_link;
-mod session;
-mod session_flow;
-mod stop;
-mod storage;
-mod tap;
-#[cfg(feature = "tls")]
-mod tls;
-mod transfers;
+mod serve;
+mod sync;
 mod transport;
-mod trouble;
-mod value;
-#[cfg(feature = "websocket")]
-mod websocket;
 mod wire;
 
+pub use api::fault::Fault;
+pub use api::inspect::{
+    AttachedReceiver, ConnectedClient, EventHubProperties, PartitionProperties, PublishedEvent,
+};
+pub use api::schedule::{Schedule, ScheduleSettings};
 pub use builder::Builder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind, Result};
-pub use fault::Fault;
-pub use hosts::AllowedHosts;
-pub use inspect::{
-    AttachedReceiver, ConnectedClient, EventHubProperties, PartitionProperties, PublishedEvent,
-};
-pub use intercept::{Request, RequestKind, Verdict};
-pub use requests::ReceivedRequest;
-pub use schedule::{Schedule, ScheduleSettings};
-pub use trouble::Throttle;
+pub use hub::faults::Throttle;
+pub use serve::intercept::{Request, RequestKind, Verdict};
+pub use serve::request_log::ReceivedRequest;
+pub use transport::hosts::AllowedHosts;

@@ -11,20 +11,35 @@ const ROOT: &str = ".";
 /// What each folder of a crate may use besides itself. `src` itself may use all of them.
 type Folders = &'static [(&'static str, &'static [&'static str])];
 
-const FOLDERS: &[(&str, Folders)] = &[(
-    "eventhubs-amqp",
-    &[
-        ("producer", &[ROOT, "connection", "recovery", "runtime"]),
-        ("link", &["connection", "event", "recovery", "runtime", "tap"]),
-        ("connection", &["config", "event", "recovery", "runtime", "tap", "transport"]),
-        ("transport", &["config", "recovery", "runtime"]),
-        ("config", &["recovery"]),
-        ("tap", &["recovery"]),
-        ("event", &["recovery"]),
-        ("recovery", &["runtime"]),
-        ("runtime", &[]),
-    ],
-)];
+const FOLDERS: &[(&str, Folders)] = &[
+    (
+        "eventhubs-emulator",
+        &[
+            ("api", &[ROOT, "auth", "event", "hub", "serve", "wire"]),
+            ("serve", &[ROOT, "auth", "codec", "event", "hub", "transport", "wire"]),
+            ("wire", &[ROOT, "auth", "codec"]),
+            ("transport", &[ROOT]),
+            ("hub", &[ROOT, "event"]),
+            ("event", &[ROOT, "codec"]),
+            ("codec", &[ROOT]),
+            ("auth", &[ROOT]),
+        ],
+    ),
+    (
+        "eventhubs-amqp",
+        &[
+            ("producer", &[ROOT, "connection", "recovery", "runtime"]),
+            ("link", &["connection", "event", "recovery", "runtime", "tap"]),
+            ("connection", &["config", "event", "recovery", "runtime", "tap", "transport"]),
+            ("transport", &["config", "recovery", "runtime"]),
+            ("config", &["recovery"]),
+            ("tap", &["recovery"]),
+            ("event", &["recovery"]),
+            ("recovery", &["runtime"]),
+            ("runtime", &[]),
+        ],
+    ),
+];
 
 /// A circle that stays.
 struct Known {
@@ -53,6 +68,11 @@ const CIRCLES: &[Known] = &[
         why: NOT_YET_TURNED,
     },
     Known {
+        name: "eventhubs-emulator",
+        files: &["builder.rs", "emulator.rs"],
+        why: "an emulator hands out the builder that starts it",
+    },
+    Known {
         name: "eventhubs-amqp",
         files: &["client.rs", "receiver_builder.rs"],
         why: "a client hands out a builder that holds it",
@@ -67,31 +87,6 @@ const CIRCLES: &[Known] = &[
         files: &["recovery/conditions.rs", "recovery/error.rs"],
         why: NOT_YET_TURNED,
     },
-    Known {
-        name: "eventhubs-emulator",
-        files: &[
-            "broker.rs",
-            "cbs.rs",
-            "connection.rs",
-            "consumer_link.rs",
-            "hubs.rs",
-            "link.rs",
-            "management.rs",
-            "node.rs",
-            "peers.rs",
-            "producer_link.rs",
-            "sasl.rs",
-            "session.rs",
-            "tls.rs",
-            "transport.rs",
-            "websocket.rs",
-            "wire.rs",
-        ],
-        why: NOT_YET_TURNED,
-    },
-    Known { name: "eventhubs-emulator", files: &["builder.rs", "emulator.rs"], why: NOT_YET_TURNED },
-    Known { name: "eventhubs-emulator", files: &["hub.rs", "trouble.rs"], why: NOT_YET_TURNED },
-    Known { name: "eventhubs-emulator", files: &["message.rs", "sections.rs"], why: NOT_YET_TURNED },
 ];
 
 pub(crate) fn between_folders(workspace: &Workspace) -> Vec<String> {

@@ -1,0 +1,5 @@
+//! AMQP values as bytes.
+
+pub(crate) mod encoded;
+pub(crate) mod library_value;
+pub(crate) mod nesting;

@@ -1,0 +1,440 @@
+//! A state machine in the stream: reads the control frames of the client that the AMQP library tells nothing about, and
+//! changes those in which it does not do as the service does.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use fe2o3_amqp_types::definitions::Role;
+use fe2o3_amqp_types::messaging::TargetArchetype;
+use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, Flow, Open};
+use tokio::sync::watch;
+
+use crate::auth::address::Address;
+use crate::codec::encoded;
+use crate::wire::attaching::{Attaching, LinkState};
+use crate::wire::frame::{self, Limits, decode, framed};
+use crate::wire::frame_writer::FrameWriter;
+use crate::wire::late_detaches::Detaches;
+use crate::wire::receiving_link::ReceivingLink;
+use crate::wire::session_flow::{HubsWithoutCredit, SessionFlow};
+use crate::wire::shared::{LinkId, Shared};
+use crate::wire::transfers::Incoming;
+
+const OPEN: u8 = 0x10;
+const BEGIN: u8 = 0x11;
+const ATTACH: u8 = 0x12;
+const FLOW: u8 = 0x13;
+const TRANSFER: u8 = 0x14;
+const DISPOSITION: u8 = 0x15;
+const DETACH: u8 = 0x16;
+const END: u8 = 0x17;
+
+/// The least that a client may offer (AMQP 1.0 part 2, §2.4.1).
+const MIN_MAX_FRAME_SIZE: u32 = 512;
+
+/// What the name of a link ends with, for the library only, if another link of its session has the name.
+pub(crate) const SECOND: char = '\u{0}';
+
+/// Follows one connection.
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    shared: Arc<Shared>,
+    starved: watch::Receiver<HubsWithoutCredit>,
+    pub(crate) limits: Limits,
+    /// The silence after which we give a client up; zero for any.
+    idle_timeout: Duration,
+    /// By the client's channel.
+    sessions: BTreeMap<u16, SessionFlow>,
+    /// The session that is written first next time, so that a busy one does not keep back the others.
+    first_session: u16,
+    /// The client's channel of each session, by ours.
+    channels: BTreeMap<u16, u16>,
+    /// The links that the client has attached, of both roles.
+    attached: BTreeMap<LinkId, Attached>,
+    /// Those that are not answered yet.
+    unanswered: Attaching,
+    detaches: Detaches,
+    /// Attaches that refuse a link, by our channel and handle. Each waits for the detach that says why: a client that sees it alone
+    /// may detach first, and one that sees a flow in between believes that it is attached.
+    refusals: BTreeMap<LinkId, BytesMut>,
+}
+
+#[derive(Debug)]
+struct Attached {
+    name: String,
+    link: LinkState,
+}
+
+impl Inspector {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        starved: watch::Receiver<HubsWithoutCredit>,
+        limits: Limits,
+        idle_timeout: Duration,
+    ) -> Self {
+        Self {
+            shared,
+            starved,
+            limits,
+            idle_timeout,
+            sessions: BTreeMap::new(),
+            first_session: 0,
+            channels: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            unanswered: Attaching::default(),
+            detaches: Detaches::default(),
+            refusals: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a whole frame of the client and writes what the library shall read instead.
+    ///
+    /// # Errors
+    /// When it is a transfer that is malformed, or in a form that no client writes: the library would decode its message, by recursion.
+    pub(crate) fn incoming(&mut self, frame: BytesMut, out: &mut BytesMut) -> io::Result<()> {
+        match frame::parse(&frame) {
+            Some((channel, TRANSFER, _)) => return self.incoming_transfer(channel, frame, out),
+            Some((channel, performative @ (OPEN | BEGIN | ATTACH), body)) => {
+                let mut readable = Vec::with_capacity(body.len());
+                encoded::put_without_empty_arrays(body, &mut readable);
+                let mut frame = BytesMut::new();
+                frame::write(channel, &readable, &mut frame);
+                self.incoming_control(channel, performative, &readable, &frame, out);
+            }
+            Some((channel, performative, body)) => {
+                self.incoming_control(channel, performative, body, &frame, out);
+            }
+            None if frame::is_unknown(&frame) => return Err(malformed("performative")),
+            None => out.put_slice(&frame),
+        }
+        Ok(())
+    }
+
+    /// Gives a transfer to its link. The library gets only those without a link, and without what they carry, to say so.
+    fn incoming_transfer(&mut self, channel: u16, mut frame: BytesMut, out: &mut BytesMut) -> io::Result<()> {
+        let body = frame::body_start(&frame);
+        let (transfer, length) = Incoming::read(&frame[body..]).ok_or_else(|| malformed("transfer"))?;
+        let payload = frame.split_off(body + length);
+        if let Some(session) = self.sessions.get_mut(&channel) {
+            session.incoming_transfer();
+        }
+        match self.attached.get(&(channel, transfer.handle)) {
+            Some(Attached { link: LinkState::Receiving(link), .. }) => link.transfer(transfer, payload),
+            _ => frame::write(channel, &frame[body..], out),
+        }
+        Ok(())
+    }
+
+    /// Whether so much has come in and waits that nothing more should be read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.shared.waiting.are_too_many()
+    }
+
+    fn incoming_control(
+        &mut self,
+        channel: u16,
+        performative: u8,
+        body: &[u8],
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) {
+        match performative {
+            OPEN => return self.incoming_open(frame, body, out),
+            FLOW => return self.incoming_flow(channel, frame, body, out),
+            BEGIN => {
+                self.detaches.incoming_begin(channel);
+                self.forget_session(channel);
+                if let Some(begin) = decode::<Begin>(body) {
+                    let session = SessionFlow::new(&begin, self.shared.outbox(channel));
+                    self.sessions.insert(channel, session);
+                }
+            }
+            END => {
+                self.detaches.incoming_end(channel);
+                self.forget_session(channel);
+            }
+            ATTACH => return self.incoming_attach(channel, frame, body, out),
+            // everything goes out settled and comes in settled first; the library loops over the range (amqp-crate §4)
+            DISPOSITION => return,
+            DETACH => {
+                if let Some(detach) = decode::<Detach>(body)
+                    && let Some(attached) = self.attached.remove(&(channel, detach.handle.0))
+                {
+                    attached.link.close();
+                }
+            }
+            _ => {}
+        }
+        out.put_slice(frame);
+    }
+
+    fn forget_session(&mut self, channel: u16) {
+        self.sessions.remove(&channel);
+        self.unanswered.forget_session(channel);
+        self.shared.forget_session(channel);
+        self.attached.retain(|(of, _), _| *of != channel);
+    }
+
+    /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two (contract §2).
+    fn incoming_open(&mut self, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+        let Some(mut open) = decode::<Open>(body) else {
+            return out.put_slice(frame);
+        };
+        self.shared.identify(&open);
+        // The service answers no more than what the client offers; the C library of older SDKs cannot send 100 kB otherwise.
+        self.limits.frame = self.limits.frame.min(open.max_frame_size.0.max(MIN_MAX_FRAME_SIZE));
+        match open.idle_time_out {
+            Some(ms @ 1..) => {
+                open.idle_time_out = Some((ms / 2).max(1));
+                frame::put(0, &open, out);
+            }
+            _ => out.put_slice(frame),
+        }
+    }
+
+    /// Two links of a session may have one name if they go in opposite directions; the library knows links by their names, so
+    /// the second gets another one on its way there.
+    fn incoming_attach(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+        let Some(mut attach) = decode::<Attach>(body) else {
+            return out.put_slice(frame);
+        };
+        if self.attached.iter().any(|((of, _), known)| *of == channel && known.name == attach.name) {
+            attach.name.push(SECOND);
+            frame::put(channel, &attach, out);
+        } else {
+            out.put_slice(frame);
+        }
+        let link = self.link_state(&attach);
+        self.unanswered.push(channel, attach.name.clone(), link.clone());
+        self.shared.attaches(channel, attach.name.clone(), link.clone());
+        self.attached.insert((channel, attach.handle.0), Attached { name: attach.name, link });
+    }
+
+    fn link_state(&self, attach: &Attach) -> LinkState {
+        if attach.role == Role::Receiver {
+            return LinkState::Sending(Arc::default());
+        }
+        let waiting = Arc::clone(&self.shared.waiting);
+        LinkState::Receiving(Arc::new(ReceivingLink::new(waiting, self.limits.message, hub(attach))))
+    }
+
+    /// Keeps from the library what is about links, which it knows nothing of but that they are there.
+    fn incoming_flow(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+        let Some(mut flow) = decode::<Flow>(body) else {
+            return out.put_slice(frame);
+        };
+        if let Some(session) = self.sessions.get_mut(&channel) {
+            session.incoming_flow(&mut flow);
+        }
+        if let Some(handle) = flow.handle.take() {
+            let attached = self.attached.get(&(channel, handle.0));
+            if let Some((link, session)) =
+                attached.map(|attached| &attached.link).zip(self.sessions.get_mut(&channel))
+            {
+                link_flow(&flow, link, session);
+                flow.echo = false;
+            }
+            flow = without_link(flow);
+        }
+        frame::put(channel, &flow, out);
+    }
+
+    /// Lets the task that reads the stream be woken when there is something to write.
+    pub(crate) fn register(&self, stream: &Waker) {
+        self.shared.register(stream);
+    }
+
+    /// Takes a whole frame of the library and writes what the client gets.
+    pub(crate) fn outgoing(&mut self, frame: BytesMut, out: &mut BytesMut) {
+        let frame = match frame::parse(&frame) {
+            Some((channel, performative, body)) => {
+                // What was sent before a detach, an end or a close comes before it.
+                self.write_sessions(out);
+                self.replaced(channel, performative, body).unwrap_or(frame)
+            }
+            None => frame,
+        };
+        if !self.is_held(&frame, out) {
+            self.put(frame, out);
+        }
+    }
+
+    /// Keeps what belongs to a refused link until its detach, which goes out right after its attach, and only once: a client whose own
+    /// detach crosses it makes the library send another.
+    fn is_held(&mut self, frame: &BytesMut, out: &mut BytesMut) -> bool {
+        let Some((channel, performative, body)) = frame::parse(frame) else { return false };
+        match performative {
+            ATTACH if frame::refuses_link(frame) => {
+                let Some(attach) = decode::<Attach>(body) else { return false };
+                self.refusals.insert((channel, attach.handle.0), frame.clone());
+                true
+            }
+            // The credit of its links, which the library gives out by itself and does not use.
+            FLOW => decode::<Flow>(body).is_some_and(|flow| flow.handle.is_some()),
+            DETACH => {
+                let Some(detach) = decode::<Detach>(body) else { return false };
+                let link = (channel, detach.handle.0);
+                if let Some(attach) = self.refusals.remove(&link) {
+                    self.put(attach, out);
+                } else if self.detaches.is_detached(link) {
+                    return true;
+                }
+                self.detaches.detach(link);
+                false
+            }
+            END => {
+                self.refusals.retain(|(of, _), _| *of != channel);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// What the client gets in place of a control frame of the library.
+    fn replaced(&mut self, channel: u16, performative: u8, body: &[u8]) -> Option<BytesMut> {
+        match performative {
+            OPEN => return self.announced(decode(body)?),
+            BEGIN => self.outgoing_begin(channel, &decode(body)?),
+            ATTACH => return self.outgoing_attach(channel, decode(body)?),
+            FLOW => return self.outgoing_flow(channel, decode(body)?),
+            DETACH => {
+                let handle = decode::<Detach>(body)?.handle.0;
+                if let Some(session) = self.session_on(channel) {
+                    session.detached(handle);
+                }
+            }
+            END => {
+                self.outgoing_end(channel);
+                return Some(framed(channel, &self.detaches.end(channel)?));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn outgoing_begin(&mut self, channel: u16, begin: &Begin) {
+        self.detaches.begin(channel, begin);
+        let Some(remote) = begin.remote_channel else { return };
+        self.channels.insert(channel, remote);
+        if let Some(session) = self.sessions.get_mut(&remote) {
+            session.answered(channel, begin);
+        }
+    }
+
+    fn outgoing_end(&mut self, channel: u16) {
+        let is_ours = self.session_on(channel).is_some();
+        if let Some(remote) = self.channels.remove(&channel)
+            && is_ours
+        {
+            self.sessions.remove(&remote);
+        }
+    }
+
+    /// The session that we have on this channel, unless the client has ended it.
+    fn session_on(&mut self, channel: u16) -> Option<&mut SessionFlow> {
+        let remote = self.channels.get(&channel)?;
+        self.sessions.get_mut(remote).filter(|session| session.is_on(channel))
+    }
+
+    /// That of a session; see [`is_held`](Self::is_held).
+    fn outgoing_flow(&mut self, channel: u16, mut flow: Flow) -> Option<BytesMut> {
+        if flow.handle.is_some() {
+            return None;
+        }
+        self.session_on(channel)?.refresh(&mut flow);
+        Some(framed(channel, &flow))
+    }
+
+    fn outgoing_attach(&mut self, channel: u16, mut attach: Attach) -> Option<BytesMut> {
+        self.detaches.attach((channel, attach.handle.0));
+        if let Some(remote) = self.channels.get(&channel)
+            && let Some(link) = self.unanswered.take(*remote, &attach.name)
+            && let Some(session) = self.session_on(channel)
+        {
+            session.attached(attach.handle.0, link);
+        }
+        attach.name = attach.name.strip_suffix(SECOND)?.to_owned();
+        Some(framed(channel, &attach))
+    }
+
+    /// Writes what the client gets although the library says nothing: messages, outcomes and credit.
+    pub(crate) fn unasked(&mut self, out: &mut BytesMut) {
+        if self.starved.has_changed().unwrap_or(false) {
+            self.starved.mark_unchanged();
+            self.sessions.values_mut().for_each(SessionFlow::credit_changed);
+        }
+        self.write_sessions(out);
+    }
+
+    /// Begins with another session each time that there is no space for all.
+    fn write_sessions(&mut self, out: &mut BytesMut) {
+        let mut writer = FrameWriter { out, limits: self.limits, shared: &self.shared };
+        for channels in [self.first_session..=u16::MAX, 0..=self.first_session] {
+            for (channel, session) in self.sessions.range_mut(channels) {
+                session.write(&mut writer, &self.starved);
+                if !writer.has_space() {
+                    self.first_session = channel.wrapping_add(1);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn put(&self, frame: BytesMut, out: &mut BytesMut) {
+        FrameWriter { out, limits: self.limits, shared: &self.shared }.put(frame);
+    }
+
+    /// Announces our idle time-out: the library would spin when it enforces one itself (amqp-crate §4).
+    fn announced(&self, mut open: Open) -> Option<BytesMut> {
+        if self.idle_timeout.is_zero() {
+            return None;
+        }
+        open.idle_time_out = Some(u32::try_from(self.idle_timeout.as_millis()).unwrap_or(u32::MAX));
+        Some(framed(0, &open))
+    }
+}
+
+/// Takes what the client says about a link.
+fn link_flow(flow: &Flow, link: &LinkState, session: &mut SessionFlow) {
+    match link {
+        LinkState::Sending(link) => {
+            let limit = flow.link_credit.map(|credit| flow.delivery_count.unwrap_or(0).wrapping_add(credit));
+            link.grant(limit, flow.drain);
+            // The answer to a drain follows once the link has sent what there is.
+            if flow.echo && !flow.drain {
+                session.echo(link);
+            }
+        }
+        LinkState::Receiving(link) if flow.echo => session.echo_credit(link),
+        LinkState::Receiving(_) => {}
+    }
+}
+
+/// The event hub that a link of a producer leads to, in lower case.
+fn hub(attach: &Attach) -> Option<String> {
+    let Some(TargetArchetype::Target(target)) = attach.target.as_deref() else { return None };
+    match Address::parse(target.address.as_deref().unwrap_or_default()) {
+        Address::Hub { hub } | Address::Partition { hub, .. } => Some(hub.to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("malformed {what}"))
+}
+
+fn without_link(flow: Flow) -> Flow {
+    Flow {
+        handle: None,
+        delivery_count: None,
+        link_credit: None,
+        available: None,
+        drain: false,
+        echo: false,
+        ..flow
+    }
+}

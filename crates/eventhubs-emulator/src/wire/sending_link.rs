@@ -1,0 +1,202 @@
+//! The state of one link on which the emulator sends: its credit, its handle, whether it is open. The stream writes it, the task of the
+//! link spends the credit. The AMQP library keeps credit to itself, and answers a drain before it has sent what there is (amqp-crate
+//! §2.2), so no flow of such a link reaches it. Who writes the transfers: `inspector.rs`. Tests: here, and `tests/it/credit.rs`.
+
+use std::sync::Mutex;
+
+use tokio::sync::Notify;
+
+use crate::sync::lock;
+
+/// Where events and responses leave for one client link.
+#[derive(Debug, Default)]
+pub(crate) struct SendingLink {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+/// `spent` and `limit` are delivery counts, which wrap (AMQP 1.0 part 2, §2.6.7). What has been spent is in the outbox or has been
+/// written.
+#[derive(Debug, Default)]
+struct State {
+    spent: u32,
+    limit: u32,
+    draining: bool,
+    /// Our handle, from our attach to the first detach of either side.
+    handle: Option<u32>,
+    closed: bool,
+}
+
+/// What a link may do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Send,
+    /// The client waits for an answer once there is nothing to send.
+    Drain,
+    Wait,
+}
+
+impl SendingLink {
+    /// Opens the link: our attach is written, so that transfers may follow. A link that has been closed meanwhile stays closed.
+    pub(crate) fn attach(&self, handle: u32) {
+        let mut state = lock(&self.state);
+        debug_assert!(state.handle.is_none(), "a link is attached once");
+        state.handle = (!state.closed).then_some(handle);
+        self.changed.notify_one();
+    }
+
+    /// Closes the link for good: nothing more is written on it.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.handle = None;
+        state.closed = true;
+    }
+
+    /// Returns our handle while the link is open.
+    pub(crate) fn handle(&self) -> Option<u32> {
+        lock(&self.state).handle
+    }
+
+    /// Whether our attach is still to come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let state = lock(&self.state);
+        state.handle.is_none() && !state.closed
+    }
+
+    /// Takes a flow of the client; without `limit` it is about draining only.
+    pub(crate) fn grant(&self, limit: Option<u32>, draining: bool) {
+        let mut state = lock(&self.state);
+        state.limit = limit.unwrap_or(state.limit);
+        state.draining = draining;
+        self.changed.notify_one();
+    }
+
+    /// Returns the credit that is left.
+    pub(crate) fn outstanding(&self) -> u32 {
+        lock(&self.state).left_after_spent()
+    }
+
+    /// Returns the credit that is left after this many deliveries.
+    pub(crate) fn left_after(&self, delivery_count: u32) -> u32 {
+        left(lock(&self.state).limit, delivery_count)
+    }
+
+    /// Spends credit for one delivery, if there is some. None is spent before the link is open: the client could get a transfer before
+    /// our attach.
+    pub(crate) fn spend(&self) -> Turn {
+        let mut state = lock(&self.state);
+        match state.left_after_spent() {
+            _ if state.handle.is_none() => Turn::Wait,
+            0 if state.draining => Turn::Drain,
+            0 => Turn::Wait,
+            _ => {
+                state.spent = state.spent.wrapping_add(1);
+                Turn::Send
+            }
+        }
+    }
+
+    /// Waits until the client wants the link drained.
+    pub(crate) async fn drain_wanted(&self) {
+        while !self.is_draining() {
+            self.changed.notified().await;
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        let state = lock(&self.state);
+        state.draining && state.handle.is_some()
+    }
+
+    /// Waits for the next flow of the client, or our attach. One that came since the last wait counts.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Ends a drain: returns the credit that is left, which is void from now on.
+    pub(crate) fn give_back(&self) -> u32 {
+        let mut state = lock(&self.state);
+        let returned = state.left_after_spent();
+        state.spent = state.spent.wrapping_add(returned);
+        state.draining = false;
+        returned
+    }
+}
+
+impl State {
+    fn left_after_spent(&self) -> u32 {
+        left(self.limit, self.spent)
+    }
+}
+
+/// A client that lowers the limit below what is spent has none left.
+fn left(limit: u32, count: u32) -> u32 {
+    let left = limit.wrapping_sub(count);
+    if left > u32::MAX / 2 { 0 } else { left }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> SendingLink {
+        let link = SendingLink::default();
+        link.attach(0);
+        link
+    }
+
+    #[test]
+    fn credit_is_the_distance_from_the_count_to_the_limit() {
+        let link = open();
+        assert_eq!(link.spend(), Turn::Wait);
+        link.grant(Some(2), false);
+        assert_eq!([link.spend(), link.spend(), link.spend()], [Turn::Send, Turn::Send, Turn::Wait]);
+        link.grant(Some(1), false);
+        assert_eq!(link.outstanding(), 0);
+        link.grant(Some(5), false);
+        assert_eq!((link.outstanding(), link.left_after(1)), (3, 4));
+    }
+
+    #[test]
+    fn a_drained_link_gives_back_what_it_did_not_need() {
+        let link = open();
+        link.grant(Some(10), true);
+        assert_eq!(link.spend(), Turn::Send);
+        assert_eq!(link.give_back(), 9);
+        assert_eq!((link.outstanding(), link.spend()), (0, Turn::Wait));
+        link.grant(None, true);
+        assert_eq!(link.spend(), Turn::Drain);
+    }
+
+    /// A client may send its flow right after its attach, before ours.
+    #[test]
+    fn credit_waits_for_the_attach_and_ends_with_the_detach() {
+        let link = SendingLink::default();
+        link.grant(Some(2), true);
+        assert_eq!((link.spend(), link.is_draining()), (Turn::Wait, false));
+        link.attach(7);
+        assert_eq!((link.spend(), link.handle()), (Turn::Send, Some(7)));
+        link.close();
+        assert_eq!((link.spend(), link.handle()), (Turn::Wait, None));
+    }
+
+    /// The client has detached already when our attach goes out.
+    #[test]
+    fn a_closed_link_is_not_opened() {
+        let link = SendingLink::default();
+        link.close();
+        link.attach(7);
+        assert_eq!(link.handle(), None);
+    }
+
+    #[test]
+    fn counts_wrap() {
+        let link = open();
+        for limit in [u32::MAX / 2, u32::MAX - 1] {
+            link.grant(Some(limit), false);
+            link.give_back();
+        }
+        link.grant(Some(3), false);
+        assert_eq!(link.outstanding(), 5);
+    }
+}

@@ -1,0 +1,144 @@
+//! What the stream of one connection, its links, and those who look at it or harm it share.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::Duration;
+
+use fe2o3_amqp_types::performatives::Open;
+use fe2o3_amqp_types::primitives::{Symbol, Value};
+use futures::task::AtomicWaker;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::sync::lock;
+use crate::wire::attaching::{Attaching, LinkState};
+use crate::wire::outbox::Outbox;
+use crate::wire::receiving_link::WaitingBytes;
+
+/// A link as its own side counts: a channel, and a handle there.
+pub(crate) type LinkId = (u16, u32);
+
+/// The state; each part has one writer.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
+    pub(crate) cut: CancellationToken,
+    /// Reads nothing any more.
+    pub(crate) reads_nothing: CancellationToken,
+    /// Writes nothing any more; what is written is lost.
+    pub(crate) discards_writes: CancellationToken,
+    /// Frames to the client that are still to be garbled.
+    pub(crate) garbled: AtomicU32,
+    /// Bytes per second to the client; 0 for as many as it takes.
+    pub(crate) pace: AtomicU32,
+    client: Mutex<Identity>,
+    heard: Mutex<Instant>,
+    /// Links that have come in and that no task serves yet.
+    attaching: Mutex<Attaching>,
+    /// By the client's channel.
+    outboxes: Mutex<BTreeMap<u16, Arc<Outbox>>>,
+    /// Of the messages that came in.
+    pub(crate) waiting: Arc<WaitingBytes>,
+    stream: AtomicWaker,
+}
+
+/// What a client says about itself when it opens the connection (contract §2.1).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Identity {
+    pub(crate) container_id: String,
+    pub(crate) user_agent: Option<String>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            cut: CancellationToken::new(),
+            reads_nothing: CancellationToken::new(),
+            discards_writes: CancellationToken::new(),
+            garbled: AtomicU32::new(0),
+            pace: AtomicU32::new(0),
+            client: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
+            attaching: Mutex::default(),
+            outboxes: Mutex::default(),
+            waiting: Arc::default(),
+            stream: AtomicWaker::new(),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn identify(&self, open: &Open) {
+        let agent = open.properties.as_ref().and_then(|all| all.get(&Symbol::from("user-agent")));
+        let user_agent = match agent {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Symbol(text)) => Some(text.as_str().to_owned()),
+            _ => None,
+        };
+        *lock(&self.client) = Identity { container_id: open.container_id.clone(), user_agent };
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        lock(&self.client).clone()
+    }
+
+    /// Notes that the client said something.
+    pub(crate) fn note_read(&self) {
+        *lock(&self.heard) = Instant::now();
+    }
+
+    /// Returns when the client has been silent for this long; never for one that nobody listens to.
+    pub(crate) async fn silent(&self, limit: Duration) {
+        loop {
+            let end = *lock(&self.heard) + limit;
+            sleep_until(end).await;
+            if self.reads_nothing.is_cancelled() {
+                pending::<()>().await;
+            }
+            if *lock(&self.heard) + limit <= end {
+                return;
+            }
+        }
+    }
+
+    /// The client attaches a link.
+    pub(crate) fn attaches(&self, channel: u16, name: String, link: LinkState) {
+        lock(&self.attaching).push(channel, name, link);
+    }
+
+    /// Returns the link of an attach that the AMQP library hands out, once for each; `None` if the client wrote it in a form that
+    /// only the library understands.
+    pub(crate) fn take_attached(&self, channel: u16, name: &str) -> Option<LinkState> {
+        lock(&self.attaching).take(channel, name)
+    }
+
+    /// Returns the outbox of the session that the client has on this channel.
+    pub(crate) fn outbox(&self, channel: u16) -> Arc<Outbox> {
+        Arc::clone(lock(&self.outboxes).entry(channel).or_default())
+    }
+
+    /// Forgets a session with all its links.
+    pub(crate) fn forget_session(&self, channel: u16) {
+        lock(&self.attaching).forget_session(channel);
+        lock(&self.outboxes).remove(&channel);
+    }
+
+    /// Lets the stream look for what it has to write.
+    pub(crate) fn wake(&self) {
+        self.stream.wake();
+    }
+
+    /// Wakes this task from now on when there is something to write. Whoever calls it has to look after that.
+    pub(crate) fn register(&self, stream: &Waker) {
+        self.stream.register(stream);
+    }
+
+    /// Whether this frame to the client is one of those to garble. Counts.
+    pub(crate) fn garbles(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.garbled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+}
