@@ -27,6 +27,12 @@ pub mod attach {
     pub const NAME: usize = 0;
     /// The handle that the sender of the attach chose.
     pub const HANDLE: usize = 1;
+    /// Whether the sender of the attach receives.
+    pub const ROLE: usize = 2;
+    /// Where messages come from; null from a sender that refuses the link.
+    pub const SOURCE: usize = 5;
+    /// Where they go to; null from a receiver that refuses the link.
+    pub const TARGET: usize = 6;
     /// Where a sending link begins to count its deliveries.
     pub const INITIAL_DELIVERY_COUNT: usize = 9;
     /// The largest message that it takes.
@@ -47,6 +53,8 @@ pub mod transfer {
     pub const HANDLE: usize = 0;
     /// The number of the delivery; in its first frame at least.
     pub const DELIVERY_ID: usize = 1;
+    /// What the message is.
+    pub const MESSAGE_FORMAT: usize = 3;
     /// Whether the delivery needs no disposition.
     pub const SETTLED: usize = 4;
     /// Whether the delivery continues in another frame.

@@ -50,3 +50,7 @@ pub const MAP8: u8 = 0xc1;
 pub const LIST32: u8 = 0xd0;
 /// A map whose size and count take four bytes each.
 pub const MAP32: u8 = 0xd1;
+/// An array whose size and count take one byte each.
+pub const ARRAY8: u8 = 0xe0;
+/// An array whose size and count take four bytes each.
+pub const ARRAY32: u8 = 0xf0;

@@ -200,12 +200,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Tap> GuardedStream<S, T> {
     /// The read path writes because the library polls only reads while it is idle: nothing else would send
     /// these frames.
     fn write_own(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.tap.unasked(&mut self.outgoing, &mut self.passed);
-        if self.is_silent(cx) && self.outgoing.is_empty() {
-            self.outgoing.extend_from_slice(&EMPTY_FRAME);
+        loop {
+            self.tap.unasked(&mut self.outgoing, &mut self.passed);
+            if self.is_silent(cx) && self.outgoing.is_empty() {
+                self.outgoing.extend_from_slice(&EMPTY_FRAME);
+            }
+            // A tap with more than fits must be asked again as soon as the peer has taken all, since nothing
+            // else would wake this task.
+            let had_frames = !self.outgoing.is_empty();
+            if self.poll_out(cx)?.is_pending() || !had_frames {
+                return Ok(());
+            }
         }
-        let _: Poll<()> = self.poll_out(cx)?;
-        Ok(())
     }
 
     fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {

@@ -6,7 +6,7 @@
 //! Tests: below, against what the AMQP library writes.
 
 use crate::descriptor::TRANSFER;
-use crate::field::transfer::{ABORTED, DELIVERY_ID, HANDLE, MORE, SETTLED};
+use crate::field::transfer::{ABORTED, DELIVERY_ID, HANDLE, MESSAGE_FORMAT, MORE, SETTLED};
 use crate::format::{BOOLEAN, DESCRIBED, LIST8, LIST32, NULL, SMALL_UINT, SMALL_ULONG, TRUE, UINT, UINT0};
 use crate::frame::{AMQP_FRAME, HEADER_LENGTH};
 use crate::length::value_length;
@@ -18,6 +18,8 @@ pub struct Transfer {
     pub handle: u32,
     /// The number of the delivery, in its first frame at least.
     pub delivery_id: Option<u32>,
+    /// What the message is, in its first frame; a batch of events, for example.
+    pub message_format: Option<u32>,
     /// Whether the delivery needs no disposition.
     pub settled: bool,
     /// Whether the delivery continues in another frame.
@@ -83,6 +85,7 @@ impl Transfer {
         match index {
             HANDLE => self.handle = number?,
             DELIVERY_ID => self.delivery_id = number,
+            MESSAGE_FORMAT => self.message_format = number,
             SETTLED => self.settled = flag,
             MORE => self.more = flag,
             ABORTED => self.aborted = flag,
@@ -109,7 +112,7 @@ mod tests {
             handle: handle.into(),
             delivery_id,
             delivery_tag: delivery_id.map(|id| id.to_be_bytes().to_vec().into()),
-            message_format: Some(0),
+            message_format: Some(0x8001_3700),
             settled: Some(flags[0]),
             more: flags[1],
             rcv_settle_mode: None,
@@ -127,7 +130,9 @@ mod tests {
             let frame = frame(&performative, &payload);
             prop_assert!(Transfer::is(&frame));
             let [settled, more, aborted] = flags;
-            let expected = Transfer { handle, delivery_id: id, settled, more, aborted, payload: 8 + performative.len() };
+            let message_format = Some(0x8001_3700);
+            let payload = 8 + performative.len();
+            let expected = Transfer { handle, delivery_id: id, message_format, settled, more, aborted, payload };
             prop_assert_eq!(Transfer::read(&frame), Some(expected));
         }
 

@@ -46,7 +46,7 @@ impl Emulator {
 
     /// Cuts all connections without a word: clients see the end of the TCP stream. Returns how many were hit.
     pub fn drop_connections(&self) -> usize {
-        self.each_connection(|_, handles| handles.shared.cut.cancel())
+        self.each_connection(|_, handles| handles.shared.switch.pull())
     }
 
     /// Leaves all connections half-open: nothing is read or written any more, and the streams stay open, as when a

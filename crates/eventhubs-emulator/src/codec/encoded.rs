@@ -3,50 +3,19 @@
 use std::fmt::{Display, Write};
 
 use bytes::{BufMut, BytesMut};
+use eventhubs_amqp_frames::format::{
+    ARRAY8, ARRAY32, BINARY8, BINARY32, DESCRIBED, LIST8, LIST32, LONG, MAP8, MAP32, NULL, SMALL_ULONG,
+    STRING8, STRING32, SYMBOL8, SYMBOL32, TIMESTAMP, ULONG,
+};
+use eventhubs_amqp_frames::{MAX_DEPTH, value_length};
 
-pub(crate) const DESCRIBED: u8 = 0x00;
-pub(crate) const NULL: u8 = 0x40;
-const SMALL_ULONG: u8 = 0x53;
-const ULONG: u8 = 0x80;
-const LONG: u8 = 0x81;
-const TIMESTAMP: u8 = 0x83;
-const BINARY8: u8 = 0xa0;
-const STRING8: u8 = 0xa1;
-const SYMBOL8: u8 = 0xa3;
-const BINARY32: u8 = 0xb0;
-const STRING32: u8 = 0xb1;
-const SYMBOL32: u8 = 0xb3;
-const MAP8: u8 = 0xc1;
-const MAP32: u8 = 0xd1;
 /// Descriptor, constructor, size and count of a map.
 const MAP_HEAD: usize = 12;
 
-/// The first value, with all its descriptors, and what follows it. `None` when there is no whole value.
+/// Returns the first value, with all its descriptors, and what follows it. `None` when there is no whole value.
 pub(crate) fn split_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = bytes;
-    let mut missing = 1_usize;
-    while missing > 0 {
-        if *rest.first()? == DESCRIBED {
-            // a descriptor and a value instead of one value
-            missing += 1;
-            rest = &rest[1..];
-        } else {
-            rest = rest.get(plain_length(rest)?..)?;
-            missing -= 1;
-        }
-    }
-    Some(bytes.split_at(bytes.len() - rest.len()))
-}
-
-/// How long a value without descriptor is, by the first half of its constructor (AMQP 1.0 part 1, §1.2).
-fn plain_length(bytes: &[u8]) -> Option<usize> {
-    Some(match bytes.first()? >> 4 {
-        0x4 => 1,
-        width @ 0x5..=0x9 => 1 + (1 << (width - 5)),
-        0xa | 0xc | 0xe => 2 + usize::from(*bytes.get(1)?),
-        0xb | 0xd | 0xf => 5 + u32::from_be_bytes(*bytes.get(1..)?.first_chunk()?) as usize,
-        _ => return None,
-    })
+    // The sizes that lists declare are believed: what lies in the lists of an event is not looked at.
+    value_length::<false>(bytes).ok().map(|length| bytes.split_at(length))
 }
 
 /// The descriptor of a described value, and the value. All that the broker knows are numbers below 256.
@@ -63,33 +32,38 @@ pub(crate) fn describes(bytes: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// Copies a value with null for each empty array in its lists: AMQP allows them, rhea sends them for no capabilities, and the
-/// library cannot read them. The nesting is checked before.
+/// library cannot read them. What lies deeper than any value may is copied as it is.
 pub(crate) fn put_without_empty_arrays(value: &[u8], out: &mut Vec<u8>) {
+    put_value(value, MAX_DEPTH, out);
+}
+
+fn put_value(value: &[u8], depth: usize, out: &mut Vec<u8>) {
+    let Some(depth) = depth.checked_sub(1) else { return out.extend_from_slice(value) };
     match value {
-        [0xe0, _, 0, ..] | [0xf0, _, _, _, _, 0, 0, 0, 0, ..] => out.push(NULL),
-        [0, described @ ..] => match split_value(described) {
+        [ARRAY8, _, 0, ..] | [ARRAY32, _, _, _, _, 0, 0, 0, 0, ..] => out.push(NULL),
+        [DESCRIBED, described @ ..] => match split_value(described) {
             Some((descriptor, inner)) => {
-                out.push(0);
+                out.push(DESCRIBED);
                 out.extend_from_slice(descriptor);
-                put_without_empty_arrays(inner, out);
+                put_value(inner, depth, out);
             }
             None => out.extend_from_slice(value),
         },
-        [0xc0, _, count, content @ ..] => put_list(u32::from(*count), content, out),
-        [0xd0, _, _, _, _, a, b, c, d, content @ ..] => {
-            put_list(u32::from_be_bytes([*a, *b, *c, *d]), content, out);
+        [LIST8, _, count, content @ ..] => put_list(u32::from(*count), content, depth, out),
+        [LIST32, _, _, _, _, a, b, c, d, content @ ..] => {
+            put_list(u32::from_be_bytes([*a, *b, *c, *d]), content, depth, out);
         }
         _ => out.extend_from_slice(value),
     }
 }
 
-fn put_list(count: u32, mut content: &[u8], out: &mut Vec<u8>) {
+fn put_list(count: u32, mut content: &[u8], depth: usize, out: &mut Vec<u8>) {
     let start = out.len();
-    out.push(0xd0);
+    out.push(LIST32);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&count.to_be_bytes());
     while let Some((value, rest)) = split_value(content) {
-        put_without_empty_arrays(value, out);
+        put_value(value, depth, out);
         content = rest;
     }
     out.extend_from_slice(content);
@@ -114,16 +88,6 @@ pub(crate) fn binary(value: &[u8]) -> Option<&[u8]> {
         BINARY32 => value.get(5..),
         // What the JavaScript SDK sends for a body of null.
         NULL => Some(&[]),
-        _ => None,
-    }
-}
-
-/// The fields of a list, one after the other.
-pub(crate) fn list_content(value: &[u8]) -> Option<&[u8]> {
-    match *value.first()? {
-        0x45 => Some(&[]),
-        0xc0 => value.get(3..),
-        0xd0 => value.get(9..),
         _ => None,
     }
 }

@@ -2,4 +2,3 @@
 
 pub(crate) mod encoded;
 pub(crate) mod library_value;
-pub(crate) mod nesting;

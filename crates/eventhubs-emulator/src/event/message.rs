@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use eventhubs_amqp_frames::Walk;
 use eventhubs_types::{EventBody, EventData};
 use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
@@ -15,9 +16,7 @@ use fe2o3_amqp_types::primitives::{OrderedMap, Symbol, Value};
 use serde_amqp::primitives::Binary;
 use serde_amqp::read::SliceReader;
 
-use crate::codec::encoded;
 use crate::codec::library_value;
-use crate::codec::nesting::Nesting;
 use crate::error::{Error, Result};
 use crate::event::sections::PARTITION_KEY;
 use crate::event::sections::Sections;
@@ -150,9 +149,10 @@ fn body(body: EventBody) -> Body<Value> {
 /// When the bytes are no message, or values lie too deep in each other.
 pub(crate) fn decode(mut bytes: &[u8]) -> std::result::Result<AnyMessage, String> {
     let message = bytes;
-    while let Some((section, rest)) = encoded::split_value(bytes) {
-        Nesting::default().advance(section).map_err(|error| error.to_string())?;
-        bytes = rest;
+    while !bytes.is_empty() {
+        // To the very end: what is left over the library would decode too.
+        let length = Walk::default().value(bytes).map_err(|error| error.to_string())?;
+        bytes = &bytes[length..];
     }
     let decoded = Body::<Value>::decode_message_from_reader(SliceReader::new(message));
     decoded.map_err(|error| error.to_string())

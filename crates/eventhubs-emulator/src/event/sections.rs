@@ -183,6 +183,8 @@ impl StampedMessage {
 
 #[cfg(test)]
 mod tests {
+    use eventhubs_amqp_frames::format::NULL;
+
     use super::*;
 
     const STAMP: Stamp =
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_data_section_of_null_is_an_empty_body() {
-        let message = section(DATA, &[encoded::NULL]);
+        let message = section(DATA, &[NULL]);
         let sections = Sections::read(&message).unwrap();
         assert_eq!(sections.body_size(), 0);
     }

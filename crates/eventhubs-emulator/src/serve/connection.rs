@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventhubs_amqp_frames::KillSwitch;
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, IncomingSession, ListenerConnectionHandle, ListenerSessionHandle, SessionAcceptor,
 };
@@ -22,15 +23,24 @@ use crate::serve::sasl::Sasl;
 use crate::serve::session;
 use crate::transport;
 use crate::wire::inspector::Inspector;
-use crate::wire::stream::ClientStream;
+use crate::wire::stream::client_stream;
 
 const CONTAINER: &str = "eventhubs-emulator";
 /// The Python SDK cannot compare with a limit that is left out.
 const MAX_HANDLE: u32 = 255;
+/// Ends the stream with the task that serves the client: the AMQP library would keep it open.
+struct CutOnDrop(KillSwitch);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.pull();
+    }
+}
+
 /// Serves one client until it leaves, a fault ends it, or the emulator stops.
 pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: CancellationToken) {
     let handles = Handles { address: stream.peer_addr().ok(), ..Handles::default() };
-    let _cut_at_the_end = handles.shared.cut.clone().drop_guard();
+    let _cut_at_the_end = CutOnDrop(handles.shared.switch.clone());
     let entry = broker.peers.enter_connection(handles.clone());
     let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
@@ -91,7 +101,7 @@ async fn accept(
         let stream = transport::accept(stream, &broker.transports).await?;
         let (shared, starved) = (Arc::clone(&handles.shared), broker.starved.subscribe());
         let inspector = Inspector::new(shared, starved, limits, announced(broker.idle_timeout));
-        let wire = ClientStream::new(stream, inspector, Arc::clone(&handles.shared));
+        let wire = client_stream(stream, inspector, Arc::clone(&handles.shared));
         acceptor.accept(wire).await
     };
     task.spawn(timeout(HANDSHAKE_TIMEOUT, open));

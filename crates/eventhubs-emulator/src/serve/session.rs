@@ -13,7 +13,7 @@ use crate::serve::link;
 /// Serves one session until the client or a fault ends it.
 pub(crate) async fn serve(mut handle: ListenerSessionHandle, channel: u16, connection: Arc<Connection>) {
     let entry = connection.broker.peers.enter_session();
-    let cut = connection.shared.cut.clone();
+    let switch = connection.shared.switch.clone();
     let state = Session { id: entry.id, channel, outbox: connection.shared.outbox(channel), connection };
     // outlives the farewell: a link that is dropped earlier would send a detach of its own
     let mut links = JoinSet::new();
@@ -23,7 +23,7 @@ pub(crate) async fn serve(mut handle: ListenerSessionHandle, channel: u16, conne
     };
     if timeout(FAREWELL_TIMEOUT, handle.end_with_error(reason)).await.is_err() {
         // the library spins while it waits for an end that does not come
-        cut.cancel();
+        switch.pull();
     }
 }
 
@@ -38,7 +38,7 @@ async fn serve_links(handle: &mut ListenerSessionHandle, links: &mut JoinSet<()>
                 match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged, link_state)).await {
                     Ok(Some(task)) => drop(links.spawn(task)),
                     Ok(None) => {}
-                    Err(_) => return state.connection.shared.cut.cancel(),
+                    Err(_) => return state.connection.shared.switch.pull(),
                 }
             }
             Some(_) = links.join_next() => {}

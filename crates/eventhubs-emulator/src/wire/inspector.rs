@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use eventhubs_amqp_frames::descriptor::{ATTACH, BEGIN, DETACH, DISPOSITION, END, FLOW, OPEN, TRANSFER};
+use eventhubs_amqp_frames::{Performative, Tap, Transfer, Violation};
 use fe2o3_amqp_types::definitions::Role;
 use fe2o3_amqp_types::messaging::TargetArchetype;
 use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, Flow, Open};
@@ -22,16 +24,6 @@ use crate::wire::late_detaches::Detaches;
 use crate::wire::receiving_link::ReceivingLink;
 use crate::wire::session_flow::{HubsWithoutCredit, SessionFlow};
 use crate::wire::shared::{LinkId, Shared};
-use crate::wire::transfers::Incoming;
-
-const OPEN: u8 = 0x10;
-const BEGIN: u8 = 0x11;
-const ATTACH: u8 = 0x12;
-const FLOW: u8 = 0x13;
-const TRANSFER: u8 = 0x14;
-const DISPOSITION: u8 = 0x15;
-const DETACH: u8 = 0x16;
-const END: u8 = 0x17;
 
 /// The least that a client may offer (AMQP 1.0 part 2, §2.4.1).
 const MIN_MAX_FRAME_SIZE: u32 = 512;
@@ -91,47 +83,43 @@ impl Inspector {
         }
     }
 
-    /// Takes a whole frame of the client and writes what the library shall read instead.
-    ///
-    /// # Errors
-    /// When it is a transfer that is malformed, or in a form that no client writes: the library would decode its message, by recursion.
-    pub(crate) fn incoming(&mut self, frame: BytesMut, out: &mut BytesMut) -> io::Result<()> {
-        match frame::parse(&frame) {
-            Some((channel, TRANSFER, _)) => return self.incoming_transfer(channel, frame, out),
-            Some((channel, performative @ (OPEN | BEGIN | ATTACH), body)) => {
-                let mut readable = Vec::with_capacity(body.len());
-                encoded::put_without_empty_arrays(body, &mut readable);
-                let mut frame = BytesMut::new();
-                frame::write(channel, &readable, &mut frame);
-                self.incoming_control(channel, performative, &readable, &frame, out);
-            }
-            Some((channel, performative, body)) => {
-                self.incoming_control(channel, performative, body, &frame, out);
-            }
-            None if frame::is_unknown(&frame) => return Err(malformed("performative")),
-            None => out.put_slice(&frame),
-        }
-        Ok(())
-    }
-
     /// Gives a transfer to its link. The library gets only those without a link, and without what they carry, to say so.
-    fn incoming_transfer(&mut self, channel: u16, mut frame: BytesMut, out: &mut BytesMut) -> io::Result<()> {
-        let body = frame::body_start(&frame);
-        let (transfer, length) = Incoming::read(&frame[body..]).ok_or_else(|| malformed("transfer"))?;
-        let payload = frame.split_off(body + length);
+    fn incoming_transfer(
+        &mut self,
+        channel: u16,
+        block: &Bytes,
+        range: Range<usize>,
+        passed: &mut BytesMut,
+    ) -> io::Result<()> {
+        let frame = &block[range.clone()];
+        let transfer = Transfer::read(frame).filter(|_| Transfer::is(frame)).ok_or(Violation::Malformed)?;
         if let Some(session) = self.sessions.get_mut(&channel) {
             session.incoming_transfer();
         }
         match self.attached.get(&(channel, transfer.handle)) {
-            Some(Attached { link: LinkState::Receiving(link), .. }) => link.transfer(transfer, payload),
-            _ => frame::write(channel, &frame[body..], out),
+            Some(Attached { link: LinkState::Receiving(link), .. }) => {
+                link.transfer(transfer, block.slice(range.start + transfer.payload..range.end));
+            }
+            _ => frame::write(channel, &frame[frame::body_start(frame)..transfer.payload], passed),
         }
         Ok(())
     }
 
-    /// Whether so much has come in and waits that nothing more should be read.
-    pub(crate) fn is_full(&self) -> bool {
-        self.shared.waiting.are_too_many()
+    /// The library cannot read what rhea writes for no capabilities; see [`encoded::put_without_empty_arrays`].
+    fn incoming_readable(
+        &mut self,
+        channel: u16,
+        descriptor: u8,
+        body: &[u8],
+        passed: &mut BytesMut,
+    ) -> io::Result<()> {
+        let mut readable = Vec::with_capacity(body.len());
+        encoded::put_without_empty_arrays(body, &mut readable);
+        Performative::read(&readable)?;
+        let mut frame = BytesMut::new();
+        frame::write(channel, &readable, &mut frame);
+        self.incoming_control(channel, descriptor, &readable, &frame, passed);
+        Ok(())
     }
 
     fn incoming_control(
@@ -243,26 +231,6 @@ impl Inspector {
         frame::put(channel, &flow, out);
     }
 
-    /// Lets the task that reads the stream be woken when there is something to write.
-    pub(crate) fn register(&self, stream: &Waker) {
-        self.shared.register(stream);
-    }
-
-    /// Takes a whole frame of the library and writes what the client gets.
-    pub(crate) fn outgoing(&mut self, frame: BytesMut, out: &mut BytesMut) {
-        let frame = match frame::parse(&frame) {
-            Some((channel, performative, body)) => {
-                // What was sent before a detach, an end or a close comes before it.
-                self.write_sessions(out);
-                self.replaced(channel, performative, body).unwrap_or(frame)
-            }
-            None => frame,
-        };
-        if !self.is_held(&frame, out) {
-            self.put(frame, out);
-        }
-    }
-
     /// Keeps what belongs to a refused link until its detach, which goes out right after its attach, and only once: a client whose own
     /// detach crosses it makes the library send another.
     fn is_held(&mut self, frame: &BytesMut, out: &mut BytesMut) -> bool {
@@ -361,15 +329,6 @@ impl Inspector {
         Some(framed(channel, &attach))
     }
 
-    /// Writes what the client gets although the library says nothing: messages, outcomes and credit.
-    pub(crate) fn unasked(&mut self, out: &mut BytesMut) {
-        if self.starved.has_changed().unwrap_or(false) {
-            self.starved.mark_unchanged();
-            self.sessions.values_mut().for_each(SessionFlow::credit_changed);
-        }
-        self.write_sessions(out);
-    }
-
     /// Begins with another session each time that there is no space for all.
     fn write_sessions(&mut self, out: &mut BytesMut) {
         let mut writer = FrameWriter { out, limits: self.limits, shared: &self.shared };
@@ -398,6 +357,55 @@ impl Inspector {
     }
 }
 
+impl Tap for Inspector {
+    /// What the library reads it decodes by recursion, so every value is walked before.
+    fn incoming(&mut self, block: &Bytes, range: Range<usize>, passed: &mut BytesMut) -> io::Result<()> {
+        let frame = &block[range.clone()];
+        match frame::parse(frame) {
+            Some((channel, TRANSFER, _)) => return self.incoming_transfer(channel, block, range, passed),
+            Some((channel, descriptor @ (OPEN | BEGIN | ATTACH), body)) => {
+                return self.incoming_readable(channel, descriptor, body, passed);
+            }
+            Some((channel, descriptor, body)) => {
+                Performative::of_frame(frame)?;
+                self.incoming_control(channel, descriptor, body, frame, passed);
+            }
+            None => {
+                Performative::of_frame(frame)?;
+                passed.put_slice(frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn outgoing(&mut self, frame: BytesMut, outgoing: &mut BytesMut) {
+        let frame = match frame::parse(&frame) {
+            Some((channel, performative, body)) => {
+                // What was sent before a detach, an end or a close comes before it.
+                self.write_sessions(outgoing);
+                self.replaced(channel, performative, body).unwrap_or(frame)
+            }
+            None => frame,
+        };
+        if !self.is_held(&frame, outgoing) {
+            self.put(frame, outgoing);
+        }
+    }
+
+    /// Messages, outcomes and credit.
+    fn unasked(&mut self, outgoing: &mut BytesMut, _passed: &mut BytesMut) {
+        if self.starved.has_changed().unwrap_or(false) {
+            self.starved.mark_unchanged();
+            self.sessions.values_mut().for_each(SessionFlow::credit_changed);
+        }
+        // What is discarded would count as sent.
+        if !self.shared.discards_writes.is_cancelled() {
+            self.write_sessions(outgoing);
+        }
+        self.shared.note_unsent(outgoing.len());
+    }
+}
+
 /// Takes what the client says about a link.
 fn link_flow(flow: &Flow, link: &LinkState, session: &mut SessionFlow) {
     match link {
@@ -421,10 +429,6 @@ fn hub(attach: &Attach) -> Option<String> {
         Address::Hub { hub } | Address::Partition { hub, .. } => Some(hub.to_ascii_lowercase()),
         _ => None,
     }
-}
-
-fn malformed(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("malformed {what}"))
 }
 
 fn without_link(flow: Flow) -> Flow {

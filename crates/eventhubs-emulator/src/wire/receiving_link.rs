@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use eventhubs_amqp_frames::Transfer;
 use tokio::sync::Notify;
 
 use crate::sync::lock;
-use crate::wire::transfers::Incoming;
 
 /// How many messages a client may send ahead of their outcomes.
 const CREDIT: u32 = 200;
@@ -32,7 +32,7 @@ pub(crate) struct ReceivingLink {
 /// `received`, `done` and `limit` are delivery counts, which wrap.
 #[derive(Debug, Default)]
 struct State {
-    partial: Option<Message>,
+    partial: Option<Partial>,
     whole: VecDeque<Message>,
     /// Of the messages in `whole`.
     bytes: usize,
@@ -53,7 +53,16 @@ pub(crate) struct Message {
     pub(crate) id: u32,
     pub(crate) is_settled: bool,
     pub(crate) format: u32,
-    pub(crate) bytes: BytesMut,
+    pub(crate) bytes: Bytes,
+}
+
+/// A message of which frames are missing.
+#[derive(Debug)]
+struct Partial {
+    id: u32,
+    is_settled: bool,
+    format: u32,
+    bytes: BytesMut,
 }
 
 /// The credit of a link, as a flow says it.
@@ -95,7 +104,7 @@ impl ReceivingLink {
     }
 
     /// Takes a transfer. What comes after a refusal is dropped.
-    pub(crate) fn transfer(&self, transfer: Incoming, payload: BytesMut) {
+    pub(crate) fn transfer(&self, transfer: Transfer, payload: Bytes) {
         self.change(|state| {
             if state.closed || state.refusal.is_some() {
                 return;
@@ -164,6 +173,19 @@ impl ReceivingLink {
     }
 }
 
+impl Partial {
+    /// Adds what the last frame carries. A message of one frame stays in the buffer that it was read into.
+    fn whole(mut self, last: Bytes) -> Message {
+        let bytes = if self.bytes.is_empty() {
+            last
+        } else {
+            self.bytes.extend_from_slice(&last);
+            self.bytes.freeze()
+        };
+        Message { id: self.id, is_settled: self.is_settled, format: self.format, bytes }
+    }
+}
+
 impl Drop for ReceivingLink {
     fn drop(&mut self) {
         self.close();
@@ -171,7 +193,7 @@ impl Drop for ReceivingLink {
 }
 
 impl State {
-    fn put(&mut self, transfer: Incoming, payload: BytesMut, max_message_size: u64) -> Result<(), Refusal> {
+    fn put(&mut self, transfer: Transfer, payload: Bytes, max_message_size: u64) -> Result<(), Refusal> {
         let mut message = match self.partial.take() {
             Some(message) => message,
             None => self.begin(transfer)?,
@@ -185,24 +207,27 @@ impl State {
             return Err(Refusal::TooLarge(size));
         }
         message.is_settled |= transfer.settled;
-        // Shares the buffer of the frame when the message has only one.
-        message.bytes.unsplit(payload);
         if transfer.more {
+            message.bytes.extend_from_slice(&payload);
             self.partial = Some(message);
         } else {
             self.bytes += size;
-            self.whole.push_back(message);
+            self.whole.push_back(message.whole(payload));
         }
         Ok(())
     }
 
-    fn begin(&mut self, transfer: Incoming) -> Result<Message, Refusal> {
+    fn begin(&mut self, transfer: Transfer) -> Result<Partial, Refusal> {
         if self.credit() == 0 {
             return Err(Refusal::NoCredit);
         }
         self.received = self.received.wrapping_add(1);
-        let Incoming { delivery_id, format, .. } = transfer;
-        Ok(Message { id: delivery_id, is_settled: false, format, bytes: BytesMut::new() })
+        Ok(Partial {
+            id: transfer.delivery_id.unwrap_or(0),
+            is_settled: false,
+            format: transfer.message_format.unwrap_or(0),
+            bytes: BytesMut::new(),
+        })
     }
 
     fn take(&mut self) -> Option<Message> {
@@ -222,8 +247,15 @@ mod tests {
 
     use super::*;
 
-    const FRAME: Incoming =
-        Incoming { handle: 0, delivery_id: 7, format: 0, settled: false, more: false, aborted: false };
+    const FRAME: Transfer = Transfer {
+        handle: 0,
+        delivery_id: Some(7),
+        message_format: None,
+        settled: false,
+        more: false,
+        aborted: false,
+        payload: 0,
+    };
 
     fn served(max_message_size: u64) -> (ReceivingLink, Arc<WaitingBytes>) {
         let waiting = Arc::<WaitingBytes>::default();
@@ -243,9 +275,9 @@ mod tests {
     #[test]
     fn a_message_is_whole_with_its_last_frame() {
         let (link, waiting) = served(10);
-        link.transfer(Incoming { more: true, ..FRAME }, "ab".as_bytes().into());
+        link.transfer(Transfer { more: true, ..FRAME }, "ab".into());
         assert_eq!((next(&link), waiting.0.load(Ordering::Relaxed)), (None, 0));
-        link.transfer(FRAME, "cd".as_bytes().into());
+        link.transfer(FRAME, "cd".into());
         assert_eq!(waiting.0.load(Ordering::Relaxed), 4);
         assert_eq!(next(&link), Some(Ok(b"abcd".to_vec())));
         assert_eq!(waiting.0.load(Ordering::Relaxed), 0);
@@ -254,8 +286,8 @@ mod tests {
     #[test]
     fn an_aborted_message_does_not_come_and_is_done() {
         let (link, waiting) = served(10);
-        link.transfer(Incoming { more: true, ..FRAME }, "ab".as_bytes().into());
-        link.transfer(Incoming { aborted: true, ..FRAME }, "cd".as_bytes().into());
+        link.transfer(Transfer { more: true, ..FRAME }, "ab".into());
+        link.transfer(Transfer { aborted: true, ..FRAME }, "cd".into());
         assert_eq!((next(&link), waiting.0.load(Ordering::Relaxed)), (None, 0));
         assert_eq!(link.grant(), Some(Grant { handle: 3, delivery_count: 1, credit: CREDIT }));
     }
@@ -264,10 +296,10 @@ mod tests {
     #[test]
     fn a_message_that_is_too_large_comes_after_those_before_it_as_a_refusal() {
         let (link, waiting) = served(3);
-        link.transfer(FRAME, "abc".as_bytes().into());
-        link.transfer(Incoming { more: true, ..FRAME }, "abc".as_bytes().into());
-        link.transfer(Incoming { more: true, ..FRAME }, "d".as_bytes().into());
-        link.transfer(FRAME, "dropped".as_bytes().into());
+        link.transfer(FRAME, "abc".into());
+        link.transfer(Transfer { more: true, ..FRAME }, "abc".into());
+        link.transfer(Transfer { more: true, ..FRAME }, "d".into());
+        link.transfer(FRAME, "dropped".into());
         assert_eq!(next(&link), Some(Ok(b"abc".to_vec())));
         assert_eq!(next(&link), Some(Err(Refusal::TooLarge(4))));
         assert_eq!(waiting.0.load(Ordering::Relaxed), 0);
@@ -277,9 +309,9 @@ mod tests {
     fn credit_is_granted_again_when_half_of_it_is_used() {
         let (link, _) = served(10);
         for _ in 0..CREDIT {
-            link.transfer(FRAME, BytesMut::new());
+            link.transfer(FRAME, Bytes::new());
         }
-        link.transfer(FRAME, BytesMut::new());
+        link.transfer(FRAME, Bytes::new());
         let due: Vec<_> = (0..CREDIT / 2).map(|_| link.done()).collect();
         assert_eq!(due.iter().position(|due| *due), Some(CREDIT as usize / 2 - 1));
         assert_eq!(link.grant(), Some(Grant { handle: 3, delivery_count: CREDIT, credit: CREDIT / 2 }));
@@ -294,16 +326,16 @@ mod tests {
         let link = ReceivingLink::new(Arc::default(), 10, None);
         link.attach(3);
         assert_eq!(link.grant(), None);
-        link.transfer(FRAME, BytesMut::new());
+        link.transfer(FRAME, Bytes::new());
         assert_eq!(next(&link), Some(Err(Refusal::NoCredit)));
     }
 
     #[test]
     fn a_closed_link_has_nothing() {
         let (link, waiting) = served(10);
-        link.transfer(FRAME, "ab".as_bytes().into());
+        link.transfer(FRAME, "ab".into());
         link.close();
-        link.transfer(FRAME, "ab".as_bytes().into());
+        link.transfer(FRAME, "ab".into());
         assert_eq!((next(&link), waiting.0.load(Ordering::Relaxed)), (None, 0));
     }
 }

@@ -338,10 +338,11 @@ fn distance(from: u32, to: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use bytes::{Bytes, BytesMut};
+    use eventhubs_amqp_frames::split_frame;
     use fe2o3_amqp_types::performatives::Transfer;
 
     use super::*;
-    use crate::wire::frame::{Limits, decode, parse, split_frame};
+    use crate::wire::frame::{Limits, decode, parse};
     use crate::wire::shared::Shared;
 
     const LIMITS: Limits = Limits { frame: 512, message: 1024 };

@@ -2,21 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
 use std::time::Duration;
 
+use eventhubs_amqp_frames::KillSwitch;
 use fe2o3_amqp_types::performatives::Open;
 use fe2o3_amqp_types::primitives::{Symbol, Value};
-use futures::task::AtomicWaker;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 use crate::wire::attaching::{Attaching, LinkState};
+use crate::wire::frame_writer::MAX_UNSENT;
 use crate::wire::outbox::Outbox;
 use crate::wire::receiving_link::WaitingBytes;
+
+/// As many bytes of outcomes and credit may wait for a client that sends and does not read; above this nothing more of it is read. A
+/// client that reads stays below: of messages no more wait than [`MAX_UNSENT`].
+const MAX_UNREAD: usize = 4 * MAX_UNSENT;
 
 /// A link as its own side counts: a channel, and a handle there.
 pub(crate) type LinkId = (u16, u32);
@@ -25,7 +29,7 @@ pub(crate) type LinkId = (u16, u32);
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Ends the stream. The AMQP library can neither be aborted nor does it stop waiting for a peer by itself.
-    pub(crate) cut: CancellationToken,
+    pub(crate) switch: KillSwitch,
     /// Reads nothing any more.
     pub(crate) reads_nothing: CancellationToken,
     /// Writes nothing any more; what is written is lost.
@@ -35,14 +39,15 @@ pub(crate) struct Shared {
     /// Bytes per second to the client; 0 for as many as it takes.
     pub(crate) pace: AtomicU32,
     client: Mutex<Identity>,
-    heard: Mutex<Instant>,
+    opened: Instant,
+    /// Whether so much is unsent that nothing more may be read: a client that sends and does not read would fill the memory.
+    clogged: AtomicBool,
     /// Links that have come in and that no task serves yet.
     attaching: Mutex<Attaching>,
     /// By the client's channel.
     outboxes: Mutex<BTreeMap<u16, Arc<Outbox>>>,
     /// Of the messages that came in.
     pub(crate) waiting: Arc<WaitingBytes>,
-    stream: AtomicWaker,
 }
 
 /// What a client says about itself when it opens the connection (contract §2.1).
@@ -55,17 +60,17 @@ pub(crate) struct Identity {
 impl Default for Shared {
     fn default() -> Self {
         Self {
-            cut: CancellationToken::new(),
+            switch: KillSwitch::default(),
             reads_nothing: CancellationToken::new(),
             discards_writes: CancellationToken::new(),
             garbled: AtomicU32::new(0),
             pace: AtomicU32::new(0),
             client: Mutex::default(),
-            heard: Mutex::new(Instant::now()),
+            opened: Instant::now(),
+            clogged: AtomicBool::new(false),
             attaching: Mutex::default(),
             outboxes: Mutex::default(),
             waiting: Arc::default(),
-            stream: AtomicWaker::new(),
         }
     }
 }
@@ -85,20 +90,31 @@ impl Shared {
         lock(&self.client).clone()
     }
 
-    /// Notes that the client said something.
-    pub(crate) fn note_read(&self) {
-        *lock(&self.heard) = Instant::now();
+    /// Notes how many bytes wait for the socket.
+    pub(crate) fn note_unsent(&self, bytes: usize) {
+        self.clogged.store(bytes >= MAX_UNREAD, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is read for now, or ever.
+    pub(crate) fn holds_reads(&self) -> bool {
+        self.reads_nothing.is_cancelled()
+            || self.waiting.are_too_many()
+            || self.clogged.load(Ordering::Relaxed)
+    }
+
+    fn last_read(&self) -> Instant {
+        self.switch.last_read().unwrap_or(self.opened)
     }
 
     /// Returns when the client has been silent for this long; never for one that nobody listens to.
     pub(crate) async fn silent(&self, limit: Duration) {
         loop {
-            let end = *lock(&self.heard) + limit;
+            let end = self.last_read() + limit;
             sleep_until(end).await;
             if self.reads_nothing.is_cancelled() {
                 pending::<()>().await;
             }
-            if *lock(&self.heard) + limit <= end {
+            if self.last_read() + limit <= end {
                 return;
             }
         }
@@ -128,12 +144,7 @@ impl Shared {
 
     /// Lets the stream look for what it has to write.
     pub(crate) fn wake(&self) {
-        self.stream.wake();
-    }
-
-    /// Wakes this task from now on when there is something to write. Whoever calls it has to look after that.
-    pub(crate) fn register(&self, stream: &Waker) {
-        self.stream.register(stream);
+        self.switch.wake();
     }
 
     /// Whether this frame to the client is one of those to garble. Counts.

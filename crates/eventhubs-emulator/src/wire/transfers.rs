@@ -1,72 +1,11 @@
-//! Transfer frames as bytes: those of clients read, our own written, always settled. Which message is next and whether it may go is
-//! decided in `sending_session.rs`. Tests: here.
+//! Transfer frames as bytes, always settled. Which message is next and whether it may go is decided in `session_flow.rs`. Tests: here.
 
 use bytes::{BufMut, BytesMut};
+use eventhubs_amqp_frames::descriptor::TRANSFER;
+use eventhubs_amqp_frames::format::{BINARY8, DESCRIBED, FALSE, LIST8, NULL, SMALL_ULONG, TRUE, UINT, UINT0};
 
-use crate::codec::encoded;
-
-const NULL: u8 = 0x40;
-const TRUE: u8 = 0x41;
-const FALSE: u8 = 0x42;
-const UINT_0: u8 = 0x43;
-const SMALL_UINT: u8 = 0x52;
-const UINT: u8 = 0x70;
-const BOOLEAN: u8 = 0x56;
-const BINARY8: u8 = 0xa0;
-const LIST8: u8 = 0xc0;
 /// All fields are written: the Python SDK reads each of them (contract §2.3).
 const FIELDS: u8 = 11;
-
-/// The fields of a transfer that came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Incoming {
-    pub(crate) handle: u32,
-    /// That of the first frame of the message; 0 in the others if they leave it out.
-    pub(crate) delivery_id: u32,
-    pub(crate) format: u32,
-    pub(crate) settled: bool,
-    pub(crate) more: bool,
-    pub(crate) aborted: bool,
-}
-
-impl Incoming {
-    /// Reads the performative at the front, and returns how long it is; `None` if it is malformed.
-    pub(crate) fn read(body: &[u8]) -> Option<(Self, usize)> {
-        let (performative, payload) = encoded::split_value(body)?;
-        let (_, list) = encoded::describes(performative)?;
-        let mut rest = encoded::list_content(list)?;
-        let mut fields = [[NULL].as_slice(); FIELDS as usize];
-        for field in &mut fields {
-            if rest.is_empty() {
-                break;
-            }
-            (*field, rest) = encoded::split_value(rest)?;
-        }
-        let [handle, id, _tag, format, settled, more, _, _, _, aborted, _] = fields;
-        let transfer = Self {
-            handle: number(handle)?,
-            delivery_id: number(id).unwrap_or(0),
-            format: number(format).unwrap_or(0),
-            settled: is_true(settled),
-            more: is_true(more),
-            aborted: is_true(aborted),
-        };
-        Some((transfer, body.len() - payload.len()))
-    }
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    match *value {
-        [UINT_0] => Some(0),
-        [SMALL_UINT, n] => Some(n.into()),
-        [UINT, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
-        _ => None,
-    }
-}
-
-fn is_true(value: &[u8]) -> bool {
-    matches!(value, [TRUE] | [BOOLEAN, 1])
-}
 
 /// One message that goes out.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +39,7 @@ impl Delivery<'_> {
 
     /// Returns where the field `more` is, which is false until it is overwritten.
     fn put_performative(&self, is_first: bool, out: &mut BytesMut) -> usize {
-        out.put_slice(&[0x00, 0x53, 0x14, LIST8, 0, FIELDS, UINT]);
+        out.put_slice(&[DESCRIBED, SMALL_ULONG, TRANSFER, LIST8, 0, FIELDS, UINT]);
         let size = out.len() - 3;
         out.put_u32(self.handle);
         if is_first {
@@ -109,7 +48,7 @@ impl Delivery<'_> {
             // The delivery tag has to differ among unsettled deliveries only, and there are none.
             out.put_slice(&[BINARY8, 4]);
             out.put_u32(self.id);
-            out.put_u8(UINT_0);
+            out.put_u8(UINT0);
         } else {
             out.put_slice(&[NULL, NULL, NULL]);
         }
@@ -146,55 +85,6 @@ mod tests {
             if sent == message.len() {
                 return frames;
             }
-        }
-    }
-
-    #[test]
-    fn what_the_library_writes_is_read() {
-        let transfer = |id: Option<u32>, format, [settled, more, aborted]: [Option<bool>; 3]| Transfer {
-            handle: 300.into(),
-            delivery_id: id,
-            delivery_tag: Some(b"tag".to_vec().into()),
-            message_format: format,
-            settled,
-            more: more.unwrap_or_default(),
-            rcv_settle_mode: None,
-            state: None,
-            resume: false,
-            aborted: aborted.unwrap_or_default(),
-            batchable: false,
-        };
-        let flags = [None, Some(false), Some(true)];
-        for (id, format) in
-            [(Some(0), Some(0)), (Some(9), None), (Some(u32::MAX), Some(0x8001_3700)), (None, None)]
-        {
-            for settled in flags {
-                for (more, aborted) in [(false, false), (true, false), (false, true)] {
-                    let written = transfer(id, format, [settled, Some(more), Some(aborted)]);
-                    let body = [serde_amqp::to_vec(&written).unwrap().as_slice(), b"payload"].concat();
-                    let (read, length) = Incoming::read(&body).unwrap();
-                    let expected = Incoming {
-                        handle: 300,
-                        delivery_id: id.unwrap_or(0),
-                        format: format.unwrap_or(0),
-                        settled: settled.unwrap_or(false),
-                        more,
-                        aborted,
-                    };
-                    assert_eq!((read, &body[length..]), (expected, b"payload".as_slice()));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_transfer_without_handle_or_with_a_cut_list_is_malformed() {
-        for body in [
-            b"\x00\x53\x14\x45".as_slice(),
-            b"\x00\x53\x14\xc0\x02\x01\x40",
-            b"\x00\x53\x14\xc0\x03\x02\x43\x52",
-        ] {
-            assert_eq!(Incoming::read(body), None, "{body:x?}");
         }
     }
 
