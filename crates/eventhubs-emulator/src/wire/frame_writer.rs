@@ -3,11 +3,8 @@
 use bytes::BytesMut;
 
 use crate::wire::frame::{self, Limits};
-use crate::wire::shared::Shared;
+use crate::wire::shared::{MAX_UNSENT, Shared};
 use crate::wire::transfers::Delivery;
-
-/// Bytes that wait for the socket; while there are that many, no more messages are written, and the library has to wait.
-pub(crate) const MAX_UNSENT: usize = 256 * 1024;
 
 /// Writes to the end of a buffer.
 #[derive(Debug)]

@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 use crate::wire::attaching::{Attaching, LinkState};
-use crate::wire::frame_writer::MAX_UNSENT;
 use crate::wire::outbox::Outbox;
 use crate::wire::receiving_link::WaitingBytes;
 
+/// Bytes that wait for the socket; while there are that many, no more messages are written, and the library has to wait.
+pub(crate) const MAX_UNSENT: usize = 256 * 1024;
 /// As many bytes of outcomes and credit may wait for a client that sends and does not read; above this nothing more of it is read. A
 /// client that reads stays below: of messages no more wait than [`MAX_UNSENT`].
 const MAX_UNREAD: usize = 4 * MAX_UNSENT;
