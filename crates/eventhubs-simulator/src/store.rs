@@ -14,7 +14,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
-use crate::ledger::{InstanceId, Ledger, PartitionIndex, Write};
+use crate::claim::{InstanceId, PartitionIndex, Write};
+use crate::ledger::Ledger;
 use crate::records::Records;
 use crate::scenario::StoreModel;
 

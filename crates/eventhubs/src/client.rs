@@ -1,10 +1,9 @@
 //! The client that users build, and its options. It does no I/O: a run begins in `runner.rs`.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_amqp::{
@@ -14,29 +13,18 @@ use eventhubs_amqp::{
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 use eventhubs_load_balancer::{Assignment, Settings, Strategy};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, Namespace, OwnerId, PartitionId};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt as _;
 
+use crate::ambient::entropy;
 use crate::guarded_store::GuardedStore;
-use crate::pacing::Pacing;
+use crate::instance::{Instance, Readings};
 use crate::receive::{Batches, Events, Receive};
 use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy, defaults};
 
 /// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is used.
 #[derive(Debug, Clone)]
 pub struct ConsumerClient {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    hub: EventHubClient,
-    scope: ConsumerScope,
-    store: Arc<dyn CheckpointStore>,
-    owner: OwnerId,
-    balancing: Settings,
-    retry: RetryPolicy,
-    reading: Mutex<BTreeSet<Option<PartitionId>>>,
+    instance: Arc<Instance>,
 }
 
 impl ConsumerClient {
@@ -74,7 +62,7 @@ impl ConsumerClient {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another namespace, or
     /// when this client shows the tokens of a credential.
     pub fn update_connection_string(&self, connection_string: impl AsRef<str>) -> Result<()> {
-        Ok(self.hub().update_connection_string(&connection_string.as_ref().parse()?)?)
+        Ok(self.instance.hub.update_connection_string(&connection_string.as_ref().parse()?)?)
     }
 
     /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for different
@@ -91,7 +79,7 @@ impl ConsumerClient {
         F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Receive::each(self.clone(), on_event)
+        Receive::each(Arc::clone(&self.instance), on_event)
     }
 
     /// Receives events, several per call; else as [`receive`](Self::receive).
@@ -100,7 +88,7 @@ impl ConsumerClient {
         F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Receive::batches(self.clone(), on_batch)
+        Receive::batches(Arc::clone(&self.instance), on_batch)
     }
 
     /// Asks the service about the event hub.
@@ -111,8 +99,7 @@ impl ConsumerClient {
     /// # Cancel safety
     /// Can be dropped at any time.
     pub async fn event_hub_properties(&self) -> Result<EventHubProperties> {
-        let properties = self.hub().event_hub_properties().await;
-        properties.map_err(|source| Error::amqp("the event hub could not be looked up", source))
+        self.instance.event_hub_properties().await
     }
 
     /// Asks the service about a partition.
@@ -123,7 +110,7 @@ impl ConsumerClient {
     /// # Cancel safety
     /// Can be dropped at any time.
     pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
-        let properties = self.hub().partition_properties(partition).await;
+        let properties = self.instance.hub.partition_properties(partition).await;
         properties.map_err(|source| {
             Error::amqp("the partition could not be looked up", source).on_partition(partition)
         })
@@ -131,7 +118,7 @@ impl ConsumerClient {
 
     /// The id under which this instance owns partitions.
     pub fn owner_id(&self) -> &OwnerId {
-        &self.inner.owner
+        &self.instance.owner
     }
 
     /// Closes the connection to the service for good. Runs that are still going end with
@@ -140,61 +127,8 @@ impl ConsumerClient {
     /// # Cancel safety
     /// A dropped close has closed nothing or everything.
     pub async fn close(&self) {
-        self.hub().close().await;
+        self.instance.hub.close().await;
     }
-
-    pub(crate) fn hub(&self) -> &EventHubClient {
-        &self.inner.hub
-    }
-
-    pub(crate) fn scope(&self) -> &ConsumerScope {
-        &self.inner.scope
-    }
-
-    pub(crate) fn store(&self) -> Arc<dyn CheckpointStore> {
-        Arc::clone(&self.inner.store)
-    }
-
-    pub(crate) fn balancing(&self) -> &Settings {
-        &self.inner.balancing
-    }
-
-    pub(crate) fn pacing(&self) -> Pacing {
-        Pacing::new(self.inner.retry.clone(), entropy())
-    }
-
-    /// Marks that this client reads the partition, or all of them, until the guard is dropped.
-    pub(crate) fn begin(&self, partition: Option<PartitionId>) -> Result<Reading> {
-        if !self.inner.reading().insert(partition.clone()) {
-            return Err(Error::invalid("receive: this client is already receiving the same partitions"));
-        }
-        Ok(Reading { client: self.clone(), partition })
-    }
-}
-
-impl Inner {
-    fn reading(&self) -> MutexGuard<'_, BTreeSet<Option<PartitionId>>> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// While this lives, the client reads these partitions and refuses to read them a second time.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    client: ConsumerClient,
-    partition: Option<PartitionId>,
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.client.inner.reading().remove(&self.partition);
-    }
-}
-
-/// A fresh source of random numbers, for ids and jitter.
-#[expect(clippy::disallowed_methods, reason = "the one place that seeds the facade's randomness")]
-pub(crate) fn entropy() -> StdRng {
-    StdRng::from_rng(&mut rand::rng())
 }
 
 /// Builds a [`ConsumerClient`].
@@ -350,16 +284,16 @@ impl ConsumerClientBuilder {
             event_hub: hub.event_hub().clone(),
             consumer_group: self.consumer_group,
         };
-        let inner = Inner {
+        let instance = Instance {
             hub,
             scope,
             store: Arc::new(GuardedStore(store)),
             owner,
             balancing,
             retry: self.retry,
-            reading: Mutex::default(),
+            readings: Readings::default(),
         };
-        Ok(ConsumerClient { inner: Arc::new(inner) })
+        Ok(ConsumerClient { instance: Arc::new(instance) })
     }
 }
 

@@ -58,6 +58,7 @@
 //!
 //! Every future of this crate may be dropped at any time without loss; each of them documents what a drop leaves undone.
 
+mod ambient;
 mod checkpointer;
 mod client;
 mod context;
@@ -66,6 +67,8 @@ mod error;
 mod guarded_store;
 mod handler;
 mod hooks;
+mod instance;
+mod invalid_position;
 mod log;
 mod opening;
 mod pacing;
@@ -94,7 +97,7 @@ pub use eventhubs_types::{
 };
 pub use handler::EventHandler;
 pub use hooks::CloseReason;
-pub use opening::InvalidPosition;
+pub use invalid_position::InvalidPosition;
 pub use receive::{Batches, Events, Receive};
 
 /// The example of the README, which runs against the emulator.

@@ -106,7 +106,7 @@ impl Pump {
         orders: watch::Receiver<Order>,
         bell: Option<Bell>,
     ) -> Self {
-        let pacing = run.client.pacing();
+        let pacing = run.instance.pacing();
         let calls = run.calls.register(context.partition_id());
         Self {
             run,
@@ -208,7 +208,7 @@ impl Pump {
         let cutting = self.unless_ordered(cutting).await?;
         let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
         // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one that it cuts off.
-        let limit = run.client.balancing().interval();
+        let limit = run.instance.balancing.interval();
         let handed_over = timeout(limit, context.checkpointer().handed_over());
         if self.unless_ordered(handed_over).await?.is_err() {
             tracing::warn!(
@@ -410,7 +410,7 @@ impl Pump {
     async fn write_last_checkpoint(&self) {
         let checkpointer = self.context.checkpointer();
         let end = Instant::now() + self.run.options.shutdown_timeout;
-        let mut pacing = self.run.client.pacing();
+        let mut pacing = self.run.instance.pacing();
         while checkpointer.is_owned() {
             let Err(error) = checkpointer.flush().await else { return };
             let pause = pacing.failed();
@@ -513,7 +513,7 @@ async fn write_pending(run: Arc<Run>, context: PartitionContext) -> Infallible {
         if let Some(reason) = checkpointer.becomes_pending().await {
             run.report(Some(&context), reason).await;
         }
-        let mut pacing = run.client.pacing();
+        let mut pacing = run.instance.pacing();
         while checkpointer.is_pending() {
             sleep(pacing.failed()).await;
             match checkpointer.flush().await {
