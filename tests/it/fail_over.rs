@@ -119,11 +119,11 @@ async fn until_checkpointed(world: &World) -> Vec<String> {
 
 /// The offsets in the store, in the order of the partitions.
 async fn checkpoints(world: &World) -> Vec<String> {
-    let scope = ConsumerScope {
-        namespace: world.emulator.address().ip().to_string().parse().unwrap(),
-        event_hub: HUB.parse().unwrap(),
-        consumer_group: "$Default".parse().unwrap(),
-    };
+    let scope = ConsumerScope::new(
+        world.emulator.address().ip().to_string().parse().unwrap(),
+        HUB.parse().unwrap(),
+        "$Default".parse().unwrap(),
+    );
     let mut checkpoints = world.store().list_checkpoints(&scope).await.unwrap();
     checkpoints.sort_by_key(|checkpoint| checkpoint.partition.to_string());
     checkpoints.into_iter().map(|checkpoint| checkpoint.offset.unwrap().to_string()).collect()

@@ -20,11 +20,11 @@ impl Scene {
     pub fn new(store: impl CheckpointStore) -> Self {
         // The keys of a `RandomState` differ in each thread and process, which is all that is needed here.
         let unique = RandomState::new().hash_one("scope");
-        let scope = ConsumerScope {
-            namespace: "testkit.example.net".parse().expect("a valid namespace"),
-            event_hub: format!("hub-{unique:016x}").parse().expect("a valid event hub"),
-            consumer_group: "group".parse().expect("a valid consumer group"),
-        };
+        let scope = ConsumerScope::new(
+            "testkit.example.net".parse().expect("a valid namespace"),
+            format!("hub-{unique:016x}").parse().expect("a valid event hub"),
+            "group".parse().expect("a valid consumer group"),
+        );
         Self { store: Arc::new(store), scope }
     }
 

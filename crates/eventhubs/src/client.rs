@@ -279,11 +279,11 @@ impl ConsumerClientBuilder {
         let owner = self.owner.map_or_else(random_owner, Ok)?;
         let hub = self.hub.retry(self.retry.clone()).identifier(wire_identifier(&owner)).build()?;
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new()));
-        let scope = ConsumerScope {
-            namespace: self.namespace.unwrap_or_else(|| hub.namespace().clone()),
-            event_hub: hub.event_hub().clone(),
-            consumer_group: self.consumer_group,
-        };
+        let scope = ConsumerScope::new(
+            self.namespace.unwrap_or_else(|| hub.namespace().clone()),
+            hub.event_hub().clone(),
+            self.consumer_group,
+        );
         let instance = Instance {
             hub,
             scope,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use eventhubs_load_balancer::{Balancer, Failure, Operation, Round};
 use eventhubs_types::PartitionId;
 use futures::future::BoxFuture;
+use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -68,7 +69,7 @@ impl Processor {
             instance.scope.clone(),
             instance.owner.clone(),
             instance.balancing.clone(),
-            entropy(),
+            entropy().random(),
         );
         let next_round = Instant::now() + balancer.first_delay(partitions.len());
         let (known, partitions) = watch::channel(partitions);

@@ -116,11 +116,11 @@ async fn ahead(emulator: &Emulator) -> Arc<MemoryCheckpointStore> {
 }
 
 fn scope(emulator: &Emulator) -> ConsumerScope {
-    ConsumerScope {
-        namespace: emulator.address().ip().to_string().parse().unwrap(),
-        event_hub: HUB.parse().unwrap(),
-        consumer_group: "$Default".parse().unwrap(),
-    }
+    ConsumerScope::new(
+        emulator.address().ip().to_string().parse().unwrap(),
+        HUB.parse().unwrap(),
+        "$Default".parse().unwrap(),
+    )
 }
 
 /// Contract §8.9.

@@ -46,11 +46,7 @@ pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> Con
 }
 
 pub(crate) fn scope() -> ConsumerScope {
-    ConsumerScope {
-        namespace: "127.0.0.1".parse().unwrap(),
-        event_hub: HUB.parse().unwrap(),
-        consumer_group: ConsumerGroup::default(),
-    }
+    ConsumerScope::new("127.0.0.1".parse().unwrap(), HUB.parse().unwrap(), ConsumerGroup::default())
 }
 
 /// The ownership record of a partition.
