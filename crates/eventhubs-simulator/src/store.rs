@@ -234,10 +234,6 @@ impl CheckpointStore for Handle {
         outcome.unwrap_or_else(ClaimOutcome::Failed)
     }
 
-    async fn list_checkpoints(&self, _: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        Err(no_checkpoints())
-    }
-
     async fn checkpoint(&self, _: &ConsumerScope, _: &PartitionId) -> Result<Option<Checkpoint>> {
         Err(no_checkpoints())
     }

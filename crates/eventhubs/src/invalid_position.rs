@@ -13,7 +13,7 @@ pub enum InvalidPosition {
     /// number of the checkpoint, or from the oldest event if the service does not know that either. In an event hub that
     /// was re-created, reading restarts at the oldest event.
     #[default]
-    Fail,
+    Retry,
     /// Report the error, and read from the oldest event.
     Earliest,
     /// Report the error, and read only what comes after the newest event.
@@ -39,11 +39,11 @@ impl InvalidPosition {
     /// Where to read instead.
     pub(crate) fn instead(self, cause: Cause, starting: &StartingPosition) -> Option<StartingPosition> {
         match (self, cause) {
-            (Self::Fail, Cause::Refused | Cause::Damaged) => None,
-            (Self::Fail, Cause::FailedOver(Some(number))) => {
+            (Self::Retry, Cause::Refused | Cause::Damaged) => None,
+            (Self::Retry, Cause::FailedOver(Some(number))) => {
                 Some(StartingPosition::after_sequence_number(number))
             }
-            (Self::Earliest | Self::Fail, _) => Some(StartingPosition::Earliest),
+            (Self::Earliest | Self::Retry, _) => Some(StartingPosition::Earliest),
             (Self::Latest, _) => Some(StartingPosition::Latest),
             (Self::StartingPosition, _) => Some(starting.clone()),
         }
@@ -62,13 +62,13 @@ mod tests {
         let after_nine = StartingPosition::after_sequence_number(9);
         let failed_over = Cause::FailedOver(Some(9.into()));
         for (policy, cause, starting, expected) in [
-            (Policy::Fail, Cause::Refused, &set, None),
-            (Policy::Fail, Cause::Refused, &Latest, None),
-            (Policy::Fail, Cause::Damaged, &Latest, None),
-            (Policy::Fail, failed_over, &set, Some(&after_nine)),
-            (Policy::Fail, failed_over, &Latest, Some(&after_nine)),
-            (Policy::Fail, Cause::FailedOver(None), &set, Some(&Earliest)),
-            (Policy::Fail, Cause::Recreated, &Latest, Some(&Earliest)),
+            (Policy::Retry, Cause::Refused, &set, None),
+            (Policy::Retry, Cause::Refused, &Latest, None),
+            (Policy::Retry, Cause::Damaged, &Latest, None),
+            (Policy::Retry, failed_over, &set, Some(&after_nine)),
+            (Policy::Retry, failed_over, &Latest, Some(&after_nine)),
+            (Policy::Retry, Cause::FailedOver(None), &set, Some(&Earliest)),
+            (Policy::Retry, Cause::Recreated, &Latest, Some(&Earliest)),
             (Policy::StartingPosition, Cause::Refused, &set, Some(&set)),
             (Policy::StartingPosition, failed_over, &Latest, Some(&Latest)),
             (Policy::Earliest, Cause::Damaged, &Latest, Some(&Earliest)),

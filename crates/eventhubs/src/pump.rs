@@ -183,8 +183,7 @@ impl Pump {
             Ok(receiver) => receiver,
             Err(exit) => return exit,
         };
-        self.initialize().await;
-        let Err(exit) = self.read(&mut receiver).await;
+        let Err(exit) = self.work(&mut receiver).await;
         let exit = self.verdict(exit).await;
         self.close(receiver, &exit).await;
         exit
@@ -262,12 +261,14 @@ impl Pump {
         }
     }
 
-    async fn initialize(&mut self) {
+    /// Calls the hook and then the callback, until something ends that.
+    async fn work(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
-        let Some(hook) = &run.hooks.initialize else { return };
-        if let Err(Exit::HandlerFailed(error)) = self.call(INITIALIZE_HOOK, |context| hook(context)).await {
-            run.report(Some(&self.context), error).await;
+        if let Some(hook) = &run.hooks.initialize {
+            // Its failure counts as one of the callback: to read on would hand events to a handler that is not set up.
+            self.call(INITIALIZE_HOOK, |context| hook(context)).await?;
         }
+        self.read(receiver).await
     }
 
     async fn read(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {

@@ -1,4 +1,4 @@
-//! The options of one run, and how it is awaited.
+//! One run of receiving: its options, and how it is awaited. [`ConsumerClient`](crate::ConsumerClient) makes it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -114,7 +114,7 @@ impl<M> Receive<M> {
         self
     }
 
-    /// What to do when the service does not know the position of a checkpoint. Default: [`InvalidPosition::Fail`].
+    /// What to do when the service does not know the position of a checkpoint. Default: [`InvalidPosition::Retry`].
     pub fn on_invalid_position(mut self, policy: InvalidPosition) -> Self {
         self.options.invalid_position = policy;
         self
@@ -143,6 +143,9 @@ impl<M> Receive<M> {
     }
 
     /// Called before the first event of a partition, each time this instance begins to read it.
+    ///
+    /// An error is reported as one of the callback is: the partition is closed with
+    /// [`HandlerFailed`](CloseReason::HandlerFailed), and after a growing pause it is opened and the hook called again.
     pub fn on_partition_initialize<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(PartitionContext) -> Fut + Send + Sync + 'static,

@@ -10,8 +10,7 @@ use crate::log::Log;
 use crate::support::{HUB, Seen, body, client_on, emulator, publish_to, start, within};
 
 fn named(emulator: &Emulator, store: &Arc<MemoryCheckpointStore>, owner: &str) -> ConsumerClient {
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .owner_id(OwnerId::new(owner).unwrap())
         .load_balancing_interval(std::time::Duration::from_millis(200))
