@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of ARCHITECTURE.md that the compiler does not check.
 
 mod arrows;
+mod foreign;
 mod layers;
 mod manifests;
 mod modules;
@@ -21,6 +22,7 @@ const RULES: &[(&str, Rule)] = &[
     ("folders use whom the table allows", layers::between_folders),
     ("no circle between files", layers::circles),
     ("no crate reaches what it must not", arrows::to_foreign_crates),
+    ("no public signature names a foreign type", foreign::types_in_public_signatures),
     ("the lean crates stay lean", weight::of_the_lean_crates),
     ("no dependency needs a newer Rust", rust_version::of_dependencies),
     ("manifests inherit", manifests::inherit),
