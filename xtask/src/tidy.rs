@@ -3,6 +3,7 @@
 mod arrows;
 mod foreign;
 mod layers;
+mod logs;
 mod manifests;
 mod modules;
 mod prose;
@@ -31,6 +32,7 @@ const RULES: &[(&str, Rule)] = &[
     ("planning is pure", sources::planning_is_pure),
     ("only the transport opens sockets", sources::sockets),
     ("no test is ignored", sources::no_test_is_ignored),
+    ("docs/logs.md lists what is logged", logs::are_documented),
     ("the prose has no phrase that docs/words.md replaces", prose::phrases),
     ("the paths of ARCHITECTURE.md exist", prose::paths_exist),
 ];

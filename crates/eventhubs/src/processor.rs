@@ -12,9 +12,10 @@ use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::ambient::entropy;
+use crate::instance::Instance;
 use crate::log;
 use crate::pump::{Bell, Ended, Order, Pump};
 use crate::run::Run;
@@ -75,7 +76,7 @@ impl Processor {
         let (known, partitions) = watch::channel(partitions);
         let (bell, bells) = mpsc::channel(MAX_BELLS);
         let mut background = JoinSet::new();
-        background.spawn(watch_partitions(Arc::clone(&run), known));
+        background.spawn(watch_partitions(Arc::clone(&run), known).in_current_span());
         Self {
             run,
             balancer,
@@ -233,7 +234,7 @@ impl Processor {
             tracing::warn!(
                 record = record.name,
                 reason = record.reason,
-                "an ownership record makes no sense"
+                "ignoring a malformed ownership record"
             );
         }
         self.log_recovery(round.failures.is_empty());
@@ -321,7 +322,10 @@ impl Processor {
             return;
         }
         let run = Arc::clone(&self.run);
-        self.reports.spawn(async move { run.report(context.as_ref(), error).await });
+        // A hook's own lines carry the partition, as those of a callback do.
+        let Instance { scope, owner, .. } = &*run.instance;
+        let span = error.partition().map_or_else(Span::current, |id| log::partition_span(scope, owner, id));
+        self.reports.spawn(async move { run.report(context.as_ref(), error).await }.instrument(span));
     }
 
     /// Stops the pumps, and leaves the records to the other process that writes them under the same id.

@@ -26,8 +26,8 @@ use crate::{Error, ErrorKind, Result};
 /// Receives until told to stop.
 pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
     let _reading = run.instance.begin(run.options.partition.clone())?;
-    let _watchdog = Watchdog::start(Arc::clone(&run.calls));
     let span = log::run_span(&run.instance.scope, &run.instance.owner);
+    let _watchdog = Watchdog::start(Arc::clone(&run.calls), span.clone());
     let receiving = async {
         match run.options.partition.clone() {
             Some(partition) => read_one(run, partition, stop).await,
