@@ -54,13 +54,13 @@ fn breaches_of(ours: &Ours) -> Vec<String> {
 }
 
 fn public_types(items: &[Item]) -> Vec<String> {
-    let named = |(vis, ident): (&Visibility, &syn::Ident)| is_public(vis).then(|| ident.to_string());
-    let names = items.iter().filter_map(|item| match item {
-        Item::Struct(item) => named((&item.vis, &item.ident)),
-        Item::Enum(item) => named((&item.vis, &item.ident)),
+    let name = |vis: &Visibility, ident: &syn::Ident| is_public(vis).then(|| ident.to_string());
+    let public = items.iter().filter_map(|item| match item {
+        Item::Struct(item) => name(&item.vis, &item.ident),
+        Item::Enum(item) => name(&item.vis, &item.ident),
         _ => None,
     });
-    names.collect()
+    public.collect()
 }
 
 fn breaches_in(source: &Source, items: &[Item], public: &BTreeSet<String>) -> Vec<String> {
@@ -131,7 +131,9 @@ impl Finder<'_> {
             Item::Use(item) if is_public(&item.vis) => {
                 let mut names = BTreeMap::new();
                 import(&item.tree, "", &mut names);
-                names.values().for_each(|path| self.name(path));
+                for path in names.values() {
+                    self.name(path);
+                }
             }
             Item::Mod(item) if is_public(&item.vis) && !is_test(&item.attrs) => {
                 let items = item.content.iter().flat_map(|(_, items)| items);
