@@ -10,8 +10,7 @@ use tokio::signal;
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(2, 2).await?;
-    let client =
-        ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 
     // Before anything is read, so that no signal is missed.
     let stop = stop_signal()?;

@@ -39,8 +39,7 @@ impl WordCount {
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(2, 10).await?;
-    let client =
-        ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
     let handler = Arc::new(WordCount::default());
     let counting = Arc::clone(&handler);
     client

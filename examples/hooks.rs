@@ -10,8 +10,7 @@ use tokio::sync::Notify;
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(1, 1).await?;
-    let client =
-        ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 
     let done = Arc::new(Notify::new());
     let idle = Arc::clone(&done);

@@ -18,8 +18,7 @@ async fn main() -> eventhubs_examples::Result {
     let mut instances = tokio::task::JoinSet::new();
     for name in ["a", "b"] {
         let hub = emulator.connection_string("orders");
-        let client =
-            ConsumerClient::from_connection_string(hub, "$Default")?.checkpoint_store(Arc::clone(&store));
+        let client = ConsumerClient::builder(hub, "$Default").checkpoint_store(Arc::clone(&store));
         let (opened, notify) = (Arc::clone(&shares), Arc::clone(&changed));
         let (closed, lost) = (Arc::clone(&shares), Arc::clone(&changed));
         let receive = client.build()?.receive(|_, _| async { Ok(()) });

@@ -9,8 +9,7 @@ use tokio::sync::Notify;
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(4, 40).await?;
-    let client =
-        ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 
     let partition = "2".parse()?;
     let last = client.partition_properties(&partition).await?.last_enqueued_sequence_number;

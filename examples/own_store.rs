@@ -1,14 +1,14 @@
-//! Puts a store of one's own around another: it counts the checkpoints. A whole store implements the same five methods.
+//! Puts a store of one's own around another: it counts the checkpoints. A whole store implements the same four methods.
 #![allow(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use eventhubs::store::{
+    Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, OwnershipList, Result, async_trait,
+};
 use eventhubs::{
     CheckpointStore, ConsumerClient, ConsumerScope, MemoryCheckpointStore, PartitionId, StartingPosition,
-};
-use eventhubs_checkpoint_store::{
-    Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, OwnershipList, Result, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -26,10 +26,6 @@ impl CheckpointStore for CountingStore {
 
     async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
         self.inner.claim_ownership(scope, claim).await
-    }
-
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        self.inner.list_checkpoints(scope).await
     }
 
     async fn update_checkpoint(
@@ -51,7 +47,7 @@ impl CheckpointStore for CountingStore {
 async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(1, 3).await?;
     let (store, handled) = (Arc::new(CountingStore::default()), Arc::new(Semaphore::new(0)));
-    let client = ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default");
     let count = Arc::clone(&handled);
     let receive = client.checkpoint_store(Arc::clone(&store)).build()?.receive(move |context, event| {
         let count = Arc::clone(&count);

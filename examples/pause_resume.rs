@@ -11,8 +11,7 @@ use tokio::time::sleep;
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(1, 4).await?;
-    let client =
-        ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 
     let handled = Arc::new(Semaphore::new(0));
     let count = Arc::clone(&handled);

@@ -63,7 +63,7 @@ fn instance(
     store: &Arc<MemoryCheckpointStore>,
     ledger: &Arc<Ledger>,
 ) -> Result<Runtime, Failure> {
-    let client = ConsumerClient::from_connection_string(hub, "$Default")?
+    let client = ConsumerClient::builder(hub, "$Default")
         .checkpoint_store(Arc::clone(store))
         .load_balancing_interval(Duration::from_millis(500))
         .partition_ownership_expiration_interval(Duration::from_secs(2))

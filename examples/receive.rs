@@ -9,8 +9,7 @@ use tokio::sync::Semaphore;
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(2, 4).await?;
-    let client =
-        ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 
     let handled = Arc::new(Semaphore::new(0));
     let count = Arc::clone(&handled);

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use eventhubs::{ConsumerClient, StartingPosition};
-use eventhubs_amqp::EventHubClient;
-use eventhubs_types::EventData;
+use eventhubs::{ConsumerClient, EventData, ProducerClient, StartingPosition};
 use tokio::sync::Semaphore;
 
 #[tokio::main]
@@ -13,22 +11,17 @@ async fn main() -> eventhubs_examples::Result {
     let emulator = eventhubs_examples::orders(4, 0).await?;
     let hub = emulator.connection_string("orders");
 
-    let sender = EventHubClient::builder(hub.parse()?).build()?;
-    let producer = sender.producer();
+    let producer = ProducerClient::builder(&hub).build()?;
     let events = ["tea", "coffee", "mate"].map(|drink| {
-        let mut event = EventData::new(drink);
         // One key, one partition: these events keep their order.
-        event.partition_key = Some("kitchen".to_owned());
-        event.properties.insert("cups".to_owned(), 2_i64.into());
-        event
+        EventData::new(drink).partition_key("kitchen").property("cups", 2_i64)
     });
     producer.send(events).await?;
     producer.close().await;
-    sender.close().await;
 
     let handled = Arc::new(Semaphore::new(0));
     let count = Arc::clone(&handled);
-    ConsumerClient::from_connection_string(hub, "$Default")?
+    ConsumerClient::builder(hub, "$Default")
         .build()?
         .receive(move |_, event| {
             let cups = event.properties().get("cups").and_then(eventhubs::Value::as_i64);

@@ -62,7 +62,7 @@ fn each_malformed_connection_string_names_the_field() {
             "EntityPath",
         ),
     ] {
-        let error = ConsumerClient::from_connection_string(&text, "$Default").unwrap_err();
+        let error = ConsumerClient::builder(&text, "$Default").build().unwrap_err();
         println!("{row}: {}", told(&error));
         assert_tells(&error, ErrorKind::InvalidArgument, field);
     }
@@ -72,7 +72,7 @@ fn each_malformed_connection_string_names_the_field() {
 fn each_option_that_does_not_go_with_another_is_named() {
     let builder = || {
         let text = format!("Endpoint=sb://ns/;SharedAccessKeyName=Root;SharedAccessKey={KEY}");
-        ConsumerClient::from_connection_string(text, "$Default").unwrap()
+        ConsumerClient::builder(text, "$Default")
     };
     let error = builder().build().unwrap_err();
     assert_tells(&error, ErrorKind::InvalidArgument, "event hub");
@@ -83,7 +83,7 @@ fn each_option_that_does_not_go_with_another_is_named() {
         .build()
         .unwrap_err();
     assert_tells(&error, ErrorKind::InvalidArgument, "expiry of 29s");
-    let error = ConsumerClient::from_connection_string("Endpoint=sb://ns/", "a/b").unwrap_err();
+    let error = ConsumerClient::builder("Endpoint=sb://ns/", "a/b").build().unwrap_err();
     assert!(told(&error).contains("connection string") || told(&error).contains("SharedAccessKey"));
 }
 
@@ -95,9 +95,9 @@ async fn emulator() -> Emulator {
 async fn refused(
     connection_string: &str,
     group: &str,
-    options: impl FnOnce(Receive<eventhubs::Events>) -> Receive<eventhubs::Events>,
+    options: impl FnOnce(Receive<eventhubs::receive::Events>) -> Receive<eventhubs::receive::Events>,
 ) -> eventhubs::Error {
-    let client = ConsumerClient::from_connection_string(connection_string, group).unwrap().build().unwrap();
+    let client = ConsumerClient::builder(connection_string, group).build().unwrap();
     let receive = client.receive(|_, _| async { Ok(()) });
     within(PATIENCE, options(receive).into_future()).await.unwrap_err()
 }
@@ -161,8 +161,7 @@ async fn a_container_that_does_not_exist_ends_the_run() {
     let azurite = Azurite::start().await;
     let store =
         BlobCheckpointStore::from_connection_string(&azurite.connection_string(), "no-such-container");
-    let client = ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    let client = ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(store.unwrap())
         .build()
         .unwrap();

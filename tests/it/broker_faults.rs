@@ -22,8 +22,7 @@ fn count(handled: &Handled) -> usize {
 async fn no_gap_and_no_repeat(fault: impl AsyncFn(&Emulator)) {
     within(PATIENCE, async {
         let emulator = Emulator::builder().event_hub(HUB, 4).start().await.unwrap();
-        let client = ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-            .unwrap()
+        let client = ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
             .load_balancing_interval(Duration::from_millis(200))
             .retry(RetryPolicy::exponential(Duration::from_millis(50)))
             .build()

@@ -61,10 +61,6 @@ impl CheckpointStore for LateStore {
         outcome
     }
 
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        self.store.list_checkpoints(scope).await
-    }
-
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
         let checkpoint = self.store.checkpoint(scope, partition).await;
         sleep(self.delay).await;
@@ -109,8 +105,7 @@ impl Fleet {
 
     /// Starts an instance that writes a checkpoint only when a partition is closed: whatever is read too early comes twice.
     fn start(&self) -> Instance {
-        let client = ConsumerClient::from_connection_string(self.emulator.connection_string(HUB), "$Default")
-            .unwrap()
+        let client = ConsumerClient::builder(self.emulator.connection_string(HUB), "$Default")
             .checkpoint_store(Arc::clone(&self.store))
             .load_balancing_interval(INTERVAL)
             .partition_ownership_expiration_interval(20 * INTERVAL)

@@ -42,8 +42,7 @@ impl Seen {
 }
 
 fn client(emulator: &Emulator, store: impl CheckpointStore) -> ConsumerClient {
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(store)
         .load_balancing_interval(Duration::from_millis(200))
         .retry(RetryPolicy::exponential(Duration::from_millis(50)))
@@ -119,11 +118,11 @@ async fn until_checkpointed(world: &World) -> Vec<String> {
 
 /// The offsets in the store, in the order of the partitions.
 async fn checkpoints(world: &World) -> Vec<String> {
-    let scope = ConsumerScope {
-        namespace: world.emulator.address().ip().to_string().parse().unwrap(),
-        event_hub: HUB.parse().unwrap(),
-        consumer_group: "$Default".parse().unwrap(),
-    };
+    let scope = ConsumerScope::new(
+        world.emulator.address().ip().to_string().parse().unwrap(),
+        HUB.parse().unwrap(),
+        "$Default".parse().unwrap(),
+    );
     let mut checkpoints = world.store().list_checkpoints(&scope).await.unwrap();
     checkpoints.sort_by_key(|checkpoint| checkpoint.partition.to_string());
     checkpoints.into_iter().map(|checkpoint| checkpoint.offset.unwrap().to_string()).collect()
@@ -205,9 +204,9 @@ async fn a_restart_after_a_fail_over_resumes_exactly_behind_the_checkpoint() {
 async fn an_old_numeric_checkpoint_is_given_up_as_the_policy_says() {
     let from_2 = StartingPosition::from_sequence_number(2);
     for (policy, starting, expected) in [
-        (InvalidPosition::Fail, from_2.clone(), vec![2, 3, 4]),
-        (InvalidPosition::Fail, StartingPosition::Latest, vec![2, 3, 4]),
-        (InvalidPosition::Fail, StartingPosition::from_sequence_number(3), vec![2, 3, 4]),
+        (InvalidPosition::Retry, from_2.clone(), vec![2, 3, 4]),
+        (InvalidPosition::Retry, StartingPosition::Latest, vec![2, 3, 4]),
+        (InvalidPosition::Retry, StartingPosition::from_sequence_number(3), vec![2, 3, 4]),
         (InvalidPosition::StartingPosition, from_2.clone(), vec![2, 3, 4]),
         (InvalidPosition::StartingPosition, StartingPosition::Latest, vec![4]),
         (InvalidPosition::Earliest, from_2.clone(), vec![0, 1, 2, 3, 4]),

@@ -57,9 +57,7 @@ fn strings() -> Vec<(String, &'static str)> {
 #[test]
 fn each_wrong_connection_string_says_what_it_is() {
     for (text, expected) in strings() {
-        let built =
-            ConsumerClient::from_connection_string(&text, "$Default").and_then(ConsumerClientBuilder::build);
-        let error = built.unwrap_err();
+        let error = ConsumerClient::builder(&text, "$Default").build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         let told = error.to_string();
         assert!(told.contains(expected), "{told}");
@@ -93,32 +91,29 @@ fn each_wrong_storage_connection_string_says_what_it_is() {
 }
 
 /// Each line: what is wrong in the options, and what the error says.
-fn options() -> Vec<(eventhubs::Result<ConsumerClientBuilder>, &'static str)> {
+fn options() -> Vec<(ConsumerClientBuilder, &'static str)> {
     let cloud = format!("Endpoint=sb://contoso.servicebus.windows.net/;{}", shared_access());
     let orders = format!("{cloud};EntityPath=orders");
-    let of_group = |group: &str| ConsumerClient::from_connection_string(&orders, group);
-    let good = || of_group("$Default").unwrap();
+    let of_group = |group: &str| ConsumerClient::builder(&orders, group);
+    let good = || of_group("$Default");
     let seconds = Duration::from_secs;
     vec![
         (of_group(""), "consumer group is empty"),
         (of_group("a/b"), "consumer group contains a slash"),
-        (Ok(good().event_hub("a/b")), "event hub contains a slash"),
+        (good().event_hub("a/b"), "event hub contains a slash"),
         (of_group(&"x".repeat(300)), "consumer group is too long"),
-        (Ok(good().event_hub("billing")), "event hub: differs from the EntityPath of the connection string"),
+        (good().event_hub("billing"), "event hub: differs from the EntityPath of the connection string"),
         (
-            Ok(good().load_balancing_interval(seconds(60))),
+            good().load_balancing_interval(seconds(60)),
             "load balancing: the expiry of 60s is shorter than 3 intervals of 60s",
         ),
-        (Ok(good().load_balancing_interval(Duration::ZERO)), "load balancing: the interval is zero"),
+        (good().load_balancing_interval(Duration::ZERO), "load balancing: the interval is zero"),
         (
-            Ok(good().partition_ownership_expiration_interval(seconds(10))),
+            good().partition_ownership_expiration_interval(seconds(10)),
             "load balancing: the expiry of 10s is shorter than 3 intervals of 10s",
         ),
         (
-            ConsumerClient::from_connection_string(
-                orders.replace("contoso.servicebus.windows.net/", ""),
-                "$Default",
-            ),
+            ConsumerClient::builder(orders.replace("contoso.servicebus.windows.net/", ""), "$Default"),
             "connection string: Endpoint: namespace is empty",
         ),
     ]
@@ -127,7 +122,7 @@ fn options() -> Vec<(eventhubs::Result<ConsumerClientBuilder>, &'static str)> {
 #[test]
 fn each_wrong_option_is_named() {
     for (builder, expected) in options() {
-        let error = builder.and_then(ConsumerClientBuilder::build).unwrap_err();
+        let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.to_string().contains(expected), "{error}");
     }
@@ -146,8 +141,8 @@ fn each_wrong_option_is_named() {
 async fn each_wrong_option_of_a_run_is_named() {
     let emulator = Emulator::builder().event_hub(HUB, 1).start().await.unwrap();
     let of_group = |group: &str| {
-        let builder = ConsumerClient::from_connection_string(emulator.connection_string(HUB), group);
-        builder.unwrap().retry(once()).build().unwrap()
+        let builder = ConsumerClient::builder(emulator.connection_string(HUB), group);
+        builder.retry(once()).build().unwrap()
     };
     let client = of_group("$Default");
     let closed = of_group("$Default");
@@ -213,7 +208,7 @@ async fn a_storage_that_refuses_or_is_away_is_named_with_the_reason() {
 
 /// The error that ends a run against this namespace.
 async fn ends_with(connection_string: &str) -> eventhubs::Error {
-    let builder = ConsumerClient::from_connection_string(connection_string, "$Default").unwrap();
+    let builder = ConsumerClient::builder(connection_string, "$Default");
     let client = builder.retry(once()).build().unwrap();
     within(PATIENCE, client.receive(|_, _| async { Ok(()) }).into_future()).await.unwrap_err()
 }
@@ -252,7 +247,7 @@ async fn what_is_wrong_at_the_service_ends_the_run_with_the_reason() {
 
 /// What the client says of a namespace that may come back.
 async fn looking_up(connection_string: &str, retry: RetryPolicy) -> String {
-    let builder = ConsumerClient::from_connection_string(connection_string, "$Default").unwrap();
+    let builder = ConsumerClient::builder(connection_string, "$Default");
     let client = builder.retry(retry).build().unwrap();
     let error = within(PATIENCE, client.event_hub_properties()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -282,8 +277,7 @@ async fn what_is_wrong_at_the_storage_is_named_with_the_reason() {
     let azurite = Azurite::start().await;
     let store = BlobCheckpointStore::from_connection_string(&azurite.connection_string(), "nobody-made-this")
         .unwrap();
-    let builder =
-        ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default").unwrap();
+    let builder = ConsumerClient::builder(emulator.connection_string(HUB), "$Default");
     let client = builder.checkpoint_store(store).build().unwrap();
     let error = within(PATIENCE, client.receive(|_, _| async { Ok(()) }).into_future()).await.unwrap_err();
     for part in ["container `nobody-made-this` at 127.0.0.1", "create it, or call create_container_if_absent"]
@@ -293,8 +287,7 @@ async fn what_is_wrong_at_the_storage_is_named_with_the_reason() {
 
     let account = format!("AccountName=contoso;AccountKey={KEY};BlobEndpoint=https://contoso.blob.invalid");
     let store = BlobCheckpointStore::from_connection_string(&account, "checkpoints").unwrap();
-    let builder =
-        ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default").unwrap();
+    let builder = ConsumerClient::builder(emulator.connection_string(HUB), "$Default");
     let client = builder.checkpoint_store(store).build().unwrap();
     let error = within(PATIENCE, client.receive(|_, _| async { Ok(()) }).into_future()).await.unwrap_err();
     for part in ["the store was not found", "contoso.blob.invalid", "failed to lookup address information"] {

@@ -21,10 +21,7 @@ async fn null_bodies_of_the_javascript_sdk_come_with_their_properties() {
     assert!(within(PATIENCE, sending).await.unwrap().success());
 
     let (tell, mut told) = mpsc::channel(6);
-    let client = ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
-        .build()
-        .unwrap();
+    let client = ConsumerClient::builder(emulator.connection_string(HUB), "$Default").build().unwrap();
     let receive = client.receive(move |_, event| {
         let is_tombstone = event.properties().get("kind") == Some(&"tombstone".into());
         tell.try_send((event.body_as_str().unwrap().into_owned(), is_tombstone)).unwrap();

@@ -57,8 +57,7 @@ async fn consume(
     handled: &Handled,
     stopped: oneshot::Receiver<()>,
 ) {
-    let client = ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    let client = ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .load_balancing_interval(Duration::from_millis(200))
         .retry(RetryPolicy::exponential(Duration::from_millis(50)))

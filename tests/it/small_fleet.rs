@@ -37,8 +37,7 @@ struct Instance {
 }
 
 fn start(world: &World, log: &Log, instance: &'static str) -> Instance {
-    let client = ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    let client = ConsumerClient::builder(world.emulator.connection_string(HUB), "$Default")
         .checkpoint_store(world.store())
         .build()
         .unwrap();

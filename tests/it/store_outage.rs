@@ -28,8 +28,7 @@ impl Counts {
 }
 
 fn client(world: &World) -> ConsumerClientBuilder {
-    ConsumerClient::from_connection_string(world.emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(world.emulator.connection_string(HUB), "$Default")
         .checkpoint_store(world.store())
         .checkpoint_namespace(world.namespace.clone())
 }

@@ -96,11 +96,11 @@ impl World {
     /// # Panics
     /// Never: the names are good.
     pub fn scope(&self) -> ConsumerScope {
-        ConsumerScope {
-            namespace: self.namespace.clone(),
-            event_hub: EventHubName::new(HUB).expect("a good name"),
-            consumer_group: ConsumerGroup::default(),
-        }
+        ConsumerScope::new(
+            self.namespace.clone(),
+            EventHubName::new(HUB).expect("a good name"),
+            ConsumerGroup::default(),
+        )
     }
 
     /// The ownership records.

@@ -1,7 +1,9 @@
 //! `cargo xtask tidy`: the rules of ARCHITECTURE.md that the compiler does not check.
 
 mod arrows;
+mod foreign;
 mod layers;
+mod logs;
 mod manifests;
 mod modules;
 mod prose;
@@ -21,6 +23,7 @@ const RULES: &[(&str, Rule)] = &[
     ("folders use whom the table allows", layers::between_folders),
     ("no circle between files", layers::circles),
     ("no crate reaches what it must not", arrows::to_foreign_crates),
+    ("no public signature names a foreign type", foreign::types_in_public_signatures),
     ("the lean crates stay lean", weight::of_the_lean_crates),
     ("no dependency needs a newer Rust", rust_version::of_dependencies),
     ("manifests inherit", manifests::inherit),
@@ -30,6 +33,7 @@ const RULES: &[(&str, Rule)] = &[
     ("only the transport opens sockets", sources::sockets),
     ("events are read without the AMQP library", sources::events_are_read_by_hand),
     ("no test is ignored", sources::no_test_is_ignored),
+    ("docs/logs.md lists what is logged", logs::are_documented),
     ("the prose has no phrase that docs/words.md replaces", prose::phrases),
     ("the paths of ARCHITECTURE.md exist", prose::paths_exist),
 ];

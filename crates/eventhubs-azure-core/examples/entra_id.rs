@@ -13,9 +13,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         return Ok(());
     };
     let credential = azure_identity_1::DeveloperToolsCredential::new(None)?;
-    let client =
-        ConsumerClient::with_credential(namespace, event_hub, "$Default", AzureCore1::new(credential))?
-            .build()?;
+    let client = ConsumerClient::builder_with_credential(
+        namespace,
+        event_hub,
+        "$Default",
+        AzureCore1::new(credential),
+    )
+    .build()?;
     println!("{:?}", client.event_hub_properties().await?);
     Ok(())
 }

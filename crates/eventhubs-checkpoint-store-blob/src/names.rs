@@ -41,7 +41,7 @@ pub(crate) fn prefix(scope: &ConsumerScope, kind: Kind, naming: Naming) -> Strin
         Kind::Ownership => "ownership",
         Kind::Checkpoint => "checkpoint",
     };
-    let ConsumerScope { namespace, event_hub, consumer_group } = scope;
+    let ConsumerScope { namespace, event_hub, consumer_group, .. } = scope;
     let given = format!("{namespace}/{event_hub}/{consumer_group}/{kind}/");
     match naming {
         // By Unicode's rules, whatever the locale.
@@ -85,11 +85,11 @@ mod tests {
     use super::*;
 
     fn scope() -> ConsumerScope {
-        ConsumerScope {
-            namespace: Namespace::new("MyNamespace.servicebus.windows.net").unwrap(),
-            event_hub: EventHubName::new("MyHub").unwrap(),
-            consumer_group: ConsumerGroup::default(),
-        }
+        ConsumerScope::new(
+            Namespace::new("MyNamespace.servicebus.windows.net").unwrap(),
+            EventHubName::new("MyHub").unwrap(),
+            ConsumerGroup::default(),
+        )
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
             format!("{hub}/checkpoint/A1")
         );
         assert_eq!(prefix(&scope(), Kind::Ownership, Naming::LowerCase), format!("{hub}/ownership/"));
-        let ConsumerScope { namespace, event_hub, consumer_group } = scope();
+        let ConsumerScope { namespace, event_hub, consumer_group, .. } = scope();
         let given = format!("{namespace}/{event_hub}/{consumer_group}/ownership/0");
         assert_eq!(blob(&scope(), Kind::Ownership, Naming::Verbatim, &zero), given);
         assert_ne!(given, given.to_lowercase());

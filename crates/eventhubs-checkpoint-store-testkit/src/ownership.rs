@@ -15,7 +15,7 @@ const RACERS: usize = 16;
 /// A scope that nobody wrote to is empty, and is no error.
 pub async fn an_unknown_scope_has_no_records(scene: Scene) {
     assert_eq!(scene.records().await, []);
-    assert_eq!(scene.checkpoints().await, []);
+    assert_eq!(scene.checkpoints(["0".to_owned()]).await, []);
 }
 
 /// `Expected::Absent` wins the first time only, and the listing shows what was won.

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The store answered with something that is not understood.
     Protocol,
+    /// The store does not have this operation, which no run of `eventhubs` needs.
+    Unsupported,
 }
 
 impl Error {
@@ -114,6 +116,7 @@ impl fmt::Display for ErrorKind {
             Self::Unavailable => "the store cannot be reached",
             Self::InvalidArgument => "invalid argument",
             Self::Protocol => "the store gave an answer that is not understood",
+            Self::Unsupported => "the store does not have this operation",
         })
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventhubs_types::{ConsumerScope, PartitionId};
 
-use crate::{Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Expected, OwnershipList, Result};
+use crate::{
+    Checkpoint, CheckpointOutcome, Claim, ClaimOutcome, Error, ErrorKind, Expected, OwnershipList, Result,
+};
 
 /// A place where the instances of a consumer group agree on ownership and progress.
 ///
@@ -44,12 +46,6 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
     /// Tries one claim.
     async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome;
 
-    /// Lists all checkpoints of the scope, with their versions.
-    ///
-    /// # Errors
-    /// When the store as a whole could not be read.
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>>;
-
     /// Reads the checkpoint of one partition.
     ///
     /// # Errors
@@ -67,6 +63,14 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
         checkpoint: &Checkpoint,
         expected: &Expected,
     ) -> Result<CheckpointOutcome>;
+
+    /// Lists all checkpoints of the scope, with their versions. For tools: no run of `eventhubs` calls it.
+    ///
+    /// # Errors
+    /// When the store as a whole could not be read; [`Unsupported`](crate::ErrorKind::Unsupported) unless a store implements it.
+    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
+        Err(Error::new(ErrorKind::Unsupported, format!("list the checkpoints of {scope}")))
+    }
 }
 
 #[async_trait]

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -107,8 +106,8 @@ impl Builder {
 
     /// Adds a shared access key that opens everything. Without any, there is the one of Microsoft's emulator:
     /// `RootManageSharedAccessKey` with `SAS_KEY_VALUE`.
-    pub fn shared_access_key(mut self, name: impl Into<String>, key: impl Into<SecretString>) -> Self {
-        self.keys.push(SharedAccessKey { name: name.into(), key: key.into() });
+    pub fn shared_access_key(mut self, name: impl Into<String>, key: impl Into<String>) -> Self {
+        self.keys.push(SharedAccessKey { name: name.into(), key: key.into().into() });
         self
     }
 

@@ -8,8 +8,8 @@ use std::{fmt, mem};
 
 use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
-use rand::RngExt as _;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 
 use crate::calls::Calls;
@@ -38,19 +38,14 @@ use crate::{Failure, Lease, LeaseObserver, Operation, Origin, Round, Settings};
 /// use eventhubs_checkpoint_store::MemoryCheckpointStore;
 /// use eventhubs_load_balancer::{Balancer, Settings, Strategy};
 /// use eventhubs_types::{ConsumerScope, PartitionId};
-/// use rand::{SeedableRng, rngs::StdRng};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let scope = ConsumerScope {
-///     namespace: "contoso.servicebus.windows.net".parse()?,
-///     event_hub: "orders".parse()?,
-///     consumer_group: "$Default".parse()?,
-/// };
+/// let namespace = "contoso.servicebus.windows.net".parse()?;
+/// let scope = ConsumerScope::new(namespace, "orders".parse()?, "$Default".parse()?);
 /// let store = Arc::new(MemoryCheckpointStore::new());
-/// let rng = StdRng::seed_from_u64(7);
 /// let settings = Settings::default().with_strategy(Strategy::Greedy);
-/// let mut balancer = Balancer::new(store, scope, "instance-1".parse()?, settings, rng);
+/// let mut balancer = Balancer::new(store, scope, "instance-1".parse()?, settings, 7);
 ///
 /// let partitions = ["0", "1", "2"].map(|id| id.parse().unwrap());
 /// let round = balancer.round(&partitions).await;
@@ -85,13 +80,14 @@ impl Balancer {
     /// A balancer that owns nothing yet.
     ///
     /// `owner` is to be unique among the instances; see [`Round::is_owner_taken`]. Records that a run before left under
-    /// the same id are taken up again at once.
+    /// the same id are taken up again at once. `seed` is what all random choices and delays follow from: give each instance another
+    /// one, or all of them choose alike.
     pub fn new(
         store: Arc<dyn CheckpointStore>,
         scope: ConsumerScope,
         owner: OwnerId,
         settings: Settings,
-        rng: StdRng,
+        seed: u64,
     ) -> Self {
         Self {
             calls: Calls {
@@ -115,7 +111,7 @@ impl Balancer {
             takers: BTreeMap::new(),
             owner,
             settings,
-            rng,
+            rng: StdRng::seed_from_u64(seed),
         }
     }
 

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use eventhubs_types::{OwnerId, PartitionId};
-use rand::Rng;
+use rand::rngs::StdRng;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
+use rand::{Rng, SeedableRng as _};
 
 use crate::{Peer, Settings, Strategy, View};
 
@@ -55,7 +56,14 @@ impl Plan {
 ///
 /// What else it takes is chosen at random from all that fit, so that instances that see the same meet little. Where the
 /// assignment is fixed, there is no share to find: the instance takes all that is free of what the view shows to it.
-pub fn plan(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
+///
+/// The same `seed` makes the same choices.
+pub fn plan(view: &View, settings: &Settings, seed: u64) -> Plan {
+    draw(view, settings, &mut StdRng::seed_from_u64(seed))
+}
+
+/// As [`plan`], with the randomness of a balancer, which every round continues.
+pub(crate) fn draw(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan {
     if settings.assignment().is_fixed() {
         return Plan { renew: view.mine.clone(), claim: view.free.clone(), ..Plan::default() };
     }

@@ -55,6 +55,16 @@ pub enum Origin {
     Own,
 }
 
+impl Origin {
+    /// The owner before; `None` where there was none, or this instance itself.
+    pub fn owner(&self) -> Option<&OwnerId> {
+        match self {
+            Self::Expired(owner) | Self::Offered(owner) | Self::Stolen(owner) => Some(owner),
+            Self::Unowned | Self::Own => None,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use crate::calls::{Attempt, Attempted, Listing};
 use crate::handover::Stage;
 use crate::note::Note;
+use crate::plan::draw;
 use crate::sorted::record_of;
 use crate::tempo::{Findings, Outlook, calm_pauses};
-use crate::{Balancer, Failure, LossReason, Operation, Origin, Plan, Round, Strategy, View, plan};
+use crate::{Balancer, Failure, LossReason, Operation, Origin, Plan, Round, Strategy, View};
 
 /// The longest time that the store asked for.
 fn retry_after(failures: &[Failure]) -> Duration {
@@ -134,7 +135,7 @@ impl Balancer {
         // the largest: the others may be set otherwise.
         let patience = self.settings.interval() * (1 + calm_pauses(owners_of(&view), 1));
         view.passive = self.passive.judge(&view, now, patience);
-        let mut plan = plan(&view, &self.settings, &mut self.rng);
+        let mut plan = draw(&view, &self.settings, &mut self.rng);
         let is_bounded =
             self.settings.strategy() == Strategy::Adaptive && !self.settings.assignment().is_fixed();
         if is_bounded && self.tempo.sees_growth(view.owners()) {

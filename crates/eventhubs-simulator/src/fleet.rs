@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::claim::InstanceId;
 use crate::instance::{self, Player};
-use crate::ledger::{InstanceId, Ledger};
+use crate::ledger::Ledger;
 use crate::peer::{self, Kind, Skew};
 use crate::scenario::{Action, Clocks, Scenario, StoreModel, seconds};
 use crate::store::{Handle, World, partition};

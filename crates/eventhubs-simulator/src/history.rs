@@ -1,6 +1,6 @@
 //! What every instance did, for whoever has to find out why a property broke.
 
-use crate::ledger::{PartitionIndex, Write};
+use crate::claim::{PartitionIndex, Write};
 
 /// Checks property P4: the writes of each record form one chain, each version with one winner.
 ///

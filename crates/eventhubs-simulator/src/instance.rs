@@ -6,8 +6,6 @@ use std::time::Duration;
 use eventhubs_load_balancer::defaults::DEFAULT_OFFER_TIMEOUT;
 use eventhubs_load_balancer::{Balancer, Round, Settings};
 use eventhubs_types::{ConsumerScope, PartitionId};
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -158,11 +156,11 @@ impl Instance {
 
 /// The group is the same in all runs: nothing depends on its name.
 pub(crate) fn scope() -> ConsumerScope {
-    ConsumerScope {
-        namespace: "contoso.servicebus.windows.net".parse().expect("a valid namespace"),
-        event_hub: "orders".parse().expect("a valid event hub"),
-        consumer_group: "$Default".parse().expect("a valid consumer group"),
-    }
+    ConsumerScope::new(
+        "contoso.servicebus.windows.net".parse().expect("a valid namespace"),
+        "orders".parse().expect("a valid event hub"),
+        "$Default".parse().expect("a valid consumer group"),
+    )
 }
 
 impl Player {
@@ -172,7 +170,7 @@ impl Player {
             scope(),
             owner(self.store.instance),
             self.settings.clone(),
-            StdRng::seed_from_u64(self.seed),
+            self.seed,
         )
     }
 

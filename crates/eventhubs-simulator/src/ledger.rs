@@ -9,24 +9,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::claim::{InstanceId, PartitionIndex, Write};
 use crate::history::History;
 use crate::trace::Trace;
-
-/// The number of an instance, in the order of their start.
-pub(crate) type InstanceId = usize;
-
-/// The number of a partition.
-pub(crate) type PartitionIndex = usize;
-
-/// A claim that was applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) partition: PartitionIndex,
-    /// The version that the writer expected; `None` for no record.
-    pub(crate) expected: Option<u64>,
-    pub(crate) version: u64,
-    pub(crate) owner: Option<InstanceId>,
-}
 
 #[derive(Debug)]
 pub(crate) struct Ledger {

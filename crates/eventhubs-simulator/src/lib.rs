@@ -11,6 +11,7 @@
 mod batch;
 mod catalog;
 mod check;
+mod claim;
 mod fleet;
 mod history;
 mod instance;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use eventhubs_checkpoint_store::{Claim, Expected, Ownership, Version};
 use tokio::time::Instant;
 
-use crate::ledger::PartitionIndex;
+use crate::claim::PartitionIndex;
 
 /// The ownership records, each with as much of its past as a stale listing may show.
 #[derive(Debug)]

@@ -14,7 +14,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
-use crate::ledger::{InstanceId, Ledger, PartitionIndex, Write};
+use crate::claim::{InstanceId, PartitionIndex, Write};
+use crate::ledger::Ledger;
 use crate::records::Records;
 use crate::scenario::StoreModel;
 
@@ -231,10 +232,6 @@ impl CheckpointStore for Handle {
     async fn claim_ownership(&self, _: &ConsumerScope, claim: &Claim) -> ClaimOutcome {
         let outcome = self.call(true, || self.world.claim(self.instance, claim)).await;
         outcome.unwrap_or_else(ClaimOutcome::Failed)
-    }
-
-    async fn list_checkpoints(&self, _: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        Err(no_checkpoints())
     }
 
     async fn checkpoint(&self, _: &ConsumerScope, _: &PartitionId) -> Result<Option<Checkpoint>> {

@@ -1,9 +1,12 @@
+//! The scope of ownership records and checkpoints.
+
 use std::fmt;
 
 use crate::{ConsumerGroup, EventHubName, Namespace};
 
 /// What a checkpoint or an ownership record belongs to: one consumer group of one event hub.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct ConsumerScope {
     /// The host name of the namespace, without a port.
     pub namespace: Namespace,
@@ -11,6 +14,13 @@ pub struct ConsumerScope {
     pub event_hub: EventHubName,
     /// The consumer group.
     pub consumer_group: ConsumerGroup,
+}
+
+impl ConsumerScope {
+    /// Names one consumer group of one event hub.
+    pub fn new(namespace: Namespace, event_hub: EventHubName, consumer_group: ConsumerGroup) -> Self {
+        Self { namespace, event_hub, consumer_group }
+    }
 }
 
 impl fmt::Display for ConsumerScope {

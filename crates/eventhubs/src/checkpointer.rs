@@ -386,11 +386,8 @@ mod tests {
     }
 
     fn checkpointer(store: &Arc<MemoryCheckpointStore>) -> Checkpointer {
-        let scope = ConsumerScope {
-            namespace: "ns".parse().unwrap(),
-            event_hub: "hub".parse().unwrap(),
-            consumer_group: "group".parse().unwrap(),
-        };
+        let scope =
+            ConsumerScope::new("ns".parse().unwrap(), "hub".parse().unwrap(), "group".parse().unwrap());
         let checkpointer = Checkpointer::new(Arc::clone(store) as _, scope, "0".parse().unwrap(), None);
         checkpointer.delivered(&event(100));
         checkpointer

@@ -1,10 +1,9 @@
 //! The client that users build, and its options. It does no I/O: a run begins in `runner.rs`.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_amqp::{
@@ -13,59 +12,42 @@ use eventhubs_amqp::{
 };
 use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 use eventhubs_load_balancer::{Assignment, Settings, Strategy};
-use eventhubs_types::{ConsumerGroup, ConsumerScope, Namespace, OwnerId, PartitionId};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use eventhubs_types::{ConsumerGroup, ConsumerScope, InvalidName, Namespace, OwnerId, PartitionId};
+use rand::RngExt as _;
 
+use crate::ambient::entropy;
 use crate::guarded_store::GuardedStore;
-use crate::pacing::Pacing;
+use crate::instance::{Instance, Readings};
 use crate::receive::{Batches, Events, Receive};
 use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy, defaults};
 
 /// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is used.
 #[derive(Debug, Clone)]
 pub struct ConsumerClient {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    hub: EventHubClient,
-    scope: ConsumerScope,
-    store: Arc<dyn CheckpointStore>,
-    owner: OwnerId,
-    balancing: Settings,
-    retry: RetryPolicy,
-    reading: Mutex<BTreeSet<Option<PartitionId>>>,
+    instance: Arc<Instance>,
 }
 
 impl ConsumerClient {
-    /// Starts to build a client from a connection string, which names the event hub in its `EntityPath`, and a consumer
-    /// group, for example `$Default`.
-    ///
-    /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) that names the field which is wrong, never its value.
-    pub fn from_connection_string(
+    /// Returns a builder for a client that authenticates with a connection string, which names the event hub in its `EntityPath`, as
+    /// a member of a consumer group, for example `$Default`. [`build`](ConsumerClientBuilder::build) checks both.
+    pub fn builder(
         connection_string: impl AsRef<str>,
         consumer_group: impl AsRef<str>,
-    ) -> Result<ConsumerClientBuilder> {
-        let hub = EventHubClient::builder(connection_string.as_ref().parse()?);
-        Ok(ConsumerClientBuilder::new(hub, ConsumerGroup::new(consumer_group)?))
+    ) -> ConsumerClientBuilder {
+        let connection_string = connection_string.as_ref().parse();
+        ConsumerClientBuilder::new(connection_string.map(EventHubClient::builder), consumer_group.as_ref())
     }
 
-    /// Starts to build a client that shows the tokens of a credential, such as a managed identity. `namespace` is the
-    /// whole host name, for example `contoso.servicebus.windows.net`.
-    ///
-    /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) that names the field which is wrong.
-    pub fn with_credential(
+    /// Returns a builder for a client that authenticates with the tokens of a credential, such as a managed identity. `namespace` is
+    /// the whole host name, for example `contoso.servicebus.windows.net`. [`build`](ConsumerClientBuilder::build) checks the names.
+    pub fn builder_with_credential(
         namespace: impl AsRef<str>,
         event_hub: impl AsRef<str>,
         consumer_group: impl AsRef<str>,
         credential: impl TokenCredential + 'static,
-    ) -> Result<ConsumerClientBuilder> {
-        let hub = EventHubClient::with_credential(namespace, event_hub, credential)?;
-        Ok(ConsumerClientBuilder::new(hub, ConsumerGroup::new(consumer_group)?))
+    ) -> ConsumerClientBuilder {
+        let hub = EventHubClient::with_credential(namespace, event_hub, credential);
+        ConsumerClientBuilder::new(hub, consumer_group.as_ref())
     }
 
     /// Shows the key of another connection string from now on: keys can be exchanged while runs go on.
@@ -74,7 +56,7 @@ impl ConsumerClient {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another namespace, or
     /// when this client shows the tokens of a credential.
     pub fn update_connection_string(&self, connection_string: impl AsRef<str>) -> Result<()> {
-        Ok(self.hub().update_connection_string(&connection_string.as_ref().parse()?)?)
+        Ok(self.instance.hub.update_connection_string(&connection_string.as_ref().parse()?)?)
     }
 
     /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for different
@@ -86,12 +68,34 @@ impl ConsumerClient {
     /// A callback must not block its thread: what it does takes place on the workers of the runtime, which also read the other
     /// partitions and renew their leases. Call what blocks by [`tokio::task::spawn_blocking`] and await that. A callback that has not
     /// given its thread back for 5 seconds is logged as a warning with its partition and sequence number.
+    ///
+    /// Await the [`Receive`], or run it as a task: it is an [`IntoFuture`](std::future::IntoFuture), which `tokio::spawn` does not
+    /// take by itself.
+    ///
+    /// ```
+    /// # use eventhubs::ConsumerClient;
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let emulator = eventhubs_emulator::Emulator::builder().event_hub("orders", 1).start().await?;
+    /// # let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let receive = client.receive(|context, event| async move {
+    ///     context.update_checkpoint(&event).await?;
+    ///     Ok(())
+    /// });
+    /// let running = tokio::spawn(receive.with_graceful_shutdown(stopped).into_future());
+    /// // the rest of the program
+    /// drop(stop);
+    /// running.await??;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn receive<F, Fut>(&self, on_event: F) -> Receive<Events>
     where
         F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Receive::each(self.clone(), on_event)
+        Receive::each(Arc::clone(&self.instance), on_event)
     }
 
     /// Receives events, several per call; else as [`receive`](Self::receive).
@@ -100,7 +104,7 @@ impl ConsumerClient {
         F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Receive::batches(self.clone(), on_batch)
+        Receive::batches(Arc::clone(&self.instance), on_batch)
     }
 
     /// Asks the service about the event hub.
@@ -111,8 +115,7 @@ impl ConsumerClient {
     /// # Cancel safety
     /// Can be dropped at any time.
     pub async fn event_hub_properties(&self) -> Result<EventHubProperties> {
-        let properties = self.hub().event_hub_properties().await;
-        properties.map_err(|source| Error::amqp("the event hub could not be looked up", source))
+        self.instance.event_hub_properties().await
     }
 
     /// Asks the service about a partition.
@@ -123,7 +126,7 @@ impl ConsumerClient {
     /// # Cancel safety
     /// Can be dropped at any time.
     pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
-        let properties = self.hub().partition_properties(partition).await;
+        let properties = self.instance.hub.partition_properties(partition).await;
         properties.map_err(|source| {
             Error::amqp("the partition could not be looked up", source).on_partition(partition)
         })
@@ -131,7 +134,7 @@ impl ConsumerClient {
 
     /// The id under which this instance owns partitions.
     pub fn owner_id(&self) -> &OwnerId {
-        &self.inner.owner
+        &self.instance.owner
     }
 
     /// Closes the connection to the service for good. Runs that are still going end with
@@ -140,69 +143,17 @@ impl ConsumerClient {
     /// # Cancel safety
     /// A dropped close has closed nothing or everything.
     pub async fn close(&self) {
-        self.hub().close().await;
+        self.instance.hub.close().await;
     }
-
-    pub(crate) fn hub(&self) -> &EventHubClient {
-        &self.inner.hub
-    }
-
-    pub(crate) fn scope(&self) -> &ConsumerScope {
-        &self.inner.scope
-    }
-
-    pub(crate) fn store(&self) -> Arc<dyn CheckpointStore> {
-        Arc::clone(&self.inner.store)
-    }
-
-    pub(crate) fn balancing(&self) -> &Settings {
-        &self.inner.balancing
-    }
-
-    pub(crate) fn pacing(&self) -> Pacing {
-        Pacing::new(self.inner.retry.clone(), entropy())
-    }
-
-    /// Marks that this client reads the partition, or all of them, until the guard is dropped.
-    pub(crate) fn begin(&self, partition: Option<PartitionId>) -> Result<Reading> {
-        if !self.inner.reading().insert(partition.clone()) {
-            return Err(Error::invalid("receive: this client is already receiving the same partitions"));
-        }
-        Ok(Reading { client: self.clone(), partition })
-    }
-}
-
-impl Inner {
-    fn reading(&self) -> MutexGuard<'_, BTreeSet<Option<PartitionId>>> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// While this lives, the client reads these partitions and refuses to read them a second time.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    client: ConsumerClient,
-    partition: Option<PartitionId>,
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.client.inner.reading().remove(&self.partition);
-    }
-}
-
-/// A fresh source of random numbers, for ids and jitter.
-#[expect(clippy::disallowed_methods, reason = "the one place that seeds the facade's randomness")]
-pub(crate) fn entropy() -> StdRng {
-    StdRng::from_rng(&mut rand::rng())
 }
 
 /// Builds a [`ConsumerClient`].
 #[derive(Debug)]
 #[must_use]
 pub struct ConsumerClientBuilder {
-    hub: EventHubClientBuilder,
-    consumer_group: ConsumerGroup,
+    /// What is wrong with the connection string or a name is told by `build`, so that a chain of options has one `?`.
+    hub: eventhubs_amqp::Result<EventHubClientBuilder>,
+    consumer_group: std::result::Result<ConsumerGroup, InvalidName>,
     store: Option<Arc<dyn CheckpointStore>>,
     namespace: Option<Namespace>,
     owner: Option<OwnerId>,
@@ -215,10 +166,10 @@ pub struct ConsumerClientBuilder {
 }
 
 impl ConsumerClientBuilder {
-    fn new(hub: EventHubClientBuilder, consumer_group: ConsumerGroup) -> Self {
+    fn new(hub: eventhubs_amqp::Result<EventHubClientBuilder>, consumer_group: &str) -> Self {
         Self {
             hub,
-            consumer_group,
+            consumer_group: ConsumerGroup::new(consumer_group),
             store: None,
             namespace: None,
             owner: None,
@@ -233,19 +184,19 @@ impl ConsumerClientBuilder {
 
     /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
     pub fn event_hub(mut self, name: impl AsRef<str>) -> Self {
-        self.hub = self.hub.event_hub(name);
+        self.hub = self.hub.map(|hub| hub.event_hub(name));
         self
     }
 
     /// How the service is reached: in a WebSocket, through a proxy, by another endpoint, by several connections.
     pub fn connection(mut self, options: ConnectionOptions) -> Self {
-        self.hub = self.hub.connection(options);
+        self.hub = self.hub.map(|hub| hub.connection(options));
         self
     }
 
     /// Talks to an emulator, without TLS. A connection string says so itself.
     pub fn use_development_emulator(mut self) -> Self {
-        self.hub = self.hub.use_development_emulator();
+        self.hub = self.hub.map(EventHubClientBuilder::use_development_emulator);
         self
     }
 
@@ -311,7 +262,7 @@ impl ConsumerClientBuilder {
     /// // In a stateful set of three pods, the host name ends in the number of the pod.
     /// let host = "reader-2";
     /// let ordinal = host.rsplit('-').next().unwrap_or_default().parse()?;
-    /// let client = ConsumerClient::from_connection_string(hub, "$Default")?
+    /// let client = ConsumerClient::builder(hub, "$Default")
     ///     .owner_id(host.parse()?)
     ///     .assignment(Assignment::ByOrdinal { ordinal, instances: 3 })
     ///     .build()?;
@@ -338,28 +289,29 @@ impl ConsumerClientBuilder {
     /// Builds the client. Nothing is contacted yet.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when no event hub is named, or an option does not go with
-    /// another; the text names the field.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the connection string or a name cannot be used, no event hub is
+    /// named, or an option contradicts another. The text names the field, and never the value of a secret.
     pub fn build(self) -> Result<ConsumerClient> {
-        let balancing = self.balancing()?;
+        let balancing = self.balancing();
+        let (hub, consumer_group, balancing) = (self.hub?, self.consumer_group?, balancing?);
         let owner = self.owner.map_or_else(random_owner, Ok)?;
-        let hub = self.hub.retry(self.retry.clone()).identifier(wire_identifier(&owner)).build()?;
+        let hub = hub.retry(self.retry.clone()).identifier(wire_identifier(&owner)).build()?;
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryCheckpointStore::new()));
-        let scope = ConsumerScope {
-            namespace: self.namespace.unwrap_or_else(|| hub.namespace().clone()),
-            event_hub: hub.event_hub().clone(),
-            consumer_group: self.consumer_group,
-        };
-        let inner = Inner {
+        let scope = ConsumerScope::new(
+            self.namespace.unwrap_or_else(|| hub.namespace().clone()),
+            hub.event_hub().clone(),
+            consumer_group,
+        );
+        let instance = Instance {
             hub,
             scope,
             store: Arc::new(GuardedStore(store)),
             owner,
             balancing,
             retry: self.retry,
-            reading: Mutex::default(),
+            readings: Readings::default(),
         };
-        Ok(ConsumerClient { inner: Arc::new(inner) })
+        Ok(ConsumerClient { instance: Arc::new(instance) })
     }
 }
 

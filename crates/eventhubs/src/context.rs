@@ -52,11 +52,8 @@ impl PartitionContext {
     ///     Ok(())
     /// }
     ///
-    /// let scope = ConsumerScope {
-    ///     namespace: "contoso.servicebus.windows.net".parse()?,
-    ///     event_hub: "orders".parse()?,
-    ///     consumer_group: ConsumerGroup::default(),
-    /// };
+    /// let namespace = "contoso.servicebus.windows.net".parse()?;
+    /// let scope = ConsumerScope::new(namespace, "orders".parse()?, ConsumerGroup::default());
     /// let store = Arc::new(MemoryCheckpointStore::new());
     /// let context = PartitionContext::for_tests(Arc::clone(&store), scope.clone(), "0".parse()?);
     /// handle(context, ReceivedEvent::from_parts(EventData::new("order 1"), "4096", 7, None)).await?;

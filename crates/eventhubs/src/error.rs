@@ -126,6 +126,33 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         self.transient
     }
+
+    /// The AMQP error condition that the service sent, for example `com.microsoft:server-busy`.
+    pub fn condition(&self) -> Option<&str> {
+        self.cause::<eventhubs_amqp::Error>()?.condition()
+    }
+
+    /// The text that the service sent with the condition.
+    pub fn description(&self) -> Option<&str> {
+        self.cause::<eventhubs_amqp::Error>()?.description()
+    }
+
+    /// The id under which Azure support finds the failure.
+    pub fn tracking_id(&self) -> Option<&str> {
+        self.cause::<eventhubs_amqp::Error>()?.tracking_id()
+    }
+
+    /// What went wrong in the checkpoint store, for example [`NotFound`](crate::store::ErrorKind::NotFound) where its container does
+    /// not exist.
+    pub fn store_kind(&self) -> Option<eventhubs_checkpoint_store::ErrorKind> {
+        Some(self.cause::<eventhubs_checkpoint_store::Error>()?.kind())
+    }
+
+    /// The first cause of this type, so that users need not depend on the crate that defines it.
+    fn cause<T: std::error::Error + 'static>(&self) -> Option<&T> {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        causes.into_iter().find_map(|error| error.downcast_ref())
+    }
 }
 
 fn kind_of(kind: eventhubs_amqp::ErrorKind) -> ErrorKind {
@@ -189,5 +216,22 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventhubs_checkpoint_store as store;
+
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_store_error_is_found_however_deep_it_is() {
+        let container = store::Error::new(store::ErrorKind::NotFound, "the container");
+        let written = Error::store("the checkpoint could not be written", container);
+        assert_eq!(written.store_kind(), Some(store::ErrorKind::NotFound));
+        let failed = Error::handler("the callback failed", written.into());
+        assert_eq!(failed.store_kind(), Some(store::ErrorKind::NotFound));
+        assert_eq!((failed.condition(), failed.tracking_id()), (None, None));
     }
 }

@@ -44,10 +44,6 @@ impl CheckpointStore for GuardedStore {
         outcome.unwrap_or_else(ClaimOutcome::Failed)
     }
 
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        call("listing the checkpoints", || self.0.list_checkpoints(scope)).await?
-    }
-
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
         call("reading a checkpoint", || self.0.checkpoint(scope, partition)).await?
     }

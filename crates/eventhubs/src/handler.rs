@@ -4,8 +4,10 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 
 use eventhubs_amqp::ReceivedEvent;
+use futures::TryFutureExt as _;
 
-use crate::{CloseReason, ConsumerClient, Error, Events, HandlerResult, PartitionContext, Receive};
+use crate::receive::{Batches, Events, Receive};
+use crate::{CloseReason, ConsumerClient, Error, HandlerError, HandlerResult, PartitionContext};
 
 /// Handles the events of all partitions of a run.
 ///
@@ -39,7 +41,7 @@ use crate::{CloseReason, ConsumerClient, Error, Events, HandlerResult, Partition
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// # let emulator = eventhubs_emulator::Emulator::builder().event_hub("orders", 1).start().await?;
 /// # emulator.publish("orders", ["tea", "coffee"])?;
-/// # let client = ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+/// # let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 /// let counter = std::sync::Arc::new(Counter::default());
 /// let receive = client.receive_with(std::sync::Arc::clone(&counter)).starting_position(StartingPosition::Earliest);
 /// # let counter = std::sync::Arc::clone(&counter);
@@ -56,7 +58,8 @@ pub trait EventHandler: Send + Sync + 'static {
         event: ReceivedEvent,
     ) -> impl Future<Output = HandlerResult> + Send;
 
-    /// Called before the first event of a partition, each time this instance begins to read it.
+    /// Called before the first event of a partition, each time this instance begins to read it. An error closes the partition
+    /// again, and it is tried again after a pause.
     fn on_partition_initialize(
         &self,
         context: PartitionContext,
@@ -111,9 +114,40 @@ impl<H: EventHandler> EventHandler for Arc<H> {
     }
 }
 
+/// A function is a handler without hooks, and may fail with any error that converts into a [`HandlerError`].
+impl<F, Fut, E> EventHandler for F
+where
+    F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), E>> + Send,
+    E: Into<HandlerError>,
+{
+    async fn on_event(&self, context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+        self(context, event).await.map_err(Into::into)
+    }
+}
+
 impl ConsumerClient {
     /// Receives events with a handler that is a type; otherwise as [`receive`](Self::receive), whose closures it becomes. A hook that is
     /// set on the [`Receive`] replaces the handler's own.
+    ///
+    /// A function is a handler too, and may fail with an error of any type, such as the one of `anyhow`. [`receive`](Self::receive)
+    /// wants a [`HandlerResult`], so that the compiler knows the error of a closure that says `?`.
+    ///
+    /// ```
+    /// # use eventhubs::{ConsumerClient, PartitionContext, ReceivedEvent, StartingPosition};
+    /// async fn handle(context: PartitionContext, event: ReceivedEvent) -> Result<(), eventhubs::Error> {
+    ///     context.update_checkpoint(&event).await?;
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let emulator = eventhubs_emulator::Emulator::builder().event_hub("orders", 1).start().await?;
+    /// # let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
+    /// let receive = client.receive_with(handle);
+    /// # receive.with_graceful_shutdown(async {}).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn receive_with(&self, handler: impl EventHandler) -> Receive<Events> {
         let handler = Arc::new(handler);
         let (events, opening, closing, errors) =
@@ -134,5 +168,16 @@ impl ConsumerClient {
             let handler = Arc::clone(&errors);
             async move { handler.on_error(context, error).await }
         })
+    }
+
+    /// Receives events in batches with a function that may fail with an error of any type; otherwise as
+    /// [`receive_batch`](Self::receive_batch).
+    pub fn receive_batch_with<F, Fut, E>(&self, on_batch: F) -> Receive<Batches>
+    where
+        F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<HandlerError> + 'static,
+    {
+        self.receive_batch(move |context, events| on_batch(context, events).map_err(Into::into))
     }
 }

@@ -20,7 +20,7 @@ pub enum CloseReason {
     OwnershipLost,
     /// Another instance takes the partition over and waits for this one to end, so a last checkpoint can be written.
     HandedOver,
-    /// The callback failed. The partition stays owned and is read again from its checkpoint after a pause.
+    /// The callback, or the hook before it, failed. The partition stays owned and is read again from its checkpoint after a pause.
     HandlerFailed,
     /// The partition could not be read. It stays owned and is tried again after a pause.
     ReceiveFailed,

@@ -11,7 +11,7 @@
 //! let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
 //! emulator.publish("orders", ["tea", "coffee", "mate"])?;
 //!
-//! let client = ConsumerClient::from_connection_string(emulator.connection_string("orders"), "$Default")?.build()?;
+//! let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 //! let (batches, mut received) = tokio::sync::mpsc::channel(8);
 //! let stop = async move {
 //!     let mut events = 0;
@@ -54,10 +54,16 @@
 //! [expiry](ConsumerClientBuilder::partition_ownership_expiration_interval) may be taken by others. While the store is
 //! down, reading continues until the leases run out, and checkpoints are [pending](CheckpointStatus::Pending).
 //!
+//! # Features
+//!
+//! `producer` adds [`ProducerClient`](https://docs.rs/eventhubs/latest/eventhubs/struct.ProducerClient.html), which sends events;
+//! `websocket` adds AMQP in a WebSocket and through HTTP proxies. None is on by default.
+//!
 //! # Cancel safety
 //!
 //! Every future of this crate may be dropped at any time without loss; each of them documents what a drop leaves undone.
 
+mod ambient;
 mod checkpointer;
 mod client;
 mod context;
@@ -66,12 +72,16 @@ mod error;
 mod guarded_store;
 mod handler;
 mod hooks;
+mod instance;
+mod invalid_position;
 mod log;
 mod opening;
 mod pacing;
 mod processor;
+#[cfg(feature = "producer")]
+mod producer;
 mod pump;
-mod receive;
+pub mod receive;
 mod reminder;
 mod run;
 mod runner;
@@ -94,8 +104,18 @@ pub use eventhubs_types::{
 };
 pub use handler::EventHandler;
 pub use hooks::CloseReason;
-pub use opening::InvalidPosition;
-pub use receive::{Batches, Events, Receive};
+pub use invalid_position::InvalidPosition;
+#[cfg(feature = "producer")]
+pub use producer::{ProducerClient, ProducerClientBuilder};
+pub use receive::Receive;
+
+/// What a checkpoint store of your own is made of: the trait [`CheckpointStore`], its arguments and outcomes, and its error.
+pub mod store {
+    pub use eventhubs_checkpoint_store::{
+        Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, Expected,
+        Mark, MemoryCheckpointStore, Ownership, OwnershipList, RejectedRecord, Result, Version, async_trait,
+    };
+}
 
 /// The example of the README, which runs against the emulator.
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
-//! What an operator reads: one line per event, each with the hub, the group, the owner and the partition.
+//! What an operator reads: the spans, which every line is in, and one line for each move of a partition.
 //!
-//! The names and fields of the spans are part of what users see: `receive` and `partition`, with `event_hub`, `consumer_group`,
-//! `owner` and `partition`. A callback's own lines carry them too.
+//! The names and fields are part of what users see. `docs/logs.md` lists them, and `cargo xtask tidy` keeps that list equal to the
+//! sources.
 
 use eventhubs_load_balancer::{LossReason, Origin};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId, StartingPosition};
@@ -31,7 +31,8 @@ pub(crate) fn partition_span(scope: &ConsumerScope, owner: &OwnerId, partition: 
 
 pub(crate) fn acquired(partition: &PartitionId, origin: Option<&Origin>) {
     let reason = origin.unwrap_or(&Origin::Own);
-    info!(%partition, %reason, "partition acquired");
+    let from = reason.owner().map(tracing::field::display);
+    info!(%partition, from, %reason, "partition acquired");
 }
 
 pub(crate) fn lost(partition: &PartitionId, reason: LossReason, to: Option<&OwnerId>) {

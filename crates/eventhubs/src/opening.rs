@@ -4,60 +4,13 @@ use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionProperties, PartitionReceiv
 use eventhubs_types::{Offset, SequenceNumber, StartingPosition};
 
 use crate::checkpointer::Stored;
+use crate::invalid_position::Cause;
 use crate::log;
 use crate::run::Run;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
 /// The service says so when it has failed over to a region that never knew the offset (contract §8.9).
 const FAILED_OVER: &str = "com.microsoft:georeplication:invalid-offset";
-
-/// What to do when the position of a checkpoint cannot be read from: the event hub was re-created, an emulator lost its
-/// data, the service failed over to another region, or the checkpoint is damaged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum InvalidPosition {
-    /// Report the error and retry from the same checkpoint, in case it becomes valid again.
-    ///
-    /// Where it never can, nothing is skipped: after a fail-over to another region, reading continues after the sequence
-    /// number of the checkpoint, or from the oldest event if the service does not know that either. In an event hub that
-    /// was re-created, reading restarts at the oldest event.
-    #[default]
-    Fail,
-    /// Report the error, and read from the oldest event.
-    Earliest,
-    /// Report the error, and read only what comes after the newest event.
-    Latest,
-    /// Report the error, and read from where a partition without a checkpoint is read.
-    StartingPosition,
-}
-
-/// Why a checkpoint cannot be read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// The service does not know the position, and may know it again.
-    Refused,
-    /// The service will never know the offset; the sequence number stays good.
-    FailedOver(Option<SequenceNumber>),
-    /// The events that came are of another life of the event hub.
-    Recreated,
-    /// The record in the store names no position.
-    Damaged,
-}
-
-impl InvalidPosition {
-    /// Where to read instead.
-    fn instead(self, cause: Cause, starting: &StartingPosition) -> Option<StartingPosition> {
-        match (self, cause) {
-            (Self::Fail, Cause::Refused | Cause::Damaged) => None,
-            (Self::Fail, Cause::FailedOver(Some(number))) => {
-                Some(StartingPosition::after_sequence_number(number))
-            }
-            (Self::Earliest | Self::Fail, _) => Some(StartingPosition::Earliest),
-            (Self::Latest, _) => Some(StartingPosition::Latest),
-            (Self::StartingPosition, _) => Some(starting.clone()),
-        }
-    }
-}
 
 /// What this instance knows of a partition from before.
 #[derive(Debug, Clone, Default)]
@@ -243,7 +196,7 @@ struct Newest {
 
 async fn newest(run: &Run, context: &PartitionContext) -> Result<Newest> {
     let partition = context.partition_id();
-    let properties = match run.client.hub().partition_properties(partition).await {
+    let properties = match run.instance.hub.partition_properties(partition).await {
         // A token for the consumer group alone may read, but not ask.
         Err(error) if error.kind() == AmqpKind::Unauthorized => None,
         answer => Some(answer.map_err(|source| {
@@ -283,8 +236,8 @@ pub(crate) async fn receiver(
 ) -> eventhubs_amqp::Result<PartitionReceiver> {
     let options = &run.options;
     let mut receiver = run
-        .client
-        .hub()
+        .instance
+        .hub
         .partition_receiver(context.consumer_group().clone(), context.partition_id().clone())
         .starting_position(position.clone())
         .prefetch(prefetch)
@@ -323,34 +276,4 @@ fn recreated(context: &PartitionContext) -> Error {
     let text = "events came whose sequence numbers are not above the checkpoint: the event hub was re-created \
                 (on_invalid_position decides where to read instead)";
     Error::new(ErrorKind::InvalidPosition, text).on_partition(context.partition_id())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_policy_says_where_to_read_instead_of_an_invalid_position() {
-        use InvalidPosition as Policy;
-        use StartingPosition::{Earliest, Latest};
-        let set = StartingPosition::from_sequence_number(7);
-        let after_nine = StartingPosition::after_sequence_number(9);
-        let failed_over = Cause::FailedOver(Some(9.into()));
-        for (policy, cause, starting, expected) in [
-            (Policy::Fail, Cause::Refused, &set, None),
-            (Policy::Fail, Cause::Refused, &Latest, None),
-            (Policy::Fail, Cause::Damaged, &Latest, None),
-            (Policy::Fail, failed_over, &set, Some(&after_nine)),
-            (Policy::Fail, failed_over, &Latest, Some(&after_nine)),
-            (Policy::Fail, Cause::FailedOver(None), &set, Some(&Earliest)),
-            (Policy::Fail, Cause::Recreated, &Latest, Some(&Earliest)),
-            (Policy::StartingPosition, Cause::Refused, &set, Some(&set)),
-            (Policy::StartingPosition, failed_over, &Latest, Some(&Latest)),
-            (Policy::Earliest, Cause::Damaged, &Latest, Some(&Earliest)),
-            (Policy::Latest, failed_over, &Earliest, Some(&Latest)),
-        ] {
-            let instead = policy.instead(cause, starting);
-            assert_eq!(instead.as_ref(), expected, "{policy:?}, {cause:?}, {starting:?}");
-        }
-    }
 }

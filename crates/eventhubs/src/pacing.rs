@@ -1,6 +1,9 @@
+//! The growing pauses between attempts of one thing.
+
 use std::time::Duration;
 
 use eventhubs_amqp::RetryPolicy;
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 /// The growing pauses between attempts of one thing; a success starts them over.
@@ -27,7 +30,7 @@ impl Pacing {
 
     /// How long to wait after one more failure.
     pub(crate) fn failed(&mut self) -> Duration {
-        let delay = self.policy.delay(self.failures, &mut self.rng);
+        let delay = self.policy.delay(self.failures, self.rng.random_range(0.0..=1.0));
         self.failures = self.failures.saturating_add(1);
         delay
     }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use eventhubs_load_balancer::{Balancer, Failure, Operation, Round};
 use eventhubs_types::PartitionId;
 use futures::future::BoxFuture;
+use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
-use crate::client::entropy;
+use crate::ambient::entropy;
+use crate::instance::Instance;
 use crate::log;
 use crate::pump::{Bell, Ended, Order, Pump};
 use crate::run::Run;
@@ -62,19 +64,19 @@ struct Running {
 
 impl Processor {
     pub(crate) fn new(run: Arc<Run>, partitions: Vec<PartitionId>) -> Self {
-        let client = &run.client;
+        let instance = &run.instance;
         let mut balancer = Balancer::new(
-            client.store(),
-            client.scope().clone(),
-            client.owner_id().clone(),
-            client.balancing().clone(),
-            entropy(),
+            Arc::clone(&instance.store),
+            instance.scope.clone(),
+            instance.owner.clone(),
+            instance.balancing.clone(),
+            entropy().random(),
         );
         let next_round = Instant::now() + balancer.first_delay(partitions.len());
         let (known, partitions) = watch::channel(partitions);
         let (bell, bells) = mpsc::channel(MAX_BELLS);
         let mut background = JoinSet::new();
-        background.spawn(watch_partitions(Arc::clone(&run), known));
+        background.spawn(watch_partitions(Arc::clone(&run), known).in_current_span());
         Self {
             run,
             balancer,
@@ -153,12 +155,12 @@ impl Processor {
 
     /// What is still ours in the store was taken by a reader that the store does not know.
     fn note_thefts(&mut self, rung: &[PartitionId]) {
-        let interval = self.run.client.balancing().interval();
+        let interval = self.run.instance.balancing.interval();
         let stolen = rung.iter().filter(|partition| self.balancer.lease(partition).is_some());
         for partition in stolen {
             let count = self.thefts.note(partition, Instant::now(), interval);
             if count == 2 {
-                let scope = self.run.client.scope();
+                let scope = &self.run.instance.scope;
                 tracing::warn!(
                     event_hub = %scope.event_hub, consumer_group = %scope.consumer_group, %partition,
                     "another reader takes the partition again and again, and the checkpoint store does not know it: is \
@@ -232,7 +234,7 @@ impl Processor {
             tracing::warn!(
                 record = record.name,
                 reason = record.reason,
-                "an ownership record makes no sense"
+                "ignoring a malformed ownership record"
             );
         }
         self.log_recovery(round.failures.is_empty());
@@ -240,7 +242,7 @@ impl Processor {
             self.report(None, failed(failure));
         }
         if round.is_owner_taken {
-            let owner = self.run.client.owner_id();
+            let owner = &self.run.instance.owner;
             let text = format!("owner_id: another live process uses {owner}; each needs an id of its own");
             return Err(Error::new(ErrorKind::OwnerIdInUse, text));
         }
@@ -266,7 +268,7 @@ impl Processor {
         let bell = Some(self.bell.clone());
         let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, bell);
         let name = partition.clone();
-        let span = log::partition_span(self.run.client.scope(), self.run.client.owner_id(), &partition);
+        let span = log::partition_span(&self.run.instance.scope, &self.run.instance.owner, &partition);
         let task = self.tasks.spawn(async move { (name, pump.run().await) }.instrument(span));
         self.pumps.insert(partition, Running { context, orders, task });
     }
@@ -320,7 +322,10 @@ impl Processor {
             return;
         }
         let run = Arc::clone(&self.run);
-        self.reports.spawn(async move { run.report(context.as_ref(), error).await });
+        // A hook's own lines carry the partition, as those of a callback do.
+        let Instance { scope, owner, .. } = &*run.instance;
+        let span = error.partition().map_or_else(Span::current, |id| log::partition_span(scope, owner, id));
+        self.reports.spawn(async move { run.report(context.as_ref(), error).await }.instrument(span));
     }
 
     /// Stops the pumps, and leaves the records to the other process that writes them under the same id.
@@ -428,8 +433,8 @@ fn failed(failure: Failure) -> Error {
 /// Looks every interval whether the event hub has got more partitions (contract §8.5).
 async fn watch_partitions(run: Arc<Run>, known: watch::Sender<Vec<PartitionId>>) {
     loop {
-        sleep(run.client.balancing().interval()).await;
-        match run.client.event_hub_properties().await {
+        sleep(run.instance.balancing.interval()).await;
+        match run.instance.event_hub_properties().await {
             Ok(properties) => drop(known.send_replace(properties.partition_ids)),
             Err(error) => tracing::debug!(%error, "the list of partitions could not be refreshed"),
         }

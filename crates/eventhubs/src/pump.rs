@@ -106,7 +106,7 @@ impl Pump {
         orders: watch::Receiver<Order>,
         bell: Option<Bell>,
     ) -> Self {
-        let pacing = run.client.pacing();
+        let pacing = run.instance.pacing();
         let calls = run.calls.register(context.partition_id());
         Self {
             run,
@@ -183,8 +183,7 @@ impl Pump {
             Ok(receiver) => receiver,
             Err(exit) => return exit,
         };
-        self.initialize().await;
-        let Err(exit) = self.read(&mut receiver).await;
+        let Err(exit) = self.work(&mut receiver).await;
         let exit = self.verdict(exit).await;
         self.close(receiver, &exit).await;
         exit
@@ -208,7 +207,7 @@ impl Pump {
         let cutting = self.unless_ordered(cutting).await?;
         let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
         // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one that it cuts off.
-        let limit = run.client.balancing().interval();
+        let limit = run.instance.balancing.interval();
         let handed_over = timeout(limit, context.checkpointer().handed_over());
         if self.unless_ordered(handed_over).await?.is_err() {
             tracing::warn!(
@@ -262,12 +261,14 @@ impl Pump {
         }
     }
 
-    async fn initialize(&mut self) {
+    /// Calls the hook and then the callback, until something ends that.
+    async fn work(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
-        let Some(hook) = &run.hooks.initialize else { return };
-        if let Err(Exit::HandlerFailed(error)) = self.call(INITIALIZE_HOOK, |context| hook(context)).await {
-            run.report(Some(&self.context), error).await;
+        if let Some(hook) = &run.hooks.initialize {
+            // Its failure counts as one of the callback: to read on would hand events to a handler that is not set up.
+            self.call(INITIALIZE_HOOK, |context| hook(context)).await?;
         }
+        self.read(receiver).await
     }
 
     async fn read(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
@@ -410,7 +411,7 @@ impl Pump {
     async fn write_last_checkpoint(&self) {
         let checkpointer = self.context.checkpointer();
         let end = Instant::now() + self.run.options.shutdown_timeout;
-        let mut pacing = self.run.client.pacing();
+        let mut pacing = self.run.instance.pacing();
         while checkpointer.is_owned() {
             let Err(error) = checkpointer.flush().await else { return };
             let pause = pacing.failed();
@@ -513,7 +514,7 @@ async fn write_pending(run: Arc<Run>, context: PartitionContext) -> Infallible {
         if let Some(reason) = checkpointer.becomes_pending().await {
             run.report(Some(&context), reason).await;
         }
-        let mut pacing = run.client.pacing();
+        let mut pacing = run.instance.pacing();
         while checkpointer.is_pending() {
             sleep(pacing.failed()).await;
             match checkpointer.flush().await {

@@ -1,4 +1,4 @@
-//! The options of one run, and how it is awaited.
+//! One run of receiving: its options, and how it is awaited. [`ConsumerClient`](crate::ConsumerClient) makes it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +13,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::hooks::{Hooks, OnEvents, boxed1, boxed2};
+use crate::instance::Instance;
+use crate::invalid_position::InvalidPosition;
 use crate::run::{Options, Run};
-use crate::{
-    CloseReason, ConsumerClient, Error, HandlerResult, InvalidPosition, PartitionContext, Result, defaults,
-    runner,
-};
+use crate::{CloseReason, Error, HandlerResult, PartitionContext, Result, defaults, runner};
 
 /// A time limit that is practically unlimited, but within the range of the clock on every platform.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -44,7 +43,7 @@ pub enum Batches {}
 /// [`with_graceful_shutdown`](Self::with_graceful_shutdown).
 #[must_use = "receiving starts when this is awaited"]
 pub struct Receive<M> {
-    client: ConsumerClient,
+    instance: Arc<Instance>,
     on_events: OnEvents,
     hooks: Hooks,
     options: Options,
@@ -53,7 +52,7 @@ pub struct Receive<M> {
 }
 
 impl<M> Receive<M> {
-    fn new(client: ConsumerClient, on_events: OnEvents) -> Self {
+    fn new(instance: Arc<Instance>, on_events: OnEvents) -> Self {
         let options = Options {
             partition: None,
             starting_position: StartingPosition::default(),
@@ -69,7 +68,7 @@ impl<M> Receive<M> {
             shutdown_timeout: defaults::SHUTDOWN_TIMEOUT,
         };
         let stop = futures::future::pending().boxed();
-        Self { client, on_events, hooks: Hooks::default(), options, stop, mode: PhantomData }
+        Self { instance, on_events, hooks: Hooks::default(), options, stop, mode: PhantomData }
     }
 
     /// Where a partition without a checkpoint is read from. Default: [`StartingPosition::Latest`].
@@ -115,7 +114,7 @@ impl<M> Receive<M> {
         self
     }
 
-    /// What to do when the service does not know the position of a checkpoint. Default: [`InvalidPosition::Fail`].
+    /// What to do when the service does not know the position of a checkpoint. Default: [`InvalidPosition::Retry`].
     pub fn on_invalid_position(mut self, policy: InvalidPosition) -> Self {
         self.options.invalid_position = policy;
         self
@@ -144,6 +143,9 @@ impl<M> Receive<M> {
     }
 
     /// Called before the first event of a partition, each time this instance begins to read it.
+    ///
+    /// An error is reported as one of the callback is: the partition is closed with
+    /// [`HandlerFailed`](CloseReason::HandlerFailed), and after a growing pause it is opened and the hook called again.
     pub fn on_partition_initialize<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(PartitionContext) -> Fut + Send + Sync + 'static,
@@ -204,12 +206,12 @@ impl<M> Receive<M> {
 }
 
 impl Receive<Events> {
-    pub(crate) fn each<F, Fut>(client: ConsumerClient, on_event: F) -> Self
+    pub(crate) fn each<F, Fut>(instance: Arc<Instance>, on_event: F) -> Self
     where
         F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Self::new(client, OnEvents::Each { event: boxed2(on_event), idle: None })
+        Self::new(instance, OnEvents::Each { event: boxed2(on_event), idle: None })
     }
 
     /// Calls `on_idle` whenever a partition had no event for `limit`.
@@ -227,12 +229,12 @@ impl Receive<Events> {
 }
 
 impl Receive<Batches> {
-    pub(crate) fn batches<F, Fut>(client: ConsumerClient, on_batch: F) -> Self
+    pub(crate) fn batches<F, Fut>(instance: Arc<Instance>, on_batch: F) -> Self
     where
         F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Self::new(client, OnEvents::Batch(boxed2(on_batch)))
+        Self::new(instance, OnEvents::Batch(boxed2(on_batch)))
     }
 
     /// How many events one call gets at most. Default: 300. A batch is what has arrived: a call does not wait for a
@@ -255,7 +257,7 @@ impl<M> IntoFuture for Receive<M> {
 
     fn into_future(self) -> Self::IntoFuture {
         let valid = self.validate();
-        let run = Arc::new(Run::new(self.client, self.on_events, self.hooks, self.options));
+        let run = Arc::new(Run::new(self.instance, self.on_events, self.hooks, self.options));
         let stop = self.stop;
         async move {
             valid?;
@@ -268,7 +270,7 @@ impl<M> IntoFuture for Receive<M> {
 impl<M> fmt::Debug for Receive<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receive")
-            .field("client", &self.client)
+            .field("instance", &self.instance)
             .field("hooks", &self.hooks)
             .field("options", &self.options)
             .finish_non_exhaustive()

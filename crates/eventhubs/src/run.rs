@@ -11,13 +11,15 @@ use tokio::time::timeout;
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{Hooks, OnEvents, guarded};
+use crate::instance::Instance;
+use crate::invalid_position::InvalidPosition;
 use crate::watchdog::Calls;
-use crate::{ConsumerClient, Error, ErrorKind, InvalidPosition, PartitionContext};
+use crate::{Error, ErrorKind, PartitionContext};
 
 /// One call of `receive`: what its tasks share.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) client: ConsumerClient,
+    pub(crate) instance: Arc<Instance>,
     pub(crate) on_events: OnEvents,
     pub(crate) hooks: Hooks,
     pub(crate) options: Options,
@@ -57,9 +59,9 @@ impl Options {
 }
 
 impl Run {
-    pub(crate) fn new(client: ConsumerClient, on_events: OnEvents, hooks: Hooks, options: Options) -> Self {
+    pub(crate) fn new(instance: Arc<Instance>, on_events: OnEvents, hooks: Hooks, options: Options) -> Self {
         Self {
-            client,
+            instance,
             on_events,
             hooks,
             options,
@@ -71,9 +73,8 @@ impl Run {
 
     /// What a pump and its callbacks share; `lease` says how long, where the partition is owned.
     pub(crate) fn context(&self, partition: &PartitionId, lease: Option<Lease>) -> PartitionContext {
-        let client = &self.client;
-        let checkpointer =
-            Checkpointer::new(client.store(), client.scope().clone(), partition.clone(), lease);
+        let Instance { store, scope, .. } = &*self.instance;
+        let checkpointer = Checkpointer::new(Arc::clone(store), scope.clone(), partition.clone(), lease);
         PartitionContext::new(checkpointer)
     }
 

@@ -25,9 +25,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// Receives until told to stop.
 pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
-    let _reading = run.client.begin(run.options.partition.clone())?;
-    let _watchdog = Watchdog::start(Arc::clone(&run.calls));
-    let span = log::run_span(run.client.scope(), run.client.owner_id());
+    let _reading = run.instance.begin(run.options.partition.clone())?;
+    let span = log::run_span(&run.instance.scope, &run.instance.owner);
+    let _watchdog = Watchdog::start(Arc::clone(&run.calls), span.clone());
     let receiving = async {
         match run.options.partition.clone() {
             Some(partition) => read_one(run, partition, stop).await,
@@ -49,7 +49,7 @@ async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
     };
     let working = async move {
         let looking = reminding(LONG_ANSWER, first_look(&run, told.boxed()), |since| {
-            let namespace = run.client.hub().namespace();
+            let namespace = run.instance.hub.namespace();
             tracing::warn!(%namespace, ?since, "the event hub and the checkpoint store have not both answered yet");
         });
         match looking.await? {
@@ -76,7 +76,7 @@ async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static
     let context = run.context(&partition, None);
     let limit = run.options.shutdown_timeout + STOP_MARGIN;
     let (orders, received) = watch::channel(Order::Run);
-    let span = log::partition_span(run.client.scope(), run.client.owner_id(), &partition);
+    let span = log::partition_span(&run.instance.scope, &run.instance.owner, &partition);
     let reading = Pump::new(run, context, received, None).run().instrument(span);
     let shut_down = || _ = orders.send_replace(Order::Shutdown);
     match in_own_task(reading, stop, shut_down, limit).await {
@@ -121,7 +121,7 @@ async fn first_look(
     mut stop: BoxFuture<'static, ()>,
 ) -> Result<Option<(Vec<PartitionId>, BoxFuture<'static, ()>)>> {
     let looking = async {
-        let mut pacing = run.client.pacing();
+        let mut pacing = run.instance.pacing();
         loop {
             match look(run).await {
                 Ok(partitions) => return Ok(partitions),
@@ -139,8 +139,8 @@ async fn first_look(
 }
 
 async fn look(run: &Run) -> Result<Vec<PartitionId>> {
-    let properties = run.client.event_hub_properties().await?;
-    let listed = run.client.store().list_ownership(run.client.scope()).await;
+    let properties = run.instance.event_hub_properties().await?;
+    let listed = run.instance.store.list_ownership(&run.instance.scope).await;
     listed.map_err(|source| Error::store("the checkpoint store could not be read", source))?;
     Ok(properties.partition_ids)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use eventhubs_types::{PartitionId, SequenceNumber};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tracing::dispatcher;
+use tracing::{Span, dispatcher};
 
 /// How often the thread looks: much more often than any lease ends.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     /// `None` where no thread can be started.
-    pub(crate) fn start(calls: Arc<Calls>) -> Option<Self> {
+    pub(crate) fn start(calls: Arc<Calls>, span: Span) -> Option<Self> {
         let runtime = Handle::current();
         let has_other_workers =
             runtime.runtime_flavor() != RuntimeFlavor::CurrentThread && runtime.metrics().num_workers() > 1;
@@ -113,7 +113,9 @@ impl Watchdog {
                     runtime.spawn(async {});
                 }
                 blocked = look(&calls, &blocked);
-                dispatcher::with_default(&subscriber, || blocked.iter().for_each(Blocked::warn));
+                dispatcher::with_default(&subscriber, || {
+                    span.in_scope(|| blocked.iter().for_each(Blocked::warn));
+                });
             }
         };
         let started = thread::Builder::new().name("eventhubs-watchdog".to_owned()).spawn(watch);
@@ -159,7 +161,7 @@ impl Blocked {
         let sequence_number = (self.event != NO_EVENT).then_some(self.event);
         tracing::warn!(
             partition = %self.partition, sequence_number, ?since,
-            "a callback blocks its thread: other partitions may stand still with it and lose their leases (call what blocks \
+            "a callback blocks its thread: other partitions may not be read meanwhile, and lose their leases (call what blocks \
              by tokio::task::spawn_blocking)"
         );
     }

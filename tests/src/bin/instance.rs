@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[tokio::main]
 async fn main() -> HandlerResult {
     let store = BlobCheckpointStore::from_connection_string(&var("STORAGE")?, &var("CONTAINER")?)?;
-    let mut client = ConsumerClient::from_connection_string(var("EVENT_HUB")?, "$Default")?
+    let mut client = ConsumerClient::builder(var("EVENT_HUB")?, "$Default")
         .checkpoint_store(store)
         .load_balancing_interval(Duration::from_millis(500))
         .partition_ownership_expiration_interval(Duration::from_secs(var("EXPIRY_SECONDS")?.parse()?));

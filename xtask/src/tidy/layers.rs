@@ -56,16 +56,10 @@ const CIRCLES: &[Known] = &[
         files: &["balancer.rs", "handover.rs", "round.rs"],
         why: "one `impl Balancer` in three files",
     },
-    Known { name: "eventhubs-simulator", files: &["history.rs", "ledger.rs"], why: NOT_YET_TURNED },
     Known {
         name: "eventhubs-simulator",
         files: &["scenario.rs", "scenario/valid.rs"],
         why: "the checks of one type in a file of their own",
-    },
-    Known {
-        name: "eventhubs",
-        files: &["client.rs", "opening.rs", "processor.rs", "pump.rs", "receive.rs", "run.rs", "runner.rs"],
-        why: NOT_YET_TURNED,
     },
     Known {
         name: "eventhubs-emulator",

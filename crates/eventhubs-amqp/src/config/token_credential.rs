@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -59,6 +60,13 @@ pub trait TokenCredential: fmt::Debug + Send + Sync {
     async fn token(&self, scope: &str) -> Result<AccessToken, TokenError>;
 }
 
+#[async_trait]
+impl<T: TokenCredential + ?Sized> TokenCredential for Arc<T> {
+    async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        (**self).token(scope).await
+    }
+}
+
 /// Why there is no token.
 pub type TokenError = Box<dyn StdError + Send + Sync>;
 
@@ -71,7 +79,7 @@ pub struct AccessToken {
 
 impl AccessToken {
     /// Wraps a token as the issuer returned it.
-    pub fn new(token: impl Into<SecretString>, expires_at: SystemTime) -> Self {
-        Self { secret: token.into(), expires_at }
+    pub fn new(token: impl Into<String>, expires_at: SystemTime) -> Self {
+        Self { secret: token.into().into(), expires_at }
     }
 }

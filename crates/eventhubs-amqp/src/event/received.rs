@@ -161,18 +161,18 @@ impl ReceivedEvent {
     /// byte order mark is skipped.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when the body is not JSON, or not of this form. The error has the line
-    /// and column, not the content: serde's own message would repeat values of the event in logs.
+    /// [`ErrorKind::InvalidArgument`] when the body is not JSON, or not of this form. The error has serde's
+    /// message with the place, but without the values that it quotes: an event's content must not get into
+    /// logs.
     pub fn body_as_json<T: DeserializeOwned>(&self) -> Result<T> {
         let text = self.body_as_str()?;
         // JSON may not begin with one, but Windows tools write it (RFC 8259 §8.1 lets readers ignore it).
         serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
             let what = match error.classify() {
                 Category::Data => "the body is JSON of another form",
                 _ => "the body is not JSON",
             };
-            Error::invalid(format!("{what}, at line {line}, column {column}"))
+            Error::invalid(format!("{what}: {}", without_values(&error.to_string())))
         })
     }
 
@@ -290,5 +290,42 @@ impl fmt::Debug for ReceivedEvent {
             .field("enqueued_time", &self.enqueued_time)
             .field("body_len", &self.body_bytes().map(|b| b.len()))
             .finish_non_exhaustive()
+    }
+}
+
+/// Serde's message without what it quotes of the event, as in "invalid type: string, expected u64 at line 1 column 9". Names that
+/// come from the type, such as that of a missing field, stay.
+fn without_values(message: &str) -> String {
+    const QUOTING: [&str; 4] = ["invalid type: ", "invalid value: ", "unknown field ", "unknown variant "];
+    if !QUOTING.iter().any(|start| message.starts_with(start)) {
+        return message.to_owned();
+    }
+    // The last one, since the value may say the same.
+    let end =
+        message.rfind(", expected ").or_else(|| message.rfind(", there are no ")).unwrap_or(message.len());
+    let quoted = message.find(['`', '"']).map_or(end, |at| at.min(end));
+    format!("{}{}", message[..quoted].trim_end(), &message[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serde_says_what_is_wrong_but_not_the_values() {
+        for (message, shown) in [
+            ("missing field `degrees` at line 1 column 2", "missing field `degrees` at line 1 column 2"),
+            ("EOF while parsing a value at line 1 column 0", "EOF while parsing a value at line 1 column 0"),
+            (
+                "invalid type: string \"key, expected \", expected u64 at line 1",
+                "invalid type: string, expected u64 at line 1",
+            ),
+            ("invalid value: integer `-7`, expected u64", "invalid value: integer, expected u64"),
+            ("unknown field `key`, expected `a` or `b`", "unknown field, expected `a` or `b`"),
+            ("unknown field `key`, there are no fields", "unknown field, there are no fields"),
+            ("invalid type: null, expected u64", "invalid type: null, expected u64"),
+        ] {
+            assert_eq!(without_values(message), shown);
+        }
     }
 }

@@ -24,12 +24,10 @@ const BUSY_WAIT: Duration = Duration::from_secs(4);
 /// use std::time::Duration;
 ///
 /// use eventhubs_amqp::RetryPolicy;
-/// use rand::SeedableRng;
 ///
 /// let policy = RetryPolicy::default().max_retries(5).max_delay(Duration::from_secs(10));
-/// let mut rng = rand::rngs::SmallRng::seed_from_u64(7);
-/// assert!(policy.delay(0, &mut rng) <= Duration::from_millis(800));
-/// assert!(policy.delay(9, &mut rng) <= Duration::from_secs(10));
+/// assert_eq!(policy.delay(0, 0.5), Duration::from_millis(400));
+/// assert_eq!(policy.delay(9, 1.0), Duration::from_secs(10));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,14 +84,15 @@ impl RetryPolicy {
         self
     }
 
-    /// Returns the wait before retry number `attempt`, counted from 0.
-    pub fn delay(&self, attempt: u32, rng: &mut impl Rng) -> Duration {
+    /// Returns the wait before retry number `attempt`, counted from 0. `jitter` is a random number between 0 and 1 that the caller
+    /// draws; with [`fixed`](Self::fixed) waits it has no effect.
+    pub fn delay(&self, attempt: u32, jitter: f64) -> Duration {
         match self.mode {
             Mode::Fixed => self.delay.min(self.max_delay),
             Mode::Exponential => {
                 let factor = 2_u32.saturating_pow(attempt);
                 let longest = self.delay.saturating_mul(factor).min(self.max_delay);
-                longest.mul_f64(rng.random_range(0.0..=1.0))
+                longest.mul_f64(jitter.clamp(0.0, 1.0))
             }
         }
     }
@@ -102,7 +101,7 @@ impl RetryPolicy {
     /// §5.4).
     pub(crate) fn wait(&self, attempt: u32, error: &Error, rng: &mut impl Rng) -> Duration {
         let least = if error.kind() == ErrorKind::Busy { BUSY_WAIT } else { Duration::ZERO };
-        self.delay(attempt, rng).max(least)
+        self.delay(attempt, rng.random_range(0.0..=1.0)).max(least)
     }
 
     pub(crate) fn retries(&self) -> u32 {
@@ -136,7 +135,8 @@ mod tests {
         for (attempt, bound) in
             [(0, 0.8), (1, 1.6), (2, 3.2), (6, 51.2), (7, 60.0), (40, 60.0), (u32::MAX, 60.0)]
         {
-            let waits: Vec<f64> = (0..1000).map(|_| policy.delay(attempt, &mut rng).as_secs_f64()).collect();
+            let waits: Vec<f64> =
+                (0..1000).map(|_| policy.delay(attempt, rng.random_range(0.0..=1.0)).as_secs_f64()).collect();
             let (low, high) = waits.iter().fold((f64::MAX, 0.0_f64), |(l, h), w| (l.min(*w), h.max(*w)));
             assert!(
                 high <= bound && high > 0.95 * bound && low < 0.05 * bound,
@@ -157,9 +157,8 @@ mod tests {
 
     #[test]
     fn fixed_waits_are_equal_and_capped() {
-        let mut rng = SmallRng::seed_from_u64(1);
         let policy = RetryPolicy::fixed(Duration::from_secs(5));
-        assert!((0..9).all(|attempt| policy.delay(attempt, &mut rng) == Duration::from_secs(5)));
-        assert_eq!(policy.max_delay(Duration::from_secs(2)).delay(0, &mut rng), Duration::from_secs(2));
+        assert!((0..9).all(|attempt| policy.delay(attempt, 0.5) == Duration::from_secs(5)));
+        assert_eq!(policy.max_delay(Duration::from_secs(2)).delay(0, 0.5), Duration::from_secs(2));
     }
 }

@@ -131,9 +131,11 @@ async fn a_body_is_read_as_json_and_an_error_does_not_show_it() {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         format!("{error:?}")
     };
-    for (event, reason) in
-        events[3..].iter().zip(["is not JSON, at line 1", "JSON of another form", "not text"])
-    {
+    for (event, reason) in events[3..].iter().zip([
+        "is not JSON: expected value at line 1",
+        "JSON of another form: ",
+        "not text",
+    ]) {
         assert!(failed(event).contains(reason) && !failed(event).contains("canary"), "{}", failed(event));
     }
 }

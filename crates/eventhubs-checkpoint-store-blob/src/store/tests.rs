@@ -5,11 +5,11 @@ use super::*;
 use crate::backend::fake::{FakeBackend, Fault};
 
 fn scope() -> ConsumerScope {
-    ConsumerScope {
-        namespace: Namespace::new("ns.servicebus.windows.net").unwrap(),
-        event_hub: EventHubName::new("hub").unwrap(),
-        consumer_group: ConsumerGroup::default(),
-    }
+    ConsumerScope::new(
+        Namespace::new("ns.servicebus.windows.net").unwrap(),
+        EventHubName::new("hub").unwrap(),
+        ConsumerGroup::default(),
+    )
 }
 
 fn zero() -> PartitionId {

@@ -33,11 +33,11 @@ async fn store_at(port: u16, container: &str) -> BlobCheckpointStore {
 
 /// The names of contract §13.5.
 fn scope() -> ConsumerScope {
-    ConsumerScope {
-        namespace: "MyNamespace.servicebus.windows.net".parse().unwrap(),
-        event_hub: "MyHub".parse().unwrap(),
-        consumer_group: ConsumerGroup::default(),
-    }
+    ConsumerScope::new(
+        "MyNamespace.servicebus.windows.net".parse().unwrap(),
+        "MyHub".parse().unwrap(),
+        ConsumerGroup::default(),
+    )
 }
 
 fn partition(id: &str) -> PartitionId {

@@ -1,6 +1,7 @@
 //! The suite can fail: stores with the defects that were found in the field do not pass.
 
 mod defective;
+mod minimal;
 
 use eventhubs_checkpoint_store_testkit::{checkpoint, names, ownership, run};
 

@@ -141,10 +141,10 @@ impl Options {
     ///
     /// # Errors
     /// When one of them is missing.
-    pub(super) fn shared_access_key(&self) -> Result<Option<(&str, SecretString)>> {
+    pub(super) fn shared_access_key(&self) -> Result<Option<(&str, &str)>> {
         let Some(given) = &self.shared_access_key else { return Ok(None) };
         match given.expose_secret().split_once('=') {
-            Some((name, key)) if !name.is_empty() && !key.is_empty() => Ok(Some((name, key.into()))),
+            Some((name, key)) if !name.is_empty() && !key.is_empty() => Ok(Some((name, key))),
             _ => Err("--shared-access-key: is not NAME=KEY".into()),
         }
     }

@@ -410,8 +410,7 @@ impl Tap for Inspector {
 fn link_flow(flow: &Flow, link: &LinkState, session: &mut SessionFlow) {
     match link {
         LinkState::Sending(link) => {
-            let limit = flow.link_credit.map(|credit| flow.delivery_count.unwrap_or(0).wrapping_add(credit));
-            link.grant(limit, flow.drain);
+            link.grant(flow.delivery_count.unwrap_or(0), flow.link_credit, flow.drain);
             // The answer to a drain follows once the link has sent what there is.
             if flow.echo && !flow.drain {
                 session.echo(link);

@@ -146,7 +146,7 @@ mod tests {
     fn link(credit: u32) -> Arc<SendingLink> {
         let link = Arc::new(SendingLink::default());
         link.attach(0);
-        link.grant(Some(credit), false);
+        link.grant(0, Some(credit), false);
         link
     }
 
@@ -171,7 +171,7 @@ mod tests {
     fn each_message_takes_one_credit() {
         let (outbox, link) = (Outbox::default(), link(2));
         assert_eq!(outbox.put(&link, messages(&[1, 1, 1])), (2, Full::Credit));
-        link.grant(None, true);
+        link.grant(0, None, true);
         assert_eq!(outbox.put(&link, messages(&[1])), (0, Full::Drain));
         assert_eq!(outbox.put(&link, messages(&[])), (0, Full::No));
     }

@@ -15,12 +15,12 @@ pub(crate) struct SendingLink {
     changed: Notify,
 }
 
-/// `spent` and `limit` are delivery counts, which wrap (AMQP 1.0 part 2, §2.6.7). What has been spent is in the outbox or has been
-/// written.
+/// `spent` is a delivery count, which wraps (AMQP 1.0 part 2, §2.6.7). What has been spent is in the outbox or has been written.
 #[derive(Debug, Default)]
 struct State {
     spent: u32,
-    limit: u32,
+    /// The credit after `spent`; up to all of `u32`.
+    left: u32,
     draining: bool,
     /// Our handle, from our attach to the first detach of either side.
     handle: Option<u32>,
@@ -63,34 +63,40 @@ impl SendingLink {
         state.handle.is_none() && !state.closed
     }
 
-    /// Takes a flow of the client; without `limit` it is about draining only.
-    pub(crate) fn grant(&self, limit: Option<u32>, draining: bool) {
+    /// Takes a flow of the client: so much credit, after the deliveries that it has counted. Without credit it is about draining
+    /// only.
+    pub(crate) fn grant(&self, delivery_count: u32, credit: Option<u32>, draining: bool) {
         let mut state = lock(&self.state);
-        state.limit = limit.unwrap_or(state.limit);
+        if let Some(credit) = credit {
+            // A client that lowers its credit below what is on the way has none left.
+            state.left = credit.saturating_sub(state.spent.wrapping_sub(delivery_count));
+        }
         state.draining = draining;
         self.changed.notify_one();
     }
 
     /// Returns the credit that is left.
     pub(crate) fn outstanding(&self) -> u32 {
-        lock(&self.state).left_after_spent()
+        lock(&self.state).left
     }
 
     /// Returns the credit that is left after this many deliveries.
     pub(crate) fn left_after(&self, delivery_count: u32) -> u32 {
-        left(lock(&self.state).limit, delivery_count)
+        let state = lock(&self.state);
+        state.left.saturating_add(state.spent.wrapping_sub(delivery_count))
     }
 
     /// Spends credit for one delivery, if there is some. None is spent before the link is open: the client could get a transfer before
     /// our attach.
     pub(crate) fn spend(&self) -> Turn {
         let mut state = lock(&self.state);
-        match state.left_after_spent() {
+        match state.left {
             _ if state.handle.is_none() => Turn::Wait,
             0 if state.draining => Turn::Drain,
             0 => Turn::Wait,
             _ => {
                 state.spent = state.spent.wrapping_add(1);
+                state.left -= 1;
                 Turn::Send
             }
         }
@@ -116,23 +122,11 @@ impl SendingLink {
     /// Ends a drain: returns the credit that is left, which is void from now on.
     pub(crate) fn give_back(&self) -> u32 {
         let mut state = lock(&self.state);
-        let returned = state.left_after_spent();
+        let returned = std::mem::take(&mut state.left);
         state.spent = state.spent.wrapping_add(returned);
         state.draining = false;
         returned
     }
-}
-
-impl State {
-    fn left_after_spent(&self) -> u32 {
-        left(self.limit, self.spent)
-    }
-}
-
-/// A client that lowers the limit below what is spent has none left.
-fn left(limit: u32, count: u32) -> u32 {
-    let left = limit.wrapping_sub(count);
-    if left > u32::MAX / 2 { 0 } else { left }
 }
 
 #[cfg(test)]
@@ -149,22 +143,22 @@ mod tests {
     fn credit_is_the_distance_from_the_count_to_the_limit() {
         let link = open();
         assert_eq!(link.spend(), Turn::Wait);
-        link.grant(Some(2), false);
+        link.grant(0, Some(2), false);
         assert_eq!([link.spend(), link.spend(), link.spend()], [Turn::Send, Turn::Send, Turn::Wait]);
-        link.grant(Some(1), false);
+        link.grant(0, Some(1), false);
         assert_eq!(link.outstanding(), 0);
-        link.grant(Some(5), false);
+        link.grant(1, Some(4), false);
         assert_eq!((link.outstanding(), link.left_after(1)), (3, 4));
     }
 
     #[test]
     fn a_drained_link_gives_back_what_it_did_not_need() {
         let link = open();
-        link.grant(Some(10), true);
+        link.grant(0, Some(10), true);
         assert_eq!(link.spend(), Turn::Send);
         assert_eq!(link.give_back(), 9);
         assert_eq!((link.outstanding(), link.spend()), (0, Turn::Wait));
-        link.grant(None, true);
+        link.grant(0, None, true);
         assert_eq!(link.spend(), Turn::Drain);
     }
 
@@ -172,7 +166,7 @@ mod tests {
     #[test]
     fn credit_waits_for_the_attach_and_ends_with_the_detach() {
         let link = SendingLink::default();
-        link.grant(Some(2), true);
+        link.grant(0, Some(2), true);
         assert_eq!((link.spend(), link.is_draining()), (Turn::Wait, false));
         link.attach(7);
         assert_eq!((link.spend(), link.handle()), (Turn::Send, Some(7)));
@@ -190,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn counts_wrap() {
+    fn counts_wrap_and_the_largest_credit_is_credit() {
         let link = open();
-        for limit in [u32::MAX / 2, u32::MAX - 1] {
-            link.grant(Some(limit), false);
-            link.give_back();
-        }
-        link.grant(Some(3), false);
-        assert_eq!(link.outstanding(), 5);
+        link.grant(0, Some(u32::MAX), false);
+        assert_eq!((link.give_back(), link.outstanding()), (u32::MAX, 0));
+        link.grant(u32::MAX, Some(2), false);
+        assert_eq!([link.spend(), link.spend(), link.spend()], [Turn::Send, Turn::Send, Turn::Wait]);
+        link.grant(0, Some(u32::MAX), false);
+        assert_eq!((link.outstanding(), link.left_after(0)), (u32::MAX - 1, u32::MAX));
     }
 }

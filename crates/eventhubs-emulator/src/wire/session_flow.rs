@@ -31,9 +31,10 @@ pub(crate) struct SessionFlow {
     next_delivery_id: u32,
     /// Where our count of frames starts, and where the count of the library stays.
     initial_outgoing_id: u32,
-    /// Of our next frame, and of the first one that the client does not take.
+    /// Of our next frame.
     next_outgoing_id: u32,
-    window_end: u32,
+    /// How many frames the client takes from now on; up to all of `u32`, which Microsoft's Rust SDK says.
+    outgoing_window_left: u32,
     /// Of the client's next frame, and of the first one that we do not take.
     next_incoming_id: u32,
     incoming_end: u32,
@@ -71,7 +72,7 @@ impl SessionFlow {
             next_delivery_id: 0,
             initial_outgoing_id: 0,
             next_outgoing_id: 0,
-            window_end: 0,
+            outgoing_window_left: 0,
             next_incoming_id: begin.next_outgoing_id,
             incoming_end: begin.next_outgoing_id,
             first_window: begin.incoming_window,
@@ -90,7 +91,7 @@ impl SessionFlow {
         self.outgoing_window = begin.outgoing_window;
         self.initial_outgoing_id = begin.next_outgoing_id;
         self.next_outgoing_id = begin.next_outgoing_id;
-        self.window_end = begin.next_outgoing_id.wrapping_add(self.first_window);
+        self.outgoing_window_left = self.first_window;
         self.incoming_end = self.next_incoming_id.wrapping_add(begin.incoming_window);
     }
 
@@ -123,7 +124,8 @@ impl SessionFlow {
     /// Takes what a flow of the client says about the session. The library may read the rest: for it, nothing was sent.
     pub(crate) fn incoming_flow(&mut self, flow: &mut Flow) {
         let first_not_received = flow.next_incoming_id.unwrap_or(self.initial_outgoing_id);
-        self.window_end = first_not_received.wrapping_add(flow.incoming_window);
+        let in_flight = distance(first_not_received, self.next_outgoing_id);
+        self.outgoing_window_left = flow.incoming_window.saturating_sub(in_flight);
         flow.next_incoming_id = Some(self.initial_outgoing_id);
     }
 
@@ -199,9 +201,7 @@ impl SessionFlow {
             Item::Drained(..) => return Some(self.answer_drain(channel, writer)),
         };
         let Some(handle) = link.handle() else { return Some(self.finish()) };
-        if distance(self.next_outgoing_id, self.window_end) == 0 {
-            return None;
-        }
+        self.outgoing_window_left = self.outgoing_window_left.checked_sub(1)?;
         let delivery = Delivery { channel, handle, id: self.next_delivery_id, message };
         let is_first = self.begun == 0;
         self.begun += writer.put_transfer(&delivery, self.begun);
@@ -370,7 +370,7 @@ mod tests {
 
     fn link(session: &mut SessionFlow, handle: u32) -> Arc<SendingLink> {
         let link = Arc::<SendingLink>::default();
-        link.grant(Some(100), false);
+        link.grant(0, Some(100), false);
         session.attached(handle, LinkState::Sending(Arc::clone(&link)));
         link
     }
@@ -435,6 +435,18 @@ mod tests {
         assert_eq!(transfers(&mut session), [(0, Some(2))]);
     }
 
+    /// A window of more than half of all numbers is not one that has passed.
+    #[test]
+    fn the_largest_window_is_a_window() {
+        let (mut session, outbox) = session(u32::MAX);
+        let link = link(&mut session, 0);
+        put(&outbox, &link, &[1]);
+        assert_eq!(transfers(&mut session), [(0, Some(0))]);
+        grant(&mut session, 50, u32::MAX);
+        put(&outbox, &link, &[1]);
+        assert_eq!(transfers(&mut session), [(0, Some(1))]);
+    }
+
     /// JavaScript closes the connection when a number is missing.
     #[test]
     fn delivery_ids_have_no_gap_where_a_link_was_closed() {
@@ -471,7 +483,7 @@ mod tests {
     fn an_echo_is_answered_once_the_link_is_attached() {
         let (mut session, outbox) = session(1);
         let late = Arc::<SendingLink>::default();
-        late.grant(Some(10), false);
+        late.grant(0, Some(10), false);
         session.echo(&late);
         session.echo(&late);
         assert!(write(&mut session).is_empty());
@@ -494,7 +506,7 @@ mod tests {
         assert_eq!(link.handle(), None);
         let next = Arc::<SendingLink>::default();
         next.attach(0);
-        next.grant(Some(1), false);
+        next.grant(0, Some(1), false);
         put(&outbox, &next, &[1]);
     }
 

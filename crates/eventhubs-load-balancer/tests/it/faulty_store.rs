@@ -180,10 +180,6 @@ impl CheckpointStore for FaultyStore {
         self.claim_with(fault, scope, claim).await
     }
 
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        self.inner.list_checkpoints(scope).await
-    }
-
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
         self.inner.checkpoint(scope, partition).await
     }

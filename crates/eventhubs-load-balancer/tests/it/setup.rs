@@ -4,15 +4,13 @@ use std::sync::Arc;
 use eventhubs_checkpoint_store::{CheckpointStore, Claim, ClaimOutcome, Expected, Ownership};
 use eventhubs_load_balancer::{Balancer, Peer, Settings, Strategy, View};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 
 pub(crate) fn scope() -> ConsumerScope {
-    ConsumerScope {
-        namespace: "contoso.servicebus.windows.net".parse().expect("a valid namespace"),
-        event_hub: "orders".parse().expect("a valid event hub"),
-        consumer_group: "$Default".parse().expect("a valid consumer group"),
-    }
+    ConsumerScope::new(
+        "contoso.servicebus.windows.net".parse().expect("a valid namespace"),
+        "orders".parse().expect("a valid event hub"),
+        "$Default".parse().expect("a valid consumer group"),
+    )
 }
 
 pub(crate) fn settings(strategy: Strategy) -> Settings {
@@ -39,7 +37,7 @@ pub(crate) fn owner(id: &str) -> OwnerId {
 pub(crate) fn balancer(store: &Arc<impl CheckpointStore>, name: &str, settings: &Settings) -> Balancer {
     let seed = name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte));
     let store: Arc<dyn CheckpointStore> = Arc::clone(store) as _;
-    Balancer::new(store, scope(), owner(name), settings.clone(), StdRng::seed_from_u64(seed))
+    Balancer::new(store, scope(), owner(name), settings.clone(), seed)
 }
 
 pub(crate) fn owned(balancer: &Balancer) -> BTreeSet<PartitionId> {

@@ -11,7 +11,7 @@ fn pod(
     store: &Arc<MemoryCheckpointStore>,
     ordinal: u32,
 ) -> eventhubs::Result<ConsumerClient> {
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")?
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .load_balancing_interval(Duration::from_millis(100))
         .assignment(Assignment::ByOrdinal { ordinal, instances: 2 })

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventhubs::{
-    CloseReason, Error, ErrorKind, EventHandler, HandlerResult, PartitionContext, ReceivedEvent,
-    StartingPosition,
+    CloseReason, Error, ErrorKind, EventHandler, HandlerError, HandlerResult, PartitionContext, Receive,
+    ReceivedEvent, StartingPosition,
 };
 use tokio::sync::Semaphore;
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, until, within};
+use crate::support::{HUB, Running, Seen, body, client, emulator, publish_to, start, until, within};
 
 #[tokio::test]
 async fn events_come_one_a_call_and_in_order() {
@@ -208,6 +208,85 @@ async fn an_error_of_the_callback_is_reported_and_the_partition_read_again_from_
 #[tokio::test]
 async fn a_panic_of_the_callback_is_an_error_of_the_callback() {
     a_failure_is_reported_and_read_again(|| panic!("at b")).await;
+}
+
+/// The hook refuses the partition twice: no event reaches a handler that is not set up.
+#[tokio::test]
+async fn a_failed_initialize_hook_closes_the_partition_and_is_called_again() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let seen = Seen::default();
+        let (event, initialize, close, error) = (seen.clone(), seen.clone(), seen.clone(), seen.clone());
+        let failures = Arc::new(AtomicUsize::new(2));
+        let receive = client(&emulator).receive(move |_, received| {
+            event.push(body(&received));
+            async { Ok(()) }
+        });
+        let receive = receive.on_partition_initialize(move |_| {
+            initialize.push("initialize");
+            let left =
+                failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            async move { left.map_or(Ok(()), |_| Err("no database".into())) }
+        });
+        let receive = receive.on_partition_close(move |_, reason| {
+            close.push(format!("close {reason:?}"));
+            async {}
+        });
+        let running =
+            start(receive.starting_position(StartingPosition::Earliest).on_error(move |_, what| {
+                assert_eq!(what.kind(), ErrorKind::Handler, "{what:?}");
+                error.push("error");
+                async {}
+            }));
+        seen.until_contains("a").await;
+        running.stop().await;
+        let refused = ["initialize", "close HandlerFailed", "error"];
+        assert_eq!(seen.all(), [&refused[..], &refused[..], &["initialize", "a", "close Shutdown"]].concat());
+    })
+    .await;
+}
+
+/// An error of another crate, as `anyhow::Error` is one: no error itself, but it converts into a boxed one.
+struct Anyhow(&'static str);
+
+impl From<Anyhow> for HandlerError {
+    fn from(error: Anyhow) -> Self {
+        error.0.into()
+    }
+}
+
+#[tokio::test]
+async fn a_function_may_fail_with_any_error_that_converts() {
+    async fn each(_: PartitionContext, _: ReceivedEvent) -> Result<(), Anyhow> {
+        Err(Anyhow("from each"))
+    }
+    async fn batch(_: PartitionContext, _: Vec<ReceivedEvent>) -> Result<(), Anyhow> {
+        Err(Anyhow("from a batch"))
+    }
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let (each, batch) =
+            (client(&emulator).receive_with(each), client(&emulator).receive_batch_with(batch));
+        for (running, text) in [(reporting(each), "from each"), (reporting(batch), "from a batch")] {
+            let (running, seen) = running;
+            until(|| seen.all().iter().any(|error| error.contains(text))).await;
+            running.stop().await;
+        }
+    })
+    .await;
+}
+
+/// Starts a run, and notes its errors.
+fn reporting<M: 'static>(receive: Receive<M>) -> (Running, Seen) {
+    let seen = Seen::default();
+    let errors = seen.clone();
+    let receive = receive.starting_position(StartingPosition::Earliest).on_error(move |_, error| {
+        errors.push(error.to_string());
+        async {}
+    });
+    (start(receive), seen)
 }
 
 #[tokio::test]

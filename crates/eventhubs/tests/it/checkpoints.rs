@@ -336,8 +336,8 @@ async fn an_event_of_another_event_hub_is_no_checkpoint() {
 
 async fn first_event(emulator: &Emulator, event_hub: &str) -> ReceivedEvent {
     let (found, mut first) = tokio::sync::mpsc::channel(1);
-    let client = ConsumerClient::from_connection_string(emulator.connection_string(event_hub), "$Default");
-    let receive = client.unwrap().build().unwrap().receive(move |_, event| {
+    let client = ConsumerClient::builder(emulator.connection_string(event_hub), "$Default");
+    let receive = client.build().unwrap().receive(move |_, event| {
         let found = found.clone();
         async move {
             found.send(event).await?;

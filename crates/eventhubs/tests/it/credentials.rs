@@ -24,8 +24,7 @@ async fn a_run_reads_with_the_tokens_of_a_credential() {
         let emulator = emulator(2).await;
         publish_to(&emulator, "0", &["a"]);
         let namespace = emulator.address().to_string();
-        let client = ConsumerClient::with_credential(namespace, HUB, "$Default", Issued)
-            .unwrap()
+        let client = ConsumerClient::builder_with_credential(namespace, HUB, "$Default", Issued)
             .use_development_emulator()
             .checkpoint_store(MemoryCheckpointStore::new())
             .build()

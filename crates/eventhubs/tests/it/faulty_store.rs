@@ -117,11 +117,6 @@ impl CheckpointStore for FaultyStore {
         }
     }
 
-    async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
-        self.meet().await?;
-        self.store.list_checkpoints(scope).await
-    }
-
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
         self.panic_if_told();
         self.meet().await?;

@@ -15,8 +15,7 @@ const PARTITIONS: usize = 4;
 /// A client whose owners have as long to hand over as a busy machine may need.
 fn client(emulator: &Emulator, store: &Arc<impl CheckpointStore>) -> ConsumerClient {
     let interval = Duration::from_secs(2);
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .load_balancing_interval(interval)
         .partition_ownership_expiration_interval(10 * interval)

@@ -7,11 +7,10 @@ use eventhubs_emulator::Emulator;
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::log::Log;
-use crate::support::{HUB, Seen, body, client_on, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, body, client, client_on, emulator, publish_to, start, within};
 
 fn named(emulator: &Emulator, store: &Arc<MemoryCheckpointStore>, owner: &str) -> ConsumerClient {
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .owner_id(OwnerId::new(owner).unwrap())
         .load_balancing_interval(std::time::Duration::from_millis(200))
@@ -35,11 +34,40 @@ async fn each_move_of_a_partition_names_both_owners_and_the_reason() {
 
         let second = reading(&named(&emulator, &store, "second"));
         log.until(&["handing the partition over", "owner=first", "to=second"]).await;
-        log.until(&["partition acquired", "owner=second", "first had more than its share"]).await;
+        log.until(&["partition acquired", "owner=second", "from=first", "first had more than its share"])
+            .await;
         second.stop().await;
         log.until(&["owner=second", "stopping: other instances may take the partitions first"]).await;
         log.until(&["partition acquired", "owner=first", "second offered it"]).await;
         first.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lines_of_callbacks_and_hooks_carry_their_partition() {
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a"]);
+        let receive = client(&emulator).receive(|_, _| async {
+            tracing::info!("line of the callback");
+            Err("refused".into())
+        });
+        let receive = receive.on_partition_initialize(|_| async {
+            tracing::info!("line of the initialize hook");
+            Ok(())
+        });
+        let receive = receive.on_partition_close(|_, _| async { tracing::info!("line of the close hook") });
+        let receive = receive.on_error(|_, _| async { tracing::info!("line of the error hook") });
+        let running = start(receive.starting_position(StartingPosition::Earliest));
+        for line in ["callback", "initialize hook", "close hook", "error hook"] {
+            let line = log.until(&["partition{", &format!("line of the {line}")]).await;
+            for part in ["event_hub=orders", "consumer_group=$Default", "owner=", "partition=0"] {
+                assert!(line.contains(part), "{part}: {line}");
+            }
+        }
+        running.stop().await;
     })
     .await;
 }

@@ -16,4 +16,5 @@ mod ownership;
 mod positions;
 mod recreation;
 mod resuming;
+mod sending;
 mod support;

@@ -19,8 +19,7 @@ fn named(
     owner: &str,
     expiry: Duration,
 ) -> ConsumerClient {
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .owner_id(OwnerId::new(owner).unwrap())
         .load_balancing_interval((expiry / 3).min(Duration::from_millis(100)))

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use eventhubs::receive::{Events, Receive};
 use eventhubs::{
-    CheckpointStore, ConsumerClient, ConsumerScope, Events, InvalidPosition, MemoryCheckpointStore, Offset,
-    PartitionId, Receive, RetryPolicy, SequenceNumber, StartingPosition,
+    CheckpointStore, ConsumerClient, ConsumerScope, InvalidPosition, MemoryCheckpointStore, Offset,
+    PartitionId, RetryPolicy, SequenceNumber, StartingPosition,
 };
 use eventhubs_checkpoint_store::{Checkpoint, Expected};
 use eventhubs_emulator::{Emulator, RequestKind, Verdict};
@@ -116,11 +117,11 @@ async fn ahead(emulator: &Emulator) -> Arc<MemoryCheckpointStore> {
 }
 
 fn scope(emulator: &Emulator) -> ConsumerScope {
-    ConsumerScope {
-        namespace: emulator.address().ip().to_string().parse().unwrap(),
-        event_hub: HUB.parse().unwrap(),
-        consumer_group: "$Default".parse().unwrap(),
-    }
+    ConsumerScope::new(
+        emulator.address().ip().to_string().parse().unwrap(),
+        HUB.parse().unwrap(),
+        "$Default".parse().unwrap(),
+    )
 }
 
 /// Contract §8.9.
@@ -230,8 +231,7 @@ async fn a_checkpoint_is_given_up_only_once_the_partition_is_read_from_elsewhere
 
 /// A client whose lease is short, so that an outage of the store soon takes its partitions.
 fn brief(emulator: &Emulator, store: &Arc<impl CheckpointStore>) -> ConsumerClient {
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .load_balancing_interval(Duration::from_millis(200))
         .partition_ownership_expiration_interval(Duration::from_millis(600))

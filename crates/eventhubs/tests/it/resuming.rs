@@ -80,10 +80,10 @@ async fn a_failed_event_comes_again_although_the_newest_event_is_not_known() {
 
 /// A run that gives up a checkpoint for the newest event, while the store fails in the middle of that.
 fn giving_up(
-    receive: Receive<eventhubs::Events>,
+    receive: Receive<eventhubs::receive::Events>,
     store: &Arc<FaultyStore>,
     seen: &Seen,
-) -> Receive<eventhubs::Events> {
+) -> Receive<eventhubs::receive::Events> {
     let (store, errors) = (Arc::clone(store), seen.clone());
     receive
         .starting_position(StartingPosition::Earliest)

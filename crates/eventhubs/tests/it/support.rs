@@ -2,9 +2,10 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use eventhubs::receive::{Events, Receive};
 use eventhubs::{
-    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, Events, MemoryCheckpointStore, Receive,
-    ReceivedEvent, RetryPolicy, StartingPosition,
+    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, MemoryCheckpointStore, ReceivedEvent,
+    RetryPolicy, StartingPosition,
 };
 use eventhubs_checkpoint_store::Ownership;
 use eventhubs_emulator::Emulator;
@@ -35,8 +36,7 @@ pub(crate) fn client(emulator: &Emulator) -> ConsumerClient {
 
 /// A client that looks often and retries fast.
 pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> ConsumerClient {
-    ConsumerClient::from_connection_string(emulator.connection_string(HUB), "$Default")
-        .unwrap()
+    ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(store)
         .load_balancing_interval(Duration::from_millis(100))
         .partition_ownership_expiration_interval(Duration::from_secs(30))
@@ -46,11 +46,7 @@ pub(crate) fn client_on(emulator: &Emulator, store: impl CheckpointStore) -> Con
 }
 
 pub(crate) fn scope() -> ConsumerScope {
-    ConsumerScope {
-        namespace: "127.0.0.1".parse().unwrap(),
-        event_hub: HUB.parse().unwrap(),
-        consumer_group: ConsumerGroup::default(),
-    }
+    ConsumerScope::new("127.0.0.1".parse().unwrap(), HUB.parse().unwrap(), ConsumerGroup::default())
 }
 
 /// The ownership record of a partition.

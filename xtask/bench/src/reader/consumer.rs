@@ -13,7 +13,7 @@ use super::{Orders, Outcome, SLOW};
 use crate::meter::Meter;
 
 fn client(orders: &Orders) -> eventhubs::Result<ConsumerClient> {
-    ConsumerClient::from_connection_string(orders.connection_string(), "$Default")?
+    ConsumerClient::builder(orders.connection_string(), "$Default")
         .load_balancing_interval(Duration::from_secs(1))
         .connection(orders.connection_options())
         .build()
