@@ -53,6 +53,10 @@ pub(crate) struct Inspector {
     /// Attaches that refuse a link, by our channel and handle. Each waits for the detach that says why: a client that sees it alone
     /// may detach first, and one that sees a flow in between believes that it is attached.
     refusals: BTreeMap<LinkId, BytesMut>,
+    /// Whether the client has opened the connection.
+    is_open: bool,
+    /// Our open until then: the library does not wait for what the client offers.
+    early_open: Option<BytesMut>,
 }
 
 #[derive(Debug)]
@@ -80,6 +84,8 @@ impl Inspector {
             unanswered: Attaching::default(),
             detaches: Detaches::default(),
             refusals: BTreeMap::new(),
+            is_open: false,
+            early_open: None,
         }
     }
 
@@ -169,6 +175,7 @@ impl Inspector {
 
     /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two (contract §2).
     fn incoming_open(&mut self, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+        self.is_open = true;
         let Some(mut open) = decode::<Open>(body) else {
             return out.put_slice(frame);
         };
@@ -343,6 +350,12 @@ impl Inspector {
         }
     }
 
+    fn write_early_open(&mut self, out: &mut BytesMut) {
+        if let Some(open) = self.early_open.take() {
+            self.put(open, out);
+        }
+    }
+
     fn put(&self, frame: BytesMut, out: &mut BytesMut) {
         FrameWriter { out, limits: self.limits, shared: &self.shared }.put(frame);
     }
@@ -380,7 +393,12 @@ impl Tap for Inspector {
 
     fn outgoing(&mut self, frame: BytesMut, outgoing: &mut BytesMut) {
         let frame = match frame::parse(&frame) {
+            Some((_, OPEN, body)) if !self.is_open => {
+                self.early_open = Some(decode(body).and_then(|open| self.announced(open)).unwrap_or(frame));
+                return;
+            }
             Some((channel, performative, body)) => {
+                self.write_early_open(outgoing);
                 // What was sent before a detach, an end or a close comes before it.
                 self.write_sessions(outgoing);
                 self.replaced(channel, performative, body).unwrap_or(frame)
@@ -394,6 +412,9 @@ impl Tap for Inspector {
 
     /// Messages, outcomes and credit.
     fn unasked(&mut self, outgoing: &mut BytesMut, _passed: &mut BytesMut) {
+        if self.is_open {
+            self.write_early_open(outgoing);
+        }
         if self.starved.has_changed().unwrap_or(false) {
             self.starved.mark_unchanged();
             self.sessions.values_mut().for_each(SessionFlow::credit_changed);

@@ -181,7 +181,10 @@ async fn announced_frame_size(offered: &[u8]) -> u32 {
     let mut stream = connect(&emulator).await;
     let fields = [b"\xa1\x04test\x40", offered].concat();
     let open = frame(0, 0x10, 3, &fields);
-    stream.write_all(&[SASL_HEADER, &sasl_init("ANONYMOUS"), AMQP_HEADER, &open].concat()).await.unwrap();
+    stream.write_all(&[SASL_HEADER, &sasl_init("ANONYMOUS"), AMQP_HEADER].concat()).await.unwrap();
+    // Not in one go: the AMQP library would answer before it has heard what the client offers.
+    read_until(&mut stream, AMQP_HEADER).await;
+    stream.write_all(&open).await.unwrap();
     // The only number of four bytes before the channel maximum.
     let open = read_open(&mut stream).await;
     let number = open.iter().position(|byte| *byte == 0x70).unwrap() + 1;
