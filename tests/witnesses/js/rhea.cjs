@@ -152,6 +152,10 @@ async function send({ hub, bodies, batch, partition, key, message_id, properties
   connection.close();
 }
 
+function send_of_any_size({ hub, body, partition }) {
+  return send({ hub, bodies: [body], partition });
+}
+
 function selector({ latest, offset, sequence_number, enqueued_ms, inclusive }) {
   const name = sequence_number !== undefined ? "sequence-number" : enqueued_ms !== undefined ? "enqueued-time" : "offset";
   const value = sequence_number ?? enqueued_ms ?? offset ?? (latest ? "@latest" : "-1");
@@ -231,4 +235,4 @@ async function stop({ reader }) {
   reading.connection?.close();
 }
 
-obey({ properties, properties_by_request_token, max_frame_size, refused_links, partition, send, read, stop });
+obey({ properties, properties_by_request_token, max_frame_size, refused_links, partition, send, send_of_any_size, read, stop });

@@ -158,6 +158,9 @@ class Witness:
             sender.send(message)
         connection.close()
 
+    def send_of_any_size(self, hub, body, partition):
+        self.send(hub, [body], batch=False, partition=partition)
+
     def read(self, reader, hub, partition, group, start, owner_level, last_enqueued, retry, idle_seconds):
         if last_enqueued:
             raise Absent("capabilities of a link")
