@@ -141,10 +141,7 @@ mod tests {
     fn what_cannot_be_sent_is_named() {
         let events = || vec![EventData::new("small"), EventData::new(vec![0; 1000])];
         let too_large = pack(events().into_iter(), 1000, false).unwrap_err();
-        assert!(
-            too_large.to_string().contains("event 1: has 1008 bytes; the limit is 1000"),
-            "{too_large}"
-        );
+        assert!(too_large.to_string().contains("event 1: has 1008 bytes; the limit is 1000"), "{too_large}");
         let keyed = EventData::new("e").partition_key("k");
         let two_ways = pack([keyed].into_iter(), 1000, true).unwrap_err();
         assert!(two_ways.to_string().contains("event 0: has a partition key"), "{two_ways}");
