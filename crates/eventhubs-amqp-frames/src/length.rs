@@ -112,12 +112,14 @@ fn content<const SOUND: bool>(code: u8, bytes: &[u8], depth: usize) -> Result<us
 }
 
 /// Whether AMQP 1.0 (part 1, §1.6) gives the format code a meaning.
+#[inline]
 fn is_known(code: u8) -> bool {
     matches!(code, 0x40..=0x45 | 0x50..=0x56 | 0x60 | 0x61 | 0x70..=0x74 | 0x80..=0x84 | 0x94 | 0x98)
         || matches!(code, 0xa0 | 0xa1 | 0xa3 | 0xb0 | 0xb1 | 0xb3 | 0xc0 | 0xc1 | 0xd0 | 0xd1 | 0xe0 | 0xf0)
 }
 
 /// Whether the content is one that a value of this code can have.
+#[inline]
 fn is_possible(code: u8, content: &[u8]) -> bool {
     match (code, content) {
         (STRING8 | SYMBOL8 | STRING32 | SYMBOL32, text) => is_text(text),
@@ -127,6 +129,7 @@ fn is_possible(code: u8, content: &[u8]) -> bool {
     }
 }
 
+#[inline]
 fn is_text(bytes: &[u8]) -> bool {
     bytes.is_ascii() || str::from_utf8(bytes).is_ok()
 }
