@@ -57,7 +57,10 @@
 //! # Features
 //!
 //! `producer` adds [`ProducerClient`](https://docs.rs/eventhubs/latest/eventhubs/struct.ProducerClient.html), which sends events;
-//! `websocket` adds AMQP in a WebSocket and through HTTP proxies. None is on by default.
+//! `websocket` adds AMQP in a WebSocket and through HTTP proxies. Both are off by default.
+//!
+//! `ring`, which is on, and `aws-lc-rs` choose the cryptography of TLS to the event hub. A process that has installed a default provider
+//! of rustls, for FIPS for example, uses that one.
 //!
 //! # Cancel safety
 //!
