@@ -183,18 +183,51 @@ impl ConsumerClientBuilder {
     }
 
     /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .event_hub("orders")
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn event_hub(mut self, name: impl AsRef<str>) -> Self {
         self.hub = self.hub.map(|hub| hub.event_hub(name));
         self
     }
 
     /// How the service is reached: in a WebSocket, through a proxy, by another endpoint, by several connections.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let options = ConnectionOptions::new().connections(2.try_into()?);
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .connection(options)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn connection(mut self, options: ConnectionOptions) -> Self {
         self.hub = self.hub.map(|hub| hub.connection(options));
         self
     }
 
     /// Talks to an emulator, without TLS. A connection string says so itself.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (emulator, _) = orders().await?; let namespace = format!("localhost:{}", emulator.address().port());
+    /// let builder = ConsumerClient::builder_with_credential(namespace, "orders", "$Default", Sidecar);
+    /// let client = builder.use_development_emulator().build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn use_development_emulator(mut self) -> Self {
         self.hub = self.hub.map(EventHubClientBuilder::use_development_emulator);
         self
@@ -204,6 +237,21 @@ impl ConsumerClientBuilder {
     ///
     /// Without one, the client keeps both in its own memory: nothing is shared with other instances, and nothing
     /// survives the process.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// use std::sync::Arc;
+    ///
+    /// // Instances in one process may share it; `eventhubs-checkpoint-store-blob` is for several processes.
+    /// let store = Arc::new(MemoryCheckpointStore::new());
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .checkpoint_store(Arc::clone(&store))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn checkpoint_store(mut self, store: impl CheckpointStore) -> Self {
         self.store = Some(Arc::new(store));
         self
@@ -215,6 +263,17 @@ impl ConsumerClientBuilder {
     /// with its partitions at once, and others need not take them over. Two live instances must never share one: the one
     /// that began later finds out within a few rounds, and its run ends with
     /// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse).
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .owner_id("orders-7f9c".parse()?)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn owner_id(mut self, owner: OwnerId) -> Self {
         self.owner = Some(owner);
         self
@@ -223,6 +282,17 @@ impl ConsumerClientBuilder {
     /// The namespace under which ownership and checkpoints are kept, when it is not the host of the connection string:
     /// for a private endpoint, or together with instances that name it otherwise. The Python SDK, for one, keeps the port of
     /// an emulator in the name.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .checkpoint_namespace("contoso.servicebus.windows.net".parse()?)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn checkpoint_namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = Some(namespace);
         self
@@ -230,6 +300,17 @@ impl ConsumerClientBuilder {
 
     /// How partitions are shared out. Default: [`Strategy::Adaptive`], and
     /// [`Strategy::Greedy`] without a store to share with others.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .load_balancing_strategy(Strategy::Balanced)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn load_balancing_strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = Some(strategy);
         self
@@ -239,6 +320,17 @@ impl ConsumerClientBuilder {
     ///
     /// With [`Strategy::Adaptive`] that is the time for 2 000 partitions. An event hub with fewer has fewer instances, which so look
     /// more often at the same cost for the store: every 2 seconds with 400 partitions and fewer.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .load_balancing_interval(Duration::from_secs(5))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn load_balancing_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -246,6 +338,17 @@ impl ConsumerClientBuilder {
 
     /// How long an instance keeps a partition without renewing it. Default: 60 seconds, and at least three times the
     /// load-balancing interval.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .partition_ownership_expiration_interval(Duration::from_secs(30))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn partition_ownership_expiration_interval(mut self, expiry: Duration) -> Self {
         self.expiry = expiry;
         self
@@ -275,12 +378,34 @@ impl ConsumerClientBuilder {
     }
 
     /// The most partitions that this instance takes. Default: as many as are its share.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .max_partitions(8.try_into()?)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn max_partitions(mut self, max: NonZeroUsize) -> Self {
         self.max_partitions = Some(max);
         self
     }
 
     /// How attempts to reach the service are paced.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .retry(RetryPolicy::exponential(Duration::from_millis(200)).max_retries(5))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
