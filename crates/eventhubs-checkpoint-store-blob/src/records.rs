@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_without_position_or_with_one_that_no_header_can_carry_is_refused() {
+    fn a_checkpoint_whose_position_no_header_can_carry_is_refused() {
         for (offset, number, field) in [(None, None, "neither offset nor"), (Some("é"), Some(1), "offset:")]
         {
             let error = from_checkpoint(&checkpoint(offset, number)).unwrap_err();

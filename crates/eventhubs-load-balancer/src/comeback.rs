@@ -56,7 +56,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_others_have_time_from_the_first_answer_on_and_only_after_a_loss_of_all() {
+    fn the_others_have_time_from_the_first_answer_after_a_total_loss() {
         let mut comeback = Comeback::new(20 * SECOND);
         let start = Instant::now();
         assert!(!comeback.is_under_way(start));

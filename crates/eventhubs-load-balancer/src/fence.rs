@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_partition_is_settled_when_it_was_handed_over_or_when_there_was_time_enough() {
+    async fn a_partition_settles_when_handed_over_or_after_the_time_limit() {
         let start = Instant::now();
         let fence = Fence::new(start + 60 * SECOND);
         let mut lease = fence.lease();

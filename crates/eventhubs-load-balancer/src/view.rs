@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_stays_mine_where_the_record_was_released_deleted_or_looks_old() {
+    fn held_partitions_stay_mine_if_released_deleted_or_stale() {
         let records = [record("1", None), record("2", Some("me"))];
         let view = view(&records, &ids(["0", "1", "2"]), &ids(["1", "2"]));
         assert_eq!(view.mine, list(["0", "1", "2"]));

@@ -1,3 +1,5 @@
+//! Many runs at once, one per thread. Its tests are in `tests/it/determinism.rs`.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;

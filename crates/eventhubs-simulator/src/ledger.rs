@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_fair_when_all_is_owned_by_live_instances_and_none_has_two_more_than_another() {
+    fn shares_are_fair_when_live_instances_own_all_and_differ_by_one() {
         let mut scene = Scene::new();
         scene.join(0).join(1).owns(0, &[0, 1]).owns(1, &[2]);
         assert!(!scene.ledger.is_fair(), "one is free");
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_time_without_a_reader_is_found_where_it_has_ended_and_where_not() {
+    fn the_longest_time_without_a_reader_counts_while_it_lasts_too() {
         let mut scene = Scene::new();
         scene.join(0);
         for partition in 0..4 {

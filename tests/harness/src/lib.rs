@@ -7,5 +7,5 @@ mod python;
 
 pub use azurite::{Azurite, AzuriteBuilder};
 pub use installed::{installed, interpreter};
-pub use limit::within;
+pub use limit::{PATIENCE, until, within};
 pub use python::run_python;

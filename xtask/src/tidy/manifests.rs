@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_that_says_nothing_of_itself_is_a_breach_for_each_thing_that_is_missing() {
+    fn a_crate_without_metadata_is_a_breach_for_each_missing_thing() {
         let breaches = described(&with_manifest("[package]\nkeywords = [\"azure\"]\n"));
         assert_eq!(breaches.len(), DESCRIBED.len() - 1 + 1 + PACKED.len(), "{breaches:?}");
         assert!(breaches.contains(&"eventhubs: LICENSE is missing".to_owned()), "{breaches:?}");

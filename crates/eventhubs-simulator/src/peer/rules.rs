@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn java_takes_one_where_it_is_among_the_least_loaded_and_the_fleet_is_not_even() {
+    fn java_takes_one_if_least_loaded_in_an_uneven_fleet() {
         let counts = |mine, others, free| counts(Kind::Java, true, &view(mine, others, free), 7);
         assert_eq!(counts(0, &[], 4), CLAIM);
         assert_eq!(counts(0, &[4], 0), STEAL);

@@ -36,7 +36,7 @@ impl Log {
     }
 
     pub(crate) async fn until(&self, parts: &[&str]) -> String {
-        crate::support::until(|| !self.lines(parts).is_empty()).await;
+        crate::support::until(format!("a line with {parts:?}"), || !self.lines(parts).is_empty()).await;
         self.lines(parts).swap_remove(0)
     }
 }
