@@ -154,7 +154,7 @@ impl Balancer {
         let now = Instant::now();
         let mut round = Round::default();
         self.hub.update(partitions, self.settings.assignment());
-        // A lease that has run out is told at once: a listing may take long.
+        // A lease that has run out is told at once: a listing may take long, and another instance may read meanwhile.
         if self.lapse(now) {
             self.tempo.lapsed();
             self.due = None;
@@ -165,11 +165,13 @@ impl Balancer {
             match listing {
                 Ok(listing) => self.act(listing, purpose, deadline, &mut round).await,
                 Err(error) => {
+                    // Nobody can be seen, so nobody is waited for: an instance that stops during an outage ends at once.
                     self.has_takers = false;
                     self.tempo.failed(error.retry_after().unwrap_or_default());
                     round.fail(Operation::ListOwnership, error);
                 }
             }
+            // Again, since the calls took time. No claim is made between this and what the caller is told.
             self.lapse(Instant::now());
         }
         self.holdings.tell(&mut round);
@@ -222,6 +224,7 @@ impl Balancer {
     /// # Cancel safety
     /// If it is dropped, some partitions may not be released; call it again with the same ones.
     pub async fn release(&mut self, partitions: &[PartitionId]) -> Vec<Failure> {
+        // Before the write: should this be dropped, the leases are over and no later round renews them.
         for partition in partitions {
             self.holdings.forget(partition);
         }
@@ -258,6 +261,7 @@ impl Balancer {
     /// leaves.
     pub fn next_delay(&mut self) -> Duration {
         let now = Instant::now();
+        // A look does not put off the round that was due: many looks in a row would let the leases run out.
         let due = self.due.take().filter(|due| now < *due);
         let delay = due.map_or_else(|| self.next_round_after(now), |due| due - now);
         let jitter = self.rng.random_range(JITTER);

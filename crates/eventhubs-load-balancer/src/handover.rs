@@ -52,6 +52,8 @@ impl Balancer {
     /// those partitions here.
     pub(crate) fn hear(&mut self, records: &[Ownership], expired: &BTreeSet<PartitionId>) -> Vec<Attempt> {
         let is_own = |record: &Ownership| record.owner.as_ref() == Some(&self.owner);
+        // First what others have done for this instance, and then what they ask of it: a partition may be both, if it was taken on
+        // before it had arrived.
         for partition in self.holdings.waiting() {
             let own = record_of(&partition, records).filter(|record| is_own(record));
             if own.is_some_and(|record| !matches!(Note::of(record), Some(Note::Asks(_)))) {
@@ -60,6 +62,7 @@ impl Balancer {
         }
         let asks_us = |record: &&Ownership| {
             let asks = Note::of(record).is_some_and(|note| note.asks(&self.owner));
+            // One who is late with its renewal may be dead, and its question too: the partition is free.
             asks && !is_own(record) && !expired.contains(&record.partition)
         };
         let asking = records.iter().filter(asks_us);
@@ -77,6 +80,7 @@ impl Balancer {
                 && Note::of(record).is_some_and(|note| note != Note::Offered)
                 && !expired.contains(&record.partition)
         };
+        // One that offers its own takes nothing. A record without a note is one of another SDK, which takes but does not ask.
         self.has_takers = !self.settings.assignment().is_fixed() && records.iter().any(is_taker);
     }
 
@@ -124,7 +128,8 @@ impl Balancer {
     }
 }
 
-/// The record as it was found, but for the note.
+/// The record as it was found, but for the note. It is written in the name of the new owner, and only while it is unchanged: an answer
+/// that comes late must not undo a renewal or a release.
 fn answer(record: &Ownership) -> Claim {
     let owner: Option<OwnerId> = record.owner.clone();
     Claim::new(record.partition.clone(), owner, Expected::Version(record.version.clone()))

@@ -99,6 +99,13 @@ pub struct Failure {
     pub error: Error,
 }
 
+impl Failure {
+    /// What was tried, and why it failed.
+    pub fn new(operation: Operation, error: Error) -> Self {
+        Self { operation, error }
+    }
+}
+
 /// What was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

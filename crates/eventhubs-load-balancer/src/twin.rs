@@ -73,6 +73,7 @@ impl TwinWatch {
                 if Note::of(record) != Some(Note::HandedOver) {
                     self.strange.insert(partition.clone());
                 }
+                // Each version counts once: otherwise one write of a stranger would be found in every listing.
                 *known = record.version.clone();
             }
         }

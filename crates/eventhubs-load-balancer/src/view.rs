@@ -19,7 +19,8 @@ pub struct View {
     pub mine: Vec<PartitionId>,
     /// What nobody holds: no record, a released one, or one that has expired; and what its owner offers because it stops.
     pub free: Vec<PartitionId>,
-    /// Those of the free ones whose records still name this instance: it could not renew them in time.
+    /// Those of the free ones whose records still name this instance: it could not renew them in time. In the order of the ids, which
+    /// [`plan`](crate::plan) searches.
     pub former: Vec<PartitionId>,
     /// The other instances that hold something, in the order of the first partition of each. An instance that holds
     /// nothing cannot be seen.

@@ -64,8 +64,11 @@ pub(crate) struct Checkpointer {
     partition: PartitionId,
     /// `None` where one partition is read without load balancing.
     lease: Option<Lease>,
+    /// Set once, and never taken back: the next ownership has a checkpointer of its own.
     revoked: AtomicBool,
+    /// The highest sequence number that the callback got; no checkpoint is ahead of it.
     delivered: AtomicI64,
+    /// Held across the calls of the store: two updates at once would write over each other's version.
     known: Mutex<Known>,
     /// Never held across an await, so that an update can be added while a write hangs.
     pending: SyncMutex<Option<Pending>>,
@@ -319,6 +322,7 @@ impl Checkpointer {
     async fn put_unlimited(&self, checkpoint: &Checkpoint) -> Result<CheckpointStatus> {
         let mut known = self.known.lock().await;
         for _ in 0..MAX_CONFLICTS {
+            // In each turn: the reads and writes before may have taken long.
             self.check_owned()?;
             if checkpoint.sequence_number.is_some_and(|number| known.covers(number)) {
                 return Ok(CheckpointStatus::Covered);

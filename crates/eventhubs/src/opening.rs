@@ -57,6 +57,7 @@ impl Opened {
 
 /// Opens a partition after what was handled, or after its checkpoint, or where this ownership began, or where the user said.
 pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume) -> Result<Opened> {
+    // Read even where it does not decide: the first write has to know the version.
     let stored = context.checkpointer().stored().await?;
     if resume.is_recreated {
         return replace(run, context, Cause::Recreated, recreated(context)).await;

@@ -1,5 +1,5 @@
 //! One task per partition: opens it, receives, calls back, and starts again after a failure. Its tests are in `tests/it`:
-//! `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`.
+//! `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`; those at the end pin what an exit means.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -93,7 +93,8 @@ pub(crate) struct Pump {
     calls: Arc<CallSlot>,
     /// Since when nothing can be read.
     failing_since: Option<Instant>,
-    /// The highest sequence number that was delivered or checkpointed: whatever comes next is above it.
+    /// The highest sequence number that was delivered or checkpointed since the link opened. Only grows until the next attempt:
+    /// whatever comes next is above it, or the event hub was re-created.
     reached: Option<SequenceNumber>,
     /// The sequence number of the checkpoint that reading started at, until the first event has come.
     unproven: Option<SequenceNumber>,
@@ -126,10 +127,12 @@ impl Pump {
     pub(crate) async fn run(mut self) -> Ended {
         let context = self.context.clone();
         let pending = write_pending(Arc::clone(&self.run), context.clone());
+        // Next to each other, not one after the other: a callback may take long, and the checkpoint before it must not wait for it.
         let ended = tokio::select! {
             ended = self.attempts() => ended,
             never = pending => match never {},
         };
+        // The user may keep the context: from here on it writes nothing, also where the lease still runs.
         context.checkpointer().revoke();
         ended
     }
@@ -189,6 +192,8 @@ impl Pump {
         exit
     }
 
+    /// Attaches at the end of what was handled. Attaching twice is no waste: the first attach only cuts off the previous reader, which
+    /// is what makes it look into the store and write its last checkpoint. That checkpoint is where the second one begins.
     async fn open(&mut self) -> Result<PartitionReceiver, Exit> {
         if !self.context.checkpointer().is_settled() {
             self.cut_off().await?;
@@ -285,12 +290,15 @@ impl Pump {
                         self.may_call().await?;
                         self.call(CALLBACK, |context| idle(context)).await?;
                     }
+                    // In this order. A pause may take long, so the order and the theft are asked after it; between the last question and
+                    // the call nothing awaits. `deliver` comes before the call, or the callback's own checkpoint would be refused.
                     for one in events {
                         self.may_call().await?;
                         still_owned(receiver)?;
                         let number = self.deliver(&one)?;
                         self.call(Call { number: Some(number), ..CALLBACK }, |context| event(context, one))
                             .await?;
+                        // After the call, which the `?` leaves if it failed: a failed event is not handled.
                         self.resume.handled = Some(number);
                     }
                 }
@@ -305,6 +313,7 @@ impl Pump {
                     self.resume.handled = number.or(self.resume.handled);
                 }
             }
+            // Here, and not when the link opens: a callback that always fails would be called again without a pause.
             self.pacing.succeeded();
         }
     }
@@ -315,6 +324,10 @@ impl Pump {
         if self.reached.is_some_and(|reached| number <= reached) {
             return Err(Exit::Recreated);
         }
+        debug_assert!(
+            self.reached.is_none_or(|reached| reached < number),
+            "events of a partition come in order"
+        );
         self.reached = Some(number);
         self.resume.delivered(number);
         self.context.checkpointer().delivered(event);
@@ -338,6 +351,7 @@ impl Pump {
                     self.check_first(&events).await?;
                     return Ok(events);
                 }
+                // Not reported: a steal is how partitions move. `verdict` finds out whether this one was meant.
                 Err(error) if error.kind() == eventhubs_amqp::ErrorKind::OwnershipLost => {
                     return Err(Exit::Stolen);
                 }
@@ -384,6 +398,7 @@ impl Pump {
     /// checkpoint, the detach, and only then (by the processor) the release (contract §8.7).
     async fn close(&mut self, receiver: PartitionReceiver, exit: &Exit) {
         let reason = exit.close_reason();
+        // Before the hook, which may try to write a checkpoint: the partition is somebody else's.
         if reason == CloseReason::OwnershipLost {
             self.context.checkpointer().revoke();
         }
@@ -400,6 +415,7 @@ impl Pump {
                 run.report(Some(&self.context), error).await;
             }
         }
+        // After the hook, whose checkpoint may be the pending one. Other exits open the partition again, and that writes what is pending.
         if matches!(exit, Exit::Ordered(_)) {
             self.write_last_checkpoint().await;
         }
@@ -451,6 +467,7 @@ impl Pump {
         // The closure may block before it returns a future, so it is called where that is seen.
         let calling = guarded(|| callback(context));
         let result = tokio::select! {
+            // A callback that ends at the same moment as its time has ended in time.
             biased;
             result = calls.watch(call.number, calling) => result.and_then(|result| result),
             order = overdue => {
@@ -463,6 +480,9 @@ impl Pump {
         result.map_err(|source| self.judge(call, source))
     }
 
+    /// Tells a failure from the end of the ownership. A callback that writes `update_checkpoint(..).await?` fails when the partition is
+    /// lost meanwhile; that is an order to stop and no failure to report.
+    ///
     /// Only the own checkpointer knows whether this ownership is over: the callback may have used a context of an earlier one, or
     /// of another partition.
     fn judge(&self, call: Call, source: HandlerError) -> Exit {
@@ -495,6 +515,7 @@ impl Pump {
 
     async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Exit> {
         tokio::select! {
+            // An order first: events that are there already would keep a busy partition from ever stopping.
             biased;
             order = ordered(&mut self.orders, self.context.checkpointer()) => Err(Exit::Ordered(order)),
             value = future => Ok(value),
@@ -569,5 +590,67 @@ async fn ordered(orders: &mut watch::Receiver<Order>, checkpointer: &Checkpointe
         biased;
         order = order => order.map_or(Order::Shutdown, |order| *order),
         () = checkpointer.lease_ended() => Order::OwnershipLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use eventhubs_checkpoint_store::MemoryCheckpointStore;
+    use eventhubs_types::{ConsumerGroup, ConsumerScope};
+
+    use super::*;
+
+    fn checkpointer() -> Checkpointer {
+        let scope =
+            ConsumerScope::new("ns".parse().unwrap(), "hub".parse().unwrap(), ConsumerGroup::default());
+        Checkpointer::new(Arc::new(MemoryCheckpointStore::new()), scope, "0".parse().unwrap(), None)
+    }
+
+    /// The hook may write a checkpoint after `Shutdown` and `HandedOver` only: an exit that is taken for one of them would let an
+    /// instance write over the checkpoint of the next owner.
+    #[test]
+    fn the_close_reason_says_whether_the_partition_is_still_owned() {
+        let error = || Error::invalid("a test");
+        for (exit, reason) in [
+            (Exit::Ordered(Order::Shutdown), CloseReason::Shutdown),
+            (Exit::Ordered(Order::HandOver), CloseReason::HandedOver),
+            (Exit::Ordered(Order::OwnershipLost), CloseReason::OwnershipLost),
+            (Exit::Stolen, CloseReason::OwnershipLost),
+            (Exit::HandlerFailed(error()), CloseReason::HandlerFailed),
+            (Exit::ReceiveFailed(error()), CloseReason::ReceiveFailed),
+            (Exit::Recreated, CloseReason::ReceiveFailed),
+            (Exit::OffsetAhead, CloseReason::ReceiveFailed),
+        ] {
+            assert_eq!(exit.close_reason(), reason, "{exit:?}");
+        }
+    }
+
+    /// A processor that is gone, because its run was dropped, leaves no pump behind.
+    #[tokio::test]
+    async fn a_processor_that_is_gone_is_an_order_to_stop() {
+        let (orders, mut received) = watch::channel(Order::Run);
+        let checkpointer = checkpointer();
+        assert!(ordered(&mut received, &checkpointer).now_or_never().is_none());
+        orders.send_replace(Order::HandOver);
+        assert_eq!(ordered(&mut received, &checkpointer).await, Order::HandOver);
+        orders.send_replace(Order::Run);
+        drop(orders);
+        assert_eq!(ordered(&mut received, &checkpointer).await, Order::Shutdown);
+    }
+
+    #[test]
+    fn only_a_lost_ownership_makes_a_failed_attach_a_theft() {
+        let lost = Error::new(ErrorKind::OwnershipLost, "a higher owner level");
+        assert!(matches!(failed_to_open(lost), Exit::Stolen));
+        assert!(matches!(failed_to_open(Error::invalid("a test")), Exit::ReceiveFailed(_)));
+    }
+
+    #[test]
+    fn a_call_names_its_event_where_it_has_one() {
+        let call = Call { number: Some(7.into()), ..CALLBACK };
+        assert_eq!(call.to_string(), "the callback at sequence number 7");
+        assert_eq!(CLOSE_HOOK.to_string(), "the hook on_partition_close");
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Run {
     pub(crate) hooks: Hooks,
     pub(crate) options: Options,
     pub(crate) calls: Arc<Calls>,
+    /// Whether any partition was ever open. Never goes back to false: see [`ends_with`](Self::ends_with).
     opened: AtomicBool,
     /// The partitions that the event hub had when a balanced run began.
     initial: OnceLock<BTreeSet<PartitionId>>,
@@ -104,6 +105,7 @@ impl Run {
     pub(crate) fn ends_with(&self, error: &Error) -> bool {
         let may_be_mistake = !self.opened.load(Ordering::Relaxed);
         match error.kind() {
+            // Forever: every further attempt would fail in the same way.
             ErrorKind::Closed => true,
             ErrorKind::NotFound
             | ErrorKind::Unauthorized
@@ -118,6 +120,7 @@ impl Run {
     /// Logs an error and calls the hook with it, which has a time limit: its partition waits for it.
     pub(crate) async fn report(&self, context: Option<&PartitionContext>, error: Error) {
         log(&error);
+        // Logged whether there is a hook or not, and before it: a hook that hangs must not hide the error.
         let Some(hook) = &self.hooks.error else { return };
         let limit = self.options.shutdown_timeout;
         match timeout(limit, guarded(|| hook(context.cloned(), error))).await {
