@@ -1,4 +1,5 @@
-//! After an outage of the store: each instance first takes back what it had, and leaves the rest to others for a while.
+//! After an outage of the store: each instance first takes back what it had, and leaves the rest to others
+//! for a while.
 
 use std::time::Duration;
 
@@ -6,9 +7,9 @@ use tokio::time::Instant;
 
 /// What follows an outage of the store.
 ///
-/// An instance that lost all its leases at once was cut off from the store, and so, most likely, were the others. The
-/// first to come back would find all leases expired, and take what the others will miss a moment later. So for some time
-/// it takes their leases for running. Nothing is unsafe in that: it only takes less.
+/// An instance that lost all its leases at once was cut off from the store, and so, most likely, were the
+/// others. The first to come back would find all leases expired, and take what the others will miss a moment
+/// later. So for some time it takes their leases for running. Nothing is unsafe in that: it only takes less.
 #[derive(Debug)]
 pub(crate) struct Comeback {
     time: Duration,

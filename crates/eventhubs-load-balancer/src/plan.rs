@@ -1,5 +1,6 @@
-//! What one instance renews, claims and steals in a round, from what it sees. Pure: its randomness is passed in. Its tests are in
-//! `tests/it`: `plan_vectors`, `plan_exhaustive` and `plan_random`; those at the end pin the boundaries of the share.
+//! What one instance renews, claims and steals in a round, from what it sees. Pure: its randomness is passed
+//! in. Its tests are in `tests/it`: `plan_vectors`, `plan_exhaustive` and `plan_random`; those at the end pin
+//! the boundaries of the share.
 
 use std::collections::BTreeSet;
 
@@ -39,24 +40,28 @@ impl Plan {
 
 /// Decides what one instance does, from what it sees.
 ///
-/// It keeps what it has, and never gives back: balance is reached by those who have too little. An instance wants the
-/// floor of partitions / owners, and one more as long as fewer owners than the remainder have that. What it misses it
-/// takes first from what is free, then from others: at most one from each owner, from those above the ceiling first,
-/// never below the floor, nothing that is just being handed over, and only from owners with at least two more than itself.
-/// So each steal lowers the sum of the squares of all shares, and stealing must come to an end. An adaptive instance may take several from one owner, by the
-/// same rule for each of them: what it takes is bounded by what it has.
+/// It keeps what it has, and never gives back: balance is reached by those who have too little. An instance
+/// wants the floor of partitions / owners, and one more as long as fewer owners than the remainder have that.
+/// What it misses it takes first from what is free, then from others: at most one from each owner, from those
+/// above the ceiling first, never below the floor, nothing that is just being handed over, and only from
+/// owners with at least two more than itself. So each steal lowers the sum of the squares of all shares, and
+/// stealing must come to an end. An adaptive instance may take several from one owner, by the same rule for
+/// each of them: what it takes is bounded by what it has.
 ///
-/// No special case is needed when one owner is above the ceiling and all others are at the floor: fewer owners than the
-/// remainder are then above the floor, so the rule above already makes each owner at the floor want one more.
+/// No special case is needed when one owner is above the ceiling and all others are at the floor: fewer
+/// owners than the remainder are then above the floor, so the rule above already makes each owner at the
+/// floor want one more.
 ///
-/// Instances that are [passive](View::passive) have no part in that: what they do not take is shared among the others, and
-/// nothing is stolen from them. So what is free does not stay free because of an instance that is limited or cut off.
+/// Instances that are [passive](View::passive) have no part in that: what they do not take is shared among
+/// the others, and nothing is stolen from them. So what is free does not stay free because of an instance
+/// that is limited or cut off.
 ///
-/// What it had last and nobody took meanwhile comes before all else that is free, and an adaptive instance takes all of
-/// that at once: after an outage of the store so everybody gets back what it had.
+/// What it had last and nobody took meanwhile comes before all else that is free, and an adaptive instance
+/// takes all of that at once: after an outage of the store so everybody gets back what it had.
 ///
-/// What else it takes is chosen at random from all that fit, so that instances that see the same meet little. Where the
-/// assignment is fixed, there is no share to find: the instance takes all that is free of what the view shows to it.
+/// What else it takes is chosen at random from all that fit, so that instances that see the same meet little.
+/// Where the assignment is fixed, there is no share to find: the instance takes all that is free of what the
+/// view shows to it.
 ///
 /// The same `seed` makes the same choices.
 pub fn plan(view: &View, settings: &Settings, seed: u64) -> Plan {
@@ -70,7 +75,8 @@ pub(crate) fn draw(view: &View, settings: &Settings, rng: &mut impl Rng) -> Plan
     }
     let share = Share::of(view);
     let needed = share.needed.min(settings.max_partitions().saturating_sub(share.own));
-    // A fleet that grows by doubling meets at few partitions, while one that takes its whole need at once meets at all of them.
+    // A fleet that grows by doubling meets at few partitions, while one that takes its whole need at once
+    // meets at all of them.
     let (bound, passes) = match settings.strategy() {
         Strategy::Balanced => (1, 1),
         Strategy::Greedy => (needed, 1),
@@ -120,19 +126,20 @@ impl Share {
         let owners = loads().count() + 1;
         let (floor, remainder) = (partitions / owners, partitions % owners);
         let needed = match floor.checked_sub(own) {
-            // At the floor: one more, as long as fewer owners than the remainder have that. It would be one too many otherwise, and
-            // somebody else would steal it back.
+            // At the floor: one more, as long as fewer owners than the remainder have that. It would be one
+            // too many otherwise, and somebody else would steal it back.
             Some(0) => usize::from(loads().filter(|&load| load > floor).count() < remainder),
             missing => missing.unwrap_or(0),
         };
         let ceiling = partitions.div_ceil(owners);
-        // After an outage the others are not there yet, and the share looks larger than it is: the own former partitions are safe to take.
+        // After an outage the others are not there yet, and the share looks larger than it is: the own former
+        // partitions are safe to take.
         let needed = needed.max(view.former.len().min(ceiling.saturating_sub(own)));
         Self { own, floor, ceiling, needed }
     }
 
-    /// At most one partition of each owner that can spare it after what it lost in the passes before; owners above the
-    /// ceiling come first.
+    /// At most one partition of each owner that can spare it after what it lost in the passes before; owners
+    /// above the ceiling come first.
     fn choose_from_others(
         &self,
         view: &View,
@@ -142,8 +149,8 @@ impl Share {
         rng: &mut impl Rng,
     ) -> Vec<PartitionId> {
         let own = self.own + chosen.len();
-        // `pass` partitions of each owner were chosen before: its load is that much smaller. With a difference of one, a steal would only
-        // turn the two shares around, forever.
+        // `pass` partitions of each owner were chosen before: its load is that much smaller. With a
+        // difference of one, a steal would only turn the two shares around, forever.
         let can_spare = |load: usize| load > self.floor + pass && load >= own + pass + 2;
         if wanted == 0 || !active(view).any(|peer| can_spare(peer.partitions.len())) {
             return Vec::new();
@@ -174,7 +181,8 @@ mod tests {
         numbers.map(|number| format!("{number:03}").parse().unwrap()).collect()
     }
 
-    /// A hub of which this instance has `own` partitions, each of the others as many as its number says, and nobody the rest.
+    /// A hub of which this instance has `own` partitions, each of the others as many as its number says, and
+    /// nobody the rest.
     fn view(own: usize, others: &[usize], free: usize) -> View {
         let mut view = View { mine: ids(0..own), ..View::default() };
         let mut next = own;

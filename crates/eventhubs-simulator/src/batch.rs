@@ -6,7 +6,8 @@ use std::thread;
 
 use crate::{Outcome, Scenario, simulate};
 
-/// Plays all runs on so many threads, and tells of each as it ends; the outcomes come in the order of the runs.
+/// Plays all runs on so many threads, and tells of each as it ends; the outcomes come in the order of the
+/// runs.
 ///
 /// # Panics
 /// As [`simulate`] does.

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 
 /// The position of an event in its partition, as opaque text.
 ///
-/// Geo-replicated hubs hand out composite, non-numeric offsets, so an offset is never parsed or compared for order;
-/// order comes from [`SequenceNumber`] alone.
+/// Geo-replicated hubs hand out composite, non-numeric offsets, so an offset is never parsed or compared for
+/// order; order comes from [`SequenceNumber`] alone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Offset(SmolStr);
 

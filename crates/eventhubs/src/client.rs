@@ -21,15 +21,17 @@ use crate::instance::{Instance, Readings};
 use crate::receive::{Batches, Events, Receive};
 use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy, defaults};
 
-/// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is used.
+/// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is
+/// used.
 #[derive(Debug, Clone)]
 pub struct ConsumerClient {
     instance: Arc<Instance>,
 }
 
 impl ConsumerClient {
-    /// Returns a builder for a client that authenticates with a connection string, which names the event hub in its `EntityPath`, as
-    /// a member of a consumer group, for example `$Default`. [`build`](ConsumerClientBuilder::build) checks both.
+    /// Returns a builder for a client that authenticates with a connection string, which names the event hub
+    /// in its `EntityPath`, as a member of a consumer group, for example `$Default`.
+    /// [`build`](ConsumerClientBuilder::build) checks both.
     pub fn builder(
         connection_string: impl AsRef<str>,
         consumer_group: impl AsRef<str>,
@@ -38,8 +40,9 @@ impl ConsumerClient {
         ConsumerClientBuilder::new(connection_string.map(EventHubClient::builder), consumer_group.as_ref())
     }
 
-    /// Returns a builder for a client that authenticates with the tokens of a credential, such as a managed identity. `namespace` is
-    /// the whole host name, for example `contoso.servicebus.windows.net`. [`build`](ConsumerClientBuilder::build) checks the names.
+    /// Returns a builder for a client that authenticates with the tokens of a credential, such as a managed
+    /// identity. `namespace` is the whole host name, for example `contoso.servicebus.windows.net`.
+    /// [`build`](ConsumerClientBuilder::build) checks the names.
     pub fn builder_with_credential(
         namespace: impl AsRef<str>,
         event_hub: impl AsRef<str>,
@@ -53,24 +56,25 @@ impl ConsumerClient {
     /// Shows the key of another connection string from now on: keys can be exchanged while runs go on.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another namespace, or
-    /// when this client shows the tokens of a credential.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another
+    /// namespace, or when this client shows the tokens of a credential.
     pub fn update_connection_string(&self, connection_string: impl AsRef<str>) -> Result<()> {
         Ok(self.instance.hub.update_connection_string(&connection_string.as_ref().parse()?)?)
     }
 
-    /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for different
-    /// partitions run at the same time.
+    /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for
+    /// different partitions run at the same time.
     ///
-    /// When the callback fails, the error is reported, and its partition is read again from its checkpoint after a
-    /// pause; other partitions continue.
+    /// When the callback fails, the error is reported, and its partition is read again from its checkpoint
+    /// after a pause; other partitions continue.
     ///
-    /// A callback must not block its thread: what it does takes place on the workers of the runtime, which also read the other
-    /// partitions and renew their leases. Call what blocks by [`tokio::task::spawn_blocking`] and await that. A callback that has not
-    /// given its thread back for 5 seconds is logged as a warning with its partition and sequence number.
+    /// A callback must not block its thread: what it does takes place on the workers of the runtime, which
+    /// also read the other partitions and renew their leases. Call what blocks by
+    /// [`tokio::task::spawn_blocking`] and await that. A callback that has not given its thread back for 5
+    /// seconds is logged as a warning with its partition and sequence number.
     ///
-    /// Await the [`Receive`], or run it as a task: it is an [`IntoFuture`](std::future::IntoFuture), which `tokio::spawn` does not
-    /// take by itself.
+    /// Await the [`Receive`], or run it as a task: it is an [`IntoFuture`](std::future::IntoFuture), which
+    /// `tokio::spawn` does not take by itself.
     ///
     /// ```
     /// # use eventhubs::ConsumerClient;
@@ -151,7 +155,8 @@ impl ConsumerClient {
 #[derive(Debug)]
 #[must_use]
 pub struct ConsumerClientBuilder {
-    /// What is wrong with the connection string or a name is told by `build`, so that a chain of options has one `?`.
+    /// What is wrong with the connection string or a name is told by `build`, so that a chain of options has
+    /// one `?`.
     hub: eventhubs_amqp::Result<EventHubClientBuilder>,
     consumer_group: std::result::Result<ConsumerGroup, InvalidName>,
     store: Option<Arc<dyn CheckpointStore>>,
@@ -182,7 +187,8 @@ impl ConsumerClientBuilder {
         }
     }
 
-    /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the
+    /// name.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -199,7 +205,8 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How the service is reached: in a WebSocket, through a proxy, by another endpoint, by several connections.
+    /// How the service is reached: in a WebSocket, through a proxy, by another endpoint, by several
+    /// connections.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -235,8 +242,8 @@ impl ConsumerClientBuilder {
 
     /// Where the instances agree on ownership and progress.
     ///
-    /// Without one, the client keeps both in its own memory: nothing is shared with other instances, and nothing
-    /// survives the process.
+    /// Without one, the client keeps both in its own memory: nothing is shared with other instances, and
+    /// nothing survives the process.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -259,9 +266,9 @@ impl ConsumerClientBuilder {
 
     /// The id under which this instance owns partitions. Default: random.
     ///
-    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed continues
-    /// with its partitions at once, and others need not take them over. Two live instances must never share one: the one
-    /// that began later finds out within a few rounds, and its run ends with
+    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed
+    /// continues with its partitions at once, and others need not take them over. Two live instances must
+    /// never share one: the one that began later finds out within a few rounds, and its run ends with
     /// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse).
     ///
     /// ```
@@ -279,9 +286,9 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// The namespace under which ownership and checkpoints are kept, when it is not the host of the connection string:
-    /// for a private endpoint, or together with instances that name it otherwise. The Python SDK, for one, keeps the port of
-    /// an emulator in the name.
+    /// The namespace under which ownership and checkpoints are kept, when it is not the host of the
+    /// connection string: for a private endpoint, or together with instances that name it otherwise. The
+    /// Python SDK, for one, keeps the port of an emulator in the name.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -318,8 +325,9 @@ impl ConsumerClientBuilder {
 
     /// How often the instance looks at who owns what. Default: 10 seconds.
     ///
-    /// With [`Strategy::Adaptive`] that is the time for 2 000 partitions. An event hub with fewer has fewer instances, which so look
-    /// more often at the same cost for the store: every 2 seconds with 400 partitions and fewer.
+    /// With [`Strategy::Adaptive`] that is the time for 2 000 partitions. An event hub with fewer has fewer
+    /// instances, which so look more often at the same cost for the store: every 2 seconds with 400
+    /// partitions and fewer.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -336,8 +344,8 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How long an instance keeps a partition without renewing it. Default: 60 seconds, and at least three times the
-    /// load-balancing interval.
+    /// How long an instance keeps a partition without renewing it. Default: 60 seconds, and at least three
+    /// times the load-balancing interval.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -354,8 +362,8 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// Which partitions this instance may own. Default: any. With a fixed assignment the instance takes what is its own
-    /// as soon as nobody holds it, and nothing else.
+    /// Which partitions this instance may own. Default: any. With a fixed assignment the instance takes what
+    /// is its own as soon as nobody holds it, and nothing else.
     ///
     /// ```
     /// use eventhubs::{Assignment, ConsumerClient};
@@ -414,8 +422,9 @@ impl ConsumerClientBuilder {
     /// Builds the client. Nothing is contacted yet.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the connection string or a name cannot be used, no event hub is
-    /// named, or an option contradicts another. The text names the field, and never the value of a secret.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the connection string or a name cannot be
+    /// used, no event hub is named, or an option contradicts another. The text names the field, and never the
+    /// value of a secret.
     pub fn build(self) -> Result<ConsumerClient> {
         let balancing = self.balancing();
         let (hub, consumer_group, balancing) = (self.hub?, self.consumer_group?, balancing?);
@@ -458,7 +467,8 @@ impl ConsumerClientBuilder {
 /// The longest identifier that the service takes, in bytes.
 const MAX_IDENTIFIER: usize = 64;
 
-/// The owner id as the service shows it in its own messages: a long one is cut, and keeps apart by a hash at its end.
+/// The owner id as the service shows it in its own messages: a long one is cut, and keeps apart by a hash at
+/// its end.
 fn wire_identifier(owner: &OwnerId) -> String {
     let id = owner.as_str();
     if id.len() <= MAX_IDENTIFIER {

@@ -1,5 +1,6 @@
-//! Keeps the running pumps equal to the partitions that the balancer owns, until the stop and through it. Its tests are in
-//! `tests/it`: `balancing`, `ownership` and `handover`; those at the end pin what ends a run in which way.
+//! Keeps the running pumps equal to the partitions that the balancer owns, until the stop and through it. Its
+//! tests are in `tests/it`: `balancing`, `ownership` and `handover`; those at the end pin what ends a run in
+//! which way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::run::Run;
 use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
-/// How many calls of the error hook may be under way for troubles that belong to no partition; more are only logged.
+/// How many calls of the error hook may be under way for troubles that belong to no partition; more are only
+/// logged.
 const MAX_REPORTS: usize = 16;
 
 /// How many pumps may wait to tell that their links were stolen; more wait in line.
@@ -40,7 +42,8 @@ pub(crate) struct Processor {
     run: Arc<Run>,
     balancer: Balancer,
     next_round: Instant,
-    /// What is read. A partition that is owned may be missing for a time: after a theft, or while an earlier pump ends.
+    /// What is read. A partition that is owned may be missing for a time: after a theft, or while an earlier
+    /// pump ends.
     pumps: BTreeMap<PartitionId, Running>,
     /// One for each of `pumps`, and none else.
     tasks: JoinSet<(PartitionId, Ended)>,
@@ -98,10 +101,11 @@ impl Processor {
     pub(crate) async fn run(mut self, stop: BoxFuture<'static, ()>) -> Result<()> {
         let mut result = self.balance(stop).await;
         self.background.abort_all();
-        // Asked twice: a round within `shut_down` may be the one that finds a twin. A clean stop releases the records; the records of a
-        // twin are left to it.
+        // Asked twice: a round within `shut_down` may be the one that finds a twin. A clean stop releases the
+        // records; the records of a twin are left to it.
         if !has_to_give_way(&result) {
-            // In this order: what the stop finds comes before why the run ended, or the twin would go unnoticed.
+            // In this order: what the stop finds comes before why the run ended, or the twin would go
+            // unnoticed.
             result = self.shut_down().await.and(result);
         }
         if has_to_give_way(&result) {
@@ -117,8 +121,9 @@ impl Processor {
     async fn balance(&mut self, mut stop: BoxFuture<'static, ()>) -> Result<()> {
         loop {
             tokio::select! {
-                // A stop first, since a busy run always has something else to do. Pumps that have ended come before bells: the bell of a
-                // pump that has ended needs no answer. A round comes last: it may take long, and by then it plans with what is known.
+                // A stop first, since a busy run always has something else to do. Pumps that have ended come
+                // before bells: the bell of a pump that has ended needs no answer. A round comes last: it may
+                // take long, and by then it plans with what is known.
                 biased;
                 () = &mut stop => return self.offer().await,
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
@@ -150,7 +155,8 @@ impl Processor {
         self.follow(look).await?;
         self.note_thefts(&rung);
         for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
-            // The look has told those that somebody waits for. Whoever has no order by now was stolen by a reader that does not wait.
+            // The look has told those that somebody waits for. Whoever has no order by now was stolen by a
+            // reader that does not wait.
             running.orders.send_if_modified(|order| {
                 let is_unknown = *order == Order::Run;
                 if is_unknown {
@@ -270,8 +276,8 @@ impl Processor {
         }
     }
 
-    /// Starts a pump, unless the one of an earlier ownership is still finishing, whose end starts the next, or the partition was just
-    /// stolen.
+    /// Starts a pump, unless the one of an earlier ownership is still finishing, whose end starts the next,
+    /// or the partition was just stolen.
     fn start(&mut self, partition: PartitionId) {
         if self.pumps.contains_key(&partition) || !self.thefts.may_read(&partition, Instant::now()) {
             return;
@@ -289,7 +295,8 @@ impl Processor {
     /// Tells those that wait for the partition of a pump that has ended, and of all others that have.
     ///
     /// # Errors
-    /// When nothing can be read, because of a mistake in the configuration or because the client is closed: that ends the run.
+    /// When nothing can be read, because of a mistake in the configuration or because the client is closed:
+    /// that ends the run.
     async fn pumps_ended(&mut self, ended: Joined) -> Result<()> {
         let mut partitions = vec![self.pump_ended(ended)?];
         while let Some(ended) = self.tasks.try_join_next() {
@@ -352,8 +359,8 @@ impl Processor {
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
     }
 
-    /// Stops the pumps, and releases each partition as soon as its pump has detached. Until then it is renewed: a callback
-    /// may take longer than what is left of the lease.
+    /// Stops the pumps, and releases each partition as soon as its pump has detached. Until then it is
+    /// renewed: a callback may take longer than what is left of the lease.
     ///
     /// # Errors
     /// As [`follow`](Self::follow).
@@ -381,8 +388,9 @@ impl Processor {
         Ok(())
     }
 
-    /// Ends the pumps whose time is over. One that blocks its thread cannot be ended: nobody waits for it, or the rest would
-    /// never be released. Its own partition is left to its lease, since the callback is still at it.
+    /// Ends the pumps whose time is over. One that blocks its thread cannot be ended: nobody waits for it, or
+    /// the rest would never be released. Its own partition is left to its lease, since the callback is still
+    /// at it.
     async fn abandon_pumps(&mut self) {
         self.tasks.abort_all();
         let abandoned = timeout(ABORT_LIMIT, async { while self.tasks.join_next().await.is_some() {} }).await;
@@ -461,7 +469,8 @@ mod tests {
 
     use super::*;
 
-    /// Any other error ends with a release; that of a twin must not, since it would release the records of the twin.
+    /// Any other error ends with a release; that of a twin must not, since it would release the records of
+    /// the twin.
     #[test]
     fn only_a_twin_is_given_way_to() {
         let failed = |kind| Err(Error::new(kind, "a test"));

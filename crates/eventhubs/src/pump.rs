@@ -1,5 +1,6 @@
-//! One task per partition: opens it, receives, calls back, and starts again after a failure. Its tests are in `tests/it`:
-//! `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`; those at the end pin what an exit means.
+//! One task per partition: opens it, receives, calls back, and starts again after a failure. Its tests are in
+//! `tests/it`: `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`; those at the end pin what
+//! an exit means.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -93,8 +94,8 @@ pub(crate) struct Pump {
     calls: Arc<CallSlot>,
     /// Since when nothing can be read.
     failing_since: Option<Instant>,
-    /// The highest sequence number that was delivered or checkpointed since the link opened. Only grows until the next attempt:
-    /// whatever comes next is above it, or the event hub was re-created.
+    /// The highest sequence number that was delivered or checkpointed since the link opened. Only grows until
+    /// the next attempt: whatever comes next is above it, or the event hub was re-created.
     reached: Option<SequenceNumber>,
     /// The sequence number of the checkpoint that reading started at, until the first event has come.
     unproven: Option<SequenceNumber>,
@@ -127,7 +128,8 @@ impl Pump {
     pub(crate) async fn run(mut self) -> Ended {
         let context = self.context.clone();
         let pending = write_pending(Arc::clone(&self.run), context.clone());
-        // Next to each other, not one after the other: a callback may take long, and the checkpoint before it must not wait for it.
+        // Next to each other, not one after the other: a callback may take long, and the checkpoint before it
+        // must not wait for it.
         let ended = tokio::select! {
             ended = self.attempts() => ended,
             never = pending => match never {},
@@ -192,8 +194,9 @@ impl Pump {
         exit
     }
 
-    /// Attaches at the end of what was handled. Attaching twice is no waste: the first attach only cuts off the previous reader, which
-    /// is what makes it look into the store and write its last checkpoint. That checkpoint is where the second one begins.
+    /// Attaches at the end of what was handled. Attaching twice is no waste: the first attach only cuts off
+    /// the previous reader, which is what makes it look into the store and write its last checkpoint. That
+    /// checkpoint is where the second one begins.
     async fn open(&mut self) -> Result<PartitionReceiver, Exit> {
         if !self.context.checkpointer().is_settled() {
             self.cut_off().await?;
@@ -203,15 +206,16 @@ impl Pump {
 
     /// Attaches to cut off the reader before, and waits until that one has written its last checkpoint.
     ///
-    /// Where reading begins is looked up only after that: whatever was read earlier may be older than that checkpoint. The link
-    /// stays open meanwhile, or the other one would take the partition back.
+    /// Where reading begins is looked up only after that: whatever was read earlier may be older than that
+    /// checkpoint. The link stays open meanwhile, or the other one would take the partition back.
     async fn cut_off(&mut self) -> Result<(), Exit> {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
         let cutting = receiver(&run, &context, StartingPosition::Earliest, 1);
         let cutting = self.unless_ordered(cutting).await?;
         let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
-        // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one that it cuts off.
+        // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one
+        // that it cuts off.
         let limit = run.instance.balancing.interval();
         let handed_over = timeout(limit, context.checkpointer().handed_over());
         if self.unless_ordered(handed_over).await?.is_err() {
@@ -270,7 +274,8 @@ impl Pump {
     async fn work(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
         if let Some(hook) = &run.hooks.initialize {
-            // Its failure counts as one of the callback: to read on would hand events to a handler that is not set up.
+            // Its failure counts as one of the callback: to read on would hand events to a handler that is
+            // not set up.
             self.call(INITIALIZE_HOOK, |context| hook(context)).await?;
         }
         self.read(receiver).await
@@ -290,8 +295,9 @@ impl Pump {
                         self.may_call().await?;
                         self.call(CALLBACK, |context| idle(context)).await?;
                     }
-                    // In this order. A pause may take long, so the order and the theft are asked after it; between the last question and
-                    // the call nothing awaits. `deliver` comes before the call, or the callback's own checkpoint would be refused.
+                    // In this order. A pause may take long, so the order and the theft are asked after it;
+                    // between the last question and the call nothing awaits. `deliver` comes before the call,
+                    // or the callback's own checkpoint would be refused.
                     for one in events {
                         self.may_call().await?;
                         still_owned(receiver)?;
@@ -313,7 +319,8 @@ impl Pump {
                     self.resume.handled = number.or(self.resume.handled);
                 }
             }
-            // Here, and not when the link opens: a callback that always fails would be called again without a pause.
+            // Here, and not when the link opens: a callback that always fails would be called again without a
+            // pause.
             self.pacing.succeeded();
         }
     }
@@ -351,7 +358,8 @@ impl Pump {
                     self.check_first(&events).await?;
                     return Ok(events);
                 }
-                // Not reported: a steal is how partitions move. `verdict` finds out whether this one was meant.
+                // Not reported: a steal is how partitions move. `verdict` finds out whether this one was
+                // meant.
                 Err(error) if error.kind() == eventhubs_amqp::ErrorKind::OwnershipLost => {
                     return Err(Exit::Stolen);
                 }
@@ -368,8 +376,9 @@ impl Pump {
         }
     }
 
-    /// Whether the first event is the one that comes after the checkpoint. One that is further on is not proof of a wrong checkpoint:
-    /// what is between may have expired. So the position is looked up again by the number, which tells.
+    /// Whether the first event is the one that comes after the checkpoint. One that is further on is not
+    /// proof of a wrong checkpoint: what is between may have expired. So the position is looked up again by
+    /// the number, which tells.
     async fn check_first(&mut self, events: &[ReceivedEvent]) -> Result<(), Exit> {
         let Some(first) = events.first().map(ReceivedEvent::sequence_number) else { return Ok(()) };
         let Some(checkpoint) = self.unproven.take() else { return Ok(()) };
@@ -394,8 +403,8 @@ impl Pump {
         Ok(())
     }
 
-    /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's last
-    /// checkpoint, the detach, and only then (by the processor) the release (contract §8.7).
+    /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's
+    /// last checkpoint, the detach, and only then (by the processor) the release (contract §8.7).
     async fn close(&mut self, receiver: PartitionReceiver, exit: &Exit) {
         let reason = exit.close_reason();
         // Before the hook, which may try to write a checkpoint: the partition is somebody else's.
@@ -415,15 +424,16 @@ impl Pump {
                 run.report(Some(&self.context), error).await;
             }
         }
-        // After the hook, whose checkpoint may be the pending one. Other exits open the partition again, and that writes what is pending.
+        // After the hook, whose checkpoint may be the pending one. Other exits open the partition again, and
+        // that writes what is pending.
         if matches!(exit, Exit::Ordered(_)) {
             self.write_last_checkpoint().await;
         }
         self.detach(receiver).await;
     }
 
-    /// What is still pending is written before others may read, or its events come again: the store has as long to come back as a
-    /// callback has to end.
+    /// What is still pending is written before others may read, or its events come again: the store has as
+    /// long to come back as a callback has to end.
     async fn write_last_checkpoint(&self) {
         let checkpointer = self.context.checkpointer();
         let end = Instant::now() + self.run.options.shutdown_timeout;
@@ -444,7 +454,8 @@ impl Pump {
         }
     }
 
-    /// Calls back. A panic is an error like any other, and after an order the callback has the shutdown time limit left.
+    /// Calls back. A panic is an error like any other, and after an order the callback has the shutdown time
+    /// limit left.
     async fn call(
         &mut self,
         call: Call,
@@ -480,11 +491,11 @@ impl Pump {
         result.map_err(|source| self.judge(call, source))
     }
 
-    /// Tells a failure from the end of the ownership. A callback that writes `update_checkpoint(..).await?` fails when the partition is
-    /// lost meanwhile; that is an order to stop and no failure to report.
+    /// Tells a failure from the end of the ownership. A callback that writes `update_checkpoint(..).await?`
+    /// fails when the partition is lost meanwhile; that is an order to stop and no failure to report.
     ///
-    /// Only the own checkpointer knows whether this ownership is over: the callback may have used a context of an earlier one, or
-    /// of another partition.
+    /// Only the own checkpointer knows whether this ownership is over: the callback may have used a context
+    /// of an earlier one, or of another partition.
     fn judge(&self, call: Call, source: HandlerError) -> Exit {
         let says_lost =
             source.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OwnershipLost);
@@ -527,8 +538,8 @@ impl Pump {
     }
 }
 
-/// Writes the checkpoints that the store could not take, with growing pauses, for as long as it is polled. Why one is pending
-/// is reported once, and so is an error that does not pass by itself.
+/// Writes the checkpoints that the store could not take, with growing pauses, for as long as it is polled.
+/// Why one is pending is reported once, and so is an error that does not pass by itself.
 async fn write_pending(run: Arc<Run>, context: PartitionContext) -> Infallible {
     let checkpointer = context.checkpointer();
     loop {
@@ -582,8 +593,8 @@ fn still_owned(receiver: &PartitionReceiver) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Waits for an order to stop. A processor that is gone counts as one, and so does a lease that has ended: the pump stops
-/// in time also where the processor is late to say so.
+/// Waits for an order to stop. A processor that is gone counts as one, and so does a lease that has ended:
+/// the pump stops in time also where the processor is late to say so.
 async fn ordered(orders: &mut watch::Receiver<Order>, checkpointer: &Checkpointer) -> Order {
     let order = orders.wait_for(|order| *order != Order::Run);
     tokio::select! {
@@ -608,8 +619,8 @@ mod tests {
         Checkpointer::new(Arc::new(MemoryCheckpointStore::new()), scope, "0".parse().unwrap(), None)
     }
 
-    /// The hook may write a checkpoint after `Shutdown` and `HandedOver` only: an exit that is taken for one of them would let an
-    /// instance write over the checkpoint of the next owner.
+    /// The hook may write a checkpoint after `Shutdown` and `HandedOver` only: an exit that is taken for one
+    /// of them would let an instance write over the checkpoint of the next owner.
     #[test]
     fn the_close_reason_says_whether_the_partition_is_still_owned() {
         let error = || Error::invalid("a test");

@@ -1,4 +1,5 @@
-//! One run of receiving: its options, and how it is awaited. [`ConsumerClient`](crate::ConsumerClient) makes it.
+//! One run of receiving: its options, and how it is awaited. [`ConsumerClient`](crate::ConsumerClient) makes
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,16 +32,17 @@ pub enum Batches {}
 
 /// One run of receiving: set its options, then await it.
 ///
-/// It ends when the signal given to [`with_graceful_shutdown`](Self::with_graceful_shutdown) comes, or with an error
-/// when the very first contact shows that what the client was given cannot work: an event hub, consumer group, partition
-/// or container that does not exist, a wrong key; or with [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse) when another
-/// live instance has its owner id; or with [`Closed`](crate::ErrorKind::Closed) when the client is closed. Other errors
-/// go to [`on_error`](Self::on_error) and are retried.
+/// It ends when the signal given to [`with_graceful_shutdown`](Self::with_graceful_shutdown) comes, or with
+/// an error when the very first contact shows that what the client was given cannot work: an event hub,
+/// consumer group, partition or container that does not exist, a wrong key; or with
+/// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse) when another live instance has its owner id; or with
+/// [`Closed`](crate::ErrorKind::Closed) when the client is closed. Other errors go to
+/// [`on_error`](Self::on_error) and are retried.
 ///
 /// # Cancel safety
-/// A run that is dropped is cut off like a process that crashed: no event is lost, but its partitions are taken over only
-/// when their leases expire, and events after the last checkpoints are processed again. Prefer
-/// [`with_graceful_shutdown`](Self::with_graceful_shutdown).
+/// A run that is dropped is cut off like a process that crashed: no event is lost, but its partitions are
+/// taken over only when their leases expire, and events after the last checkpoints are processed again.
+/// Prefer [`with_graceful_shutdown`](Self::with_graceful_shutdown).
 #[must_use = "receiving starts when this is awaited"]
 pub struct Receive<M> {
     instance: Arc<Instance>,
@@ -73,9 +75,9 @@ impl<M> Receive<M> {
 
     /// Where a partition without a checkpoint is read from. Default: [`StartingPosition::Latest`].
     ///
-    /// With `Latest`, a balanced run writes the newest event at its first attach as the first checkpoint of a partition, so that nothing
-    /// that comes after it is skipped, by this run or a later one of the group. A partition that the event hub gets during the run
-    /// is read from its beginning.
+    /// With `Latest`, a balanced run writes the newest event at its first attach as the first checkpoint of a
+    /// partition, so that nothing that comes after it is skipped, by this run or a later one of the group. A
+    /// partition that the event hub gets during the run is read from its beginning.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -122,9 +124,9 @@ impl<M> Receive<M> {
         self
     }
 
-    /// The owner level (epoch) of the readers. Of two readers of a partition in a group the one with the higher level
-    /// stays, of equal ones the later. A balanced run reads with level 0 unless this is set; a run on one partition
-    /// reads without a level, alongside other readers.
+    /// The owner level (epoch) of the readers. Of two readers of a partition in a group the one with the
+    /// higher level stays, of equal ones the later. A balanced run reads with level 0 unless this is set; a
+    /// run on one partition reads without a level, alongside other readers.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -154,8 +156,8 @@ impl<M> Receive<M> {
         self
     }
 
-    /// How many bytes of events there may be in memory per partition, in the callback or waiting for it. Default: 8 MiB. One
-    /// event is always let through.
+    /// How many bytes of events there may be in memory per partition, in the callback or waiting for it.
+    /// Default: 8 MiB. One event is always let through.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -170,7 +172,8 @@ impl<M> Receive<M> {
         self
     }
 
-    /// What to do when the service does not know the position of a checkpoint. Default: [`InvalidPosition::Retry`].
+    /// What to do when the service does not know the position of a checkpoint. Default:
+    /// [`InvalidPosition::Retry`].
     ///
     /// ```
     /// # #![allow(unused)]
@@ -208,9 +211,9 @@ impl<M> Receive<M> {
         self
     }
 
-    /// How long a callback may still run after its partition was told to stop; then it is dropped at its next await.
-    /// Default: 10 seconds; no limit with [`Duration::MAX`]. The partition is kept so long; should another instance
-    /// take it all the same, that instance waits for one load-balancing interval.
+    /// How long a callback may still run after its partition was told to stop; then it is dropped at its next
+    /// await. Default: 10 seconds; no limit with [`Duration::MAX`]. The partition is kept so long; should
+    /// another instance take it all the same, that instance waits for one load-balancing interval.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -225,8 +228,9 @@ impl<M> Receive<M> {
         self
     }
 
-    /// How long a run that is told to stop reads on while other eventhubs instances take over its partitions. Default: 12
-    /// seconds. What is not taken by then is released, as is all at once where no such instance runs, or with zero.
+    /// How long a run that is told to stop reads on while other eventhubs instances take over its partitions.
+    /// Default: 12 seconds. What is not taken by then is released, as is all at once where no such instance
+    /// runs, or with zero.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -244,7 +248,8 @@ impl<M> Receive<M> {
     /// Called before the first event of a partition, each time this instance begins to read it.
     ///
     /// An error is reported as one of the callback is: the partition is closed with
-    /// [`HandlerFailed`](CloseReason::HandlerFailed), and after a growing pause it is opened and the hook called again.
+    /// [`HandlerFailed`](CloseReason::HandlerFailed), and after a growing pause it is opened and the hook
+    /// called again.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -266,9 +271,9 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Called with each error; with the partition if it is the trouble of one partition, else with `None`. The run goes
-    /// on by itself. Errors are logged whether there is a hook or not. A partition waits for the hook, so a call that takes
-    /// longer than the [`shutdown_timeout`](Self::shutdown_timeout) is dropped.
+    /// Called with each error; with the partition if it is the trouble of one partition, else with `None`.
+    /// The run goes on by itself. Errors are logged whether there is a hook or not. A partition waits for the
+    /// hook, so a call that takes longer than the [`shutdown_timeout`](Self::shutdown_timeout) is dropped.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -290,8 +295,8 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`] and
-    /// [`CloseReason::HandedOver`] a checkpoint can still be written.
+    /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`]
+    /// and [`CloseReason::HandedOver`] a checkpoint can still be written.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -312,13 +317,14 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Stops when `signal` completes: the partitions are offered to other instances and read on until each is taken over
-    /// or [`offer_timeout`](Self::offer_timeout) is over. Then running callbacks finish, the links are detached, and the
-    /// rest is released for other instances to take in their next round. Nothing is processed twice.
+    /// Stops when `signal` completes: the partitions are offered to other instances and read on until each is
+    /// taken over or [`offer_timeout`](Self::offer_timeout) is over. Then running callbacks finish, the links
+    /// are detached, and the rest is released for other instances to take in their next round. Nothing is
+    /// processed twice.
     ///
-    /// With the defaults a stop takes at most 12 s for the offer, 10 s for callbacks, and 5 s to detach and release: 27 s, which
-    /// fits into the 30 s that container platforms give to a process that ends. Whoever sets a longer
-    /// [`shutdown_timeout`](Self::shutdown_timeout) also sets the grace period of the platform.
+    /// With the defaults a stop takes at most 12 s for the offer, 10 s for callbacks, and 5 s to detach and
+    /// release: 27 s, which fits into the 30 s that container platforms give to a process that ends. Whoever
+    /// sets a longer [`shutdown_timeout`](Self::shutdown_timeout) also sets the grace period of the platform.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -395,8 +401,8 @@ impl Receive<Batches> {
         Self::new(instance, OnEvents::Batch(boxed2(on_batch)))
     }
 
-    /// How many events one call gets at most. Default: 300. A batch is what has arrived: a call does not wait for a
-    /// full one.
+    /// How many events one call gets at most. Default: 300. A batch is what has arrived: a call does not wait
+    /// for a full one.
     ///
     /// ```
     /// # #![allow(unused)]

@@ -79,7 +79,8 @@ impl Run {
         PartitionContext::new(checkpointer)
     }
 
-    /// Whether the instances share the partitions out, so that one partition may have several readers in turn.
+    /// Whether the instances share the partitions out, so that one partition may have several readers in
+    /// turn.
     pub(crate) fn is_balanced(&self) -> bool {
         self.options.partition.is_none()
     }
@@ -100,8 +101,8 @@ impl Run {
         self.opened.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an error ends the run: a client stays closed, and a mistake in the configuration shows before anything
-    /// was ever read.
+    /// Whether an error ends the run: a client stays closed, and a mistake in the configuration shows before
+    /// anything was ever read.
     pub(crate) fn ends_with(&self, error: &Error) -> bool {
         let may_be_mistake = !self.opened.load(Ordering::Relaxed);
         match error.kind() {

@@ -1,4 +1,5 @@
-//! What the tests of several crates share: foreign servers and programs that end with the test, and limits of time.
+//! What the tests of several crates share: foreign servers and programs that end with the test, and limits of
+//! time.
 
 mod azurite;
 mod installed;

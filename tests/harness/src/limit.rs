@@ -25,7 +25,8 @@ pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::
     }
 }
 
-/// Waits until `condition` holds. `what` is printed if it never does, so it may show what was seen until then.
+/// Waits until `condition` holds. `what` is printed if it never does, so it may show what was seen until
+/// then.
 ///
 /// # Panics
 /// After [`PATIENCE`], with `what` and the place of the call.

@@ -27,7 +27,8 @@ const DESCRIBED: &[&str] = &["description = ", "keywords = ", "categories = ", "
 const ALL_FEATURES_ON_DOCS_RS: &[&str] = &["[package.metadata.docs.rs]", "all-features = true"];
 const PACKED: &[&str] = &["README.md", "LICENSE"];
 
-/// What a stranger meets on crates.io and docs.rs: a text, the licence, words to search for, and every feature's items.
+/// What a stranger meets on crates.io and docs.rs: a text, the licence, words to search for, and every
+/// feature's items.
 pub(crate) fn described(workspace: &Workspace) -> Vec<String> {
     let mut breaches = Vec::new();
     for (_, package, ours) in workspace.products() {

@@ -114,8 +114,8 @@ fn with_passive_instances_a_plan_takes_what_it_may_and_leaves_none_free() {
     }
 }
 
-/// Of those that are not passive, each takes what its plan says until nobody wants anything: then nothing is free, and their shares
-/// are even.
+/// Of those that are not passive, each takes what its plan says until nobody wants anything: then nothing is
+/// free, and their shares are even.
 #[test]
 fn beside_passive_instances_the_others_come_to_even_shares_and_rest() {
     for assignment in assignments(5) {

@@ -166,8 +166,8 @@ mod tests {
     const CLAIM: Counts = (1, 0);
     const STEAL: Counts = (0, 1);
 
-    /// The vector's number, what I own, what others own, what is free; and what they do: Python balanced and greedy,
-    /// JavaScript balanced and greedy, Go and Rust balanced and greedy, .NET.
+    /// The vector's number, what I own, what others own, what is free; and what they do: Python balanced and
+    /// greedy, JavaScript balanced and greedy, Go and Rust balanced and greedy, .NET.
     type Vector = (u32, usize, &'static [usize], usize, [Counts; 7]);
 
     const fn claims(greedy: usize) -> [Counts; 7] {

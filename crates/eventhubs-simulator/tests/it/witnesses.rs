@@ -1,4 +1,5 @@
-//! What goes wrong with the rules of others, or with a broken store: a simulator that never fails shows nothing.
+//! What goes wrong with the rules of others, or with a broken store: a simulator that never fails shows
+//! nothing.
 
 use eventhubs_simulator::{Kind, Outcome, Scenario, simulate};
 

@@ -1,4 +1,5 @@
-// What the examples of the options share, in a hidden line of each: an emulated event hub, a handler, and a run that ends.
+// What the examples of the options share, in a hidden line of each: an emulated event hub, a handler, and a
+// run that ends.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 static HANDLED: Semaphore = Semaphore::const_new(0);
 
-/// An emulator with the event hub `orders` and an event in each of its two partitions, and its connection string.
+/// An emulator with the event hub `orders` and an event in each of its two partitions, and its connection
+/// string.
 async fn orders() -> Result<(Emulator, String)> {
     let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
     for partition in ["0", "1"] {

@@ -1,4 +1,5 @@
-//! Checkpoints: forward only, only of events that were delivered, only while owned, and not lost to an outage of the store.
+//! Checkpoints: forward only, only of events that were delivered, only while owned, and not lost to an outage
+//! of the store.
 
 use std::sync::Arc;
 

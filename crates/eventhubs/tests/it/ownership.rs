@@ -129,8 +129,8 @@ async fn write_as(store: &MemoryCheckpointStore, owner: &str, partition: &str) {
     store.claim_ownership(&scope(), &claim.with_mark(Some(Mark::new("1")))).await;
 }
 
-/// An instance whose twin begins to write its records when it was told to stop, and whose callback runs on for as long as
-/// the partition is its own.
+/// An instance whose twin begins to write its records when it was told to stop, and whose callback runs on
+/// for as long as the partition is its own.
 async fn meets_its_twin_after_the_stop(offer_timeout: Duration) {
     let emulator = emulator(2).await;
     publish_to(&emulator, "0", &["a"]);

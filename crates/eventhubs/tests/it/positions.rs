@@ -1,4 +1,5 @@
-//! Where reading starts and resumes: no event after the starting position is skipped, and none comes twice without need.
+//! Where reading starts and resumes: no event after the starting position is skipped, and none comes twice
+//! without need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

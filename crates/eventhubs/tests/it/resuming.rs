@@ -41,7 +41,8 @@ async fn several_receive_failures_in_a_row_repeat_no_event() {
     .await;
 }
 
-/// A token for the consumer group alone may not ask for the newest event, so each attach begins at what is newest then.
+/// A token for the consumer group alone may not ask for the newest event, so each attach begins at what is
+/// newest then.
 #[tokio::test]
 async fn a_failed_event_comes_again_although_the_newest_event_is_not_known() {
     within(async {
@@ -120,7 +121,8 @@ async fn a_store_failure_while_a_position_is_given_up_changes_no_policy() {
     .await;
 }
 
-/// The sequence number of a checkpoint stays good after a fail-over; where it does not, the oldest event is read.
+/// The sequence number of a checkpoint stays good after a fail-over; where it does not, the oldest event is
+/// read.
 #[tokio::test]
 async fn after_a_fail_over_only_an_unknown_number_leads_to_the_oldest_event() {
     within(async {

@@ -1,4 +1,5 @@
-//! What the tests of this crate share: clients that look often, callbacks that record, and runs in the background.
+//! What the tests of this crate share: clients that look often, callbacks that record, and runs in the
+//! background.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
@@ -126,7 +127,8 @@ pub(crate) fn body(event: &ReceivedEvent) -> String {
     event.body_as_str().unwrap().into_owned()
 }
 
-/// A run that writes each event as a checkpoint, and notes its body with what became of that, as in `a Written`.
+/// A run that writes each event as a checkpoint, and notes its body with what became of that, as in `a
+/// Written`.
 pub(crate) fn checkpointing(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
     let log = seen.clone();
     let receive = client.receive(move |context, event| {
