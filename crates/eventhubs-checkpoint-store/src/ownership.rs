@@ -56,8 +56,8 @@ impl fmt::Debug for Mark {
     }
 }
 
-/// What a write expects to find. There is no way to say "whatever is there": that is how two owners come
-/// about.
+/// What a write expects to find. There is deliberately no unconditional write: that is how a partition ends
+/// up with two owners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// No record.
@@ -176,6 +176,6 @@ pub enum ClaimOutcome {
     Won(Ownership),
     /// The record was not as expected: somebody else wrote it. This is no error.
     Lost,
-    /// It is not known, or not possible, for a reason of the store.
+    /// The store failed; the claim may or may not have been applied.
     Failed(Error),
 }

@@ -92,7 +92,7 @@ impl Balancer {
     /// so that many that stop together do not meet; none where the last round saw nobody who would take an
     /// offer.
     ///
-    /// Go on reading, and hand over what is [asked](Round::asked) for, as long as
+    /// Continue reading, and hand over what is [asked](Round::asked) for, as long as
     /// [`is_offering`](Self::is_offering); then [`wind_down`](Self::wind_down).
     pub fn leave(&mut self) -> Duration {
         self.stage = Stage::Leaves;
@@ -105,7 +105,7 @@ impl Balancer {
     /// From now on takes nothing and offers nothing: each [`round`](Self::round) only renews, for readers
     /// that still end.
     ///
-    /// End the readers, go on with the rounds meanwhile, and [`release`](Self::release) what they read.
+    /// End the readers, continue the rounds meanwhile, and [`release`](Self::release) what they read.
     pub fn wind_down(&mut self) {
         self.stage = Stage::WindsDown;
     }

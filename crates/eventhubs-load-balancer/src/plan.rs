@@ -26,7 +26,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Takes at most so many of the free partitions.
+    /// Takes at most this many of the free partitions.
     pub(crate) fn hold_back(&mut self, most: usize) {
         self.could_grow |= self.claim.len() > most;
         self.claim.truncate(most);

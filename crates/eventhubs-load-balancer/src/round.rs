@@ -179,7 +179,7 @@ impl Balancer {
         list: &OwnershipList,
         expired: &BTreeSet<PartitionId>,
     ) -> Outlook {
-        // What is free and not this one's to take may become so: nobody is calm beside a partition that is
+        // What is free and not this one's to take may become so: nobody is calm next to a partition that is
         // not read.
         let has_nothing_to_do = plan.is_settled() && view.free.is_empty();
         if plan.could_grow {

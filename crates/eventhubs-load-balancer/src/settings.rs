@@ -29,10 +29,10 @@ pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(12);
 /// One for the attach that cuts it off, which may be slow, and one for what it still has to do after that.
 pub const HANDOVER_INTERVALS: u32 = 2;
 
-/// An instance that lost all its leases at once leaves for so many intervals to others what they had.
+/// An instance that lost all its leases at once leaves for this many intervals to others what they had.
 pub const COMEBACK_INTERVALS: u32 = 2;
 
-/// One who waits for a partition to be handed over looks so many times in an interval.
+/// One who waits for a partition to be handed over looks this many times in an interval.
 pub const LOOKS_PER_INTERVAL: u32 = 20;
 
 /// Every delay is multiplied by a random factor of this range, so that instances do not keep in step.

@@ -16,7 +16,7 @@ use crate::sorted::take_at;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct View {
-    /// What this instance holds or may go on with.
+    /// What this instance holds or may continue with.
     pub mine: Vec<PartitionId>,
     /// What nobody holds: no record, a released one, or one that has expired; and what its owner offers
     /// because it stops.

@@ -53,11 +53,12 @@ impl ConsumerClient {
         ConsumerClientBuilder::new(hub, consumer_group.as_ref())
     }
 
-    /// Shows the key of another connection string from now on: keys can be exchanged while runs go on.
+    /// Switches to the key in another connection string, so that keys can be rotated while receiving
+    /// continues.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another
-    /// namespace, or when this client shows the tokens of a credential.
+    /// namespace, or when this client authenticates with a credential.
     pub fn update_connection_string(&self, connection_string: impl AsRef<str>) -> Result<()> {
         Ok(self.instance.hub.update_connection_string(&connection_string.as_ref().parse()?)?)
     }
@@ -102,7 +103,7 @@ impl ConsumerClient {
         Receive::each(Arc::clone(&self.instance), on_event)
     }
 
-    /// Receives events, several per call; else as [`receive`](Self::receive).
+    /// Receives events in batches; otherwise like [`receive`](Self::receive).
     pub fn receive_batch<F, Fut>(&self, on_batch: F) -> Receive<Batches>
     where
         F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
@@ -145,7 +146,7 @@ impl ConsumerClient {
     /// [`Closed`](crate::ErrorKind::Closed) and release their partitions; stop them first.
     ///
     /// # Cancel safety
-    /// A dropped close has closed nothing or everything.
+    /// If dropped, the connection is either closed or still open.
     pub async fn close(&self) {
         self.instance.hub.close().await;
     }
@@ -385,7 +386,7 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// The most partitions that this instance takes. Default: as many as are its share.
+    /// The maximum number of partitions that this instance owns. Default: its fair share.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -402,7 +403,7 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// How attempts to reach the service are paced.
+    /// How failures are retried. Default: 3 retries with exponential backoff.
     ///
     /// ```
     /// # #![allow(unused)]

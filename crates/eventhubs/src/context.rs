@@ -103,16 +103,15 @@ impl PartitionContext {
         self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Calls back with no more events of this partition until [`resume`](Self::resume). A running call is not
-    /// interrupted.
+    /// Stops delivering events of this partition until [`resume`](Self::resume). A running callback finishes.
     ///
     /// The partition stays owned, and the link open: what the service has sent ahead is kept, and no more is
-    /// asked for. A pause ends with the ownership; after a failed callback it holds on.
+    /// asked for. The pause survives a failed callback and ends when the ownership is lost.
     pub fn pause(&self) {
         self.inner.paused.send_replace(true);
     }
 
-    /// Goes on after a [`pause`](Self::pause) where it was.
+    /// Continues after a [`pause`](Self::pause) where it stopped.
     pub fn resume(&self) {
         self.inner.paused.send_replace(false);
     }

@@ -188,7 +188,7 @@ impl<M> Receive<M> {
         self
     }
 
-    /// Lets the service tell about the newest event of a partition with each event that it sends; see
+    /// Whether the service reports the newest event of a partition with each event that it sends; see
     /// [`PartitionContext::last_enqueued_event_properties`].
     ///
     /// ```
@@ -212,8 +212,8 @@ impl<M> Receive<M> {
     }
 
     /// How long a callback may still run after its partition was told to stop; then it is dropped at its next
-    /// await. Default: 10 seconds; no limit with [`Duration::MAX`]. The partition is kept so long; should
-    /// another instance take it all the same, that instance waits for one load-balancing interval.
+    /// await. Default: 10 seconds; no limit with [`Duration::MAX`]. The partition is kept that long; if
+    /// another eventhubs instance takes it anyway, that one waits for up to one load-balancing interval.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -228,9 +228,9 @@ impl<M> Receive<M> {
         self
     }
 
-    /// How long a run that is told to stop reads on while other eventhubs instances take over its partitions.
-    /// Default: 12 seconds. What is not taken by then is released, as is all at once where no such instance
-    /// runs, or with zero.
+    /// How long a run that is told to stop continues to read while other eventhubs instances take over its
+    /// partitions. Default: 12 seconds. What is not taken by then is released, as is all at once where no
+    /// such instance runs, or with zero.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -272,8 +272,9 @@ impl<M> Receive<M> {
     }
 
     /// Called with each error; with the partition if it is the trouble of one partition, else with `None`.
-    /// The run goes on by itself. Errors are logged whether there is a hook or not. A partition waits for the
-    /// hook, so a call that takes longer than the [`shutdown_timeout`](Self::shutdown_timeout) is dropped.
+    /// The run continues by itself. Errors are logged whether there is a hook or not. A partition waits for
+    /// the hook, so a call that takes longer than the [`shutdown_timeout`](Self::shutdown_timeout) is
+    /// dropped.
     ///
     /// ```
     /// # #![allow(unused)]

@@ -22,8 +22,8 @@ use tracing::{Span, dispatcher};
 /// How often the thread looks: much more often than any lease ends.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// After so many looks a callback that has not given its thread back is reported, and then each time that it
-/// has taken twice as long.
+/// After this many looks a callback that has not given its thread back is reported, and then each time that
+/// it has taken twice as long.
 const PATIENCE: u32 = 5;
 
 /// Of a call that has no event, as a hook.

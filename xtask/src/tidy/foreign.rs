@@ -66,7 +66,9 @@ fn public_types(items: &[Item]) -> Vec<String> {
 
 fn breaches_in(source: &Source, items: &[Item], public: &BTreeSet<String>) -> Vec<String> {
     let mut finder = Finder { names: imported(items), public, found: BTreeSet::new() };
-    items.iter().for_each(|item| finder.public_item(item));
+    for item in items {
+        finder.public_item(item);
+    }
     finder
         .found
         .into_iter()
