@@ -76,6 +76,7 @@ mod client;
 mod context;
 pub mod defaults;
 mod error;
+mod exit;
 mod guarded_store;
 mod handler;
 mod hooks;

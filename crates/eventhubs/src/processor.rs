@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use crate::ambient::entropy;
+use crate::exit::{Ended, Order};
 use crate::instance::Instance;
 use crate::log;
-use crate::pump::{Bell, Ended, Order, Pump};
+use crate::pump::{Bell, Pump};
 use crate::run::Run;
 use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};

@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument as _, Span};
 
+use crate::exit::{Ended, Order};
 use crate::log;
 use crate::processor::{ABORT_LIMIT, Processor, STOP_MARGIN};
-use crate::pump::{Ended, Order, Pump};
+use crate::pump::Pump;
 use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
 use crate::watchdog::Watchdog;
