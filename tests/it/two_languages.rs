@@ -50,7 +50,7 @@ async fn ours_and_python_balance_and_each_goes_on_where_the_other_stopped() {
 
 /// Contract §9.3: every write replaces the whole record, so a mark on one of Python's would break its next renewal.
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_of_ours_hand_over_beside_python_and_neither_breaks_the_renewals_of_the_other() {
+async fn instances_hand_over_next_to_python_and_break_no_renewals() {
     within(PATIENCE, async {
         let world = World::new(9).await;
         let (leaver, python) = (ours(&world), theirs(&world));

@@ -9,7 +9,7 @@ const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 const NEVER: u32 = 600;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_process_loses_nothing_and_repeats_only_what_was_not_checkpointed() {
+async fn a_killed_process_repeats_only_what_was_not_checkpointed() {
     const EVENTS: usize = 6_000;
     within(PATIENCE, async {
         let world = World::new(8).await;

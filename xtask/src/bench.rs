@@ -19,8 +19,8 @@ const HELP: &[(&str, &str)] = &[
 
 const OVERVIEW: &str = include_str!("../bench/help/bench.txt");
 
-/// Builds the benchmark as users build our crates, installs what it compares with, and hands `arguments` on. Help and mistakes come
-/// before the work that they can come before.
+/// Builds the benchmark as users build our crates, installs what it compares with, and hands `arguments` on.
+/// Help and mistakes come before the work that they can come before.
 pub(crate) fn start(arguments: &[&str]) -> Result<()> {
     let Some(help) = help_for(arguments)? else {
         println!("{}", OVERVIEW.trim_end());

@@ -99,13 +99,15 @@ fn tool(name: &str, version: &str) -> Result<PathBuf> {
     Ok(tools.join("bin").join(name))
 }
 
-/// Packs what `cargo publish` would upload. It is not built from the packages: the steps before have built the same files.
+/// Packs what `cargo publish` would upload. It is not built from the packages: the steps before have built
+/// the same files.
 fn package() -> Result<()> {
     let unpublished = NEVER_PUBLISHED.iter().flat_map(|name| ["--exclude", name]);
     run(cargo(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]).args(unpublished))
 }
 
-/// The command line as `cargo install eventhubs-cli` builds it: from the packages of our crates, in place of the registry.
+/// The command line as `cargo install eventhubs-cli` builds it: from the packages of our crates, in place of
+/// the registry.
 fn install() -> Result<()> {
     let target = target()?;
     let unpacked = target.join("unpacked");

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy; and deploys without end.
+//! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy; and deploys
+//! without end.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -17,7 +18,8 @@ const MOST_COPIES: usize = 200;
 const DEPLOYS: usize = 8;
 const MOST_DEPLOYS: usize = 1000;
 
-/// Plays each schedule of faults in many processes at once; `arguments` are the seeds and the number of copies.
+/// Plays each schedule of faults in many processes at once; `arguments` are the seeds and the number of
+/// copies.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     if let ["deploys", arguments @ ..] = arguments {
         return deploy(deploys(arguments)?);

@@ -1,4 +1,5 @@
-//! Programs that only the operating system's package manager has: finds out which are missing, and installs them where it may.
+//! Programs that only the operating system's package manager has: finds out which are missing, and installs
+//! them where it may.
 //!
 //! What a package registry has is installed below `target` instead; see `tools.rs`.
 

@@ -1,4 +1,5 @@
-//! The foreign programs that the tests talk to and the benchmark compares with, each pinned by a file of the repository.
+//! The foreign programs that the tests talk to and the benchmark compares with, each pinned by a file of the
+//! repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -15,8 +15,8 @@ use crate::records::Metadata;
 
 /// One container of a blob service. Each method is one request and is not repeated.
 ///
-/// A read may be dropped at any time; a write that fails or is dropped may have been applied, unless the error says
-/// that the service refused it.
+/// A read may be dropped at any time; a write that fails or is dropped may have been applied, unless the
+/// error says that the service refused it.
 #[async_trait]
 pub(crate) trait BlobBackend: Debug + Send + Sync {
     /// Creates the container; one that is there already is fine.

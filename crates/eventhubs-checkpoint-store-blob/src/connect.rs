@@ -1,7 +1,7 @@
 //! Connection strings of Azure Storage.
 //!
-//! The SDK's own parser repeats the whole string, key included, in its errors. This one names the key at fault and
-//! never a value.
+//! The SDK's own parser repeats the whole string, key included, in its errors. This one names the key at
+//! fault and never a value.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Ownership and checkpoints of Azure Event Hubs consumers in Azure Blob Storage, in the layout that every official SDK
-//! shares.
+//! Ownership and checkpoints of Azure Event Hubs consumers in Azure Blob Storage, in the layout that every
+//! official SDK shares.
 //!
 //! ```
 //! use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
@@ -18,9 +18,9 @@
 //! | ownership | `<namespace>/<event hub>/<consumer group>/ownership/<partition>` | `ownerid`, empty if released |
 //! | checkpoint | `<namespace>/<event hub>/<consumer group>/checkpoint/<partition>` | `offset`, `sequencenumber` |
 //!
-//! The version of a record is the blob's etag. Records of other SDKs are read leniently: metadata in any case, `None`,
-//! `no offset` and spaces for what is missing, owner ids that ours may not have. A blob that makes no sense is left out
-//! and never fails a listing.
+//! The version of a record is the blob's etag. Records of other SDKs are read leniently: metadata in any
+//! case, `None`, `no offset` and spaces for what is missing, owner ids that ours may not have. A blob that
+//! makes no sense is left out and never fails a listing.
 //!
 //! # Limits
 //!
@@ -35,9 +35,9 @@
 //!
 //! # Secrets
 //!
-//! Azure's crate for blobs, `azure_storage_blobs` 0.21, is frozen, logs credentials and repeats them in its errors. It
-//! is used for building and signing requests only, inside one private module, with its logs off. No key, signature or
-//! connection string is in any log, error or `Debug` output of this crate.
+//! Azure's crate for blobs, `azure_storage_blobs` 0.21, is frozen, logs credentials and repeats them in its
+//! errors. It is used for building and signing requests only, inside one private module, with its logs off.
+//! No key, signature or connection string is in any log, error or `Debug` output of this crate.
 
 mod backend;
 mod connect;

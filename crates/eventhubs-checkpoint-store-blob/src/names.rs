@@ -1,4 +1,5 @@
-//! The names of blobs, byte for byte as every official SDK that shares checkpoints writes them (contract §9.2).
+//! The names of blobs, byte for byte as every official SDK that shares checkpoints writes them (contract
+//! §9.2).
 
 use eventhubs_checkpoint_store::{Error, ErrorKind, Result};
 use eventhubs_types::{ConsumerScope, PartitionId};
@@ -18,8 +19,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Naming {
-    /// In lower case, as the Python, JavaScript, .NET and Java SDKs do: a hub written `MyHub` in one program and `myhub` in the next
-    /// is one hub to the service.
+    /// In lower case, as the Python, JavaScript, .NET and Java SDKs do: a hub written `MyHub` in one program
+    /// and `myhub` in the next is one hub to the service.
     #[default]
     LowerCase,
     /// As they were given, as the Go SDK and Microsoft's Rust SDK do.
@@ -61,7 +62,8 @@ pub(crate) fn partition(prefix: &str, name: &str) -> std::result::Result<Partiti
     PartitionId::new(id).map_err(|error| error.to_string())
 }
 
-/// Checks the name of a container by the rules of the service, which would answer with an obscure 400 or look elsewhere.
+/// Checks the name of a container by the rules of the service, which would answer with an obscure 400 or look
+/// elsewhere.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`]; it does not repeat the name, for a mix-up of arguments puts a secret here.

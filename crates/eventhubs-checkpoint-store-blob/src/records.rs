@@ -1,5 +1,5 @@
-//! Ownership and checkpoints as the metadata of a blob, read as leniently and written as strictly as the other SDKs
-//! need it (contract §9.3).
+//! Ownership and checkpoints as the metadata of a blob, read as leniently and written as strictly as the
+//! other SDKs need it (contract §9.3).
 
 use eventhubs_checkpoint_store::{Checkpoint, Claim, Error, ErrorKind, Mark, Result};
 use eventhubs_types::{Offset, OwnerId, SequenceNumber};
@@ -42,8 +42,8 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Metadata {
 
 /// The owner that a record names; `None` if it was released, or never names one.
 ///
-/// Other SDKs let users choose ids that [`OwnerId`] refuses. They are only ever compared and counted, so an encoded
-/// form serves; dropping the record would make its partition look free.
+/// Other SDKs let users choose ids that [`OwnerId`] refuses. They are only ever compared and counted, so an
+/// encoded form serves; dropping the record would make its partition look free.
 pub(crate) fn owner(metadata: &Metadata) -> Option<OwnerId> {
     let id = metadata.get(OWNER).filter(|id| !id.is_empty())?;
     Some(OwnerId::new(id).unwrap_or_else(|_| encoded_owner(id)))
@@ -60,8 +60,8 @@ pub(crate) fn mark(metadata: &Metadata) -> Option<Mark> {
     metadata.get(MARK).filter(|mark| !mark.is_empty()).map(Mark::new)
 }
 
-/// The metadata of an ownership record. A release is an empty value: without the key, listing fails in Python and
-/// JavaScript.
+/// The metadata of an ownership record. A release is an empty value: without the key, listing fails in Python
+/// and JavaScript.
 ///
 /// # Errors
 /// When the owner id or the mark does not fit into a header.
@@ -86,11 +86,12 @@ fn is_placeholder(value: &str) -> bool {
     matches!(value, "" | "None" | "no offset")
 }
 
-/// The metadata of a checkpoint: always both keys, for a missing one makes other SDKs' listings fail. A missing value
-/// is written as `""`, as .NET does.
+/// The metadata of a checkpoint: always both keys, for a missing one makes other SDKs' listings fail. A
+/// missing value is written as `""`, as .NET does.
 ///
 /// # Errors
-/// When both are missing, for that would hide where reading shall start, or the offset does not fit into a header.
+/// When both are missing, for that would hide where reading shall start, or the offset does not fit into a
+/// header.
 pub(crate) fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Metadata> {
     if checkpoint.offset.is_none() && checkpoint.sequence_number.is_none() {
         return Err(invalid("checkpoint: it has neither offset nor sequence number"));
@@ -180,7 +181,8 @@ mod tests {
 
     #[test]
     fn what_other_sdks_write_for_a_missing_field_is_absent() {
-        // Python writes `None`; .NET writes "" and, later, `no offset`; Java and Go leave the key out (contract §9.3).
+        // Python writes `None`; .NET writes "" and, later, `no offset`; Java and Go leave the key out
+        // (contract §9.3).
         for offset in ["", " ", "None", "no offset"] {
             let (offset, number) = position(&metadata([("offset", offset), ("sequencenumber", "7")]));
             assert_eq!((offset, number), (None, Some(7.into())));
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_without_position_or_with_one_that_no_header_can_carry_is_refused() {
+    fn a_checkpoint_whose_position_no_header_can_carry_is_refused() {
         for (offset, number, field) in [(None, None, "neither offset nor"), (Some("é"), Some(1), "offset:")]
         {
             let error = from_checkpoint(&checkpoint(offset, number)).unwrap_err();

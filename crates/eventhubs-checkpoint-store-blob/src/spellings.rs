@@ -1,4 +1,5 @@
-//! Whether another SDK keeps its records of the same scope in another spelling, so that each event is handled twice and nobody says so.
+//! Whether another SDK keeps its records of the same scope in another spelling, so that each event is handled
+//! twice and nobody says so.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,8 @@ const MAX_SCOPES: usize = 64;
 pub(crate) struct Spellings(Mutex<BTreeSet<ConsumerScope>>);
 
 impl Spellings {
-    /// Looks once for each scope, with one request at most. A look that fails is none: the listing itself tells what is wrong.
+    /// Looks once for each scope, with one request at most. A look that fails is none: the listing itself
+    /// tells what is wrong.
     pub(crate) async fn look(&self, backend: &dyn BlobBackend, scope: &ConsumerScope, naming: Naming) {
         let ours = names::prefix(scope, Kind::Ownership, naming);
         let theirs = names::prefix(scope, Kind::Ownership, naming.other());

@@ -25,7 +25,8 @@ use crate::spellings::Spellings;
 /// [`call_timeout`](BlobCheckpointStoreBuilder::call_timeout) says otherwise.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most blobs that a listing reads; the largest event hub has 2000 partitions. The rest is reported as rejected.
+/// The most blobs that a listing reads; the largest event hub has 2000 partitions. The rest is reported as
+/// rejected.
 pub const MAX_LISTED: usize = 8 * 1024;
 
 /// The most pages that a listing reads, for a service may give short or empty ones.
@@ -39,15 +40,17 @@ const MAX_REPORTED_NAME: usize = 256;
 
 /// Ownership and checkpoints in a container of Azure Blob Storage.
 ///
-/// The layout is the one that the Python, JavaScript, .NET and Java SDKs share, so that all of them can work in one
-/// consumer group. Namespace, hub and group are written in lower case. The Go SDK and Microsoft's Rust SDK keep the
-/// case as given; [`Naming::Verbatim`] shares a group with them. The first listing of a scope looks once whether there are records in
-/// the other spelling, and warns.
+/// The layout is the one that the Python, JavaScript, .NET and Java SDKs share, so that all of them can work
+/// in one consumer group. Namespace, hub and group are written in lower case. The Go SDK and Microsoft's Rust
+/// SDK keep the case as given; [`Naming::Verbatim`] shares a group with them. The first listing of a scope
+/// looks once whether there are records in the other spelling, and warns.
 ///
-/// A checkpoint should have both its offset and its sequence number, as those of every event do. One without either is
-/// refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot use.
+/// A checkpoint should have both its offset and its sequence number, as those of every event do. One without
+/// either is refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot
+/// use.
 ///
-/// The container has to exist. Soft delete and versioning are best off for it, and a hierarchical namespace too.
+/// The container has to exist. Soft delete and versioning are best off for it, and a hierarchical namespace
+/// too.
 ///
 /// A clone shares the connections of the original.
 ///
@@ -55,9 +58,9 @@ const MAX_REPORTED_NAME: usize = 256;
 /// Azure's clock tells the age of a record, in whole seconds.
 ///
 /// # Retries
-/// A request that failed for a passing reason is sent up to four times within the time limit of the call. If the
-/// answer to a write was lost and the next attempt finds the record changed, one read tells whether it was this very
-/// write that changed it.
+/// A request that failed for a passing reason is sent up to four times within the time limit of the call. If
+/// the answer to a write was lost and the next attempt finds the record changed, one read tells whether it
+/// was this very write that changed it.
 ///
 /// # Cost
 /// A claim, a checkpoint or the reading of one is one request, a listing one for each thousand partitions.
@@ -82,8 +85,8 @@ pub struct BlobCheckpointStoreBuilder {
 impl BlobCheckpointStoreBuilder {
     /// Goes through an HTTP proxy, `http://user:password@host:port`.
     ///
-    /// Default: the proxy that the environment names in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, unless `NO_PROXY` has the host or
-    /// the host is this machine.
+    /// Default: the proxy that the environment names in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, unless
+    /// `NO_PROXY` has the host or the host is this machine.
     #[must_use]
     pub fn proxy(mut self, url: &str) -> Self {
         self.proxy = Some(url.into());
@@ -107,8 +110,8 @@ impl BlobCheckpointStoreBuilder {
     /// Makes the store. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] with the part of the connection string, the proxy, or the rule for container names that is
-    /// not kept. No value is repeated.
+    /// [`ErrorKind::InvalidArgument`] with the part of the connection string, the proxy, or the rule for
+    /// container names that is not kept. No value is repeated.
     pub fn build(self) -> Result<BlobCheckpointStore> {
         names::check_container(&self.container)?;
         let connection = Connection::parse(self.connection_string.expose_secret())?;

@@ -17,7 +17,8 @@ pub async fn a_missing_checkpoint_is_none(scene: Scene) {
     assert_eq!(scene.read("0").await, None);
 }
 
-/// Offsets are opaque text, composite ones of replicated hubs included, and sequence numbers span all of `i64`.
+/// Offsets are opaque text, composite ones of replicated hubs included, and sequence numbers span all of
+/// `i64`.
 pub async fn a_checkpoint_comes_back_as_written(scene: Scene) {
     let mut expected = Expected::Absent;
     for (offset, number) in [("-1", -1), ("0", 0), ("3:1234:5678", 9), ("18446744073709551616", i64::MAX)] {
@@ -54,8 +55,8 @@ pub async fn a_write_by_version_needs_a_checkpoint(scene: Scene) {
     assert_eq!(scene.read("1").await, None);
 }
 
-/// A write by a version that is gone is a conflict, and the checkpoint is as before. Every write changes the version,
-/// one that writes the same position included.
+/// A write by a version that is gone is a conflict, and the checkpoint is as before. Every write changes the
+/// version, one that writes the same position included.
 pub async fn a_write_by_an_old_version_is_a_conflict_and_changes_nothing(scene: Scene) {
     let first = scene.write(&at("0", "10", 1), &Expected::Absent).await;
     let second = scene.write(&at("0", "10", 1), &Expected::Version(first.clone())).await;

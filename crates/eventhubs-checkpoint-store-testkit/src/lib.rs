@@ -1,8 +1,8 @@
 //! Shows whether a store keeps what [`CheckpointStore`] promises: one test per property.
 //!
-//! The suite writes into the store that it is given and cleans nothing up: hand it a store of its own. Every test draws
-//! a scope of its own, so tests may share one store, and a store may be used again. The suite is a development
-//! dependency, and properties may be added in any version.
+//! The suite writes into the store that it is given and cleans nothing up: hand it a store of its own. Every
+//! test draws a scope of its own, so tests may share one store, and a store may be used again. The suite is a
+//! development dependency, and properties may be added in any version.
 //!
 //! In an integration test of the store (not in a unit test, where the trait would be linked twice):
 //!
@@ -43,8 +43,8 @@ pub fn run<S: CheckpointStore>(store: impl Future<Output = S>, property: impl As
     });
 }
 
-/// Expands to one `#[test]` for each property. The argument is an `async fn() -> impl CheckpointStore`, or an async
-/// closure, called once for each test.
+/// Expands to one `#[test]` for each property. The argument is an `async fn() -> impl CheckpointStore`, or an
+/// async closure, called once for each test.
 #[macro_export]
 macro_rules! conformance_tests {
     ($store:expr) => {

@@ -1,5 +1,5 @@
-//! What a store promises of names: it keeps them apart and gives them back as they were, whatever they look like in a
-//! path, a query or a header.
+//! What a store promises of names: it keeps them apart and gives them back as they were, whatever they look
+//! like in a path, a query or a header.
 
 use eventhubs_checkpoint_store::{Checkpoint, ClaimOutcome, ErrorKind, Expected};
 use eventhubs_types::{OwnerId, SequenceNumber};

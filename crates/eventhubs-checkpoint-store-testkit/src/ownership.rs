@@ -133,7 +133,8 @@ async fn race(scene: &Scene, expected: &Expected) {
     assert_eq!(winners, [(listed.owner, listed.version)], "one winner, and the listing shows it");
 }
 
-/// A store gives both times or none, and no record is written later than it is listed (whole seconds allowed for).
+/// A store gives both times or none, and no record is written later than it is listed (whole seconds allowed
+/// for).
 pub async fn the_store_has_one_clock_or_none(scene: Scene) {
     let first = scene.claim("0", Some("a"), Expected::Absent).await;
     let second = scene.claim("0", Some("a"), version_of(&first)).await;

@@ -113,7 +113,8 @@ impl Scene {
         one
     }
 
-    /// The checkpoints of these partitions, which are all that there are: listed, or read one by one where the store cannot list.
+    /// The checkpoints of these partitions, which are all that there are: listed, or read one by one where
+    /// the store cannot list.
     pub(crate) async fn checkpoints(&self, partitions: impl IntoIterator<Item = String>) -> Vec<Checkpoint> {
         if let Some(listed) = self.listed().await {
             return listed;

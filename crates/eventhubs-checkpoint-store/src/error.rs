@@ -13,8 +13,8 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong in a store.
 ///
-/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints the whole
-/// chain of causes in one line. No text, `Debug` included, holds a secret.
+/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints
+/// the whole chain of causes in one line. No text, `Debug` included, holds a secret.
 pub struct Error {
     kind: ErrorKind,
     context: Cow<'static, str>,

@@ -30,9 +30,11 @@ impl fmt::Debug for Version {
     }
 }
 
-/// A note on an ownership record, from one balancer to others of its kind. A store keeps it and does not read it.
+/// A note on an ownership record, from one balancer to others of its kind. A store keeps it and does not read
+/// it.
 ///
-/// It stays until the next write, which brings its own or none. Other SDKs know nothing of it, and their writes erase it.
+/// It stays until the next write, which brings its own or none. Other SDKs know nothing of it, and their
+/// writes erase it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Mark(SmolStr);
 
@@ -54,7 +56,8 @@ impl fmt::Debug for Mark {
     }
 }
 
-/// What a write expects to find. There is no way to say "whatever is there": that is how two owners come about.
+/// What a write expects to find. There is deliberately no unconditional write: that is how a partition ends
+/// up with two owners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// No record.
@@ -104,11 +107,12 @@ impl Ownership {
 pub struct OwnershipList {
     /// The records, at most one per partition, in no particular order.
     pub records: Vec<Ownership>,
-    /// The time of the listing by the clock that also wrote [`Ownership::modified`]; `None` where the store has no
-    /// clock. Leases are judged by this clock, never by the clock of an instance.
+    /// The time of the listing by the clock that also wrote [`Ownership::modified`]; `None` where the store
+    /// has no clock. Leases are judged by this clock, never by the clock of an instance.
     pub now: Option<SystemTime>,
-    /// Records that could not be read. They never fail the listing, and nobody can claim their partitions. A record that
-    /// has a version but no owner that makes sense belongs to `records`, without an owner: that heals with a claim.
+    /// Records that could not be read. They never fail the listing, and nobody can claim their partitions. A
+    /// record that has a version but no owner that makes sense belongs to `records`, without an owner: that
+    /// heals with a claim.
     pub rejected: Vec<RejectedRecord>,
 }
 
@@ -172,6 +176,6 @@ pub enum ClaimOutcome {
     Won(Ownership),
     /// The record was not as expected: somebody else wrote it. This is no error.
     Lost,
-    /// It is not known, or not possible, for a reason of the store.
+    /// The store failed; the claim may or may not have been applied.
     Failed(Error),
 }

@@ -13,25 +13,27 @@ use crate::{
 /// A place where the instances of a consumer group agree on ownership and progress.
 ///
 /// # Exclusivity
-/// Every write is a compare-and-swap, linearizable per record: of several writers that expect the same version, exactly
-/// one wins. Every win gives the record a new version, a renewal included.
+/// Every write is a compare-and-swap, linearizable per record: of several writers that expect the same
+/// version, exactly one wins. Every win gives the record a new version, a renewal included.
 ///
 /// # Visibility
 /// A write that was answered is visible to every later read.
 ///
 /// # Time
-/// A store that has a clock puts it in [`OwnershipList::now`] and [`Ownership::modified`](crate::Ownership::modified).
-/// A store without one leaves both `None`, and leases are judged by observation instead.
+/// A store that has a clock puts it in [`OwnershipList::now`] and
+/// [`Ownership::modified`](crate::Ownership::modified). A store without one leaves both `None`, and leases
+/// are judged by observation instead.
 ///
 /// # Marks
 /// The [`Mark`](crate::Mark) of a won claim stays in the record until the next claim is won, and no longer.
 ///
 /// # Bad records
-/// A record that cannot be read is skipped and reported, and never fails a listing. One without a usable owner is listed
-/// as released.
+/// A record that cannot be read is skipped and reported, and never fails a listing. One without a usable
+/// owner is listed as released.
 ///
 /// # Cancel safety
-/// A read can be dropped at any time. A write that is dropped may or may not have been applied; the next listing tells.
+/// A read can be dropped at any time. A write that is dropped may or may not have been applied; the next
+/// listing tells.
 ///
 /// # Limits
 /// A store bounds each call by a time limit of its own, and the length of what it reads.
@@ -49,8 +51,8 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
     /// Reads the checkpoint of one partition.
     ///
     /// # Errors
-    /// When the store could not be read. A missing checkpoint is `None`; an unusable one has neither offset nor sequence
-    /// number, and its version lets it be replaced.
+    /// When the store could not be read. A missing checkpoint is `None`; an unusable one has neither offset
+    /// nor sequence number, and its version lets it be replaced.
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>>;
 
     /// Writes a checkpoint if the record is as expected.
@@ -67,7 +69,8 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
     /// Lists all checkpoints of the scope, with their versions. For tools: no run of `eventhubs` calls it.
     ///
     /// # Errors
-    /// When the store as a whole could not be read; [`Unsupported`](crate::ErrorKind::Unsupported) unless a store implements it.
+    /// When the store as a whole could not be read; [`Unsupported`](crate::ErrorKind::Unsupported) unless a
+    /// store implements it.
     async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {
         Err(Error::new(ErrorKind::Unsupported, format!("list the checkpoints of {scope}")))
     }

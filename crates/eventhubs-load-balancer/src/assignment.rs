@@ -6,8 +6,8 @@ use eventhubs_types::PartitionId;
 
 /// Which partitions an instance may own.
 ///
-/// All instances of a consumer group should have the same kind of assignment. Where it is fixed, an instance never takes
-/// a partition that another one holds: it waits until that releases it, or its lease runs out.
+/// All instances of a consumer group should have the same kind of assignment. Where it is fixed, an instance
+/// never takes a partition that another one holds: it waits until that releases it, or its lease runs out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Assignment {
@@ -16,8 +16,8 @@ pub enum Assignment {
     Balanced,
     /// Exactly these, as far as the event hub has them.
     Static(BTreeSet<PartitionId>),
-    /// Every `instances`-th partition, counted from `ordinal`: for instances that know their number, as the pods of a
-    /// stateful set do. Partitions are counted in the order of their numbers.
+    /// Every `instances`-th partition, counted from `ordinal`: for instances that know their number, as the
+    /// pods of a stateful set do. Partitions are counted in the order of their numbers.
     ByOrdinal {
         /// The number of this instance, from 0.
         ordinal: u32,

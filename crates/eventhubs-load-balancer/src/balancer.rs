@@ -1,5 +1,6 @@
-//! One instance's part in sharing out the partitions: the state between rounds, and the delays. `impl Balancer` continues in
-//! `round.rs` (one round against the store) and `handover.rs` (offers and handing over).
+//! One instance's part in sharing out the partitions: the state between rounds, and the delays. `impl
+//! Balancer` continues in `round.rs` (one round against the store) and `handover.rs` (offers and handing
+//! over).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,10 +28,10 @@ use crate::{Failure, Lease, LeaseObserver, Operation, Origin, Round, Settings};
 
 /// One instance's part in sharing out the partitions of an event hub.
 ///
-/// Call [`first_delay`](Self::first_delay) and wait; then, again and again, run a [`round`](Self::round), do what it
-/// says, and wait for [`next_delay`](Self::next_delay). A lease that cannot be renewed is reported lost at the moment it
-/// runs out by the own monotonic clock, before anybody else may take the partition: a round ends no later than that, and
-/// no delay goes beyond it.
+/// Call [`first_delay`](Self::first_delay) and wait; then, again and again, run a [`round`](Self::round), do
+/// what it says, and wait for [`next_delay`](Self::next_delay). A lease that cannot be renewed is reported
+/// lost at the moment it runs out by the own monotonic clock, before anybody else may take the partition: a
+/// round ends no later than that, and no delay goes beyond it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -79,9 +80,9 @@ pub struct Balancer {
 impl Balancer {
     /// A balancer that owns nothing yet.
     ///
-    /// `owner` is to be unique among the instances; see [`Round::is_owner_taken`]. Records that a run before left under
-    /// the same id are taken up again at once. `seed` is what all random choices and delays follow from: give each instance another
-    /// one, or all of them choose alike.
+    /// `owner` is to be unique among the instances; see [`Round::is_owner_taken`]. Records that a run before
+    /// left under the same id are taken up again at once. `seed` is what all random choices and delays follow
+    /// from: give each instance another one, or all of them choose alike.
     pub fn new(
         store: Arc<dyn CheckpointStore>,
         scope: ConsumerScope,
@@ -117,21 +118,23 @@ impl Balancer {
 
     /// Looks who owns what, renews the own leases, and takes what is missing.
     ///
-    /// `partitions` are all partitions of the event hub; what is owned and not among them is lost. If their list cannot
-    /// be had, pass the last one.
+    /// `partitions` are all partitions of the event hub; what is owned and not among them is lost. If their
+    /// list cannot be had, pass the last one.
     ///
-    /// A round never fails as a whole: what could not be done is in [`Round::failures`], and nothing is lost by it as
-    /// long as the leases last. A claim with an unknown outcome counts as not won; should it have been won, the next
-    /// round finds the record and takes it up. A round ends in a quarter of the expiry at the latest.
+    /// A round never fails as a whole: what could not be done is in [`Round::failures`], and nothing is lost
+    /// by it as long as the leases last. A claim with an unknown outcome counts as not won; should it have
+    /// been won, the next round finds the record and takes it up. A round ends in a quarter of the expiry at
+    /// the latest.
     ///
-    /// What is taken from another eventhubs instance is acquired at once, but its [`Lease`] is not settled until that one
-    /// has handed it over: begin to read, so that the reader there is cut off, but do nothing with what comes before.
-    /// A round that [`next_delay`](Self::next_delay) asked for to see that earlier only [looks](Self::look).
+    /// What is taken from another eventhubs instance is acquired at once, but its [`Lease`] is not settled
+    /// until that one has handed it over: begin to read, so that the reader there is cut off, but do nothing
+    /// with what comes before. A round that [`next_delay`](Self::next_delay) asked for to see that earlier
+    /// only [looks](Self::look).
     ///
     /// # Cancel safety
-    /// A round can be dropped: the next one tells what this one changed. A claim in flight may still be won, and the
-    /// next round finds it; if there is no next round, others wait for its expiry. So let a round end before
-    /// [`release`](Self::release).
+    /// A round can be dropped: the next one tells what this one changed. A claim in flight may still be won,
+    /// and the next round finds it; if there is no next round, others wait for its expiry. So let a round end
+    /// before [`release`](Self::release).
     pub async fn round(&mut self, partitions: &[PartitionId]) -> Round {
         let is_early = self.due.is_some_and(|due| Instant::now() < due);
         if is_early && self.stage == Stage::Stays {
@@ -141,8 +144,8 @@ impl Balancer {
         self.run(partitions, Purpose::Balance).await
     }
 
-    /// A round that takes and renews nothing: it tells what was lost, and what is [asked](Round::asked) for. Call it when
-    /// another reader has taken the link of a partition, for that may be an instance that waits.
+    /// A round that takes and renews nothing: it tells what was lost, and what is [asked](Round::asked) for.
+    /// Call it when another reader has taken the link of a partition, for that may be an instance that waits.
     ///
     /// # Cancel safety
     /// As that of a [`round`](Self::round).
@@ -154,7 +157,8 @@ impl Balancer {
         let now = Instant::now();
         let mut round = Round::default();
         self.hub.update(partitions, self.settings.assignment());
-        // A lease that has run out is told at once: a listing may take long.
+        // A lease that has run out is told at once: a listing may take long, and another instance may read
+        // meanwhile.
         if self.lapse(now) {
             self.tempo.lapsed();
             self.due = None;
@@ -165,11 +169,14 @@ impl Balancer {
             match listing {
                 Ok(listing) => self.act(listing, purpose, deadline, &mut round).await,
                 Err(error) => {
+                    // Nobody can be seen, so nobody is waited for: an instance that stops during an outage
+                    // ends at once.
                     self.has_takers = false;
                     self.tempo.failed(error.retry_after().unwrap_or_default());
                     round.fail(Operation::ListOwnership, error);
                 }
             }
+            // Again, since the calls took time. No claim is made between this and what the caller is told.
             self.lapse(Instant::now());
         }
         self.holdings.tell(&mut round);
@@ -206,22 +213,25 @@ impl Balancer {
         self.holdings.lease(partition)
     }
 
-    /// Gives up a partition without a word to the store: its reader has ended, because another reader took the link or
-    /// for a reason of its own.
+    /// Gives up a partition without a word to the store: its reader has ended, because another reader took
+    /// the link or for a reason of its own.
     ///
-    /// It is not renewed by what was known of it; the next listing decides. If the record has another owner, it stays
-    /// with that owner; if it is still ours, the next round renews it and reports it as acquired again.
+    /// It is not renewed by what was known of it; the next listing decides. If the record has another owner,
+    /// it stays with that owner; if it is still ours, the next round renews it and reports it as acquired
+    /// again.
     pub fn forget(&mut self, partition: &PartitionId) {
         self.holdings.forget(partition);
     }
 
-    /// Gives partitions back, so that others take them in their next round. Call it once the readers have ended.
+    /// Gives partitions back, so that others take them in their next round. Call it once the readers have
+    /// ended.
     ///
     /// What another owner holds by now is left alone. Takes a quarter of the expiry at most.
     ///
     /// # Cancel safety
     /// If it is dropped, some partitions may not be released; call it again with the same ones.
     pub async fn release(&mut self, partitions: &[PartitionId]) -> Vec<Failure> {
+        // Before the write: should this be dropped, the leases are over and no later round renews them.
         for partition in partitions {
             self.holdings.forget(partition);
         }
@@ -240,24 +250,26 @@ impl Balancer {
         round.failures
     }
 
-    /// How long to wait before the first round, so that instances that start together do not meet: at random up to half the
-    /// interval with 2 000 partitions, and less the fewer there are; up to a tenth of the interval where the strategy is not
-    /// adaptive.
+    /// How long to wait before the first round, so that instances that start together do not meet: at random
+    /// up to half the interval with 2 000 partitions, and less the fewer there are; up to a tenth of the
+    /// interval where the strategy is not adaptive.
     pub fn first_delay(&mut self, partitions: usize) -> Duration {
         Crowd::of(partitions).start_spread(&self.settings).mul_f64(self.rng.random_range(0.0..1.0))
     }
 
     /// How long to wait before the next round, times a random factor of 0.8 to 1.2.
     ///
-    /// The interval with 2 000 partitions, and down to a fifth of it with 400 and fewer where the strategy is adaptive. Less after a
-    /// lost race, while partitions stay free, and while the instance still grows: from a tenth of the interval with 2 000 partitions
-    /// down to a two-hundredth with 100 and fewer, or up to seven tenths in a large or growing fleet. More when all has been calm for
-    /// some rounds: up to three intervals, as long as enough others look too, the store has a clock, and no renewal gets late. At
-    /// least what a store that failed asked for, up to the expiry. And never beyond the moment at which an own lease runs out. A
-    /// twentieth of the usual pause while another instance may hand over a partition, and a quarter of the interval for one that
-    /// leaves.
+    /// The interval with 2 000 partitions, and down to a fifth of it with 400 and fewer where the strategy is
+    /// adaptive. Less after a lost race, while partitions stay free, and while the instance still grows: from
+    /// a tenth of the interval with 2 000 partitions down to a two-hundredth with 100 and fewer, or up to
+    /// seven tenths in a large or growing fleet. More when all has been calm for some rounds: up to three
+    /// intervals, as long as enough others look too, the store has a clock, and no renewal gets late. At
+    /// least what a store that failed asked for, up to the expiry. And never beyond the moment at which an
+    /// own lease runs out. A twentieth of the usual pause while another instance may hand over a partition,
+    /// and a quarter of the interval for one that leaves.
     pub fn next_delay(&mut self) -> Duration {
         let now = Instant::now();
+        // A look does not put off the round that was due: many looks in a row would let the leases run out.
         let due = self.due.take().filter(|due| now < *due);
         let delay = due.map_or_else(|| self.next_round_after(now), |due| due - now);
         let jitter = self.rng.random_range(JITTER);

@@ -1,4 +1,5 @@
-//! After an outage of the store: each instance first takes back what it had, and leaves the rest to others for a while.
+//! After an outage of the store: each instance first takes back what it had, and leaves the rest to others
+//! for a while.
 
 use std::time::Duration;
 
@@ -6,9 +7,9 @@ use tokio::time::Instant;
 
 /// What follows an outage of the store.
 ///
-/// An instance that lost all its leases at once was cut off from the store, and so, most likely, were the others. The
-/// first to come back would find all leases expired, and take what the others will miss a moment later. So for some time
-/// it takes their leases for running. Nothing is unsafe in that: it only takes less.
+/// An instance that lost all its leases at once was cut off from the store, and so, most likely, were the
+/// others. The first to come back would find all leases expired, and take what the others will miss a moment
+/// later. So for some time it takes their leases for running. Nothing is unsafe in that: it only takes less.
 #[derive(Debug)]
 pub(crate) struct Comeback {
     time: Duration,
@@ -56,7 +57,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_others_have_time_from_the_first_answer_on_and_only_after_a_loss_of_all() {
+    fn the_others_have_time_from_the_first_answer_after_a_total_loss() {
         let mut comeback = Comeback::new(20 * SECOND);
         let start = Instant::now();
         assert!(!comeback.is_under_way(start));

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use crate::{Settings, Strategy};
 
-/// The most partitions that an event hub has. With so many, as many instances can come, and the delays are the longest.
+/// The most partitions that an event hub has. With so many, as many instances can come, and the delays are
+/// the longest.
 const MOST_PARTITIONS: f64 = 2_000.0;
 
-/// A small fleet looks so much more often at most; with fewer partitions each instance would only cost the store more.
+/// A small fleet looks so much more often at most; with fewer partitions each instance would only cost the
+/// store more.
 const MOST_OFTEN: f64 = 0.2;
 
-/// The size of the largest fleet that an event hub can have, as a part of the largest of all: there are no more readers than
-/// partitions.
+/// The size of the largest fleet that an event hub can have, as a part of the largest of all: there are no
+/// more readers than partitions.
 ///
-/// Instances spread their first rounds, grow step by step and look seldom so that a thousand of them do not meet, and do not flood
-/// the store. The fewer can come, the less there is to spread, and the sooner the partitions are read.
+/// Instances spread their first rounds, grow step by step and look seldom so that a thousand of them do not
+/// meet, and do not flood the store. The fewer can come, the less there is to spread, and the sooner the
+/// partitions are read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Crowd(f64);
 

@@ -7,16 +7,19 @@ use tokio::time::{Instant, sleep_until};
 
 /// The lease on an owned partition, as the reader of the partition sees it.
 ///
-/// It ends by itself at the moment at which another instance may take the partition, whatever holds up the rounds of the
-/// [`Balancer`](crate::Balancer): the reader needs nobody to tell it. A renewal moves that moment at once, also in the
-/// middle of a round. Time is counted by the monotonic clock of the host, which runs on while the process is stopped.
+/// It ends by itself at the moment at which another instance may take the partition, whatever holds up the
+/// rounds of the [`Balancer`](crate::Balancer): the reader needs nobody to tell it. A renewal moves that
+/// moment at once, also in the middle of a round. Time is counted by the monotonic clock of the host, which
+/// runs on while the process is stopped.
 ///
-/// That clock stops while a virtual machine or a laptop is suspended. So a lease is over too when the wall clock says that
-/// its time has passed. A wall clock can only shorten a lease; one that is set forth by more than the rest of it ends it, which
-/// costs what any lost lease costs, and one that is set back changes nothing.
+/// That clock stops while a virtual machine or a laptop is suspended. So a lease is over too when the wall
+/// clock says that its time has passed. A wall clock can only shorten a lease; one that is set forth by more
+/// than the rest of it ends it, which costs what any lost lease costs, and one that is set back changes
+/// nothing.
 ///
-/// A partition that was taken from an owner that hands over is not [settled](Self::is_settled) yet: its new reader
-/// attaches, which cuts off the one before, and waits with its first callback until that has written its checkpoint.
+/// A partition that was taken from an owner that hands over is not [settled](Self::is_settled) yet: its new
+/// reader attaches, which cuts off the one before, and waits with its first callback until that has written
+/// its checkpoint.
 #[derive(Debug, Clone)]
 pub struct Lease {
     term: watch::Receiver<Term>,
@@ -63,14 +66,17 @@ impl Lease {
         }
     }
 
-    /// Whether no owner before may still be at work on the partition: it has handed over, or has had its time.
+    /// Whether no owner before may still be at work on the partition: it has handed over, or has had its
+    /// time.
     pub fn is_settled(&self) -> bool {
         self.term.borrow().waits_until().is_none()
     }
 
-    /// Waits until the owner before has handed over, or may not do so any more, or the partition is not owned any more.
+    /// Waits until the owner before has handed over, or may not do so any more, or the partition is not owned
+    /// any more.
     ///
-    /// Sets no limit: the reader counts its own from the attach that cuts the other one off, which may come late.
+    /// Sets no limit: the reader counts its own from the attach that cuts the other one off, which may come
+    /// late.
     ///
     /// # Cancel safety
     /// Can be dropped at any time.
@@ -206,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_partition_is_settled_when_it_was_handed_over_or_when_there_was_time_enough() {
+    async fn a_partition_settles_when_handed_over_or_after_the_time_limit() {
         let start = Instant::now();
         let fence = Fence::new(start + 60 * SECOND);
         let mut lease = fence.lease();

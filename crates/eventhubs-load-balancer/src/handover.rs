@@ -1,4 +1,5 @@
-//! Handing partitions over to another eventhubs instance, and offering them before leaving: the second part of `impl Balancer`.
+//! Handing partitions over to another eventhubs instance, and offering them before leaving: the second part
+//! of `impl Balancer`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,9 +27,10 @@ pub(crate) enum Stage {
 
 /// How partitions change hands among eventhubs instances, so that no event is read twice.
 ///
-/// Who takes a partition from an owner that hands over writes itself as the owner at once, as in any steal, and that it
-/// waits for the one before. That one ends what it is at and says so in the same record, which it may write only as
-/// long as it is as the new owner left it. So no record of another SDK is ever written but to steal it.
+/// Who takes a partition from an owner that hands over writes itself as the owner at once, as in any steal,
+/// and that it waits for the one before. That one ends what it is at and says so in the same record, which it
+/// may write only as long as it is as the new owner left it. So no record of another SDK is ever written but
+/// to steal it.
 impl Balancer {
     /// What to write into a record that is to be taken.
     ///
@@ -48,10 +50,12 @@ impl Balancer {
         if self.is_offering() { Note::Offered } else { Note::Kept }
     }
 
-    /// Takes note of what was handed over, and of what is asked for. Gives the answers that need not wait: nobody reads
-    /// those partitions here.
+    /// Takes note of what was handed over, and of what is asked for. Gives the answers that need not wait:
+    /// nobody reads those partitions here.
     pub(crate) fn hear(&mut self, records: &[Ownership], expired: &BTreeSet<PartitionId>) -> Vec<Attempt> {
         let is_own = |record: &Ownership| record.owner.as_ref() == Some(&self.owner);
+        // First what others have done for this instance, and then what they ask of it: a partition may be
+        // both, if it was taken on before it had arrived.
         for partition in self.holdings.waiting() {
             let own = record_of(&partition, records).filter(|record| is_own(record));
             if own.is_some_and(|record| !matches!(Note::of(record), Some(Note::Asks(_)))) {
@@ -60,6 +64,7 @@ impl Balancer {
         }
         let asks_us = |record: &&Ownership| {
             let asks = Note::of(record).is_some_and(|note| note.asks(&self.owner));
+            // One who is late with its renewal may be dead, and its question too: the partition is free.
             asks && !is_own(record) && !expired.contains(&record.partition)
         };
         let asking = records.iter().filter(asks_us);
@@ -77,15 +82,18 @@ impl Balancer {
                 && Note::of(record).is_some_and(|note| note != Note::Offered)
                 && !expired.contains(&record.partition)
         };
+        // One that offers its own takes nothing. A record without a note is one of another SDK, which takes
+        // but does not ask.
         self.has_takers = !self.settings.assignment().is_fixed() && records.iter().any(is_taker);
     }
 
-    /// From now on takes nothing, and offers what it has: each [`round`](Self::round) renews and tells what was taken.
-    /// Gives the time to wait before the first of them: at random up to a quarter of the interval, so that many that
-    /// stop together do not meet; none where the last round saw nobody who would take an offer.
+    /// From now on takes nothing, and offers what it has: each [`round`](Self::round) renews and tells what
+    /// was taken. Gives the time to wait before the first of them: at random up to a quarter of the interval,
+    /// so that many that stop together do not meet; none where the last round saw nobody who would take an
+    /// offer.
     ///
-    /// Go on reading, and hand over what is [asked](Round::asked) for, as long as [`is_offering`](Self::is_offering);
-    /// then [`wind_down`](Self::wind_down).
+    /// Continue reading, and hand over what is [asked](Round::asked) for, as long as
+    /// [`is_offering`](Self::is_offering); then [`wind_down`](Self::wind_down).
     pub fn leave(&mut self) -> Duration {
         self.stage = Stage::Leaves;
         if !self.has_takers {
@@ -94,21 +102,23 @@ impl Balancer {
         self.settings.leaving_pause().mul_f64(self.rng.random_range(0.0..1.0))
     }
 
-    /// From now on takes nothing and offers nothing: each [`round`](Self::round) only renews, for readers that still end.
+    /// From now on takes nothing and offers nothing: each [`round`](Self::round) only renews, for readers
+    /// that still end.
     ///
-    /// End the readers, go on with the rounds meanwhile, and [`release`](Self::release) what they read.
+    /// End the readers, continue the rounds meanwhile, and [`release`](Self::release) what they read.
     pub fn wind_down(&mut self) {
         self.stage = Stage::WindsDown;
     }
 
-    /// Whether it leaves, and somebody was there at the last round who may take what it offers: another live eventhubs
-    /// instance that does not leave. Instances with a fixed assignment take nothing from each other.
+    /// Whether it leaves, and somebody was there at the last round who may take what it offers: another live
+    /// eventhubs instance that does not leave. Instances with a fixed assignment take nothing from each
+    /// other.
     pub fn is_offering(&self) -> bool {
         self.stage == Stage::Leaves && self.has_takers
     }
 
-    /// Tells those that took partitions that the readers here have ended; what nobody [asked](Round::asked) for is
-    /// passed over. Takes a quarter of the expiry at most.
+    /// Tells those that took partitions that the readers here have ended; what nobody [asked](Round::asked)
+    /// for is passed over. Takes a quarter of the expiry at most.
     ///
     /// # Cancel safety
     /// If it is dropped, some new owners may not be told: they begin when they have waited long enough.
@@ -124,7 +134,8 @@ impl Balancer {
     }
 }
 
-/// The record as it was found, but for the note.
+/// The record as it was found, but for the note. It is written in the name of the new owner, and only while
+/// it is unchanged: an answer that comes late must not undo a renewal or a release.
 fn answer(record: &Ownership) -> Claim {
     let owner: Option<OwnerId> = record.owner.clone();
     Claim::new(record.partition.clone(), owner, Expected::Version(record.version.clone()))

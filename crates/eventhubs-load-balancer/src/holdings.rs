@@ -12,14 +12,17 @@ use crate::{Lease, LossReason, Round};
 
 /// The own leases, and what of their changes the caller has not been told.
 ///
-/// A change is told once and is not forgotten when the round that made it is dropped: that is what makes a round cancel
-/// safe.
+/// A change is told once and is not forgotten when the round that made it is dropped: that is what makes a
+/// round cancel safe.
 #[derive(Debug)]
 pub(crate) struct Holdings {
     lease: Duration,
+    /// Never has a partition that is in `asked`: another owner's record ends the holding.
     held: BTreeMap<PartitionId, Holding>,
-    /// What another instance took and waits for, until its reader here has ended.
+    /// What another instance took and waits for, until its reader here has ended. Only what the caller was
+    /// told to read gets here.
     asked: BTreeMap<PartitionId, Asked>,
+    /// Only of partitions that the caller was told of: it cannot stop a reader that it never started.
     untold_losses: Vec<(PartitionId, LossReason)>,
 }
 
@@ -69,12 +72,15 @@ impl Holdings {
 
     /// A claim or a renewal that was sent at this time was won.
     pub(crate) fn win(&mut self, partition: PartitionId, sent: Instant) {
+        // From the request and not from the answer: the store may have written the record at any time in
+        // between.
         let end = sent + self.lease;
         let holding = self.held.entry(partition).or_insert_with(|| Holding {
             renewed: sent,
             fence: Fence::new(end),
             is_told: false,
         });
+        debug_assert!(holding.renewed <= sent, "renewals of one partition are sent one after the other");
         holding.renewed = sent;
         holding.fence.move_to(end);
     }
@@ -115,10 +121,15 @@ impl Holdings {
     pub(crate) fn ask(&mut self, claim: Claim) -> Option<Claim> {
         match self.held.remove(&claim.partition) {
             Some(Holding { fence, is_told: true, .. }) => {
+                // The fence moves along: dropping it would end the lease that the last checkpoint is written
+                // under.
                 self.asked.insert(claim.partition.clone(), Asked { fence, claim, is_told: false });
                 None
             }
+            // Each listing shows the same question until it is answered.
             _ if self.asked.contains_key(&claim.partition) => None,
+            // Not held, or won in a round that was dropped before it told: no reader was started, so nobody
+            // has to end.
             _ => Some(claim),
         }
     }
@@ -148,8 +159,10 @@ impl Holdings {
         self.held.values().map(|holding| holding.fence.end()).min()
     }
 
-    /// Loses all leases that have run out, of what was asked for without a word: its reader ends by itself. Says whether there was one.
+    /// Loses all leases that have run out, of what was asked for without a word: its reader ends by itself.
+    /// Says whether there was one.
     pub(crate) fn lapse(&mut self, now: Instant) -> bool {
+        // Dropped without an answer: the new owner has stopped waiting long before a whole lease is over.
         self.asked.retain(|_, asked| now < asked.fence.end());
         let has_run_out = |holding: &Holding| holding.fence.end() <= now;
         let lapsed = self.held.iter().filter(|(_, holding)| has_run_out(holding));
@@ -162,6 +175,10 @@ impl Holdings {
 
     /// Writes into the round all changes that were not told yet.
     pub(crate) fn tell(&mut self, round: &mut Round) {
+        debug_assert!(
+            self.asked.keys().all(|partition| !self.held.contains_key(partition)),
+            "asked is not held"
+        );
         round.lost.append(&mut self.untold_losses);
         for (partition, holding) in self.held.iter_mut().filter(|(_, holding)| !holding.is_told) {
             holding.is_told = true;

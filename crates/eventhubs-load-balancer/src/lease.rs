@@ -1,4 +1,5 @@
-//! Which records have expired, judged by the store's clock and by how long they were seen unchanged. Pure, given the time.
+//! Which records have expired, judged by the store's clock and by how long they were seen unchanged. Pure,
+//! given the time.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -11,10 +12,11 @@ use crate::sorted::take_at;
 
 /// Judges which ownership records have expired, without the wall clock of any instance.
 ///
-/// Where the store has a clock, a record is as old as that clock says, within what this instance has seen itself: at least as
-/// old as its version was seen unchanged, and at most as old as the last listing that did not have it, both on the monotonic
-/// clock of the caller. So a host with a wrong wall clock harms nobody, and neither does a clock of the store that is set back or
-/// forth. Where the store has no clock, what was seen decides alone.
+/// Where the store has a clock, a record is as old as that clock says, within what this instance has seen
+/// itself: at least as old as its version was seen unchanged, and at most as old as the last listing that did
+/// not have it, both on the monotonic clock of the caller. So a host with a wrong wall clock harms nobody,
+/// and neither does a clock of the store that is set back or forth. Where the store has no clock, what was
+/// seen decides alone.
 #[derive(Debug, Clone)]
 pub struct LeaseObserver {
     expiry: Duration,
@@ -41,10 +43,11 @@ impl LeaseObserver {
         Self { expiry, sightings: Vec::new(), last_asked: None }
     }
 
-    /// Takes note of a listing that was asked for and answered at these times, and says which records have expired.
+    /// Takes note of a listing that was asked for and answered at these times, and says which records have
+    /// expired.
     ///
-    /// The answer may be as old as the question and the next question as young as its answer; counting from an answer
-    /// to a question never makes a lease older than it is, however slow the store.
+    /// The answer may be as old as the question and the next question as young as its answer; counting from
+    /// an answer to a question never makes a lease older than it is, however slow the store.
     pub fn judge(
         &mut self,
         list: &OwnershipList,
@@ -110,10 +113,11 @@ impl Sighting {
 /// The resolution of a clock that keeps whole seconds, as HTTP dates do.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How old a record is at least by the clock of the store, zero where it seems to be written later than listed.
+/// How old a record is at least by the clock of the store, zero where it seems to be written later than
+/// listed.
 ///
-/// Of two times that were cut to whole seconds, the difference is up to a second too large: a lease that still runs would count
-/// as expired.
+/// Of two times that were cut to whole seconds, the difference is up to a second too large: a lease that
+/// still runs would count as expired.
 fn age_by_store(now: Option<SystemTime>, record: &Ownership) -> Option<Duration> {
     let (now, modified) = (now?, record.modified?);
     let age = now.duration_since(modified).unwrap_or_default();

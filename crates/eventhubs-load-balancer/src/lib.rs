@@ -1,11 +1,12 @@
-//! Who of a consumer group reads which partition: a pure [`plan`], and one round of it against a checkpoint store.
+//! Who of a consumer group reads which partition: a pure [`plan`], and one round of it against a checkpoint
+//! store.
 //!
 //! ```text
 //! round:  list ─▶ LeaseObserver ─▶ View ─▶ plan ─▶ renew, claim, steal ─▶ Round { acquired, lost, asked, .. }
 //! ```
 //!
-//! [`LeaseObserver`], [`View`] and [`plan`] know no clock, no I/O and no randomness but what they are given, so they can
-//! be checked case by case; [`Balancer`] is the thin shell that calls the store.
+//! [`LeaseObserver`], [`View`] and [`plan`] know no clock, no I/O and no randomness but what they are given,
+//! so they can be checked case by case; [`Balancer`] is the thin shell that calls the store.
 
 mod assignment;
 mod balancer;

@@ -3,12 +3,14 @@
 use eventhubs_checkpoint_store::{Mark, Ownership};
 use eventhubs_types::OwnerId;
 
-/// The first word of every mark that this version writes: who does not know it takes the record for a stranger's.
+/// The first word of every mark that this version writes: who does not know it takes the record for a
+/// stranger's.
 const PROTOCOL: &str = "1";
 
 /// What an ownership record says in addition to its owner, to instances that follow this protocol.
 ///
-/// A record without a note belongs to another SDK, or to an owner that does not hand over: it is stolen without asking.
+/// A record without a note belongs to another SDK, or to an owner that does not hand over: it is stolen
+/// without asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Note {
     /// The owner hands over when it is asked.

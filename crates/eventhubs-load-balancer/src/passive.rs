@@ -1,5 +1,6 @@
-//! Finds instances that are short of partitions and take none: one that is limited to fewer, cut off from the store, or stopped
-//! while its leases still run. What they leave is for the others; see [`plan`](crate::plan).
+//! Finds instances that are short of partitions and take none: one that is limited to fewer, cut off from the
+//! store, or stopped while its leases still run. What they leave is for the others; see
+//! [`plan`](crate::plan).
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -23,9 +24,11 @@ struct Sighting {
 }
 
 impl PassiveWatch {
-    /// Takes note of who is short at the time of a listing, and returns those who have been short and have not gained for `patience`.
+    /// Takes note of who is short at the time of a listing, and returns those who have been short and have
+    /// not gained for `patience`.
     ///
-    /// An instance that gains, however slowly, is left the rest of its share: to take that first would only make it steal.
+    /// An instance that gains, however slowly, is left the rest of its share: to take that first would only
+    /// make it steal.
     pub(crate) fn judge(&mut self, view: &View, now: Instant, patience: Duration) -> BTreeSet<OwnerId> {
         let partitions = view.partitions();
         let (floor, ceiling) = (partitions / view.owners(), partitions.div_ceil(view.owners()));
@@ -51,7 +54,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Who is passive at these times, given how many partitions each of the others holds, and how many are free.
+    /// Who is passive at these times, given how many partitions each of the others holds, and how many are
+    /// free.
     fn judged(sights: &[(u64, &[usize], usize)]) -> Vec<Vec<String>> {
         let start = Instant::now();
         let mut watch = PassiveWatch::default();

@@ -8,8 +8,8 @@ use eventhubs_types::{OwnerId, PartitionId};
 
 /// What a round changed, and what went wrong in it.
 ///
-/// Apply `lost` before `acquired`: a partition may be lost and won back in the same round, and then has to start again
-/// from its checkpoint.
+/// Apply `lost` before `acquired`: a partition may be lost and won back in the same round, and then has to
+/// start again from its checkpoint.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Round {
@@ -17,8 +17,9 @@ pub struct Round {
     pub lost: Vec<(PartitionId, LossReason)>,
     /// Partitions to start reading.
     pub acquired: Vec<PartitionId>,
-    /// Partitions that another instance took and waits for: let their readers end what they are at and write their
-    /// checkpoints, then call [`Balancer::hand_over`](crate::Balancer::hand_over). It waits for a limited time.
+    /// Partitions that another instance took and waits for: let their readers end what they are at and write
+    /// their checkpoints, then call [`Balancer::hand_over`](crate::Balancer::hand_over). It waits for a
+    /// limited time.
     pub asked: Vec<PartitionId>,
     /// Where each of the acquired partitions came from.
     pub origins: BTreeMap<PartitionId, Origin>,
@@ -28,8 +29,8 @@ pub struct Round {
     pub failures: Vec<Failure>,
     /// Ownership records that could not be read. They are taken for missing.
     pub rejected: Vec<RejectedRecord>,
-    /// Another live process owns partitions under the id of this one, and this one began later: stop reading, release
-    /// nothing, and end. Two writes of the other one have to be seen first, so it takes a few rounds.
+    /// Another live process owns partitions under the id of this one, and this one began later: stop reading,
+    /// release nothing, and end. Two writes of the other one have to be seen first, so it takes a few rounds.
     pub is_owner_taken: bool,
 }
 
@@ -99,6 +100,13 @@ pub struct Failure {
     pub error: Error,
 }
 
+impl Failure {
+    /// What was tried, and why it failed.
+    pub fn new(operation: Operation, error: Error) -> Self {
+        Self { operation, error }
+    }
+}
+
 /// What was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,7 +119,8 @@ pub enum Operation {
     Claim(PartitionId),
     /// To release a partition. Others may have to wait for its expiry.
     Release(PartitionId),
-    /// To tell the new owner of a partition that its reader here has ended. It continues without this message, a little later.
+    /// To tell the new owner of a partition that its reader here has ended. It continues without this
+    /// message, a little later.
     HandOver(PartitionId),
     /// To send all claims before the round had to end.
     Round,

@@ -18,19 +18,21 @@ pub const MIN_EXPIRY_PER_INTERVAL: u32 = 3;
 /// The longest expiry: what crashed is taken over within a day.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long an instance that leaves offers its partitions by default: a round of the others at the default interval, with its jitter.
-/// That leaves time of the 30 seconds that container platforms give to a process that ends.
+/// How long an instance that leaves offers its partitions by default: a round of the others at the default
+/// interval, with its jitter. That leaves time of the 30 seconds that container platforms give to a process
+/// that ends.
 pub const DEFAULT_OFFER_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// How many intervals an owner has to hand over a partition that another instance took, before that reads in any case.
+/// How many intervals an owner has to hand over a partition that another instance took, before that reads in
+/// any case.
 ///
 /// One for the attach that cuts it off, which may be slow, and one for what it still has to do after that.
 pub const HANDOVER_INTERVALS: u32 = 2;
 
-/// An instance that lost all its leases at once leaves for so many intervals to others what they had.
+/// An instance that lost all its leases at once leaves for this many intervals to others what they had.
 pub const COMEBACK_INTERVALS: u32 = 2;
 
-/// One who waits for a partition to be handed over looks so many times in an interval.
+/// One who waits for a partition to be handed over looks this many times in an interval.
 pub const LOOKS_PER_INTERVAL: u32 = 20;
 
 /// Every delay is multiplied by a random factor of this range, so that instances do not keep in step.
@@ -40,21 +42,22 @@ pub const JITTER: Range<f64> = 0.8..1.2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// In each round as many as it has already, and one to begin with; soon again while there is more that nobody holds.
-    /// Instances that start together so meet little, and one that is alone has all in a few rounds. How soon follows from
-    /// the number of partitions, since no more instances than that can come.
+    /// In each round as many as it has already, and one to begin with; soon again while there is more that
+    /// nobody holds. Instances that start together so meet little, and one that is alone has all in a few
+    /// rounds. How soon follows from the number of partitions, since no more instances than that can come.
     #[default]
     Adaptive,
     /// One partition a round: slow, and the calmest for the store and the other instances.
     Balanced,
-    /// In one round all free partitions of the share, and one stolen from each owner that can spare it; after a round
-    /// that won something the next one follows in a tenth of the interval.
+    /// In one round all free partitions of the share, and one stolen from each owner that can spare it; after
+    /// a round that won something the next one follows in a tenth of the interval.
     Greedy,
 }
 
 /// How often rounds run, and how long an ownership lasts.
 ///
-/// All instances of a consumer group should have the same interval and expiry. The limits of a round follow from them:
+/// All instances of a consumer group should have the same interval and expiry. The limits of a round follow
+/// from them:
 ///
 /// | limit | value | by default |
 /// |---|---|---|
@@ -172,8 +175,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the most partitions that the instance takes. Mind that partitions stay without an owner where the maxima of
-    /// all instances do not add up to all partitions.
+    /// Sets the most partitions that the instance takes. Mind that partitions stay without an owner where the
+    /// maxima of all instances do not add up to all partitions.
     #[must_use]
     pub fn with_max_partitions(mut self, max: NonZeroUsize) -> Self {
         self.max_partitions = Some(max);
@@ -195,8 +198,8 @@ impl Settings {
         self.strategy
     }
 
-    /// The time between two rounds, before jitter. An adaptive instance of an event hub with fewer than 2 000 partitions makes
-    /// them more often: down to a fifth of the interval with 400 and fewer.
+    /// The time between two rounds, before jitter. An adaptive instance of an event hub with fewer than 2 000
+    /// partitions makes them more often: down to a fifth of the interval with 400 and fewer.
     pub fn interval(&self) -> Duration {
         self.interval
     }
@@ -206,8 +209,8 @@ impl Settings {
         self.expiry
     }
 
-    /// How long an own lease lasts without a renewal: less than others wait, because a reader takes time to stop, and other
-    /// SDKs do not allow for a store that keeps whole seconds.
+    /// How long an own lease lasts without a renewal: less than others wait, because a reader takes time to
+    /// stop, and other SDKs do not allow for a store that keeps whole seconds.
     pub(crate) fn lease(&self) -> Duration {
         let most = self.expiry.mul_f64(0.95);
         match self.expiry.checked_sub(Duration::from_secs(1)) {
@@ -230,8 +233,8 @@ impl Settings {
         self.interval.min(self.round_limit().saturating_sub(self.claim_limit()))
     }
 
-    /// A lease younger than this is not renewed again: rounds that follow fast shall not multiply the renewals, and where
-    /// all is calm one renewal in two to three rounds is enough.
+    /// A lease younger than this is not renewed again: rounds that follow fast shall not multiply the
+    /// renewals, and where all is calm one renewal in two to three rounds is enough.
     pub(crate) fn renew_after(&self) -> Duration {
         match self.strategy {
             Strategy::Adaptive => self.expiry.mul_f64(0.4),
@@ -259,7 +262,8 @@ impl Settings {
         self.interval * COMEBACK_INTERVALS
     }
 
-    /// The pause between two rounds of one that leaves and is not told by its readers that a partition was taken.
+    /// The pause between two rounds of one that leaves and is not told by its readers that a partition was
+    /// taken.
     pub(crate) fn leaving_pause(&self) -> Duration {
         self.interval / 4
     }

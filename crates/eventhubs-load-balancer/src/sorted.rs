@@ -9,7 +9,8 @@ use eventhubs_types::PartitionId;
 use crate::Assignment;
 use crate::crowd::Crowd;
 
-/// The item of a partition, in a walk over items sorted by partition, in step with a sorted walk over the partitions.
+/// The item of a partition, in a walk over items sorted by partition, in step with a sorted walk over the
+/// partitions.
 pub(crate) fn take_at<T>(
     items: &mut Peekable<impl Iterator<Item = T>>,
     partition: &PartitionId,
@@ -30,8 +31,8 @@ pub(crate) fn record_of<'a>(partition: &PartitionId, records: &'a [Ownership]) -
     place.ok().map(|place| &records[place])
 }
 
-/// The partitions of the event hub in order, and as they were given: sorting them again in each round takes longer than
-/// seeing that they are the same.
+/// The partitions of the event hub in order, and as they were given: sorting them again in each round takes
+/// longer than seeing that they are the same.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     given: Vec<PartitionId>,

@@ -11,16 +11,19 @@ pub const RAMP_FLEET: u32 = 1000;
 /// A fleet that is still growing is taken for this many times as large as it looks.
 const GROWTH: u32 = 10;
 
-/// After this many rounds without a change, an instance of the largest fleet looks less often; others after as long a time.
+/// After this many rounds without a change, an instance of the largest fleet looks less often; others after
+/// as long a time.
 pub const CALM_AFTER: u32 = 3;
 
-/// After this many lost races in a row, an instance takes its time: a record that it cannot read is lost to it forever.
+/// After this many lost races in a row, an instance takes its time: a record that it cannot read is lost to
+/// it forever.
 const MAX_LOST_RACES: u32 = 3;
 
 /// The most intervals between two rounds when all is calm.
 pub const MAX_CALM_INTERVALS: u32 = 3;
 
-/// So many rounds in a row follow soon because partitions stayed free; then whoever was to take them takes none.
+/// So many rounds in a row follow soon because partitions stayed free; then whoever was to take them takes
+/// none.
 const MAX_FREE_ROUNDS: u32 = 3;
 
 /// What one round found and did.
@@ -122,8 +125,8 @@ impl Tempo {
         delay.max(self.retry_after.min(settings.expiry()))
     }
 
-    /// In a growing fleet everybody sees only those who came before: to hurry on what they see would cost the store a
-    /// peak, and take partitions that those who come after have to steal back.
+    /// In a growing fleet everybody sees only those who came before: to hurry on what they see would cost the
+    /// store a peak, and take partitions that those who come after have to steal back.
     fn ramp_delay(&self, settings: &Settings, crowd: Crowd, is_fleet_stable: bool) -> Duration {
         let growth = if is_fleet_stable { 1 } else { GROWTH };
         let instances = self.owners.saturating_mul(growth).min(RAMP_FLEET);
@@ -137,9 +140,11 @@ impl Tempo {
         self.pace == Pace::Interval && self.pauses(crowd.rounds_per_interval(settings)) > 1
     }
 
-    /// The more others there are, the less often each needs to look for somebody to see a change within an interval.
+    /// The more others there are, the less often each needs to look for somebody to see a change within an
+    /// interval.
     fn pauses(&self, rounds_per_interval: u32) -> u32 {
-        // Where rounds follow faster, more of them have to be quiet: it is a time in which a deploy would show.
+        // Where rounds follow faster, more of them have to be quiet: it is a time in which a deploy would
+        // show.
         if self.quiet_rounds < CALM_AFTER * rounds_per_interval {
             return 1;
         }

@@ -12,15 +12,15 @@ use crate::sorted::record_of;
 
 /// Finds out whether another live process writes records under the own id.
 ///
-/// Every record that this instance wrote has a version that it knows; where one shows the own id with another version,
-/// somebody else wrote it. One such write may be an own one whose answer was lost, so it takes two, one after another,
-/// within two expiries.
+/// Every record that this instance wrote has a version that it knows; where one shows the own id with another
+/// version, somebody else wrote it. One such write may be an own one whose answer was lost, so it takes two,
+/// one after another, within two expiries.
 ///
 /// A partition that was handed over is no stranger's: its owner before wrote that in the name of the new one.
 ///
-/// Where one sees it, it writes its own version at once: else it may be the same one that writes first each time, and the
-/// other would never know. So both of two such processes see this; the later one is to give way. It is the one that found
-/// records of its id already there when it began, less than two expiries ago.
+/// Where one sees it, it writes its own version at once: else it may be the same one that writes first each
+/// time, and the other would never know. So both of two such processes see this; the later one is to give
+/// way. It is the one that found records of its id already there when it began, less than two expiries ago.
 #[derive(Debug)]
 pub(crate) struct TwinWatch {
     window: Duration,
@@ -58,8 +58,8 @@ impl TwinWatch {
         self.strange.contains(partition)
     }
 
-    /// Says whether there is another process with this id, and this one is the later. The records come in the order of
-    /// their partitions.
+    /// Says whether there is another process with this id, and this one is the later. The records come in the
+    /// order of their partitions.
     pub(crate) fn has_to_give_way(&mut self, records: &[Ownership], me: &OwnerId, now: Instant) -> bool {
         let is_mine = |record: &&Ownership| record.owner.as_ref() == Some(me);
         let later_until = *self.later_until.get_or_insert_with(|| {
@@ -73,6 +73,8 @@ impl TwinWatch {
                 if Note::of(record) != Some(Note::HandedOver) {
                     self.strange.insert(partition.clone());
                 }
+                // Each version counts once: otherwise one write of a stranger would be found in every
+                // listing.
                 *known = record.version.clone();
             }
         }
@@ -98,8 +100,8 @@ mod tests {
         [Ownership::new("0".parse().unwrap(), "me".parse().ok(), Version::new(version), None)]
     }
 
-    /// What is said of listings with these versions, ten seconds apart, by an instance that wrote version 1 after the
-    /// first.
+    /// What is said of listings with these versions, ten seconds apart, by an instance that wrote version 1
+    /// after the first.
     fn verdicts(first: &[Ownership], versions: &[&str]) -> Vec<bool> {
         let (me, mut now) = ("me".parse().unwrap(), Instant::now());
         let mut watch = TwinWatch::new(EXPIRY);

@@ -10,24 +10,28 @@ use crate::sorted::take_at;
 
 /// Who holds which partition at the time of a listing, as one instance sees it.
 ///
-/// Every partition of the hub is in exactly one place, and none else is: the record of a partition that the hub does not
-/// have is ignored. All lists are in the order of the partition ids, whatever the order of the records.
+/// Every partition of the hub is in exactly one place, and none else is: the record of a partition that the
+/// hub does not have is ignored. All lists are in the order of the partition ids, whatever the order of the
+/// records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct View {
-    /// What this instance holds or may go on with.
+    /// What this instance holds or may continue with.
     pub mine: Vec<PartitionId>,
-    /// What nobody holds: no record, a released one, or one that has expired; and what its owner offers because it stops.
+    /// What nobody holds: no record, a released one, or one that has expired; and what its owner offers
+    /// because it stops.
     pub free: Vec<PartitionId>,
-    /// Those of the free ones whose records still name this instance: it could not renew them in time.
+    /// Those of the free ones whose records still name this instance: it could not renew them in time. In the
+    /// order of the ids, which [`plan`](crate::plan) searches.
     pub former: Vec<PartitionId>,
-    /// The other instances that hold something, in the order of the first partition of each. An instance that holds
-    /// nothing cannot be seen.
+    /// The other instances that hold something, in the order of the first partition of each. An instance that
+    /// holds nothing cannot be seen.
     pub others: Vec<Peer>,
-    /// Those of the others' that one of them has just taken from another and waits for: to be left alone for now.
+    /// Those of the others' that one of them has just taken from another and waits for: to be left alone for
+    /// now.
     pub moving: Vec<PartitionId>,
-    /// Those of the others that are short of partitions and have taken none for some time. They keep what they have, and no share
-    /// is left for them.
+    /// Those of the others that are short of partitions and have taken none for some time. They keep what
+    /// they have, and no share is left for them.
     pub passive: BTreeSet<OwnerId>,
 }
 
@@ -51,9 +55,9 @@ impl Peer {
 impl View {
     /// Sorts the partitions of the hub by their records.
     ///
-    /// `held` are partitions on which the own lease is running: they stay mine also where the record was released or
-    /// deleted by somebody else, and are then written again. An own record that is not held, left by a run before, is
-    /// mine until it expires.
+    /// `held` are partitions on which the own lease is running: they stay mine also where the record was
+    /// released or deleted by somebody else, and are then written again. An own record that is not held, left
+    /// by a run before, is mine until it expires.
     ///
     /// Quickest where both lists come in the order of the partition ids.
     pub fn new(
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_stays_mine_where_the_record_was_released_deleted_or_looks_old() {
+    fn held_partitions_stay_mine_if_released_deleted_or_stale() {
         let records = [record("1", None), record("2", Some("me"))];
         let view = view(&records, &ids(["0", "1", "2"]), &ids(["1", "2"]));
         assert_eq!(view.mine, list(["0", "1", "2"]));

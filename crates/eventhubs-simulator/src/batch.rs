@@ -1,10 +1,13 @@
+//! Many runs at once, one per thread. Its tests are in `tests/it/determinism.rs`.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::{Outcome, Scenario, simulate};
 
-/// Plays all runs on so many threads, and tells of each as it ends; the outcomes come in the order of the runs.
+/// Plays all runs on so many threads, and tells of each as it ends; the outcomes come in the order of the
+/// runs.
 ///
 /// # Panics
 /// As [`simulate`] does.

@@ -1,3 +1,5 @@
+//! The scenarios that come with the simulator.
+
 use crate::Scenario;
 
 const FILES: [&str; 16] = [

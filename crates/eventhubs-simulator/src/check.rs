@@ -21,8 +21,8 @@ pub(crate) struct Facts<'f> {
 
 /// The properties that do not hold.
 ///
-/// P4 holds for every fleet. Where an eventhubs instance takes part, P7 and P11 hold as well; what depends on the pace and
-/// the number of requests of a balancer is checked for eventhubs only.
+/// P4 holds for every fleet. Where an eventhubs instance takes part, P7 and P11 hold as well; what depends on
+/// the pace and the number of requests of a balancer is checked for eventhubs only.
 pub(crate) fn violations(scenario: &Scenario, facts: &Facts<'_>) -> Vec<Violation> {
     let mut checks = vec![p4_one_winner(facts)];
     let mut exceeded = Vec::new();
@@ -54,7 +54,8 @@ fn p8_converges_in_time(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violat
     at_most("P8 convergence", "s", facts.numbers.converge_s?, limit)
 }
 
-/// ⌈log₂(partitions per instance + 1)⌉ + 6 rounds, and after a crash or an outage an expiry and two rounds more.
+/// ⌈log₂(partitions per instance + 1)⌉ + 6 rounds, and after a crash or an outage an expiry and two rounds
+/// more.
 fn time_to_converge(scenario: &Scenario) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "the sizes are small")]
     let share = scenario.partitions as f64 / scenario.instances as f64;
@@ -70,8 +71,9 @@ fn p9_request_budget(scenario: &Scenario, facts: &Facts<'_>) -> Option<Violation
     at_most("P9 request budget", "requests/s", facts.numbers.steady_rps, limit)
 }
 
-/// One listing per instance and interval, and three renewals per partition and expiry. With fewer than 2 000 partitions the
-/// interval is shorter, down to a fifth, so that the listings of as many instances as there can be stay within the same rate.
+/// One listing per instance and interval, and three renewals per partition and expiry. With fewer than 2 000
+/// partitions the interval is shorter, down to a fifth, so that the listings of as many instances as there
+/// can be stay within the same rate.
 #[expect(clippy::cast_precision_loss, reason = "the sizes are small")]
 fn steady_budget(scenario: &Scenario, instances: usize) -> f64 {
     let interval_s = scenario.interval_s * (scenario.partitions as f64 / 2_000.0).clamp(0.2, 1.0);

@@ -1,4 +1,4 @@
-//! What every instance did, for whoever has to find out why a property broke.
+//! Whether the writes of each record form one chain. Its tests are at the end.
 
 use crate::claim::{PartitionIndex, Write};
 

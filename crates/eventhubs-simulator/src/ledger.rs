@@ -1,6 +1,8 @@
-//! What really happened: who wrote which record, who reads which partition, and how often the store was asked.
+//! What really happened: who wrote which record, who reads which partition, and how often the store was
+//! asked.
 //!
-//! It sees everything at once, which no instance can. Nothing that plays is told by it but that its link was stolen.
+//! It sees everything at once, which no instance can. Nothing that plays is told by it but that its link was
+//! stolen.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -152,7 +154,8 @@ impl Ledger {
         }
     }
 
-    /// The broker cuts off the reader before (contract §5.3: among equal owner levels the last to attach wins).
+    /// The broker cuts off the reader before (contract §5.3: among equal owner levels the last to attach
+    /// wins).
     pub(crate) fn attach(&mut self, instance: InstanceId, partition: PartitionIndex, now: Instant) {
         match self.partitions[partition].reader.replace(instance) {
             Some(before) if before == instance => {}
@@ -220,8 +223,8 @@ impl Ledger {
         now.saturating_duration_since(since)
     }
 
-    /// Whether a partition changed its owner although all had been fair for this long: what was decided before may come a
-    /// little later.
+    /// Whether a partition changed its owner although all had been fair for this long: what was decided
+    /// before may come a little later.
     pub(crate) fn moved_when_fair(&self, grace: Duration) -> bool {
         self.fair_since
             .zip(self.last_move)
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_fair_when_all_is_owned_by_live_instances_and_none_has_two_more_than_another() {
+    fn shares_are_fair_when_live_instances_own_all_and_differ_by_one() {
         let mut scene = Scene::new();
         scene.join(0).join(1).owns(0, &[0, 1]).owns(1, &[2]);
         assert!(!scene.ledger.is_fair(), "one is free");
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_time_without_a_reader_is_found_where_it_has_ended_and_where_not() {
+    fn the_longest_time_without_a_reader_counts_while_it_lasts_too() {
         let mut scene = Scene::new();
         scene.join(0);
         for partition in 0..4 {

@@ -4,9 +4,9 @@
 //! Scenario ─▶ Fleet: Balancer, Balancer, modelled peers … ─▶ World: records, latency, faults ─▶ Ledger ─▶ Outcome
 //! ```
 //!
-//! An eventhubs instance is the real [`Balancer`](eventhubs_load_balancer::Balancer), called as the processor calls it; all
-//! time is tokio's paused clock and all randomness comes from one seed, so a run can be repeated to the last call. What
-//! the instances believe is compared with what the ledger knows.
+//! An eventhubs instance is the real [`Balancer`](eventhubs_load_balancer::Balancer), called as the processor
+//! calls it; all time is tokio's paused clock and all randomness comes from one seed, so a run can be
+//! repeated to the last call. What the instances believe is compared with what the ledger knows.
 
 mod batch;
 mod catalog;

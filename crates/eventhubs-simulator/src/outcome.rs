@@ -32,19 +32,20 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Numbers {
-    /// Seconds from the last event to the moment from which on all partitions were owned in fair shares; `None` if that
-    /// was not reached.
+    /// Seconds from the last event to the moment from which on all partitions were owned in fair shares;
+    /// `None` if that was not reached.
     pub converge_s: Option<f64>,
     /// Claims that lost.
     pub conflicts: u32,
-    /// Changes of owner beyond those that the change of the shares took at least: Σ max(0, share after − share before).
+    /// Changes of owner beyond those that the change of the shares took at least: Σ max(0, share after −
+    /// share before).
     pub needless_steals: u32,
     /// Partitions that got another owner than they had last; a release is none.
     pub ownership_changes: u32,
     /// The most requests to the store within one whole second of the measurement, refused ones included.
     pub peak_rps: u32,
-    /// The mean of the requests per second over the last half of the time since all was fair, two minutes at most; over
-    /// the last two minutes where it is not.
+    /// The mean of the requests per second over the last half of the time since all was fair, two minutes at
+    /// most; over the last two minutes where it is not.
     pub steady_rps: f64,
     /// The longest time in seconds that a partition had no reader.
     pub longest_unread_s: f64,

@@ -1,7 +1,7 @@
 //! The balancers of the official SDKs, modelled from contract §8.2, §8.3 and §9.4.
 //!
-//! They judge a lease by their own wall clock against the time that the store wrote, and so does the model. What they
-//! do not share with us is modelled; how they read events is not.
+//! They judge a lease by their own wall clock against the time that the store wrote, and so does the model.
+//! What they do not share with us is modelled; how they read events is not.
 
 mod cycle;
 mod rules;

@@ -20,8 +20,8 @@ const STEADY_WINDOW: Duration = Duration::from_secs(120);
 /// It blocks the calling thread, and must not be called from within an asynchronous runtime.
 ///
 /// # Panics
-/// If it is called from within an asynchronous runtime, or if a field of the scenario was set to something that
-/// [`Scenario::parse`] refuses.
+/// If it is called from within an asynchronous runtime, or if a field of the scenario was set to something
+/// that [`Scenario::parse`] refuses.
 pub fn simulate(scenario: &Scenario, seed: u64) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -288,7 +288,8 @@ impl Scenario {
 }
 
 impl Expect {
-    /// What does not depend on the size: a single lost race is much in a small fleet, and a herd small in none.
+    /// What does not depend on the size: a single lost race is much in a small fleet, and a herd small in
+    /// none.
     fn of_any_size(self) -> Self {
         Self { ownership_changes: self.ownership_changes, unread_s: self.unread_s, ..Self::default() }
     }

@@ -1,3 +1,5 @@
+//! A fingerprint of one run, by which two runs are compared.
+
 use std::time::Duration;
 
 /// A fingerprint of everything that the store was asked and answered: equal for equal runs.

@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::fmt;
 
-/// Writes `text` and the reasons that the chain of `source` adds to it, each once, as in "the event hub could not be looked
-/// up: connecting to contoso.example:5671: connection refused".
+/// Writes `text` and the reasons that the chain of `source` adds to it, each once, as in "the event hub could
+/// not be looked up: connecting to contoso.example:5671: connection refused".
 ///
-/// What a user prints first is `{error}`, and the log line: the innermost reason must be there. A reason that an outer level has
-/// said already is left out, since errors of other crates print their sources too.
+/// What a user prints first is `{error}`, and the log line: the innermost reason must be there. A reason that
+/// an outer level has said already is left out, since errors of other crates print their sources too.
 #[doc(hidden)]
 pub fn write_with_causes(
     f: &mut fmt::Formatter<'_>,

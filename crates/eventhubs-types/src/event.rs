@@ -16,13 +16,14 @@ pub enum EventBody {
     Value(Value),
     /// One or more lists of values.
     Sequence(Vec<Vec<Value>>),
-    /// The whole message as it came, because decoding it would not be safe or possible: it nests too deep, has too many
-    /// elements, or contradicts itself. Never sent.
+    /// The whole message as it came, because decoding it would not be safe or possible: it nests too deep,
+    /// has too many elements, or contradicts itself. Never sent.
     Undecodable(Bytes),
 }
 
 impl EventBody {
-    /// The bytes of all data sections joined; `None` for the other kinds. Copies only if there are several sections.
+    /// The bytes of all data sections joined; `None` for the other kinds. Copies only if there are several
+    /// sections.
     pub fn bytes(&self) -> Option<Bytes> {
         match self {
             Self::Data(sections) => match sections.as_slice() {

@@ -1,6 +1,8 @@
-//! What both halves of the product tell apart in the same way: what is most likely a mistake, and no passing trouble.
+//! What both halves of the product tell apart in the same way: what is most likely a mistake, and no passing
+//! trouble.
 
-/// What somebody most likely did who has no connection string of any service here; `None` where it may be one.
+/// What somebody most likely did who has no connection string of any service here; `None` where it may be
+/// one.
 #[doc(hidden)]
 pub fn no_connection_string(text: &str) -> Option<&'static str> {
     if text.is_empty() {
@@ -14,8 +16,9 @@ pub fn no_connection_string(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether an error says that there is no host of this name. The standard library keeps the resolver's code to itself, so the texts
-/// of the C libraries decide; a name that may be known later ("Temporary failure …") is a failure that passes.
+/// Whether an error says that there is no host of this name. The standard library keeps the resolver's code
+/// to itself, so the texts of the C libraries decide; a name that may be known later ("Temporary failure …")
+/// is a failure that passes.
 #[doc(hidden)]
 pub fn says_unknown_host(error: &str) -> bool {
     const TEXTS: &[&str] = &[

@@ -50,8 +50,8 @@ macro_rules! name {
             #[doc = concat!("Checks and takes a ", $field, " of at most ", stringify!($max), " bytes.")]
             ///
             /// # Errors
-            /// When the name is empty or too long, starts or ends with white space, or holds a slash or a control
-            /// character. The error names the field, never the value.
+            /// When the name is empty or too long, starts or ends with white space, or holds a slash or a
+            /// control character. The error names the field, never the value.
             pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
                 let name = name.as_ref();
                 check($field, name, $max)?;

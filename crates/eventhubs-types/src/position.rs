@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 
 /// The position of an event in its partition, as opaque text.
 ///
-/// Geo-replicated hubs hand out composite, non-numeric offsets, so an offset is never parsed or compared for order;
-/// order comes from [`SequenceNumber`] alone.
+/// Geo-replicated hubs hand out composite, non-numeric offsets, so an offset is never parsed or compared for
+/// order; order comes from [`SequenceNumber`] alone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Offset(SmolStr);
 
@@ -53,7 +53,7 @@ impl fmt::Debug for Offset {
 pub struct SequenceNumber(i64);
 
 impl SequenceNumber {
-    /// Takes the number as the service gave it; -1 stands before the first event of a partition.
+    /// Takes the number as the service gave it; -1 is before the first event of a partition.
     pub const fn new(number: i64) -> Self {
         Self(number)
     }
@@ -82,7 +82,7 @@ impl fmt::Display for SequenceNumber {
 pub enum StartingPosition {
     /// At the oldest event that the hub still keeps.
     Earliest,
-    /// Behind the newest event at the time of the first attach.
+    /// After the newest event at the time of the first attach.
     #[default]
     Latest,
     /// At or after an offset.

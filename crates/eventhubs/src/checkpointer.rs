@@ -1,5 +1,5 @@
-//! The rules of a checkpoint: only forward, never ahead of the callback, only while the partition is owned, and not lost to an
-//! outage of the store. Its tests at the end pin who wins when two write.
+//! The rules of a checkpoint: only forward, never ahead of the callback, only while the partition is owned,
+//! and not lost to an outage of the store. Its tests at the end pin who wins when two write.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -18,8 +18,8 @@ use crate::{Error, ErrorKind, Result};
 /// How often one update re-reads and tries again when others write the same checkpoint meanwhile.
 const MAX_CONFLICTS: usize = 3;
 
-/// How long one write may take, conflicts included; after that it is pending, so that a store that hangs holds up no callback
-/// for longer.
+/// How long one write may take, conflicts included; after that it is pending, so that a store that hangs
+/// holds up no callback for longer.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What became of [`update_checkpoint`](crate::PartitionContext::update_checkpoint).
@@ -30,8 +30,8 @@ pub enum CheckpointStatus {
     Written,
     /// The store has a later checkpoint already; nothing was written.
     Covered,
-    /// The store cannot be reached. The checkpoint is written as soon as it can, unless a later one replaces it or ownership is
-    /// lost; until then, a crash or a new owner repeats events.
+    /// The store cannot be reached. The checkpoint is written as soon as it can, unless a later one replaces
+    /// it or ownership is lost; until then, a crash or a new owner repeats events.
     Pending,
 }
 
@@ -43,7 +43,8 @@ pub(crate) enum Stored {
         position: StartingPosition,
         number: Option<SequenceNumber>,
     },
-    /// There is a record that names no position. It must not pass for none: `Latest` would skip all that came since.
+    /// There is a record that names no position. It must not pass for none: `Latest` would skip all that came
+    /// since.
     Damaged,
 }
 
@@ -64,8 +65,11 @@ pub(crate) struct Checkpointer {
     partition: PartitionId,
     /// `None` where one partition is read without load balancing.
     lease: Option<Lease>,
+    /// Set once, and never taken back: the next ownership has a checkpointer of its own.
     revoked: AtomicBool,
+    /// The highest sequence number that the callback got; no checkpoint is ahead of it.
     delivered: AtomicI64,
+    /// Held across the calls of the store: two updates at once would write over each other's version.
     known: Mutex<Known>,
     /// Never held across an await, so that an update can be added while a write hangs.
     pending: SyncMutex<Option<Pending>>,
@@ -185,7 +189,8 @@ impl Checkpointer {
         self.delivered.store(i64::MAX, Ordering::Release);
     }
 
-    /// Reads where an earlier owner, or an earlier attempt of this one, got to. A pending checkpoint is written first, since it is part of that.
+    /// Reads where an earlier owner, or an earlier attempt of this one, got to. A pending checkpoint is
+    /// written first, since it is part of that.
     pub(crate) async fn stored(&self) -> Result<Stored> {
         self.flush().await?;
         let mut known = self.known.lock().await;
@@ -197,8 +202,8 @@ impl Checkpointer {
         })
     }
 
-    /// The position of the checkpoint that was read last cannot be used: the numbers may start again, and the next checkpoint
-    /// replaces it whatever its number.
+    /// The position of the checkpoint that was read last cannot be used: the numbers may start again, and the
+    /// next checkpoint replaces it whatever its number.
     pub(crate) async fn forget(&self) {
         let mut known = self.known.lock().await;
         known.sequence_number = None;
@@ -209,7 +214,8 @@ impl Checkpointer {
         self.delivered.store(i64::MIN, Ordering::Release);
     }
 
-    /// Writes where reading begins, whatever its number, if the store still holds what was read last. Returns whether it did.
+    /// Writes where reading begins, whatever its number, if the store still holds what was read last. Returns
+    /// whether it did.
     pub(crate) async fn begin(&self, offset: Offset, number: SequenceNumber) -> Result<bool> {
         let mut known = self.known.lock().await;
         // The newest event was looked up before: whoever owns the partition by now may be far behind it.
@@ -243,7 +249,8 @@ impl Checkpointer {
         }
     }
 
-    /// While one checkpoint is pending, later ones only replace it: a callback must not wait for a store that is away.
+    /// While one checkpoint is pending, later ones only replace it: a callback must not wait for a store that
+    /// is away.
     fn joins_pending(&self, checkpoint: &Checkpoint) -> bool {
         self.pending().as_mut().map(|pending| pending.keep_newest(checkpoint)).is_some()
     }
@@ -262,7 +269,8 @@ impl Checkpointer {
     /// Writes what is pending, if anything is.
     ///
     /// # Errors
-    /// As the write. After an error that is not transient nothing is pending any more, so that the next update meets it itself.
+    /// As the write. After an error that is not transient nothing is pending any more, so that the next
+    /// update meets it itself.
     pub(crate) async fn flush(&self) -> Result<()> {
         loop {
             let Some(checkpoint) = self.pending().as_ref().map(|pending| pending.checkpoint.clone()) else {
@@ -319,6 +327,7 @@ impl Checkpointer {
     async fn put_unlimited(&self, checkpoint: &Checkpoint) -> Result<CheckpointStatus> {
         let mut known = self.known.lock().await;
         for _ in 0..MAX_CONFLICTS {
+            // In each turn: the reads and writes before may have taken long.
             self.check_owned()?;
             if checkpoint.sequence_number.is_some_and(|number| known.covers(number)) {
                 return Ok(CheckpointStatus::Covered);
@@ -342,8 +351,8 @@ impl Checkpointer {
         Err(self.error(Error::new(ErrorKind::OwnershipLost, text)))
     }
 
-    /// Whether the event is of another partition, event hub or consumer group. One that was made by hand names none; then its number
-    /// decides alone.
+    /// Whether the event is of another partition, event hub or consumer group. One that was made by hand
+    /// names none; then its number decides alone.
     fn is_foreign(&self, event: &ReceivedEvent) -> bool {
         event.partition_id().is_some_and(|partition| *partition != self.partition)
             || event.event_hub().is_some_and(|event_hub| *event_hub != self.scope.event_hub)

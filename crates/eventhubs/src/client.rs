@@ -21,15 +21,17 @@ use crate::instance::{Instance, Readings};
 use crate::receive::{Batches, Events, Receive};
 use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy, defaults};
 
-/// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is used.
+/// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is
+/// used.
 #[derive(Debug, Clone)]
 pub struct ConsumerClient {
     instance: Arc<Instance>,
 }
 
 impl ConsumerClient {
-    /// Returns a builder for a client that authenticates with a connection string, which names the event hub in its `EntityPath`, as
-    /// a member of a consumer group, for example `$Default`. [`build`](ConsumerClientBuilder::build) checks both.
+    /// Returns a builder for a client that authenticates with a connection string, which names the event hub
+    /// in its `EntityPath`, as a member of a consumer group, for example `$Default`.
+    /// [`build`](ConsumerClientBuilder::build) checks both.
     pub fn builder(
         connection_string: impl AsRef<str>,
         consumer_group: impl AsRef<str>,
@@ -38,8 +40,9 @@ impl ConsumerClient {
         ConsumerClientBuilder::new(connection_string.map(EventHubClient::builder), consumer_group.as_ref())
     }
 
-    /// Returns a builder for a client that authenticates with the tokens of a credential, such as a managed identity. `namespace` is
-    /// the whole host name, for example `contoso.servicebus.windows.net`. [`build`](ConsumerClientBuilder::build) checks the names.
+    /// Returns a builder for a client that authenticates with the tokens of a credential, such as a managed
+    /// identity. `namespace` is the whole host name, for example `contoso.servicebus.windows.net`.
+    /// [`build`](ConsumerClientBuilder::build) checks the names.
     pub fn builder_with_credential(
         namespace: impl AsRef<str>,
         event_hub: impl AsRef<str>,
@@ -50,27 +53,29 @@ impl ConsumerClient {
         ConsumerClientBuilder::new(hub, consumer_group.as_ref())
     }
 
-    /// Shows the key of another connection string from now on: keys can be exchanged while runs go on.
+    /// Switches to the key in another connection string, so that keys can be rotated while receiving
+    /// continues.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another namespace, or
-    /// when this client shows the tokens of a credential.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when it cannot be read, when it is for another
+    /// namespace, or when this client authenticates with a credential.
     pub fn update_connection_string(&self, connection_string: impl AsRef<str>) -> Result<()> {
         Ok(self.instance.hub.update_connection_string(&connection_string.as_ref().parse()?)?)
     }
 
-    /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for different
-    /// partitions run at the same time.
+    /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for
+    /// different partitions run at the same time.
     ///
-    /// When the callback fails, the error is reported, and its partition is read again from its checkpoint after a
-    /// pause; other partitions continue.
+    /// When the callback fails, the error is reported, and its partition is read again from its checkpoint
+    /// after a pause; other partitions continue.
     ///
-    /// A callback must not block its thread: what it does takes place on the workers of the runtime, which also read the other
-    /// partitions and renew their leases. Call what blocks by [`tokio::task::spawn_blocking`] and await that. A callback that has not
-    /// given its thread back for 5 seconds is logged as a warning with its partition and sequence number.
+    /// A callback must not block its thread: what it does takes place on the workers of the runtime, which
+    /// also read the other partitions and renew their leases. Call what blocks by
+    /// [`tokio::task::spawn_blocking`] and await that. A callback that has not given its thread back for 5
+    /// seconds is logged as a warning with its partition and sequence number.
     ///
-    /// Await the [`Receive`], or run it as a task: it is an [`IntoFuture`](std::future::IntoFuture), which `tokio::spawn` does not
-    /// take by itself.
+    /// Await the [`Receive`], or run it as a task: it is an [`IntoFuture`](std::future::IntoFuture), which
+    /// `tokio::spawn` does not take by itself.
     ///
     /// ```
     /// # use eventhubs::ConsumerClient;
@@ -98,7 +103,7 @@ impl ConsumerClient {
         Receive::each(Arc::clone(&self.instance), on_event)
     }
 
-    /// Receives events, several per call; else as [`receive`](Self::receive).
+    /// Receives events in batches; otherwise like [`receive`](Self::receive).
     pub fn receive_batch<F, Fut>(&self, on_batch: F) -> Receive<Batches>
     where
         F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
@@ -141,7 +146,7 @@ impl ConsumerClient {
     /// [`Closed`](crate::ErrorKind::Closed) and release their partitions; stop them first.
     ///
     /// # Cancel safety
-    /// A dropped close has closed nothing or everything.
+    /// If dropped, the connection is either closed or still open.
     pub async fn close(&self) {
         self.instance.hub.close().await;
     }
@@ -151,7 +156,8 @@ impl ConsumerClient {
 #[derive(Debug)]
 #[must_use]
 pub struct ConsumerClientBuilder {
-    /// What is wrong with the connection string or a name is told by `build`, so that a chain of options has one `?`.
+    /// What is wrong with the connection string or a name is told by `build`, so that a chain of options has
+    /// one `?`.
     hub: eventhubs_amqp::Result<EventHubClientBuilder>,
     consumer_group: std::result::Result<ConsumerGroup, InvalidName>,
     store: Option<Arc<dyn CheckpointStore>>,
@@ -182,19 +188,54 @@ impl ConsumerClientBuilder {
         }
     }
 
-    /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the
+    /// name.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .event_hub("orders")
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn event_hub(mut self, name: impl AsRef<str>) -> Self {
         self.hub = self.hub.map(|hub| hub.event_hub(name));
         self
     }
 
-    /// How the service is reached: in a WebSocket, through a proxy, by another endpoint, by several connections.
+    /// How the service is reached: in a WebSocket, through a proxy, by another endpoint, by several
+    /// connections.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let options = ConnectionOptions::new().connections(2.try_into()?);
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .connection(options)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn connection(mut self, options: ConnectionOptions) -> Self {
         self.hub = self.hub.map(|hub| hub.connection(options));
         self
     }
 
     /// Talks to an emulator, without TLS. A connection string says so itself.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (emulator, _) = orders().await?; let namespace = format!("localhost:{}", emulator.address().port());
+    /// let builder = ConsumerClient::builder_with_credential(namespace, "orders", "$Default", Sidecar);
+    /// let client = builder.use_development_emulator().build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn use_development_emulator(mut self) -> Self {
         self.hub = self.hub.map(EventHubClientBuilder::use_development_emulator);
         self
@@ -202,8 +243,23 @@ impl ConsumerClientBuilder {
 
     /// Where the instances agree on ownership and progress.
     ///
-    /// Without one, the client keeps both in its own memory: nothing is shared with other instances, and nothing
-    /// survives the process.
+    /// Without one, the client keeps both in its own memory: nothing is shared with other instances, and
+    /// nothing survives the process.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// use std::sync::Arc;
+    ///
+    /// // Instances in one process may share it; `eventhubs-checkpoint-store-blob` is for several processes.
+    /// let store = Arc::new(MemoryCheckpointStore::new());
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .checkpoint_store(Arc::clone(&store))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn checkpoint_store(mut self, store: impl CheckpointStore) -> Self {
         self.store = Some(Arc::new(store));
         self
@@ -211,18 +267,40 @@ impl ConsumerClientBuilder {
 
     /// The id under which this instance owns partitions. Default: random.
     ///
-    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed continues
-    /// with its partitions at once, and others need not take them over. Two live instances must never share one: the one
-    /// that began later finds out within a few rounds, and its run ends with
+    /// With an id that stays the same over a restart, the name of a pod for example, an instance that crashed
+    /// continues with its partitions at once, and others need not take them over. Two live instances must
+    /// never share one: the one that began later finds out within a few rounds, and its run ends with
     /// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse).
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .owner_id("orders-7f9c".parse()?)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn owner_id(mut self, owner: OwnerId) -> Self {
         self.owner = Some(owner);
         self
     }
 
-    /// The namespace under which ownership and checkpoints are kept, when it is not the host of the connection string:
-    /// for a private endpoint, or together with instances that name it otherwise. The Python SDK, for one, keeps the port of
-    /// an emulator in the name.
+    /// The namespace under which ownership and checkpoints are kept, when it is not the host of the
+    /// connection string: for a private endpoint, or together with instances that name it otherwise. The
+    /// Python SDK, for one, keeps the port of an emulator in the name.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .checkpoint_namespace("contoso.servicebus.windows.net".parse()?)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn checkpoint_namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = Some(namespace);
         self
@@ -230,6 +308,17 @@ impl ConsumerClientBuilder {
 
     /// How partitions are shared out. Default: [`Strategy::Adaptive`], and
     /// [`Strategy::Greedy`] without a store to share with others.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .load_balancing_strategy(Strategy::Balanced)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn load_balancing_strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = Some(strategy);
         self
@@ -237,22 +326,45 @@ impl ConsumerClientBuilder {
 
     /// How often the instance looks at who owns what. Default: 10 seconds.
     ///
-    /// With [`Strategy::Adaptive`] that is the time for 2 000 partitions. An event hub with fewer has fewer instances, which so look
-    /// more often at the same cost for the store: every 2 seconds with 400 partitions and fewer.
+    /// With [`Strategy::Adaptive`] that is the time for 2 000 partitions. An event hub with fewer has fewer
+    /// instances, which so look more often at the same cost for the store: every 2 seconds with 400
+    /// partitions and fewer.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .load_balancing_interval(Duration::from_secs(5))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn load_balancing_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// How long an instance keeps a partition without renewing it. Default: 60 seconds, and at least three times the
-    /// load-balancing interval.
+    /// How long an instance keeps a partition without renewing it. Default: 60 seconds, and at least three
+    /// times the load-balancing interval.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .partition_ownership_expiration_interval(Duration::from_secs(30))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn partition_ownership_expiration_interval(mut self, expiry: Duration) -> Self {
         self.expiry = expiry;
         self
     }
 
-    /// Which partitions this instance may own. Default: any. With a fixed assignment the instance takes what is its own
-    /// as soon as nobody holds it, and nothing else.
+    /// Which partitions this instance may own. Default: any. With a fixed assignment the instance takes what
+    /// is its own as soon as nobody holds it, and nothing else.
     ///
     /// ```
     /// use eventhubs::{Assignment, ConsumerClient};
@@ -274,13 +386,35 @@ impl ConsumerClientBuilder {
         self
     }
 
-    /// The most partitions that this instance takes. Default: as many as are its share.
+    /// The maximum number of partitions that this instance owns. Default: its fair share.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .max_partitions(8.try_into()?)
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn max_partitions(mut self, max: NonZeroUsize) -> Self {
         self.max_partitions = Some(max);
         self
     }
 
-    /// How attempts to reach the service are paced.
+    /// How failures are retried. Default: 3 retries with exponential backoff.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?;
+    /// let client = ConsumerClient::builder(connection_string, "$Default")
+    ///     .retry(RetryPolicy::exponential(Duration::from_millis(200)).max_retries(5))
+    ///     .build()?;
+    /// # read(client.receive(handle)).await }
+    /// ```
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
@@ -289,8 +423,9 @@ impl ConsumerClientBuilder {
     /// Builds the client. Nothing is contacted yet.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the connection string or a name cannot be used, no event hub is
-    /// named, or an option contradicts another. The text names the field, and never the value of a secret.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the connection string or a name cannot be
+    /// used, no event hub is named, or an option contradicts another. The text names the field, and never the
+    /// value of a secret.
     pub fn build(self) -> Result<ConsumerClient> {
         let balancing = self.balancing();
         let (hub, consumer_group, balancing) = (self.hub?, self.consumer_group?, balancing?);
@@ -333,7 +468,8 @@ impl ConsumerClientBuilder {
 /// The longest identifier that the service takes, in bytes.
 const MAX_IDENTIFIER: usize = 64;
 
-/// The owner id as the service shows it in its own messages: a long one is cut, and keeps apart by a hash at its end.
+/// The owner id as the service shows it in its own messages: a long one is cut, and keeps apart by a hash at
+/// its end.
 fn wire_identifier(owner: &OwnerId) -> String {
     let id = owner.as_str();
     if id.len() <= MAX_IDENTIFIER {

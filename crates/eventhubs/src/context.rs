@@ -34,8 +34,8 @@ impl PartitionContext {
         }
     }
 
-    /// A context for tests of a handler: its checkpoints go to this store. Events may be checkpointed in any order; a lower one than
-    /// the last is [covered](crate::CheckpointStatus::Covered) by it.
+    /// A context for tests of a handler: its checkpoints go to this store. Events may be checkpointed in any
+    /// order; a lower one than the last is [covered](crate::CheckpointStatus::Covered) by it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -97,21 +97,21 @@ impl PartitionContext {
     }
 
     /// What the service last said about the newest event of the partition; `None` unless
-    /// [`track_last_enqueued_event_properties`](crate::Receive::track_last_enqueued_event_properties) is on and an
-    /// event has arrived.
+    /// [`track_last_enqueued_event_properties`](crate::Receive::track_last_enqueued_event_properties) is on
+    /// and an event has arrived.
     pub fn last_enqueued_event_properties(&self) -> Option<LastEnqueuedEventProperties> {
         self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Calls back with no more events of this partition until [`resume`](Self::resume). A running call is not interrupted.
+    /// Stops delivering events of this partition until [`resume`](Self::resume). A running callback finishes.
     ///
-    /// The partition stays owned, and the link open: what the service has sent ahead is kept, and no more is asked for.
-    /// A pause ends with the ownership; after a failed callback it holds on.
+    /// The partition stays owned, and the link open: what the service has sent ahead is kept, and no more is
+    /// asked for. The pause survives a failed callback and ends when the ownership is lost.
     pub fn pause(&self) {
         self.inner.paused.send_replace(true);
     }
 
-    /// Goes on after a [`pause`](Self::pause) where it was.
+    /// Continues after a [`pause`](Self::pause) where it stopped.
     pub fn resume(&self) {
         self.inner.paused.send_replace(false);
     }
@@ -127,20 +127,21 @@ impl PartitionContext {
         let _ = paused.wait_for(|paused| !paused).await;
     }
 
-    /// Records that everything up to and including `event` is done: after a restart or a change of owner, reading continues
-    /// after it.
+    /// Records that everything up to and including `event` is done: after a restart or a change of owner,
+    /// reading continues after it.
     ///
     /// A checkpoint never moves backward: if a later event is recorded already, nothing is written.
     ///
-    /// While the store cannot be reached, the checkpoint is [`Pending`](CheckpointStatus::Pending): the newest one is written as
-    /// soon as the store is back, and at the latest before the partition is handed over. The first of them waits for the
-    /// store for up to 5 seconds, the others do not wait. The result can be ignored.
+    /// While the store cannot be reached, the checkpoint is [`Pending`](CheckpointStatus::Pending): the
+    /// newest one is written as soon as the store is back, and at the latest before the partition is handed
+    /// over. The first of them waits for the store for up to 5 seconds, the others do not wait. The result
+    /// can be ignored.
     ///
     /// # Errors
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now,
-    /// [`Store`](crate::ErrorKind::Store) when the store refused the write for a reason that does not pass by itself, such
-    /// as a wrong key. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was not handed to the
-    /// callback of this partition.
+    /// [`Store`](crate::ErrorKind::Store) when the store refused the write for a reason that does not pass by
+    /// itself, such as a wrong key. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was
+    /// not handed to the callback of this partition.
     ///
     /// # Cancel safety
     /// If dropped, the checkpoint may or may not have been written; the next update finds out.

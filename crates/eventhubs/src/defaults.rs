@@ -13,13 +13,16 @@ pub const LOAD_BALANCING_INTERVAL: Duration = defaults::DEFAULT_INTERVAL;
 /// [`partition_ownership_expiration_interval`](crate::ConsumerClientBuilder::partition_ownership_expiration_interval).
 pub const PARTITION_OWNERSHIP_EXPIRATION_INTERVAL: Duration = defaults::DEFAULT_EXPIRY;
 
-/// How many events the service may send ahead, per partition: 300. See [`prefetch`](crate::Receive::prefetch).
+/// How many events the service may send ahead, per partition: 300. See
+/// [`prefetch`](crate::Receive::prefetch).
 pub const PREFETCH: u32 = PartitionReceiverBuilder::DEFAULT_PREFETCH;
 
-/// How many bytes of events may wait in memory, per partition: 8 MiB. See [`prefetch_bytes`](crate::Receive::prefetch_bytes).
+/// How many bytes of events may wait in memory, per partition: 8 MiB. See
+/// [`prefetch_bytes`](crate::Receive::prefetch_bytes).
 pub const PREFETCH_BYTES: usize = PartitionReceiverBuilder::DEFAULT_PREFETCH_BYTES;
 
-/// How many events one call of a batch callback gets at most: 300. See [`max_batch_size`](crate::Receive::max_batch_size).
+/// How many events one call of a batch callback gets at most: 300. See
+/// [`max_batch_size`](crate::Receive::max_batch_size).
 pub const MAX_BATCH_SIZE: usize = 300;
 
 /// How long a run that stops offers its partitions to other instances: 12 seconds. See

@@ -18,8 +18,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong while receiving.
 ///
-/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints what failed and the
-/// whole chain of causes in one line, so a printer of chains would repeat them. No text, `Debug` included, holds a secret.
+/// Match on [`kind`](Self::kind); the text and the sources are for people and may change. `Display` prints
+/// what failed and the whole chain of causes in one line, so a printer of chains would repeat them. No text,
+/// `Debug` included, holds a secret.
 pub struct Error {
     kind: ErrorKind,
     partition: Option<PartitionId>,
@@ -142,8 +143,8 @@ impl Error {
         self.cause::<eventhubs_amqp::Error>()?.tracking_id()
     }
 
-    /// What went wrong in the checkpoint store, for example [`NotFound`](crate::store::ErrorKind::NotFound) where its container does
-    /// not exist.
+    /// What went wrong in the checkpoint store, for example [`NotFound`](crate::store::ErrorKind::NotFound)
+    /// where its container does not exist.
     pub fn store_kind(&self) -> Option<eventhubs_checkpoint_store::ErrorKind> {
         Some(self.cause::<eventhubs_checkpoint_store::Error>()?.kind())
     }

@@ -15,14 +15,14 @@ use tokio::time::timeout;
 
 use crate::hooks::guarded;
 
-/// The longest that any call of a store may take. A store is to have a shorter limit of its own; this one only keeps a
-/// store that has none from holding up a run for good.
+/// The longest that any call of a store may take. A store is to have a shorter limit of its own; this one
+/// only keeps a store that has none from holding up a run for good.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Turns a panic of the store, and a call that never ends, into an error.
 ///
-/// A store is code of the user. Its panic would otherwise unwind through `receive`, which cuts off every partition as a crash
-/// does.
+/// A store is code of the user. Its panic would otherwise unwind through `receive`, which cuts off every
+/// partition as a crash does.
 pub(crate) struct GuardedStore(pub(crate) Arc<dyn CheckpointStore>);
 
 async fn call<'a, T>(what: &'static str, call: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T> {

@@ -11,8 +11,9 @@ use crate::{CloseReason, ConsumerClient, Error, HandlerError, HandlerResult, Par
 
 /// Handles the events of all partitions of a run.
 ///
-/// Calls for one partition never overlap and are in order; calls for different partitions run at the same time, which is why a
-/// handler is shared. Each method may be written as an `async fn`. See [`ConsumerClient::receive`] for what a failure means.
+/// Calls for one partition never overlap and are in order; calls for different partitions run at the same
+/// time, which is why a handler is shared. Each method may be written as an `async fn`. See
+/// [`ConsumerClient::receive`] for what a failure means.
 ///
 /// ```
 /// # use eventhubs::{ConsumerClient, StartingPosition};
@@ -58,8 +59,8 @@ pub trait EventHandler: Send + Sync + 'static {
         event: ReceivedEvent,
     ) -> impl Future<Output = HandlerResult> + Send;
 
-    /// Called before the first event of a partition, each time this instance begins to read it. An error closes the partition
-    /// again, and it is tried again after a pause.
+    /// Called before the first event of a partition, each time this instance begins to read it. An error
+    /// closes the partition again, and it is tried again after a pause.
     fn on_partition_initialize(
         &self,
         context: PartitionContext,
@@ -127,11 +128,12 @@ where
 }
 
 impl ConsumerClient {
-    /// Receives events with a handler that is a type; otherwise as [`receive`](Self::receive), whose closures it becomes. A hook that is
-    /// set on the [`Receive`] replaces the handler's own.
+    /// Receives events with a handler that is a type; otherwise as [`receive`](Self::receive), whose closures
+    /// it becomes. A hook that is set on the [`Receive`] replaces the handler's own.
     ///
-    /// A function is a handler too, and may fail with an error of any type, such as the one of `anyhow`. [`receive`](Self::receive)
-    /// wants a [`HandlerResult`], so that the compiler knows the error of a closure that says `?`.
+    /// A function is a handler too, and may fail with an error of any type, such as the one of `anyhow`.
+    /// [`receive`](Self::receive) wants a [`HandlerResult`], so that the compiler knows the error of a
+    /// closure that says `?`.
     ///
     /// ```
     /// # use eventhubs::{ConsumerClient, PartitionContext, ReceivedEvent, StartingPosition};

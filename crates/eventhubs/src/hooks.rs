@@ -18,9 +18,11 @@ pub enum CloseReason {
     Shutdown,
     /// Another instance owns the partition, or the lease could not be renewed in time.
     OwnershipLost,
-    /// Another instance takes the partition over and waits for this one to end, so a last checkpoint can be written.
+    /// Another instance takes the partition over and waits for this one to end, so a last checkpoint can be
+    /// written.
     HandedOver,
-    /// The callback, or the hook before it, failed. The partition stays owned and is read again from its checkpoint after a pause.
+    /// The callback, or the hook before it, failed. The partition stays owned and is read again from its
+    /// checkpoint after a pause.
     HandlerFailed,
     /// The partition could not be read. It stays owned and is tried again after a pause.
     ReceiveFailed,
@@ -61,8 +63,8 @@ where
     Box::new(move |first, second| callback(first, second).boxed())
 }
 
-/// Runs what may call code of the user so that its panic is its own error and nobody else's. `call` makes the future,
-/// since a closure may panic before it returns one.
+/// Runs what may call code of the user so that its panic is its own error and nobody else's. `call` makes the
+/// future, since a closure may panic before it returns one.
 pub(crate) async fn guarded<'a, T>(call: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, HandlerError> {
     AssertUnwindSafe(async { call().await }).catch_unwind().await.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);

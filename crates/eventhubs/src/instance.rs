@@ -1,5 +1,6 @@
-//! What the client and its runs share: one member of a consumer group, with the service and the store that it works against.
-//! It is below the client, so that a run knows its instance without knowing how users build it.
+//! What the client and its runs share: one member of a consumer group, with the service and the store that it
+//! works against. It is below the client, so that a run knows its instance without knowing how users build
+//! it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +26,8 @@ pub(crate) struct Instance {
     pub(crate) readings: Readings,
 }
 
-/// What the runs of one client are reading: a partition, or with `None` what the balancer assigns. Two balanced runs would
-/// claim under one owner id and take each other for a twin.
+/// What the runs of one client are reading: a partition, or with `None` what the balancer assigns. Two
+/// balanced runs would claim under one owner id and take each other for a twin.
 #[derive(Debug, Default)]
 pub(crate) struct Readings(Mutex<BTreeSet<Option<PartitionId>>>);
 

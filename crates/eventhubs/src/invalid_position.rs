@@ -2,16 +2,16 @@
 
 use eventhubs_types::{SequenceNumber, StartingPosition};
 
-/// What to do when the position of a checkpoint cannot be read from: the event hub was re-created, an emulator lost its
-/// data, the service failed over to another region, or the checkpoint is damaged.
+/// What to do when the position of a checkpoint cannot be read from: the event hub was re-created, an
+/// emulator lost its data, the service failed over to another region, or the checkpoint is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum InvalidPosition {
     /// Report the error and retry from the same checkpoint, in case it becomes valid again.
     ///
-    /// Where it never can, nothing is skipped: after a fail-over to another region, reading continues after the sequence
-    /// number of the checkpoint, or from the oldest event if the service does not know that either. In an event hub that
-    /// was re-created, reading restarts at the oldest event.
+    /// Where it never can, nothing is skipped: after a fail-over to another region, reading continues after
+    /// the sequence number of the checkpoint, or from the oldest event if the service does not know that
+    /// either. In an event hub that was re-created, reading restarts at the oldest event.
     #[default]
     Retry,
     /// Report the error, and read from the oldest event.

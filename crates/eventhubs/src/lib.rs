@@ -1,7 +1,7 @@
 //! Event processor for Azure Event Hubs.
 //!
-//! Write a callback, run as many instances of the program as you like, and they share the partitions of the event hub
-//! out among themselves through a [`CheckpointStore`]. Begin with [`ConsumerClient`].
+//! Write a callback, run as many instances of the program as you like, and they share the partitions of the
+//! event hub out among themselves through a [`CheckpointStore`]. Begin with [`ConsumerClient`].
 //!
 //! ```
 //! # async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -41,8 +41,9 @@
 //!
 //! # What happens to an event
 //!
-//! It is handed to the callback at least once as long as the event hub keeps it, in the order of its partition, and one
-//! call at a time. It comes again after a crash, a change of owner or a failed callback, if it is after the last
+//! It is handed to the callback at least once as long as the event hub keeps it, in the order of its
+//! partition, and one call at a time. It comes again after a crash, a change of owner or a failed callback,
+//! if it is after the last
 //! [checkpoint](PartitionContext::update_checkpoint). After a [graceful stop](Receive::with_graceful_shutdown) nothing
 //! comes again that was checkpointed.
 //!
@@ -52,16 +53,22 @@
 //! [interval](ConsumerClientBuilder::load_balancing_interval), renews what it owns, and takes what it is short of. What an
 //! instance has not renewed for the
 //! [expiry](ConsumerClientBuilder::partition_ownership_expiration_interval) may be taken by others. While the store is
-//! down, reading continues until the leases run out, and checkpoints are [pending](CheckpointStatus::Pending).
+//! down, reading continues until the leases run out, and checkpoints are
+//! [pending](CheckpointStatus::Pending).
 //!
 //! # Features
 //!
-//! `producer` adds [`ProducerClient`](https://docs.rs/eventhubs/latest/eventhubs/struct.ProducerClient.html), which sends events;
-//! `websocket` adds AMQP in a WebSocket and through HTTP proxies. None is on by default.
+//! `producer` adds [`ProducerClient`](https://docs.rs/eventhubs/latest/eventhubs/struct.ProducerClient.html),
+//! which sends events; `websocket` adds AMQP in a WebSocket and through HTTP proxies. Both are off by
+//! default.
+//!
+//! `ring`, which is on, and `aws-lc-rs` choose the cryptography of TLS to the event hub. A process that has
+//! installed a default provider of rustls, for FIPS for example, uses that one.
 //!
 //! # Cancel safety
 //!
-//! Every future of this crate may be dropped at any time without loss; each of them documents what a drop leaves undone.
+//! Every future of this crate may be dropped at any time without loss; each of them documents what a drop
+//! leaves undone.
 
 mod ambient;
 mod checkpointer;
@@ -69,6 +76,7 @@ mod client;
 mod context;
 pub mod defaults;
 mod error;
+mod exit;
 mod guarded_store;
 mod handler;
 mod hooks;
@@ -109,7 +117,8 @@ pub use invalid_position::InvalidPosition;
 pub use producer::{ProducerClient, ProducerClientBuilder};
 pub use receive::Receive;
 
-/// What a checkpoint store of your own is made of: the trait [`CheckpointStore`], its arguments and outcomes, and its error.
+/// What a checkpoint store of your own is made of: the trait [`CheckpointStore`], its arguments and outcomes,
+/// and its error.
 pub mod store {
     pub use eventhubs_checkpoint_store::{
         Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, Expected,

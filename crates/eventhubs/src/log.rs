@@ -1,7 +1,7 @@
 //! What an operator reads: the spans, which every line is in, and one line for each move of a partition.
 //!
-//! The names and fields are part of what users see. `docs/logs.md` lists them, and `cargo xtask tidy` keeps that list equal to the
-//! sources.
+//! The names and fields are part of what users see. `docs/logs.md` lists them, and `cargo xtask tidy` keeps
+//! that list equal to the sources.
 
 use eventhubs_load_balancer::{LossReason, Origin};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId, StartingPosition};

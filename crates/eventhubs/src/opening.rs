@@ -21,12 +21,14 @@ pub(crate) struct Resume {
     pub(crate) handled: Option<SequenceNumber>,
     /// Events came that contradict the checkpoint: the event hub was re-created.
     pub(crate) is_recreated: bool,
-    /// The offset of the checkpoint led beyond the event that comes after its sequence number: the number decides.
+    /// The offset of the checkpoint led beyond the event that comes after its sequence number: the number
+    /// decides.
     pub(crate) doubts_offset: bool,
 }
 
 impl Resume {
-    /// Where the service decided what was newest, its first event tells: another attach would begin after what failed since.
+    /// Where the service decided what was newest, its first event tells: another attach would begin after
+    /// what failed since.
     pub(crate) fn delivered(&mut self, number: SequenceNumber) {
         if self.began == Some(StartingPosition::Latest) {
             self.began = Some(StartingPosition::from_sequence_number(number));
@@ -55,8 +57,10 @@ impl Opened {
     }
 }
 
-/// Opens a partition after what was handled, or after its checkpoint, or where this ownership began, or where the user said.
+/// Opens a partition after what was handled, or after its checkpoint, or where this ownership began, or where
+/// the user said.
 pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume) -> Result<Opened> {
+    // Read even where it does not decide: the first write has to know the version.
     let stored = context.checkpointer().stored().await?;
     if resume.is_recreated {
         return replace(run, context, Cause::Recreated, recreated(context)).await;
@@ -104,9 +108,11 @@ fn at_checkpoint(
     }
 }
 
-/// Where nothing has failed since, no event comes twice: the checkpoint may be much older than what was handled.
+/// Where nothing has failed since, no event comes twice: the checkpoint may be much older than what was
+/// handled.
 ///
-/// `None` where nothing was handled beyond the checkpoint, or the service does not know that event: then the checkpoint decides.
+/// `None` where nothing was handled beyond the checkpoint, or the service does not know that event: then the
+/// checkpoint decides.
 async fn after_handled(
     run: &Run,
     context: &PartitionContext,
@@ -144,8 +150,8 @@ async fn replace(run: &Run, context: &PartitionContext, cause: Cause, error: Err
         opened => (opened, position),
     };
     let receiver = receiver.map_err(|error| not_opened(context, error))?;
-    // Only now, and not before the other one is written: what fails until then must find the checkpoint again, or the next
-    // attempt would begin as if there were none.
+    // Only now, and not before the other one is written: what fails until then must find the checkpoint
+    // again, or the next attempt would begin as if there were none.
     match checkpoint {
         Some((offset, number)) => drop(context.checkpointer().begin(offset, number).await?),
         None => context.checkpointer().forget().await,
@@ -155,8 +161,9 @@ async fn replace(run: &Run, context: &PartitionContext, cause: Cause, error: Err
 
 /// Where a partition without a checkpoint is read from.
 ///
-/// `Latest` is what the newest event is now. It is written as the first checkpoint, so that nothing that comes from now on is
-/// skipped, whoever reads the partition next: this instance after an outage, or another one.
+/// `Latest` is what the newest event is now. It is written as the first checkpoint, so that nothing that
+/// comes from now on is skipped, whoever reads the partition next: this instance after an outage, or another
+/// one.
 async fn beginning(
     run: &Run,
     context: &PartitionContext,
@@ -212,7 +219,8 @@ async fn newest(run: &Run, context: &PartitionContext) -> Result<Newest> {
     Ok(Newest { position, checkpoint })
 }
 
-/// The checkpoint of a partition of which nothing was read, as the service says it of one that never had an event.
+/// The checkpoint of a partition of which nothing was read, as the service says it of one that never had an
+/// event.
 fn before_all() -> (Offset, SequenceNumber) {
     (Offset::new("-1"), SequenceNumber::new(-1))
 }

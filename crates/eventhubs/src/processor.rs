@@ -1,5 +1,6 @@
-//! Keeps the running pumps equal to the partitions that the balancer owns, until the stop and through it. Its tests are in
-//! `tests/it`: `balancing`, `ownership` and `handover`.
+//! Keeps the running pumps equal to the partitions that the balancer owns, until the stop and through it. Its
+//! tests are in `tests/it`: `balancing`, `ownership` and `handover`; those at the end pin what ends a run in
+//! which way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +16,16 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use crate::ambient::entropy;
+use crate::exit::{Ended, Order};
 use crate::instance::Instance;
 use crate::log;
-use crate::pump::{Bell, Ended, Order, Pump};
+use crate::pump::{Bell, Pump};
 use crate::run::Run;
 use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
-/// How many calls of the error hook may be under way for troubles that belong to no partition; more are only logged.
+/// How many calls of the error hook may be under way for troubles that belong to no partition; more are only
+/// logged.
 const MAX_REPORTS: usize = 16;
 
 /// How many pumps may wait to tell that their links were stolen; more wait in line.
@@ -40,7 +43,10 @@ pub(crate) struct Processor {
     run: Arc<Run>,
     balancer: Balancer,
     next_round: Instant,
+    /// What is read. A partition that is owned may be missing for a time: after a theft, or while an earlier
+    /// pump ends.
     pumps: BTreeMap<PartitionId, Running>,
+    /// One for each of `pumps`, and none else.
     tasks: JoinSet<(PartitionId, Ended)>,
     bell: Bell,
     bells: mpsc::Receiver<PartitionId>,
@@ -96,7 +102,11 @@ impl Processor {
     pub(crate) async fn run(mut self, stop: BoxFuture<'static, ()>) -> Result<()> {
         let mut result = self.balance(stop).await;
         self.background.abort_all();
+        // Asked twice: a round within `shut_down` may be the one that finds a twin. A clean stop releases the
+        // records; the records of a twin are left to it.
         if !has_to_give_way(&result) {
+            // In this order: what the stop finds comes before why the run ended, or the twin would go
+            // unnoticed.
             result = self.shut_down().await.and(result);
         }
         if has_to_give_way(&result) {
@@ -112,6 +122,9 @@ impl Processor {
     async fn balance(&mut self, mut stop: BoxFuture<'static, ()>) -> Result<()> {
         loop {
             tokio::select! {
+                // A stop first, since a busy run always has something else to do. Pumps that have ended come
+                // before bells: the bell of a pump that has ended needs no answer. A round comes last: it may
+                // take long, and by then it plans with what is known.
                 biased;
                 () = &mut stop => return self.offer().await,
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
@@ -133,6 +146,7 @@ impl Processor {
 
     /// Pumps whose links were stolen are to know whether the thief waits for them.
     async fn answer_bell(&mut self, partition: PartitionId) -> Result<()> {
+        // All that are waiting, for one look: a hundred thefts at once must not cost a hundred listings.
         let mut rung = vec![partition];
         while let Ok(partition) = self.bells.try_recv() {
             rung.push(partition);
@@ -142,6 +156,8 @@ impl Processor {
         self.follow(look).await?;
         self.note_thefts(&rung);
         for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
+            // The look has told those that somebody waits for. Whoever has no order by now was stolen by a
+            // reader that does not wait.
             running.orders.send_if_modified(|order| {
                 let is_unknown = *order == Order::Run;
                 if is_unknown {
@@ -198,6 +214,7 @@ impl Processor {
                 Some(partition) = self.bells.recv() => self.answer_bell(partition).await?,
                 () = sleep_until(self.next_round.min(deadline)) => self.round().await?,
             }
+            // Nobody is there who could take what is left: to wait for the limit would only delay the stop.
             if !self.balancer.is_offering() {
                 break;
             }
@@ -210,9 +227,11 @@ impl Processor {
     /// # Errors
     /// When another process has the owner id: that ends the run.
     async fn follow(&mut self, round: Round) -> Result<()> {
+        // Lost before acquired: a partition may be both, and has to start again from its checkpoint.
         for (partition, reason) in round.lost {
             log::lost(&partition, reason, round.takers.get(&partition));
             if let Some(running) = self.pumps.get(&partition) {
+                // The checkpoints first: between the two a callback may run on another thread.
                 running.context.checkpointer().revoke();
                 running.orders.send_replace(Order::OwnershipLost);
             }
@@ -241,6 +260,7 @@ impl Processor {
         for failure in round.failures {
             self.report(None, failed(failure));
         }
+        // Last, so that what was lost is stopped in any case.
         if round.is_owner_taken {
             let owner = &self.run.instance.owner;
             let text = format!("owner_id: another live process uses {owner}; each needs an id of its own");
@@ -257,8 +277,8 @@ impl Processor {
         }
     }
 
-    /// Starts a pump, unless the one of an earlier ownership is still finishing, whose end starts the next, or the partition was just
-    /// stolen.
+    /// Starts a pump, unless the one of an earlier ownership is still finishing, whose end starts the next,
+    /// or the partition was just stolen.
     fn start(&mut self, partition: PartitionId) {
         if self.pumps.contains_key(&partition) || !self.thefts.may_read(&partition, Instant::now()) {
             return;
@@ -276,7 +296,8 @@ impl Processor {
     /// Tells those that wait for the partition of a pump that has ended, and of all others that have.
     ///
     /// # Errors
-    /// When nothing can be read, because of a mistake in the configuration or because the client is closed: that ends the run.
+    /// When nothing can be read, because of a mistake in the configuration or because the client is closed:
+    /// that ends the run.
     async fn pumps_ended(&mut self, ended: Joined) -> Result<()> {
         let mut partitions = vec![self.pump_ended(ended)?];
         while let Some(ended) = self.tasks.try_join_next() {
@@ -292,6 +313,7 @@ impl Processor {
             Err(error) => (self.find(&error), Ended::Stopped),
         };
         self.pumps.remove(&partition);
+        debug_assert!(self.tasks.len() >= self.pumps.len(), "each pump that is known has a task");
         match ended {
             Ended::Stopped => {}
             Ended::Stolen => {
@@ -338,8 +360,8 @@ impl Processor {
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
     }
 
-    /// Stops the pumps, and releases each partition as soon as its pump has detached. Until then it is renewed: a callback
-    /// may take longer than what is left of the lease.
+    /// Stops the pumps, and releases each partition as soon as its pump has detached. Until then it is
+    /// renewed: a callback may take longer than what is left of the lease.
     ///
     /// # Errors
     /// As [`follow`](Self::follow).
@@ -367,8 +389,9 @@ impl Processor {
         Ok(())
     }
 
-    /// Ends the pumps whose time is over. One that blocks its thread cannot be ended: nobody waits for it, or the rest would
-    /// never be released. Its own partition is left to its lease, since the callback is still at it.
+    /// Ends the pumps whose time is over. One that blocks its thread cannot be ended: nobody waits for it, or
+    /// the rest would never be released. Its own partition is left to its lease, since the callback is still
+    /// at it.
     async fn abandon_pumps(&mut self) {
         self.tasks.abort_all();
         let abandoned = timeout(ABORT_LIMIT, async { while self.tasks.join_next().await.is_some() {} }).await;
@@ -438,5 +461,35 @@ async fn watch_partitions(run: Arc<Run>, known: watch::Sender<Vec<PartitionId>>)
             Ok(properties) => drop(known.send_replace(properties.partition_ids)),
             Err(error) => tracing::debug!(%error, "the list of partitions could not be refreshed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventhubs_checkpoint_store as store;
+
+    use super::*;
+
+    /// Any other error ends with a release; that of a twin must not, since it would release the records of
+    /// the twin.
+    #[test]
+    fn only_a_twin_is_given_way_to() {
+        let failed = |kind| Err(Error::new(kind, "a test"));
+        assert!(has_to_give_way(&failed(ErrorKind::OwnerIdInUse)));
+        assert!(!has_to_give_way(&failed(ErrorKind::OwnershipLost)));
+        assert!(!has_to_give_way(&failed(ErrorKind::Closed)));
+        assert!(!has_to_give_way(&Ok(())));
+    }
+
+    /// `on_error` gets the partition only where the call was about one.
+    #[test]
+    fn a_failure_names_the_partition_that_it_is_about() {
+        let partition: PartitionId = "3".parse().unwrap();
+        let error = || store::Error::new(store::ErrorKind::Unavailable, "a test");
+        let of = |operation| failed(Failure::new(operation, error())).partition().cloned();
+        assert_eq!(of(Operation::Renew(partition.clone())), Some(partition.clone()));
+        assert_eq!(of(Operation::HandOver(partition.clone())), Some(partition));
+        assert_eq!(of(Operation::ListOwnership), None);
+        assert_eq!(of(Operation::Round), None);
     }
 }

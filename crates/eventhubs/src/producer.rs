@@ -1,4 +1,5 @@
-//! Sending events: a client of its own, with the errors of this crate. Its tests are in `tests/it/sending.rs`.
+//! Sending events: a client of its own, with the errors of this crate. Its tests are in
+//! `tests/it/sending.rs`.
 
 use eventhubs_amqp::{
     ConnectionOptions, EventHubClient, EventHubClientBuilder, EventHubProperties, Producer, RetryPolicy,
@@ -10,8 +11,9 @@ use crate::{Error, Result};
 
 /// Sends events to one event hub. Cheap to clone; nothing is contacted before it is used.
 ///
-/// Events go out in batches as large as the service takes, one batch after the other. A batch that fails is sent again within the
-/// retry policy: each event arrives at least once, and twice when only the acknowledgement was lost.
+/// Events go out in batches as large as the service takes, one batch after the other. A batch that fails is
+/// sent again within the retry policy: each event arrives at least once, and twice when only the
+/// acknowledgement was lost.
 ///
 /// ```
 /// # #[tokio::main]
@@ -33,15 +35,15 @@ pub struct ProducerClient {
 }
 
 impl ProducerClient {
-    /// Returns a builder for a client that authenticates with a connection string, which names the event hub in its `EntityPath`.
-    /// [`build`](ProducerClientBuilder::build) checks it.
+    /// Returns a builder for a client that authenticates with a connection string, which names the event hub
+    /// in its `EntityPath`. [`build`](ProducerClientBuilder::build) checks it.
     pub fn builder(connection_string: impl AsRef<str>) -> ProducerClientBuilder {
         let hub = connection_string.as_ref().parse().map(EventHubClient::builder);
         ProducerClientBuilder { hub, partition: None }
     }
 
-    /// Returns a builder for a client that authenticates with the tokens of a credential. `namespace` is the whole host name.
-    /// [`build`](ProducerClientBuilder::build) checks the names.
+    /// Returns a builder for a client that authenticates with the tokens of a credential. `namespace` is the
+    /// whole host name. [`build`](ProducerClientBuilder::build) checks the names.
     pub fn builder_with_credential(
         namespace: impl AsRef<str>,
         event_hub: impl AsRef<str>,
@@ -51,13 +53,14 @@ impl ProducerClient {
         ProducerClientBuilder { hub, partition: None }
     }
 
-    /// Sends events, and returns when the service has them all. Events with the same partition key, and events without one, stay in
-    /// order where they follow each other.
+    /// Sends events, and returns when the service has them all. Events with the same partition key, and
+    /// events without one, stay in order where they follow each other.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) before anything is sent: when an event is larger than the service
-    /// takes, has another body than bytes, or a partition key on a client for one partition. Any other error when the service
-    /// refuses a batch or cannot be reached within the retry policy; the batches before that one are sent.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) before anything is sent: when an event is
+    /// larger than the service takes, has another body than bytes, or a partition key on a client for one
+    /// partition. Any other error when the service refuses a batch or cannot be reached within the retry
+    /// policy; the batches before that one are sent.
     ///
     /// # Cancel safety
     /// Can be dropped at any time. The batch that is under way may arrive or not, those after it do not.
@@ -78,7 +81,8 @@ impl ProducerClient {
         properties.map_err(|source| Error::amqp("the event hub could not be looked up", source))
     }
 
-    /// Closes the link and the connection. A later [`send`](Self::send) fails with [`Closed`](crate::ErrorKind::Closed).
+    /// Closes the link and the connection. A later [`send`](Self::send) fails with
+    /// [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Cancel safety
     /// If dropped, the connection is either closed or still open.
@@ -97,13 +101,15 @@ pub struct ProducerClientBuilder {
 }
 
 impl ProducerClientBuilder {
-    /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the name.
+    /// Sets the event hub, when the connection string has no `EntityPath`. [`build`](Self::build) checks the
+    /// name.
     pub fn event_hub(mut self, name: impl AsRef<str>) -> Self {
         self.hub = self.hub.map(|hub| hub.event_hub(name));
         self
     }
 
-    /// Sends to this partition. Default: the service spreads events over all partitions, by their partition key if they have one.
+    /// Sends to this partition. Default: the service spreads events over all partitions, by their partition
+    /// key if they have one.
     pub fn partition_id(mut self, partition: PartitionId) -> Self {
         self.partition = Some(partition);
         self
@@ -130,8 +136,8 @@ impl ProducerClientBuilder {
     /// Builds the client. Nothing is contacted yet.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the connection string or a name cannot be used; the text names
-    /// the field.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the connection string or a name cannot be
+    /// used; the text names the field.
     pub fn build(self) -> Result<ProducerClient> {
         let hub = self.hub?.build()?;
         let producer = match self.partition {

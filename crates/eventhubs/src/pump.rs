@@ -1,5 +1,6 @@
-//! One task per partition: opens it, receives, calls back, and starts again after a failure. Its tests are in `tests/it`:
-//! `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`.
+//! One task per partition: opens it, receives, calls back, and starts again after a failure. Its tests are in
+//! `tests/it`: `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`; those at the end pin what
+//! an exit means.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::checkpointer::Checkpointer;
+use crate::exit::{Ended, Exit, Order};
 use crate::hooks::{OnEvents, guarded};
 use crate::opening::{Opened, Resume, not_opened, open, receiver};
 use crate::pacing::Pacing;
@@ -33,52 +35,6 @@ const VERDICT_LIMIT: Duration = Duration::from_secs(15);
 /// Where a pump tells the processor that its link was stolen.
 pub(crate) type Bell = mpsc::Sender<PartitionId>;
 
-/// What the processor tells a pump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    Run,
-    Shutdown,
-    OwnershipLost,
-    /// Another instance has the partition and waits until it is closed here.
-    HandOver,
-}
-
-/// How a pump ended by itself, or on order.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// As ordered.
-    Stopped,
-    /// Another reader took the partition at the broker.
-    Stolen,
-    /// Nothing can be read, because of a mistake in the configuration or because the client is closed.
-    Refused(Error),
-}
-
-/// Why one attempt to read the partition ended.
-#[derive(Debug)]
-enum Exit {
-    Ordered(Order),
-    Stolen,
-    HandlerFailed(Error),
-    ReceiveFailed(Error),
-    /// Events came whose numbers are not above those before them.
-    Recreated,
-    /// The first event is not the one after the sequence number of the checkpoint, whose offset was used.
-    OffsetAhead,
-}
-
-impl Exit {
-    fn close_reason(&self) -> CloseReason {
-        match self {
-            Self::Ordered(Order::OwnershipLost) | Self::Stolen => CloseReason::OwnershipLost,
-            Self::Ordered(Order::HandOver) => CloseReason::HandedOver,
-            Self::Ordered(_) => CloseReason::Shutdown,
-            Self::HandlerFailed(_) => CloseReason::HandlerFailed,
-            Self::ReceiveFailed(_) | Self::Recreated | Self::OffsetAhead => CloseReason::ReceiveFailed,
-        }
-    }
-}
-
 /// Reads one partition for as long as it is owned: resume, receive, call back, start over after a failure.
 #[derive(Debug)]
 pub(crate) struct Pump {
@@ -93,7 +49,8 @@ pub(crate) struct Pump {
     calls: Arc<CallSlot>,
     /// Since when nothing can be read.
     failing_since: Option<Instant>,
-    /// The highest sequence number that was delivered or checkpointed: whatever comes next is above it.
+    /// The highest sequence number that was delivered or checkpointed since the link opened. Only grows until
+    /// the next attempt: whatever comes next is above it, or the event hub was re-created.
     reached: Option<SequenceNumber>,
     /// The sequence number of the checkpoint that reading started at, until the first event has come.
     unproven: Option<SequenceNumber>,
@@ -126,10 +83,13 @@ impl Pump {
     pub(crate) async fn run(mut self) -> Ended {
         let context = self.context.clone();
         let pending = write_pending(Arc::clone(&self.run), context.clone());
+        // Next to each other, not one after the other: a callback may take long, and the checkpoint before it
+        // must not wait for it.
         let ended = tokio::select! {
             ended = self.attempts() => ended,
             never = pending => match never {},
         };
+        // The user may keep the context: from here on it writes nothing, also where the lease still runs.
         context.checkpointer().revoke();
         ended
     }
@@ -189,6 +149,9 @@ impl Pump {
         exit
     }
 
+    /// Attaches at the end of what was handled. Attaching twice is no waste: the first attach only cuts off
+    /// the previous reader, which is what makes it look into the store and write its last checkpoint. That
+    /// checkpoint is where the second one begins.
     async fn open(&mut self) -> Result<PartitionReceiver, Exit> {
         if !self.context.checkpointer().is_settled() {
             self.cut_off().await?;
@@ -198,15 +161,16 @@ impl Pump {
 
     /// Attaches to cut off the reader before, and waits until that one has written its last checkpoint.
     ///
-    /// Where reading begins is looked up only after that: whatever was read earlier may be older than that checkpoint. The link
-    /// stays open meanwhile, or the other one would take the partition back.
+    /// Where reading begins is looked up only after that: whatever was read earlier may be older than that
+    /// checkpoint. The link stays open meanwhile, or the other one would take the partition back.
     async fn cut_off(&mut self) -> Result<(), Exit> {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
         let cutting = receiver(&run, &context, StartingPosition::Earliest, 1);
         let cutting = self.unless_ordered(cutting).await?;
         let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
-        // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one that it cuts off.
+        // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one
+        // that it cuts off.
         let limit = run.instance.balancing.interval();
         let handed_over = timeout(limit, context.checkpointer().handed_over());
         if self.unless_ordered(handed_over).await?.is_err() {
@@ -265,7 +229,8 @@ impl Pump {
     async fn work(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
         if let Some(hook) = &run.hooks.initialize {
-            // Its failure counts as one of the callback: to read on would hand events to a handler that is not set up.
+            // Its failure counts as one of the callback: to read on would hand events to a handler that is
+            // not set up.
             self.call(INITIALIZE_HOOK, |context| hook(context)).await?;
         }
         self.read(receiver).await
@@ -285,12 +250,16 @@ impl Pump {
                         self.may_call().await?;
                         self.call(CALLBACK, |context| idle(context)).await?;
                     }
+                    // In this order. A pause may take long, so the order and the theft are asked after it;
+                    // between the last question and the call nothing awaits. `deliver` comes before the call,
+                    // or the callback's own checkpoint would be refused.
                     for one in events {
                         self.may_call().await?;
                         still_owned(receiver)?;
                         let number = self.deliver(&one)?;
                         self.call(Call { number: Some(number), ..CALLBACK }, |context| event(context, one))
                             .await?;
+                        // After the call, which the `?` leaves if it failed: a failed event is not handled.
                         self.resume.handled = Some(number);
                     }
                 }
@@ -305,6 +274,8 @@ impl Pump {
                     self.resume.handled = number.or(self.resume.handled);
                 }
             }
+            // Here, and not when the link opens: a callback that always fails would be called again without a
+            // pause.
             self.pacing.succeeded();
         }
     }
@@ -315,6 +286,10 @@ impl Pump {
         if self.reached.is_some_and(|reached| number <= reached) {
             return Err(Exit::Recreated);
         }
+        debug_assert!(
+            self.reached.is_none_or(|reached| reached < number),
+            "events of a partition come in order"
+        );
         self.reached = Some(number);
         self.resume.delivered(number);
         self.context.checkpointer().delivered(event);
@@ -338,6 +313,8 @@ impl Pump {
                     self.check_first(&events).await?;
                     return Ok(events);
                 }
+                // Not reported: a steal is how partitions move. `verdict` finds out whether this one was
+                // meant.
                 Err(error) if error.kind() == eventhubs_amqp::ErrorKind::OwnershipLost => {
                     return Err(Exit::Stolen);
                 }
@@ -354,8 +331,9 @@ impl Pump {
         }
     }
 
-    /// Whether the first event is the one that comes after the checkpoint. One that is further on is not proof of a wrong checkpoint:
-    /// what is between may have expired. So the position is looked up again by the number, which tells.
+    /// Whether the first event is the one that comes after the checkpoint. One that is further on is not
+    /// proof of a wrong checkpoint: what is between may have expired. So the position is looked up again by
+    /// the number, which tells.
     async fn check_first(&mut self, events: &[ReceivedEvent]) -> Result<(), Exit> {
         let Some(first) = events.first().map(ReceivedEvent::sequence_number) else { return Ok(()) };
         let Some(checkpoint) = self.unproven.take() else { return Ok(()) };
@@ -380,10 +358,11 @@ impl Pump {
         Ok(())
     }
 
-    /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's last
-    /// checkpoint, the detach, and only then (by the processor) the release (contract §8.7).
+    /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's
+    /// last checkpoint, the detach, and only then (by the processor) the release (contract §8.7).
     async fn close(&mut self, receiver: PartitionReceiver, exit: &Exit) {
         let reason = exit.close_reason();
+        // Before the hook, which may try to write a checkpoint: the partition is somebody else's.
         if reason == CloseReason::OwnershipLost {
             self.context.checkpointer().revoke();
         }
@@ -400,14 +379,16 @@ impl Pump {
                 run.report(Some(&self.context), error).await;
             }
         }
+        // After the hook, whose checkpoint may be the pending one. Other exits open the partition again, and
+        // that writes what is pending.
         if matches!(exit, Exit::Ordered(_)) {
             self.write_last_checkpoint().await;
         }
         self.detach(receiver).await;
     }
 
-    /// What is still pending is written before others may read, or its events come again: the store has as long to come back as a
-    /// callback has to end.
+    /// What is still pending is written before others may read, or its events come again: the store has as
+    /// long to come back as a callback has to end.
     async fn write_last_checkpoint(&self) {
         let checkpointer = self.context.checkpointer();
         let end = Instant::now() + self.run.options.shutdown_timeout;
@@ -428,7 +409,8 @@ impl Pump {
         }
     }
 
-    /// Calls back. A panic is an error like any other, and after an order the callback has the shutdown time limit left.
+    /// Calls back. A panic is an error like any other, and after an order the callback has the shutdown time
+    /// limit left.
     async fn call(
         &mut self,
         call: Call,
@@ -451,6 +433,7 @@ impl Pump {
         // The closure may block before it returns a future, so it is called where that is seen.
         let calling = guarded(|| callback(context));
         let result = tokio::select! {
+            // A callback that ends at the same moment as its time has ended in time.
             biased;
             result = calls.watch(call.number, calling) => result.and_then(|result| result),
             order = overdue => {
@@ -463,8 +446,11 @@ impl Pump {
         result.map_err(|source| self.judge(call, source))
     }
 
-    /// Only the own checkpointer knows whether this ownership is over: the callback may have used a context of an earlier one, or
-    /// of another partition.
+    /// Tells a failure from the end of the ownership. A callback that writes `update_checkpoint(..).await?`
+    /// fails when the partition is lost meanwhile; that is an order to stop and no failure to report.
+    ///
+    /// Only the own checkpointer knows whether this ownership is over: the callback may have used a context
+    /// of an earlier one, or of another partition.
     fn judge(&self, call: Call, source: HandlerError) -> Exit {
         let says_lost =
             source.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OwnershipLost);
@@ -495,6 +481,7 @@ impl Pump {
 
     async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Exit> {
         tokio::select! {
+            // An order first: events that are there already would keep a busy partition from ever stopping.
             biased;
             order = ordered(&mut self.orders, self.context.checkpointer()) => Err(Exit::Ordered(order)),
             value = future => Ok(value),
@@ -506,8 +493,8 @@ impl Pump {
     }
 }
 
-/// Writes the checkpoints that the store could not take, with growing pauses, for as long as it is polled. Why one is pending
-/// is reported once, and so is an error that does not pass by itself.
+/// Writes the checkpoints that the store could not take, with growing pauses, for as long as it is polled.
+/// Why one is pending is reported once, and so is an error that does not pass by itself.
 async fn write_pending(run: Arc<Run>, context: PartitionContext) -> Infallible {
     let checkpointer = context.checkpointer();
     loop {
@@ -561,13 +548,56 @@ fn still_owned(receiver: &PartitionReceiver) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Waits for an order to stop. A processor that is gone counts as one, and so does a lease that has ended: the pump stops
-/// in time also where the processor is late to say so.
+/// Waits for an order to stop. A processor that is gone counts as one, and so does a lease that has ended:
+/// the pump stops in time also where the processor is late to say so.
 async fn ordered(orders: &mut watch::Receiver<Order>, checkpointer: &Checkpointer) -> Order {
     let order = orders.wait_for(|order| *order != Order::Run);
     tokio::select! {
         biased;
         order = order => order.map_or(Order::Shutdown, |order| *order),
         () = checkpointer.lease_ended() => Order::OwnershipLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use eventhubs_checkpoint_store::MemoryCheckpointStore;
+    use eventhubs_types::{ConsumerGroup, ConsumerScope};
+
+    use super::*;
+
+    fn checkpointer() -> Checkpointer {
+        let scope =
+            ConsumerScope::new("ns".parse().unwrap(), "hub".parse().unwrap(), ConsumerGroup::default());
+        Checkpointer::new(Arc::new(MemoryCheckpointStore::new()), scope, "0".parse().unwrap(), None)
+    }
+
+    /// A processor that is gone, because its run was dropped, leaves no pump behind.
+    #[tokio::test]
+    async fn a_processor_that_is_gone_is_an_order_to_stop() {
+        let (orders, mut received) = watch::channel(Order::Run);
+        let checkpointer = checkpointer();
+        assert!(ordered(&mut received, &checkpointer).now_or_never().is_none());
+        orders.send_replace(Order::HandOver);
+        assert_eq!(ordered(&mut received, &checkpointer).await, Order::HandOver);
+        orders.send_replace(Order::Run);
+        drop(orders);
+        assert_eq!(ordered(&mut received, &checkpointer).await, Order::Shutdown);
+    }
+
+    #[test]
+    fn only_a_lost_ownership_makes_a_failed_attach_a_theft() {
+        let lost = Error::new(ErrorKind::OwnershipLost, "a higher owner level");
+        assert!(matches!(failed_to_open(lost), Exit::Stolen));
+        assert!(matches!(failed_to_open(Error::invalid("a test")), Exit::ReceiveFailed(_)));
+    }
+
+    #[test]
+    fn a_call_names_its_event_where_it_has_one() {
+        let call = Call { number: Some(7.into()), ..CALLBACK };
+        assert_eq!(call.to_string(), "the callback at sequence number 7");
+        assert_eq!(CLOSE_HOOK.to_string(), "the hook on_partition_close");
     }
 }

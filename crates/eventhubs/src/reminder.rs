@@ -14,7 +14,8 @@ pub(crate) const LONG_ANSWER: Duration = Duration::from_secs(10);
 /// The longest time between two warnings.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// Runs `future`, and calls `warn` with the time it has taken: after `first`, twice that time, four times, and so on.
+/// Runs `future`, and calls `warn` with the time it has taken: after `first`, twice that time, four times,
+/// and so on.
 ///
 /// Costs no timer where the future is ready at once.
 pub(crate) async fn reminding<T>(

@@ -24,6 +24,7 @@ pub(crate) struct Run {
     pub(crate) hooks: Hooks,
     pub(crate) options: Options,
     pub(crate) calls: Arc<Calls>,
+    /// Whether any partition was ever open. Never goes back to false: see [`ends_with`](Self::ends_with).
     opened: AtomicBool,
     /// The partitions that the event hub had when a balanced run began.
     initial: OnceLock<BTreeSet<PartitionId>>,
@@ -78,7 +79,8 @@ impl Run {
         PartitionContext::new(checkpointer)
     }
 
-    /// Whether the instances share the partitions out, so that one partition may have several readers in turn.
+    /// Whether the instances share the partitions out, so that one partition may have several readers in
+    /// turn.
     pub(crate) fn is_balanced(&self) -> bool {
         self.options.partition.is_none()
     }
@@ -99,11 +101,12 @@ impl Run {
         self.opened.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an error ends the run: a client stays closed, and a mistake in the configuration shows before anything
-    /// was ever read.
+    /// Whether an error ends the run: a client stays closed, and a mistake in the configuration shows before
+    /// anything was ever read.
     pub(crate) fn ends_with(&self, error: &Error) -> bool {
         let may_be_mistake = !self.opened.load(Ordering::Relaxed);
         match error.kind() {
+            // Forever: every further attempt would fail in the same way.
             ErrorKind::Closed => true,
             ErrorKind::NotFound
             | ErrorKind::Unauthorized
@@ -118,6 +121,7 @@ impl Run {
     /// Logs an error and calls the hook with it, which has a time limit: its partition waits for it.
     pub(crate) async fn report(&self, context: Option<&PartitionContext>, error: Error) {
         log(&error);
+        // Logged whether there is a hook or not, and before it: a hook that hangs must not hide the error.
         let Some(hook) = &self.hooks.error else { return };
         let limit = self.options.shutdown_timeout;
         match timeout(limit, guarded(|| hook(context.cloned(), error))).await {

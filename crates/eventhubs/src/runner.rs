@@ -1,5 +1,5 @@
-//! One call of `receive`: the first look at hub and store, then the [`Processor`] or the pump of one partition, in a task that a
-//! stop can leave alone. What runs meanwhile is `processor.rs`.
+//! One call of `receive`: the first look at hub and store, then the [`Processor`] or the pump of one
+//! partition, in a task that a stop can leave alone. What runs meanwhile is `processor.rs`.
 
 use std::future::{Future, pending};
 use std::panic::resume_unwind;
@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument as _, Span};
 
+use crate::exit::{Ended, Order};
 use crate::log;
 use crate::processor::{ABORT_LIMIT, Processor, STOP_MARGIN};
-use crate::pump::{Ended, Order, Pump};
+use crate::pump::Pump;
 use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
 use crate::watchdog::Watchdog;
@@ -93,8 +94,9 @@ async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static
     }
 }
 
-/// Works in a task of its own, so that code of the user that blocks its thread cannot hold up a stop. `None` if the work has not
-/// ended `limit` after the stop; it is then abandoned. Dropping the future aborts the work.
+/// Works in a task of its own, so that code of the user that blocks its thread cannot hold up a stop. `None`
+/// if the work has not ended `limit` after the stop; it is then abandoned. Dropping the future aborts the
+/// work.
 async fn in_own_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
     stop: BoxFuture<'static, ()>,
@@ -114,8 +116,8 @@ async fn in_own_task<T: Send + 'static>(
     ended.transpose().unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
-/// Looks once at the event hub and the store, so that a mistake in the configuration shows at once. A passing trouble is
-/// reported and waited out. `None` when told to stop meanwhile.
+/// Looks once at the event hub and the store, so that a mistake in the configuration shows at once. A passing
+/// trouble is reported and waited out. `None` when told to stop meanwhile.
 async fn first_look(
     run: &Run,
     mut stop: BoxFuture<'static, ()>,

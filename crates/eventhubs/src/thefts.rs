@@ -1,7 +1,7 @@
 //! Readers that take a link although the store still has this instance as the owner.
 //!
-//! One such reader may be a tool that somebody runs. Two fleets that do not share a store steal from each other forever, and every
-//! steal repeats events: each instance pauses for longer after each of them.
+//! One such reader may be a tool that somebody runs. Two fleets that do not share a store steal from each
+//! other forever, and every steal repeats events: each instance pauses for longer after each of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,10 +1,11 @@
-//! A thread for each run, for what the tasks of a run cannot do while a callback blocks a thread: it names that
-//! callback, and keeps the runtime's timers and sockets going.
+//! A thread for each run, for what the tasks of a run cannot do while a callback blocks a thread: it names
+//! that callback, and keeps the runtime's timers and sockets going.
 //!
-//! A worker of tokio that has polled the I/O driver and found a single task ready runs that task without waking another worker. If
-//! the task is a callback that blocks, nobody polls the driver any more: all timers and sockets of the process stop, and
-//! with them the renewals of the leases of every other partition. A task that is spawned from outside of the runtime wakes an idle
-//! worker, which takes the driver over. `blocking` in `tests/it` has runs that stop although a callback blocks, and are told of it.
+//! A worker of tokio that has polled the I/O driver and found a single task ready runs that task without
+//! waking another worker. If the task is a callback that blocks, nobody polls the driver any more: all timers
+//! and sockets of the process stop, and with them the renewals of the leases of every other partition. A task
+//! that is spawned from outside of the runtime wakes an idle worker, which takes the driver over. `blocking`
+//! in `tests/it` has runs that stop although a callback blocks, and are told of it.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -21,7 +22,8 @@ use tracing::{Span, dispatcher};
 /// How often the thread looks: much more often than any lease ends.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// After so many looks a callback that has not given its thread back is reported, and then each time that it has taken twice as long.
+/// After this many looks a callback that has not given its thread back is reported, and then each time that
+/// it has taken twice as long.
 const PATIENCE: u32 = 5;
 
 /// Of a call that has no event, as a hook.
@@ -71,13 +73,15 @@ impl CallSlot {
         .await
     }
 
-    /// The user's code takes the thread, until the guard is dropped: a callback that panics gives the thread back too.
+    /// The user's code takes the thread, until the guard is dropped: a callback that panics gives the thread
+    /// back too.
     fn hold(&self) -> Held<'_> {
         self.step();
         Held(self)
     }
 
-    /// The user's code takes the thread, or gives it back. There is one writer, so that no exchange is needed.
+    /// The user's code takes the thread, or gives it back. There is one writer, so that no exchange is
+    /// needed.
     fn step(&self) {
         self.polls.store(self.polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }

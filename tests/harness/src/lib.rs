@@ -1,4 +1,5 @@
-//! What the tests of several crates share: foreign servers and programs that end with the test, and limits of time.
+//! What the tests of several crates share: foreign servers and programs that end with the test, and limits of
+//! time.
 
 mod azurite;
 mod installed;
@@ -7,5 +8,5 @@ mod python;
 
 pub use azurite::{Azurite, AzuriteBuilder};
 pub use installed::{installed, interpreter};
-pub use limit::within;
+pub use limit::{PATIENCE, until, within};
 pub use python::run_python;

@@ -14,7 +14,8 @@ use crate::interpreter;
 /// Runs `tests/python/<script>` until it ends well; returns what it printed.
 ///
 /// # Panics
-/// If the packages are not installed, and, with all that the script printed, if it fails or takes longer than `limit`.
+/// If the packages are not installed, and, with all that the script printed, if it fails or takes longer than
+/// `limit`.
 ///
 /// # Cancel safety
 /// The script is killed.

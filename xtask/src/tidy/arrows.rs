@@ -22,7 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 const AMQP: &[&str] = &["fe2o3*", "serde_amqp*"];
 const HTTP: &[&str] = &["azure_*", "http-types", "hyper*", "object_store", "reqwest"];
-/// Without hyper-util, by which the AMQP side reads the proxies of the environment as the HTTP client of the blob store does.
+/// Without hyper-util, by which the AMQP side reads the proxies of the environment as the HTTP client of the
+/// blob store does.
 const HTTP_CLIENTS: &[&str] = &["azure_*", "http-types", "object_store", "reqwest"];
 const TLS: &[&str] = &["rustls*", "tokio-rustls"];
 const OPENSSL: &[&str] = &["openssl", "openssl-sys", "native-tls"];

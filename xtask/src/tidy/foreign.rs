@@ -1,7 +1,8 @@
-//! No public signature names a type of a crate that changes more often than ours may: a new version of that would break our users.
+//! No public signature names a type of a crate that changes more often than ours may: a new version of that
+//! would break our users.
 //!
-//! Reads the sources, so items that a macro makes are not seen. `pub` is taken for public: the lint `unreachable_pub` forbids it on
-//! anything else.
+//! Reads the sources, so items that a macro makes are not seen. `pub` is taken for public: the lint
+//! `unreachable_pub` forbids it on anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

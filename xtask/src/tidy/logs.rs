@@ -77,8 +77,8 @@ fn search(tokens: TokenStream, of: &str, lines: &mut BTreeSet<Line>) {
     }
 }
 
-/// What a call of a macro logs: its fields, and its first literal as the text. After the text of an event come format arguments, and
-/// after the name of a span its fields.
+/// What a call of a macro logs: its fields, and its first literal as the text. After the text of an event
+/// come format arguments, and after the name of a span its fields.
 fn line(arguments: TokenStream, of: &str, level: &str) -> Option<Line> {
     let mut fields = BTreeSet::new();
     let mut text = None;
@@ -116,7 +116,8 @@ fn split(tokens: TokenStream) -> Vec<Vec<TokenTree>> {
     arguments
 }
 
-/// The rows of the tables: one section per crate, whose heading names it; the column after the fields is for people.
+/// The rows of the tables: one section per crate, whose heading names it; the column after the fields is for
+/// people.
 fn documented(text: &str) -> BTreeSet<Line> {
     let mut of = String::new();
     let mut lines = BTreeSet::new();

@@ -27,7 +27,8 @@ const DESCRIBED: &[&str] = &["description = ", "keywords = ", "categories = ", "
 const ALL_FEATURES_ON_DOCS_RS: &[&str] = &["[package.metadata.docs.rs]", "all-features = true"];
 const PACKED: &[&str] = &["README.md", "LICENSE"];
 
-/// What a stranger meets on crates.io and docs.rs: a text, the licence, words to search for, and every feature's items.
+/// What a stranger meets on crates.io and docs.rs: a text, the licence, words to search for, and every
+/// feature's items.
 pub(crate) fn described(workspace: &Workspace) -> Vec<String> {
     let mut breaches = Vec::new();
     for (_, package, ours) in workspace.products() {
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_that_says_nothing_of_itself_is_a_breach_for_each_thing_that_is_missing() {
+    fn a_crate_without_metadata_is_a_breach_for_each_missing_thing() {
         let breaches = described(&with_manifest("[package]\nkeywords = [\"azure\"]\n"));
         assert_eq!(breaches.len(), DESCRIBED.len() - 1 + 1 + PACKED.len(), "{breaches:?}");
         assert!(breaches.contains(&"eventhubs: LICENSE is missing".to_owned()), "{breaches:?}");

@@ -1,4 +1,5 @@
-//! Which file of a crate uses which: the paths in its `use` declarations and expressions, followed through re-exports.
+//! Which file of a crate uses which: the paths in its `use` declarations and expressions, followed through
+//! re-exports.
 //!
 //! The arguments of macros are not seen, and neither are tests.
 
@@ -17,8 +18,8 @@ pub(crate) struct Use {
     pub(crate) to: String,
 }
 
-/// The arrows between the files of one crate, given as paths relative to `src` and texts. The root is left out: it declares
-/// every module, and re-exports are followed through it.
+/// The arrows between the files of one crate, given as paths relative to `src` and texts. The root is left
+/// out: it declares every module, and re-exports are followed through it.
 ///
 /// # Errors
 /// A file cannot be parsed; the text names it.

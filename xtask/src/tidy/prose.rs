@@ -1,4 +1,5 @@
-//! Rules about what people read: phrases that `docs/words.md` replaces, and paths in ARCHITECTURE.md that have to exist.
+//! Rules about what people read: phrases that `docs/words.md` replaces, and paths in ARCHITECTURE.md that
+//! have to exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};

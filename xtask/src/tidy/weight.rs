@@ -15,7 +15,8 @@ pub(crate) struct Lean {
     pub(crate) packages: BTreeSet<String>,
 }
 
-/// Asks `cargo tree`, which counts with the crate's own features only; `cargo metadata` unites those of the workspace.
+/// Asks `cargo tree`, which counts with the crate's own features only; `cargo metadata` unites those of the
+/// workspace.
 pub(crate) fn load() -> Result<Vec<Lean>> {
     let load = |(name, limit): &(&'static str, usize)| {
         let tree = output(&mut cargo(["tree", "--package", name, "--edges", "normal", "--prefix", "none"]))?;

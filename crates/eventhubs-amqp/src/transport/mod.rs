@@ -18,7 +18,7 @@ use eventhubs_types::says_unknown_host;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use rustls::ClientConfig;
-use rustls::crypto::ring;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 use socket2::{SockRef, TcpKeepalive};
@@ -207,9 +207,26 @@ async fn connector(authorities: Vec<CertificateDer<'static>>) -> Result<TlsConne
     Ok(TlsConnector::from(Arc::new(config.map_err(|e| failed().with_source(e))?)))
 }
 
-/// The provider is given here, so that no default of the process is needed or changed.
+/// The cryptography of TLS: what the process has installed, since that may be required of it (FIPS), or else what this crate was built
+/// with. AWS-LC comes before ring, which is on unless somebody switches it off. No default of the process is changed.
+fn provider() -> Option<Arc<CryptoProvider>> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Some(Arc::clone(installed));
+    }
+    #[cfg(feature = "aws-lc-rs")]
+    let built_in = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    let built_in = Some(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+    let built_in = None;
+    built_in
+}
+
 fn tls_config(authorities: Vec<CertificateDer<'static>>) -> std::result::Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = provider().ok_or_else(|| {
+        let text = "no cryptography: switch on the feature `ring` or `aws-lc-rs`, or install a default provider of rustls";
+        rustls::Error::General(text.to_owned())
+    })?;
     let verifier = Verifier::new_with_extra_roots(authorities, Arc::clone(&provider))?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -1,9 +1,9 @@
 //! Azure Blob Storage through `azure_storage_blobs` 0.21, the only module that knows its types.
 //!
-//! The SDK builds and signs the requests. What it cannot be trusted with is kept from it: it has no retries, no HTTP
-//! client, no body of an answer, no log and no say in errors. Its retries would repeat a write whose answer was lost
-//! and call the result a conflict, its client opens a connection per request and waits forever, and its logs and
-//! error texts hold keys and signatures.
+//! The SDK builds and signs the requests. What it cannot be trusted with is kept from it: it has no retries,
+//! no HTTP client, no body of an answer, no log and no say in errors. Its retries would repeat a write whose
+//! answer was lost and call the result a conflict, its client opens a connection per request and waits
+//! forever, and its logs and error texts hold keys and signatures.
 
 mod answer;
 mod transport;
@@ -67,8 +67,8 @@ impl LegacyBackend {
 
     /// Runs one operation of the SDK and gives the service's answer, as our transport saw it.
     ///
-    /// The operation's own result counts only if nothing was sent: the SDK calls a good answer bad if its request id
-    /// is no UUID, and a bad one hides its headers.
+    /// The operation's own result counts only if nothing was sent: the SDK calls a good answer bad if its
+    /// request id is no UUID, and a bad one hides its headers.
     async fn exchange<T, F>(&self, operation: impl FnOnce(Context) -> F) -> Exchange
     where
         F: Future<Output = azure_core::Result<T>>,
@@ -90,7 +90,8 @@ impl LegacyBackend {
                 self.exchange(|context| put.context(context).into_future()).await
             }
             Expected::Version(version) => {
-                // Not "put blob": with soft delete on, each would leave a deleted version behind (contract §9.4).
+                // Not "put blob": with soft delete on, each would leave a deleted version behind (contract
+                // §9.4).
                 let quoted = IfMatchCondition::Match(format!("\"{}\"", version.as_str()));
                 let set = blob.set_metadata().metadata(metadata).if_match(quoted);
                 self.exchange(|context| set.context(context).into_future()).await

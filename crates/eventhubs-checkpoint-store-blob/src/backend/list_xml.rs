@@ -1,7 +1,8 @@
 //! Reads one page of a listing.
 //!
-//! The SDK's own reader fails for a whole page over one value it does not know, and is an XML parser with open
-//! advisories. This one takes what it needs and skips the rest; it knows no DTD and no entities but XML's own five.
+//! The SDK's own reader fails for a whole page over one value it does not know, and is an XML parser with
+//! open advisories. This one takes what it needs and skips the rest; it knows no DTD and no entities but
+//! XML's own five.
 
 use eventhubs_checkpoint_store::{RejectedRecord, Version};
 use percent_encoding::percent_decode_str;

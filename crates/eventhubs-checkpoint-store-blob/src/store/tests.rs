@@ -1,3 +1,5 @@
+//! The store against a scripted backend: lost answers, malformed blobs, and limits.
+
 use eventhubs_checkpoint_store::Version;
 use eventhubs_types::{ConsumerGroup, EventHubName, Namespace, OwnerId};
 

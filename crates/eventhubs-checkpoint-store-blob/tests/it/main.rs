@@ -1,4 +1,5 @@
-//! The blob store against Azurite, through a proxy where Azurite cannot be made to fail, and together with the Python SDK.
+//! The blob store against Azurite, through a proxy where Azurite cannot be made to fail, and together with
+//! the Python SDK.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

@@ -92,7 +92,8 @@ async fn a_calm_instance_lists_less_often_but_loses_nothing() {
     // Fifteen rounds at a fifth of the interval are quiet before it is calm.
     let calm = &listed[20..];
     let mean = calm.iter().sum::<Duration>() / u32::try_from(calm.len()).expect("a few");
-    // A fifth of the interval with so few partitions, and four times that when calm, as there are four others.
+    // A fifth of the interval with so few partitions, and four times that when calm, as there are four
+    // others.
     assert!((7 * SECOND..=9 * SECOND).contains(&mean), "{mean:?}");
     assert_eq!(owned(&balancer).len(), 1);
 }

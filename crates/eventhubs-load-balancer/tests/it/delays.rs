@@ -35,7 +35,7 @@ async fn the_first_delay_is_up_to_a_tenth_of_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_greedy_round_that_won_something_is_followed_soon_and_one_that_did_not_is_not() {
+async fn only_a_greedy_round_that_won_something_is_followed_soon() {
     let mut balancer = balancer(&Arc::<MemoryCheckpointStore>::default(), "a", &greedy());
     balancer.round(&partitions(2)).await;
     assert!(balancer.next_delay() < 2 * SECOND);
@@ -70,7 +70,7 @@ async fn no_delay_goes_beyond_the_end_of_an_own_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_long_a_store_asks_to_be_left_alone_it_is_asked_again_after_an_expiry() {
+async fn a_store_is_asked_again_after_an_expiry_whatever_it_asked_for() {
     let store = FaultyStore::new();
     store.script().lists = Some(Fault::Throttles(Duration::from_secs(u64::MAX)));
     let mut balancer = balancer(&store, "a", &greedy());

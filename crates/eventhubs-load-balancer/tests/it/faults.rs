@@ -79,7 +79,7 @@ async fn at_most_sixteen_claims_are_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_outage_loses_nothing_until_the_leases_run_out_and_then_all_at_that_moment() {
+async fn a_store_outage_loses_all_when_the_leases_run_out_and_not_before() {
     for fault in [Fault::Hangs, Fault::FailsBefore] {
         let (store, hub) = (FaultyStore::new(), partitions(4));
         let mut balancer = balancer(&store, "a", &greedy());
@@ -243,7 +243,7 @@ async fn a_lease_counts_from_before_its_renewal_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_was_suspended_loses_its_partitions_before_it_asks_anybody() {
+async fn a_suspended_process_loses_its_partitions_before_it_asks_the_store() {
     let (store, hub) = (FaultyStore::new(), partitions(2));
     let mut balancer = balancer(&store, "a", &greedy());
     balancer.round(&hub).await;

@@ -1,3 +1,5 @@
+//! A store that fails, hangs, panics or answers late, as a test tells it to.
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -161,7 +161,7 @@ async fn a_crashed_instance_is_taken_over_after_the_expiry_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_clock_in_the_store_a_newcomer_takes_at_once_what_expired_before_it_came() {
+async fn with_a_store_clock_a_newcomer_takes_expired_records_at_once() {
     let mut fleet = Fleet::new(&FaultyStore::with_clock(), 8);
     fleet.start("a");
     fleet.settle(INTERVAL).await;

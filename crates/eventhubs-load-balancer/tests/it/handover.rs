@@ -43,7 +43,7 @@ async fn marks(store: &FaultyStore) -> Vec<Option<String>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_a_partition_from_one_of_ours_owns_it_at_once_and_waits_until_that_has_ended_its_reading() {
+async fn a_taken_partition_is_owned_at_once_and_settled_when_handed_over() {
     let Scene { store, hub, mut a, mut b, taken, leases: [before, after] } = scene().await;
     assert!(after.is_valid() && !after.is_settled());
     let round = a.look(&hub).await;
@@ -79,7 +79,7 @@ async fn one_that_waits_looks_twenty_times_an_interval_and_does_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_does_not_answer_is_waited_for_two_intervals_and_no_longer() {
+async fn a_silent_owner_is_waited_for_two_intervals_and_no_longer() {
     let Scene { store, hub, mut a, mut b, taken, leases: [_, after] } = scene().await;
     a.look(&hub).await;
     advance(INTERVAL).await;
@@ -93,7 +93,7 @@ async fn an_owner_that_does_not_answer_is_waited_for_two_intervals_and_no_longer
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_comes_between_a_listing_and_a_renewal_costs_the_new_owner_nothing() {
+async fn an_answer_between_listing_and_renewal_costs_the_new_owner_nothing() {
     let Scene { store, hub, mut a, mut b, taken, leases: [_, after] } = scene().await;
     a.look(&hub).await;
     advance(INTERVAL).await;
@@ -168,7 +168,7 @@ async fn no_record_of_another_sdk_is_written_but_to_steal_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_is_late_with_its_renewal_may_be_dead_and_is_not_waited_for() {
+async fn an_owner_late_with_its_renewal_is_not_waited_for() {
     let (store, hub) = (FaultyStore::with_clock(), partitions(2));
     balancer(&store, "a", &greedy()).round(&hub).await;
     advance(40 * SECOND).await;
@@ -178,7 +178,7 @@ async fn an_owner_that_is_late_with_its_renewal_may_be_dead_and_is_not_waited_fo
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_asked_of_an_instance_that_does_not_read_it_is_handed_over_at_once() {
+async fn what_nobody_reads_is_handed_over_at_once() {
     let Scene { store, hub, a, mut b, leases: [_, after], .. } = scene().await;
     drop(a);
     let mut restarted = balancer(&store, "a", &greedy());

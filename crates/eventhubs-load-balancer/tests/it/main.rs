@@ -1,4 +1,5 @@
-//! The load balancer against a store in memory, whole and broken, on a paused clock; and its plan, case by case.
+//! The load balancer against a store in memory, whole and broken, on a paused clock; and its plan, case by
+//! case.
 
 mod adaptive;
 mod assignment;

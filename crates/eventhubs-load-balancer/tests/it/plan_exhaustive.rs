@@ -96,7 +96,7 @@ fn passive_sets() -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn beside_passive_instances_a_plan_takes_only_what_it_may_and_leaves_nothing_free() {
+fn with_passive_instances_a_plan_takes_what_it_may_and_leaves_none_free() {
     for assignment in assignments(5) {
         for passive in passive_sets() {
             let mut view = view_of(&assignment, 0);
@@ -114,8 +114,8 @@ fn beside_passive_instances_a_plan_takes_only_what_it_may_and_leaves_nothing_fre
     }
 }
 
-/// Of those that are not passive, each takes what its plan says until nobody wants anything: then nothing is free, and their shares
-/// are even.
+/// Of those that are not passive, each takes what its plan says until nobody wants anything: then nothing is
+/// free, and their shares are even.
 #[test]
 fn beside_passive_instances_the_others_come_to_even_shares_and_rest() {
     for assignment in assignments(5) {
@@ -162,7 +162,7 @@ fn marked_view(assignment: &[Option<usize>], marks: &[&str]) -> View {
 }
 
 #[test]
-fn whatever_the_records_are_marked_with_a_plan_takes_only_what_it_may_and_an_offer_is_free() {
+fn under_any_marks_a_plan_takes_what_it_may_and_an_offer_is_free() {
     for assignment in assignments(4) {
         let count = u32::try_from(assignment.len()).expect("a few");
         for number in 0..MARKS.len().pow(count) {

@@ -28,8 +28,8 @@ fn id_of(partition: &PartitionId) -> usize {
     partition.as_str().parse().expect("ids are numbers here")
 }
 
-/// All owners look at once, plan, and claim; of those that claim the same, the first wins. Says whether anybody wanted
-/// something.
+/// All owners look at once, plan, and claim; of those that claim the same, the first wins. Says whether
+/// anybody wanted something.
 fn round(assignment: &mut [Option<usize>], owners: usize, strategy: Strategy, rng: &mut StdRng) -> bool {
     let before = assignment.to_vec();
     let mut order: Vec<usize> = (0..owners).collect();

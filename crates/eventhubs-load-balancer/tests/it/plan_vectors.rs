@@ -20,21 +20,23 @@ struct Vector {
     ours: [Takes; 2],
     /// From whom we may steal.
     victims: &'static [&'static str],
-    /// Balanced and greedy of Python, of JavaScript, of Go and Rust; and one cycle of .NET, which is as balanced.
+    /// Balanced and greedy of Python, of JavaScript, of Go and Rust; and one cycle of .NET, which is as
+    /// balanced.
     theirs: [Takes; 7],
 }
 
 const PEERS: [&str; 7] =
     ["python balanced", "python greedy", "js balanced", "js greedy", "go balanced", "go greedy", ".net"];
 
-/// JavaScript, Go and Rust steal all they miss at once. We take one from each owner a round: two newcomers that come
-/// together would otherwise drive an owner below its floor and start a chain of steals.
+/// JavaScript, Go and Rust steal all they miss at once. We take one from each owner a round: two newcomers
+/// that come together would otherwise drive an owner below its floor and start a chain of steals.
 const ONE_STEAL_A_ROUND: &[&str] = &["js greedy", "go greedy"];
 
 /// Python steals one partition a round, however many owners can spare one.
 const ONE_STEAL_OF_EACH: &[&str] = &["python greedy", "js greedy", "go greedy"];
 
-/// Python never steals at the floor, so one owner stays above the ceiling forever. We correct it, as the others do.
+/// Python never steals at the floor, so one owner stays above the ceiling forever. We correct it, as the
+/// others do.
 const HELPS_AT_THE_FLOOR: &[&str] = &["python balanced", "python greedy"];
 
 /// The vectors at which we do not do as all others, each for the reason it names.

@@ -1,3 +1,5 @@
+//! What these tests share: names, balancers and rounds.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

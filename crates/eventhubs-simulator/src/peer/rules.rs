@@ -166,8 +166,8 @@ mod tests {
     const CLAIM: Counts = (1, 0);
     const STEAL: Counts = (0, 1);
 
-    /// The vector's number, what I own, what others own, what is free; and what they do: Python balanced and greedy,
-    /// JavaScript balanced and greedy, Go and Rust balanced and greedy, .NET.
+    /// The vector's number, what I own, what others own, what is free; and what they do: Python balanced and
+    /// greedy, JavaScript balanced and greedy, Go and Rust balanced and greedy, .NET.
     type Vector = (u32, usize, &'static [usize], usize, [Counts; 7]);
 
     const fn claims(greedy: usize) -> [Counts; 7] {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn java_takes_one_where_it_is_among_the_least_loaded_and_the_fleet_is_not_even() {
+    fn java_takes_one_if_least_loaded_in_an_uneven_fleet() {
         let counts = |mine, others, free| counts(Kind::Java, true, &view(mine, others, free), 7);
         assert_eq!(counts(0, &[], 4), CLAIM);
         assert_eq!(counts(0, &[4], 0), STEAL);

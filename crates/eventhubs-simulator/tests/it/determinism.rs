@@ -1,3 +1,5 @@
+//! The same seed plays the same run.
+
 use eventhubs_simulator::{Kind, catalog, simulate};
 
 use crate::scenario;

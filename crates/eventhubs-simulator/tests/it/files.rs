@@ -1,3 +1,5 @@
+//! Scenario files: what is refused, and what the error names.
+
 use eventhubs_simulator::{Action, Scenario, ScenarioError};
 
 const LEAST: &str = "name = 'x'\nabout = 'x'\ninstances = 2\npartitions = 4\nduration_s = 60\n";

@@ -1,4 +1,5 @@
-//! Whole runs: the catalog at a small size, the faults of the store, and what shows that the simulator can fail.
+//! Whole runs: the catalog at a small size, the faults of the store, and what shows that the simulator can
+//! fail.
 #![cfg(test)]
 
 mod determinism;

@@ -1,4 +1,5 @@
-//! What goes wrong with the rules of others, or with a broken store: a simulator that never fails shows nothing.
+//! What goes wrong with the rules of others, or with a broken store: a simulator that never fails shows
+//! nothing.
 
 use eventhubs_simulator::{Kind, Outcome, Scenario, simulate};
 
@@ -9,7 +10,7 @@ fn with_fleet(scenario: Scenario, kind: Kind) -> Outcome {
 }
 
 #[test]
-fn wall_clocks_make_a_fleet_take_partitions_from_itself_and_ours_does_not_mind() {
+fn wall_clocks_make_a_fleet_steal_from_itself_but_not_eventhubs() {
     let day = || {
         let mut calm = scenario("skewed_clocks", 10, 32);
         calm.events.clear();
@@ -24,7 +25,7 @@ fn wall_clocks_make_a_fleet_take_partitions_from_itself_and_ours_does_not_mind()
 }
 
 #[test]
-fn who_takes_all_that_is_free_at_once_is_robbed_again_and_ours_takes_what_stays() {
+fn a_fleet_that_takes_all_that_is_free_is_stolen_from_again() {
     let needless = |kind| with_fleet(scenario("cold_start", 20, 64), kind).numbers.needless_steals;
     for kind in [Kind::Python, Kind::DotNet, Kind::Java, Kind::Rust] {
         assert!(needless(kind) > 2 * needless(Kind::Ours), "{kind:?}");

@@ -1,3 +1,5 @@
+//! Fixed assignments: an instance reads its own partitions and no others.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +41,7 @@ async fn instances_with_ordinals_read_each_their_own() {
         let seen = [Seen::default(), Seen::default()];
         let clients = [0, 1].map(|ordinal| pod(&emulator, &store, ordinal).unwrap());
         let running = [reading(&clients[0], &seen[0]), reading(&clients[1], &seen[1])];
-        until(|| seen.iter().all(|seen| seen.count() == 3)).await;
+        until("each has its three", || seen.iter().all(|seen| seen.count() == 3)).await;
         for (seen, expected) in seen.iter().zip([["0", "2", "4"], ["1", "3", "5"]]) {
             let mut ids = seen.all();
             ids.sort();

@@ -1,3 +1,5 @@
+//! Instances share the partitions out fairly, and a stop gives them back at once.
+
 use std::sync::Arc;
 
 use eventhubs::{ConsumerClient, ErrorKind, MemoryCheckpointStore, StartingPosition};
@@ -5,7 +7,8 @@ use tokio::sync::Semaphore;
 
 use crate::log::Log;
 use crate::support::{
-    HUB, Running, Seen, body, client, client_on, emulator, publish_to, record, start, until, within,
+    HUB, Running, Seen, body, client, client_on, emulator, publish_to, record, recording, start, until,
+    within,
 };
 
 /// An instance that says what becomes of its partitions, and which events it gets.
@@ -45,13 +48,13 @@ async fn two_instances_share_evenly_and_one_takes_over_what_the_other_leaves() {
         let (first, second) = (Seen::default(), Seen::default());
         let clients = [client_on(&emulator, Arc::clone(&store)), client_on(&emulator, store)];
         let leaver = instance(&clients[0], &first);
-        until(|| open(&first) == 8).await;
+        until("the first reads all", || open(&first) == 8).await;
         let stayer = instance(&clients[1], &second);
-        until(|| open(&first) == 4 && open(&second) == 4).await;
+        until("each reads four", || open(&first) == 4 && open(&second) == 4).await;
         assert_eq!(first.all().iter().filter(|text| text.starts_with("close")).count(), 4);
 
         leaver.stop().await;
-        until(|| open(&second) == 8).await;
+        until("the second reads all", || open(&second) == 8).await;
         emulator.publish(HUB, (0..16).map(|n| n.to_string())).unwrap();
         second.until_contains("15").await;
         stayer.stop().await;
@@ -68,7 +71,7 @@ async fn a_partition_that_another_reader_steals_is_closed_and_the_rest_go_on() {
         let seen = Seen::default();
         let ours = client_on(&emulator, Arc::clone(&store));
         let running = instance(&ours, &seen);
-        until(|| open(&seen) == 2).await;
+        until("both are read", || open(&seen) == 2).await;
 
         let other = client_on(&emulator, MemoryCheckpointStore::new());
         let stealing =
@@ -78,7 +81,7 @@ async fn a_partition_that_another_reader_steals_is_closed_and_the_rest_go_on() {
         publish_to(&emulator, "1", &["a"]);
         seen.until_contains("a").await;
         thief.stop().await;
-        until(|| open(&seen) == 2).await;
+        until("both are read", || open(&seen) == 2).await;
         running.stop().await;
     })
     .await;
@@ -196,7 +199,7 @@ async fn a_run_whose_client_is_closed_ends_and_its_partitions_are_free() {
 }
 
 #[tokio::test]
-async fn instances_without_a_shared_store_are_warned_and_do_not_steal_without_end() {
+async fn instances_without_a_shared_store_are_warned_and_back_off() {
     const EVENTS: usize = 40;
     within(async {
         let log = Log::record();
@@ -205,10 +208,7 @@ async fn instances_without_a_shared_store_are_warned_and_do_not_steal_without_en
         let seen = Seen::default();
         let runs = [client(&emulator), client(&emulator)].map(|client| {
             let events = seen.clone();
-            let receive = client.receive(move |_, event| {
-                events.push(body(&event));
-                async { Ok(()) }
-            });
+            let receive = client.receive(recording(&events));
             start(receive.starting_position(StartingPosition::Earliest))
         });
         log.until(&["WARN", "is the store shared by all instances"]).await;

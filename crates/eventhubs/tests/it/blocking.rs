@@ -107,7 +107,7 @@ async fn a_stop_ends_though_the_store_blocks_in_a_round() {
         let gate = Gate::default();
         let _open = gate.open_at_end();
         store.block_lists_at(gate.clone());
-        until(|| gate.is_waited_at()).await;
+        until("a listing blocks", || gate.is_waited_at()).await;
         running.stop().await;
     })
     .await;

@@ -1,4 +1,5 @@
-//! Checkpoints: forward only, only of events that were delivered, only while owned, and not lost to an outage of the store.
+//! Checkpoints: forward only, only of events that were delivered, only while owned, and not lost to an outage
+//! of the store.
 
 use std::sync::Arc;
 
@@ -10,7 +11,9 @@ use eventhubs_emulator::Emulator;
 use tokio::sync::Mutex;
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::support::{Seen, body, checkpointing, client_on, emulator, publish_to, scope, start, within};
+use crate::support::{
+    Seen, body, checkpointing, client_on, emulator, publish_to, recording, scope, start, within,
+};
 
 #[tokio::test]
 async fn a_checkpoint_in_the_close_hook_is_where_the_next_run_goes_on() {
@@ -79,10 +82,7 @@ async fn a_checkpoint_never_moves_backward() {
 
         let again = Seen::default();
         let log = again.clone();
-        let running = start(client.receive(move |_, event| {
-            log.push(body(&event));
-            async { Ok(()) }
-        }));
+        let running = start(client.receive(recording(&log)));
         publish_to(&emulator, "0", &["d"]);
         again.until_contains("d").await;
         running.stop().await;
@@ -130,20 +130,15 @@ async fn a_store_that_panics_is_reported_and_asked_again() {
         publish_to(&emulator, "0", &["a"]);
         let client = client_on(&emulator, FaultyStore::panicking(3));
         let seen = Seen::default();
-        let (event, error) = (seen.clone(), seen.clone());
-        let running = start(
-            client
-                .receive(move |_, received| {
-                    event.push(body(&received));
-                    async { Ok(()) }
-                })
-                .starting_position(StartingPosition::Earliest)
-                .on_error(move |context, what| {
+        let error = seen.clone();
+        let running =
+            start(client.receive(recording(&seen)).starting_position(StartingPosition::Earliest).on_error(
+                move |context, what| {
                     assert_eq!(what.kind(), ErrorKind::Store, "{what:?}");
                     error.push(format!("error {}", context.unwrap().partition_id()));
                     async {}
-                }),
-        );
+                },
+            ));
         seen.until_contains("a").await;
         running.stop().await;
         assert_eq!(seen.all(), ["error 0", "error 0", "error 0", "a"]);

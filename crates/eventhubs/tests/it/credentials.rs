@@ -1,3 +1,5 @@
+//! A client that authenticates with tokens reads like any other.
+
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -5,7 +7,7 @@ use eventhubs::{
     AccessToken, ConsumerClient, MemoryCheckpointStore, StartingPosition, TokenCredential, TokenError,
 };
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, within};
+use crate::support::{HUB, Seen, client, emulator, publish_to, recording, within};
 
 #[derive(Debug)]
 struct Issued;
@@ -30,12 +32,8 @@ async fn a_run_reads_with_the_tokens_of_a_credential() {
             .build()
             .unwrap();
         let seen = Seen::default();
-        let noting = seen.clone();
         client
-            .receive(move |_, event| {
-                noting.push(body(&event));
-                async { Ok(()) }
-            })
+            .receive(recording(&seen))
             .starting_position(StartingPosition::Earliest)
             .with_graceful_shutdown(async move { seen.until_contains("a").await })
             .await

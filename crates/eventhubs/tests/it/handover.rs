@@ -74,18 +74,18 @@ fn closed(states: &Seen) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_newcomer_takes_is_closed_and_checkpointed_before_it_is_read_again() {
+async fn what_a_newcomer_takes_is_checkpointed_before_it_is_read_again() {
     within(async {
         let emulator = Emulator::builder().event_hub(HUB, PARTITIONS).start().await.unwrap();
         let store = Arc::new(MemoryCheckpointStore::new());
         let (events, first, second) = (Seen::default(), Seen::default(), Seen::default());
         let older = lazy(&client(&emulator, &store), &events, &first);
-        until(|| open(&first) == PARTITIONS).await;
+        until("the first reads all", || open(&first) == PARTITIONS).await;
         publish(&emulator, 0..100);
         events.until_count(100).await;
 
         let newer = lazy(&client(&emulator, &store), &events, &second);
-        until(|| open(&first) == 2 && open(&second) == 2).await;
+        until("each reads two", || open(&first) == 2 && open(&second) == 2).await;
         publish(&emulator, 100..200);
         events.until_count(200).await;
         assert_eq!(closed(&first), ["HandedOver"; 2]);
@@ -103,9 +103,9 @@ async fn who_stops_reads_on_until_another_instance_has_each_of_its_partitions() 
         let store = Arc::new(MemoryCheckpointStore::new());
         let (events, first, second) = (Seen::default(), Seen::default(), Seen::default());
         let leaver = lazy(&client(&emulator, &store), &events, &first);
-        until(|| open(&first) == PARTITIONS).await;
+        until("the first reads all", || open(&first) == PARTITIONS).await;
         let stayer = lazy(&client(&emulator, &store), &events, &second);
-        until(|| open(&second) == 2).await;
+        until("the second reads two", || open(&second) == 2).await;
 
         let mut published = 0;
         let stopping = tokio::spawn(leaver.stop());
@@ -165,7 +165,7 @@ async fn offers_can_be_done_without() {
         let store = Arc::new(MemoryCheckpointStore::new());
         let (events, stays) = (Seen::default(), Seen::default());
         let stayer = lazy(&client(&emulator, &store), &events, &stays);
-        until(|| open(&stays) == 2).await;
+        until("the one that stays reads two", || open(&stays) == 2).await;
         let reasons = Seen::default();
         let (opened, log) = (reasons.clone(), reasons.clone());
         let hurried = client(&emulator, &store)
@@ -181,10 +181,10 @@ async fn offers_can_be_done_without() {
                 async {}
             });
         let hurried = start(hurried);
-        until(|| reasons.count() == 1).await;
+        until("one partition was closed", || reasons.count() == 1).await;
         hurried.stop().await;
         assert_eq!(reasons.all(), ["open", "closed"]);
-        until(|| open(&stays) == 2).await;
+        until("the one that stays reads two", || open(&stays) == 2).await;
         stayer.stop().await;
     })
     .await;

@@ -12,8 +12,9 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) struct Log {
     text: Text,
     _recording: DefaultGuard,
-    /// While a process has had one subscriber only, `tracing` asks that of the thread that reaches a line first whether anybody wants
-    /// the line, once for all threads: a test without a subscriber would silence it for this one. A second one ends that.
+    /// While a process has had one subscriber only, `tracing` asks that of the thread that reaches a line
+    /// first whether anybody wants the line, once for all threads: a test without a subscriber would silence
+    /// it for this one. A second one ends that.
     _second: Dispatch,
 }
 
@@ -36,7 +37,7 @@ impl Log {
     }
 
     pub(crate) async fn until(&self, parts: &[&str]) -> String {
-        crate::support::until(|| !self.lines(parts).is_empty()).await;
+        crate::support::until(format!("a line with {parts:?}"), || !self.lines(parts).is_empty()).await;
         self.lines(parts).swap_remove(0)
     }
 }

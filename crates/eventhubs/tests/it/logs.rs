@@ -7,7 +7,7 @@ use eventhubs_emulator::Emulator;
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::log::Log;
-use crate::support::{HUB, Seen, body, client, client_on, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, client, client_on, emulator, publish_to, recording, start, within};
 
 fn named(emulator: &Emulator, store: &Arc<MemoryCheckpointStore>, owner: &str) -> ConsumerClient {
     ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
@@ -97,11 +97,7 @@ async fn recovery_is_a_line_too() {
         let emulator = emulator(1).await;
         let store = Arc::new(FaultyStore::default());
         let seen = Seen::default();
-        let events = seen.clone();
-        let receive = client_on(&emulator, Arc::clone(&store)).receive(move |_, event| {
-            events.push(body(&event));
-            async { Ok(()) }
-        });
+        let receive = client_on(&emulator, Arc::clone(&store)).receive(recording(&seen));
         let running = start(receive.starting_position(StartingPosition::Earliest));
         publish_to(&emulator, "0", &["a"]);
         seen.until_contains("a").await;

@@ -1,3 +1,5 @@
+//! Who no longer owns a partition handles nothing more and writes no checkpoint.
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use eventhubs_emulator::Emulator;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::support::{
-    HUB, Seen, body, client, client_on, emulator, publish_to, record, scope, start, within,
+    HUB, Seen, body, client, client_on, emulator, publish_to, record, recording, recording_errors, scope,
+    start, within,
 };
 
 fn named(
@@ -29,7 +32,7 @@ fn named(
 }
 
 #[tokio::test]
-async fn behind_the_end_of_the_lease_a_checkpoint_is_refused_though_nobody_could_say_so() {
+async fn checkpoints_after_the_end_of_the_lease_are_refused() {
     within(async {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a", "b"]);
@@ -95,22 +98,14 @@ async fn a_restarted_instance_with_the_same_owner_id_goes_on_at_once() {
 }
 
 #[tokio::test]
-async fn of_two_live_instances_with_one_owner_id_the_later_ends_with_an_error_that_names_it() {
+async fn of_two_live_instances_with_one_owner_id_the_later_ends() {
     within(async {
         let emulator = emulator(4).await;
         let store = Arc::new(MemoryCheckpointStore::new());
         let expiry = Duration::from_secs(3);
         let seen = Seen::default();
-        let log = seen.clone();
         let first = named(&emulator, &store, "pod-0", expiry);
-        let running = start(
-            first
-                .receive(move |_, event| {
-                    log.push(body(&event));
-                    async { Ok(()) }
-                })
-                .starting_position(StartingPosition::Earliest),
-        );
+        let running = start(first.receive(recording(&seen)).starting_position(StartingPosition::Earliest));
         publish_to(&emulator, "0", &["a"]);
         seen.until_contains("a").await;
 
@@ -134,8 +129,8 @@ async fn write_as(store: &MemoryCheckpointStore, owner: &str, partition: &str) {
     store.claim_ownership(&scope(), &claim.with_mark(Some(Mark::new("1")))).await;
 }
 
-/// An instance whose twin begins to write its records when it was told to stop, and whose callback runs on for as long as
-/// the partition is its own.
+/// An instance whose twin begins to write its records when it was told to stop, and whose callback runs on
+/// for as long as the partition is its own.
 async fn meets_its_twin_after_the_stop(offer_timeout: Duration) {
     let emulator = emulator(2).await;
     publish_to(&emulator, "0", &["a"]);
@@ -170,12 +165,12 @@ async fn meets_its_twin_after_the_stop(offer_timeout: Duration) {
 }
 
 #[tokio::test]
-async fn an_instance_that_learns_of_its_twin_while_it_offers_its_partitions_leaves_them_to_it() {
+async fn a_twin_found_while_offering_keeps_the_partitions() {
     within(meets_its_twin_after_the_stop(Duration::MAX)).await;
 }
 
 #[tokio::test]
-async fn an_instance_that_learns_of_its_twin_while_its_callbacks_end_leaves_its_partitions_to_it() {
+async fn a_twin_found_while_callbacks_end_keeps_the_partitions() {
     within(meets_its_twin_after_the_stop(Duration::ZERO)).await;
 }
 
@@ -221,7 +216,7 @@ async fn a_callback_may_outlive_the_lease_that_it_had_at_the_stop() {
 }
 
 #[tokio::test]
-async fn a_paused_partition_calls_back_with_nothing_until_it_is_resumed_and_stays_owned() {
+async fn a_paused_partition_stays_owned_and_calls_back_once_resumed() {
     within(async {
         let emulator = emulator(2).await;
         let seen = Seen::default();
@@ -295,10 +290,7 @@ async fn with_a_stale_context(one_partition: bool) -> (Seen, eventhubs::Result<(
             opened.push("open");
             async { Ok(()) }
         })
-        .on_error(move |_, error| {
-            errors.push(format!("{:?}", error.kind()));
-            async {}
-        });
+        .on_error(recording_errors(&errors));
     if one_partition {
         receive = receive.partition_id("0".parse().unwrap());
     }

@@ -1,4 +1,5 @@
-//! Where reading starts and resumes: no event after the starting position is skipped, and none comes twice without need.
+//! Where reading starts and resumes: no event after the starting position is skipped, and none comes twice
+//! without need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +16,8 @@ use eventhubs_emulator::{Emulator, RequestKind, Verdict};
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::log::Log;
 use crate::support::{
-    HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, start, within,
+    HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, recording, recording_errors,
+    start, within,
 };
 
 fn partition(id: &str) -> PartitionId {
@@ -29,13 +31,9 @@ async fn a_partition_can_have_a_starting_position_of_its_own() {
         publish_to(&emulator, "0", &["a", "b", "c"]);
         publish_to(&emulator, "1", &["d", "e", "f"]);
         let seen = Seen::default();
-        let log = seen.clone();
         let running = start(
             client(&emulator)
-                .receive(move |_, event| {
-                    log.push(body(&event));
-                    async { Ok(()) }
-                })
+                .receive(recording(&seen))
                 .starting_position(StartingPosition::Earliest)
                 .starting_position_of(partition("1"), StartingPosition::from_sequence_number(2)),
         );
@@ -134,14 +132,8 @@ async fn a_checkpoint_that_the_hub_does_not_know_is_reported_and_left_alone() {
         let (log, errors) = (seen.clone(), seen.clone());
         let running = start(
             client_on(&emulator, Arc::clone(&store))
-                .receive(move |_, event| {
-                    log.push(body(&event));
-                    async { Ok(()) }
-                })
-                .on_error(move |_, error| {
-                    errors.push(format!("{:?}", error.kind()));
-                    async {}
-                }),
+                .receive(recording(&log))
+                .on_error(recording_errors(&errors)),
         );
         seen.until_count(2).await;
         running.stop().await;
@@ -174,10 +166,7 @@ async fn a_checkpoint_that_the_hub_does_not_know_can_be_given_up_and_replaced() 
                     }
                 })
                 .on_invalid_position(InvalidPosition::Earliest)
-                .on_error(move |_, error| {
-                    errors.push(format!("{:?}", error.kind()));
-                    async {}
-                }),
+                .on_error(recording_errors(&errors)),
         );
         seen.until_contains("b").await;
         running.stop().await;
@@ -193,7 +182,7 @@ async fn a_checkpoint_that_the_hub_does_not_know_can_be_given_up_and_replaced() 
 }
 
 #[tokio::test]
-async fn a_checkpoint_is_given_up_only_once_the_partition_is_read_from_elsewhere() {
+async fn a_checkpoint_is_given_up_only_once_reading_begins_elsewhere() {
     within(async {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a", "b"]);
@@ -211,16 +200,10 @@ async fn a_checkpoint_is_given_up_only_once_the_partition_is_read_from_elsewhere
         });
         let running = start(
             client_on(&emulator, store)
-                .receive(move |_, event| {
-                    log.push(body(&event));
-                    async { Ok(()) }
-                })
+                .receive(recording(&log))
                 .starting_position(StartingPosition::Latest)
                 .on_invalid_position(InvalidPosition::Earliest)
-                .on_error(move |_, error| {
-                    errors.push(format!("{:?}", error.kind()));
-                    async {}
-                }),
+                .on_error(recording_errors(&errors)),
         );
         seen.until_contains("b").await;
         running.stop().await;
@@ -242,12 +225,9 @@ fn brief(emulator: &Emulator, store: &Arc<impl CheckpointStore>) -> ConsumerClie
 
 /// Notes what is read and what becomes of the partitions, and writes no checkpoint.
 pub(crate) fn watching(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
-    let (log, opened, closed, failed) = (seen.clone(), seen.clone(), seen.clone(), seen.clone());
+    let (opened, closed, failed) = (seen.clone(), seen.clone(), seen.clone());
     client
-        .receive(move |_, event| {
-            log.push(body(&event));
-            async { Ok(()) }
-        })
+        .receive(recording(seen))
         .on_partition_initialize(move |context| {
             opened.push(format!("open {}", context.partition_id()));
             async { Ok(()) }
@@ -441,10 +421,7 @@ async fn a_good_checkpoint_after_a_gap_is_not_reported() {
                 }
             }
         });
-        let receive = receive.on_error(move |_, error| {
-            failed.push(format!("{:?}", error.kind()));
-            async {}
-        });
+        let receive = receive.on_error(recording_errors(&failed));
         let running = start(receive);
         seen.until_count(4).await;
         running.stop().await;
@@ -476,13 +453,10 @@ async fn a_checkpoint_of_another_life_of_the_hub_is_reported_and_replaced() {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a", "b"]);
         let (store, seen) = (store_with(&emulator, Some("-1"), Some(5000)).await, Seen::default());
-        let errors = seen.clone();
         let receive = checkpointing(&client_on(&emulator, Arc::clone(&store)), &seen);
         // Not the starting position: it is the checkpoint that is given up.
-        let running = start(receive.starting_position(StartingPosition::Latest).on_error(move |_, error| {
-            errors.push(format!("{:?}", error.kind()));
-            async {}
-        }));
+        let running =
+            start(receive.starting_position(StartingPosition::Latest).on_error(recording_errors(&seen)));
         seen.until_count(3).await;
         running.stop().await;
         assert_eq!(seen.all(), ["InvalidPosition", "a Written", "b Written"]);

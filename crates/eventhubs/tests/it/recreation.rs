@@ -2,7 +2,7 @@
 
 use eventhubs::{ErrorKind, StartingPosition};
 
-use crate::support::{HUB, Seen, body, client, emulator, publish_to, start, within};
+use crate::support::{HUB, Seen, body, client, emulator, publish_to, recording_errors, start, within};
 
 /// Without checkpoints: one from before would lie ahead of the new events (contract §8.9).
 #[tokio::test]
@@ -17,10 +17,7 @@ async fn a_running_consumer_survives_that_its_hub_is_created_anew() {
                 log.push(format!("{} on {}", body(&event), context.partition_id()));
                 async { Ok(()) }
             })
-            .on_error(move |_, error| {
-                failed.push(format!("{:?}", error.kind()));
-                async {}
-            })
+            .on_error(recording_errors(&failed))
             .starting_position(StartingPosition::Earliest);
         let running = start(receive);
         for (partitions, word) in [(4, "first"), (2, "fewer"), (6, "more")] {

@@ -31,7 +31,7 @@ async fn several_receive_failures_in_a_row_repeat_no_event() {
         for failures in 1..=3 {
             // Not retried by the receiver: the partition is closed, and opened again before any new event.
             emulator.detach_links(HUB, "amqp:not-allowed", "a test");
-            until(|| count(&seen, "open 0") > failures).await;
+            until("it is opened again", || count(&seen, "open 0") > failures).await;
         }
         publish_to(&emulator, "0", &["c"]);
         seen.until_contains("c").await;
@@ -41,7 +41,8 @@ async fn several_receive_failures_in_a_row_repeat_no_event() {
     .await;
 }
 
-/// A token for the consumer group alone may not ask for the newest event, so each attach begins at what is newest then.
+/// A token for the consumer group alone may not ask for the newest event, so each attach begins at what is
+/// newest then.
 #[tokio::test]
 async fn a_failed_event_comes_again_although_the_newest_event_is_not_known() {
     within(async {
@@ -102,7 +103,7 @@ fn giving_up(
 }
 
 #[tokio::test]
-async fn a_store_that_fails_while_a_position_is_given_up_does_not_change_the_policy() {
+async fn a_store_failure_while_a_position_is_given_up_changes_no_policy() {
     within(async {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a", "b"]);
@@ -120,7 +121,8 @@ async fn a_store_that_fails_while_a_position_is_given_up_does_not_change_the_pol
     .await;
 }
 
-/// The sequence number of a checkpoint stays good after a fail-over; where it does not, the oldest event is read.
+/// The sequence number of a checkpoint stays good after a fail-over; where it does not, the oldest event is
+/// read.
 #[tokio::test]
 async fn after_a_fail_over_only_an_unknown_number_leads_to_the_oldest_event() {
     within(async {

@@ -1,29 +1,29 @@
-use std::future::Future;
+//! What the tests of this crate share: clients that look often, callbacks that record, and runs in the
+//! background.
+
+use std::fmt;
+use std::future::{Future, Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventhubs::receive::{Events, Receive};
 use eventhubs::{
-    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, MemoryCheckpointStore, ReceivedEvent,
-    RetryPolicy, StartingPosition,
+    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, Error, HandlerResult,
+    MemoryCheckpointStore, PartitionContext, ReceivedEvent, RetryPolicy, StartingPosition,
 };
 use eventhubs_checkpoint_store::Ownership;
 use eventhubs_emulator::Emulator;
+use eventhubs_test_harness::PATIENCE;
+pub(crate) use eventhubs_test_harness::until;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) const HUB: &str = "orders";
 
 /// Runs a test under a time limit that no good run comes near.
-pub(crate) async fn within<T>(test: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test is done in time")
-}
-
-pub(crate) async fn until(condition: impl Fn() -> bool) {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
-    while !condition() {
-        looks.tick().await;
-    }
+#[track_caller]
+pub(crate) fn within<F: Future>(test: F) -> impl Future<Output = F::Output> {
+    eventhubs_test_harness::within(PATIENCE, test)
 }
 
 pub(crate) async fn emulator(partitions: usize) -> Emulator {
@@ -80,12 +80,46 @@ impl Seen {
         self.0.lock().unwrap().iter().any(|seen| seen == text)
     }
 
-    pub(crate) async fn until_count(&self, count: usize) {
-        until(|| self.count() >= count).await;
+    #[track_caller]
+    pub(crate) fn until_count(&self, count: usize) -> impl Future<Output = ()> {
+        until(Expecting { what: format!("{count} entries"), seen: self }, move || self.count() >= count)
     }
 
-    pub(crate) async fn until_contains(&self, text: &str) {
-        until(|| self.contains(text)).await;
+    #[track_caller]
+    pub(crate) fn until_contains(&self, text: &str) -> impl Future<Output = ()> {
+        until(Expecting { what: format!("{text:?}"), seen: self }, move || self.contains(text))
+    }
+}
+
+/// What a test waits for, with all that was seen until then.
+struct Expecting<'s> {
+    what: String,
+    seen: &'s Seen,
+}
+
+impl fmt::Display for Expecting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} among {:?}", self.what, self.seen.all())
+    }
+}
+
+/// A callback that notes each event's body, and succeeds.
+pub(crate) fn recording(
+    seen: &Seen,
+) -> impl Fn(PartitionContext, ReceivedEvent) -> Ready<HandlerResult> + use<> {
+    let seen = seen.clone();
+    move |_, event| {
+        seen.push(body(&event));
+        ready(Ok(()))
+    }
+}
+
+/// An error hook that notes each error's kind.
+pub(crate) fn recording_errors(seen: &Seen) -> impl Fn(Option<PartitionContext>, Error) -> Ready<()> + use<> {
+    let seen = seen.clone();
+    move |_, error| {
+        seen.push(format!("{:?}", error.kind()));
+        ready(())
     }
 }
 
@@ -93,7 +127,8 @@ pub(crate) fn body(event: &ReceivedEvent) -> String {
     event.body_as_str().unwrap().into_owned()
 }
 
-/// A run that writes each event as a checkpoint, and notes its body with what became of that, as in `a Written`.
+/// A run that writes each event as a checkpoint, and notes its body with what became of that, as in `a
+/// Written`.
 pub(crate) fn checkpointing(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
     let log = seen.clone();
     let receive = client.receive(move |context, event| {

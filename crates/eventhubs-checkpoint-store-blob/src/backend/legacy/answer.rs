@@ -36,8 +36,8 @@ impl Failure {
     }
 }
 
-/// What is most likely a mistake is told from what may pass. The HTTP library keeps both to itself, so the texts of their causes
-/// decide.
+/// What is most likely a mistake is told from what may pass. The HTTP library keeps both to itself, so the
+/// texts of their causes decide.
 fn kind_of(error: &reqwest::Error) -> ErrorKind {
     let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
     let causes: Vec<_> = causes.collect();

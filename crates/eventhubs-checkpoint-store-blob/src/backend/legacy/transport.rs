@@ -68,7 +68,8 @@ impl Transport {
             };
             builder = builder.proxy(proxy);
         } else if is_this_machine(endpoint) {
-            // A signature that may be sent in clear text to this machine must not reach the proxy of HTTP_PROXY.
+            // A signature that may be sent in clear text to this machine must not reach the proxy of
+            // HTTP_PROXY.
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| not_made().with_source(error))?;
@@ -84,8 +85,8 @@ impl Transport {
     }
 }
 
-/// Trusts what the system trusts, as the AMQP side does, and nothing else. The provider is given here, so that no default of the
-/// process is needed or changed.
+/// Trusts what the system trusts, as the AMQP side does, and nothing else. The provider is given here, so
+/// that no default of the process is needed or changed.
 fn tls_config() -> eventhubs_checkpoint_store::Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let failed = |error: rustls::Error| not_made().with_source(error);
