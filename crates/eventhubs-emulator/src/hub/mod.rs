@@ -168,9 +168,9 @@ impl Partition {
     pub(crate) fn append(&self, messages: &[Sections<'_>]) -> Result<(), Condition> {
         let mut log = self.log();
         log.append(messages, self.clock.now_ms())?;
-        let head = log.head().sequence_number;
-        drop(log);
-        self.appended.send_replace(head);
+        // Under the lock: of two appends at once, the earlier one would else announce its head last, and readers of the later events
+        // would wait for the next append.
+        self.appended.send_replace(log.head().sequence_number);
         Ok(())
     }
 
@@ -208,6 +208,34 @@ impl Partition {
     pub(crate) fn leave(&self, group: &str, reader: u64) {
         if let Some(readers) = lock(&self.readers).get_mut(group) {
             readers.leave(reader);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use eventhubs_types::EventData;
+
+    use super::*;
+    use crate::event::message;
+    use crate::hub::storage::Memory;
+
+    /// A reader waits for the announced head: of one that is too low it learns with the next append, which may never come.
+    #[test]
+    fn the_announced_head_is_that_of_the_last_append_however_many_append_at_once() {
+        let retention = Retention { events: 100, bytes: 1 << 20, age_ms: 60_000 };
+        let log = Log::new(retention, Box::new(Memory::default()), State::default());
+        let partition = Partition::new(0, log, Clock::default());
+        let message = message::from_event(EventData::new("event")).unwrap();
+        for _ in 0..500 {
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| partition.append(&[message::sections(&message)]).unwrap());
+                }
+            });
+            assert_eq!(*partition.appended.borrow(), partition.log().head().sequence_number);
         }
     }
 }

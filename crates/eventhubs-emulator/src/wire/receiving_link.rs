@@ -33,6 +33,9 @@ pub(crate) struct ReceivingLink {
 #[derive(Debug, Default)]
 struct State {
     partial: Option<Partial>,
+    /// Where messages of many frames are put together. Its memory is used again once the message before is gone, as it mostly is:
+    /// fresh pages would cost as much as the copy.
+    buffer: BytesMut,
     whole: VecDeque<Message>,
     /// Of the messages in `whole`.
     bytes: usize,
@@ -62,7 +65,8 @@ struct Partial {
     id: u32,
     is_settled: bool,
     format: u32,
-    bytes: BytesMut,
+    /// How many of its bytes are in the buffer of the link, which has no others.
+    size: usize,
 }
 
 /// The credit of a link, as a flow says it.
@@ -173,19 +177,6 @@ impl ReceivingLink {
     }
 }
 
-impl Partial {
-    /// Adds what the last frame carries. A message of one frame stays in the buffer that it was read into.
-    fn whole(mut self, last: Bytes) -> Message {
-        let bytes = if self.bytes.is_empty() {
-            last
-        } else {
-            self.bytes.extend_from_slice(&last);
-            self.bytes.freeze()
-        };
-        Message { id: self.id, is_settled: self.is_settled, format: self.format, bytes }
-    }
-}
-
 impl Drop for ReceivingLink {
     fn drop(&mut self) {
         self.close();
@@ -200,21 +191,33 @@ impl State {
         };
         if transfer.aborted {
             self.done = self.done.wrapping_add(1);
+            self.buffer.clear();
             return Ok(());
         }
-        let size = message.bytes.len() + payload.len();
-        if size as u64 > max_message_size {
-            return Err(Refusal::TooLarge(size));
+        message.size += payload.len();
+        if message.size as u64 > max_message_size {
+            return Err(Refusal::TooLarge(message.size));
         }
         message.is_settled |= transfer.settled;
         if transfer.more {
-            message.bytes.extend_from_slice(&payload);
+            self.buffer.extend_from_slice(&payload);
             self.partial = Some(message);
         } else {
-            self.bytes += size;
-            self.whole.push_back(message.whole(payload));
+            self.bytes += message.size;
+            let bytes = self.with_last(payload);
+            let Partial { id, is_settled, format, .. } = message;
+            self.whole.push_back(Message { id, is_settled, format, bytes });
         }
         Ok(())
+    }
+
+    /// Returns the bytes of the message that this frame ends. A message of one frame stays in the buffer that it was read into.
+    fn with_last(&mut self, payload: Bytes) -> Bytes {
+        if self.buffer.is_empty() {
+            return payload;
+        }
+        self.buffer.extend_from_slice(&payload);
+        self.buffer.split().freeze()
     }
 
     fn begin(&mut self, transfer: Transfer) -> Result<Partial, Refusal> {
@@ -226,7 +229,7 @@ impl State {
             id: transfer.delivery_id.unwrap_or(0),
             is_settled: false,
             format: transfer.message_format.unwrap_or(0),
-            bytes: BytesMut::new(),
+            size: 0,
         })
     }
 
