@@ -53,6 +53,16 @@ pub enum CheckpointOutcome {
     Conflict,
 }
 
+/// What became of the deletion of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeleteOutcome {
+    /// It is gone.
+    Deleted,
+    /// It has another version, or was gone already.
+    Conflict,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

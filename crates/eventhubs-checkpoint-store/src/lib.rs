@@ -4,13 +4,18 @@
 
 mod checkpoint;
 mod error;
+mod fence;
 mod memory;
 mod ownership;
 mod store;
+mod watch;
 
 pub use async_trait::async_trait;
-pub use checkpoint::{Checkpoint, CheckpointOutcome};
+pub use checkpoint::{Checkpoint, CheckpointOutcome, DeleteOutcome};
 pub use error::{Error, ErrorKind, Result};
+pub use fence::{FenceToken, Fenced, TransactionalCheckpoint};
+pub use futures_util::stream::BoxStream;
 pub use memory::MemoryCheckpointStore;
 pub use ownership::{Claim, ClaimOutcome, Expected, Mark, Ownership, OwnershipList, RejectedRecord, Version};
 pub use store::CheckpointStore;
+pub use watch::{Audience, Hint};

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use eventhubs_types::{ConsumerScope, PartitionId};
 
 use crate::{
-    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Expected, Ownership, OwnershipList,
-    Result, Version,
+    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, DeleteOutcome, Expected, Ownership,
+    OwnershipList, Result, Version,
 };
 
 /// A store in the memory of this process: its instances share it by cloning an `Arc`.
@@ -50,7 +50,7 @@ impl State {
     }
 
     fn records(&mut self, scope: &ConsumerScope) -> &mut Records {
-        self.scopes.entry(scope.clone()).or_default()
+        self.scopes.entry(scope.to_lowercase()).or_default()
     }
 }
 
@@ -106,4 +106,41 @@ impl CheckpointStore for MemoryCheckpointStore {
         checkpoints.insert(checkpoint.partition.clone(), record);
         Ok(CheckpointOutcome::Written(version))
     }
+
+    async fn delete_checkpoint(
+        &self,
+        scope: &ConsumerScope,
+        partition: &PartitionId,
+        version: &Version,
+    ) -> Result<DeleteOutcome> {
+        let mut state = self.state();
+        let checkpoints = &mut state.records(scope).checkpoints;
+        let has_version =
+            checkpoints.get(partition).is_some_and(|record| record.version.as_ref() == Some(version));
+        Ok(deleted(has_version && checkpoints.remove(partition).is_some()))
+    }
+
+    async fn delete_ownership(
+        &self,
+        scope: &ConsumerScope,
+        partition: &PartitionId,
+        version: &Version,
+    ) -> Result<DeleteOutcome> {
+        let mut state = self.state();
+        let ownership = &mut state.records(scope).ownership;
+        let has_version = ownership.get(partition).is_some_and(|record| record.version == *version);
+        Ok(deleted(has_version && ownership.remove(partition).is_some()))
+    }
+
+    async fn list_scopes(&self) -> Result<Vec<ConsumerScope>> {
+        let state = self.state();
+        let has_records =
+            |records: &Records| !records.ownership.is_empty() || !records.checkpoints.is_empty();
+        let scopes = state.scopes.iter().filter(|(_, records)| has_records(records));
+        Ok(scopes.map(|(scope, _)| scope.clone()).collect())
+    }
+}
+
+fn deleted(is_deleted: bool) -> DeleteOutcome {
+    if is_deleted { DeleteOutcome::Deleted } else { DeleteOutcome::Conflict }
 }

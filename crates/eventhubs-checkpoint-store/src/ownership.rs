@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use eventhubs_types::{OwnerId, PartitionId};
 use smol_str::SmolStr;
 
-use crate::Error;
+use crate::{Audience, Error};
 
 /// One version of one record, opaque to all but the store that gave it: an etag, a row version, a revision.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -152,12 +152,22 @@ pub struct Claim {
     pub expected: Expected,
     /// The note to leave.
     pub mark: Option<Mark>,
+    /// Who is to hear of it at once, once it is won; `None` for most claims.
+    pub announces_to: Option<Audience>,
 }
 
 impl Claim {
     /// A claim without a mark for `owner`, or a release where that is `None`.
     pub fn new(partition: PartitionId, owner: Option<OwnerId>, expected: Expected) -> Self {
-        Self { partition, owner, expected, mark: None }
+        Self { partition, owner, expected, mark: None, announces_to: None }
+    }
+
+    /// The claim, which is announced to this audience once it is won: see
+    /// [`CheckpointStore::watch`](crate::CheckpointStore::watch). A store without `watch` ignores it.
+    #[must_use]
+    pub fn announcing(mut self, audience: Audience) -> Self {
+        self.announces_to = Some(audience);
+        self
     }
 
     /// The claim with this mark.

@@ -129,6 +129,19 @@ name! {
     OwnerId, "owner id", 256
 }
 
+/// A name may get longer by it than it may be (`İ` has one byte more in lower case); stores refuse what they cannot keep.
+macro_rules! lowercase {
+    ($($type:ident),*) => {
+        $(impl $type {
+            pub(crate) fn to_lowercase(&self) -> Self {
+                Self(self.0.to_lowercase().into())
+            }
+        })*
+    };
+}
+
+lowercase!(Namespace, EventHubName, ConsumerGroup);
+
 impl ConsumerGroup {
     /// The group that every event hub has.
     pub const DEFAULT: &'static str = "$Default";

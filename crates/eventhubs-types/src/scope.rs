@@ -21,6 +21,26 @@ impl ConsumerScope {
     pub fn new(namespace: Namespace, event_hub: EventHubName, consumer_group: ConsumerGroup) -> Self {
         Self { namespace, event_hub, consumer_group }
     }
+
+    /// Returns the scope in lower case. The service does not tell names apart by their case, so this is the
+    /// spelling under which stores keep a scope.
+    ///
+    /// ```
+    /// # use eventhubs_types::ConsumerScope;
+    /// # fn main() -> Result<(), eventhubs_types::InvalidName> {
+    /// let scope = ConsumerScope::new("Contoso.servicebus.windows.net".parse()?, "Orders".parse()?, "$Default".parse()?);
+    /// assert_eq!(scope.to_lowercase().to_string(), "contoso.servicebus.windows.net/orders/$default");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn to_lowercase(&self) -> Self {
+        Self {
+            namespace: self.namespace.to_lowercase(),
+            event_hub: self.event_hub.to_lowercase(),
+            consumer_group: self.consumer_group.to_lowercase(),
+        }
+    }
 }
 
 impl fmt::Display for ConsumerScope {
