@@ -15,7 +15,7 @@
 //!     place.shared(MemoryCheckpointStore::new)
 //! }
 //!
-//! conformance_tests!(open, Capabilities::all().without_durability().without_fence().without_watch());
+//! conformance_tests!(open, Capabilities::all().without_durability().without_fence());
 //! # fn main() {}
 //! ```
 //!

@@ -5,5 +5,5 @@ use eventhubs_checkpoint_store_testkit::{Capabilities, Place, conformance_tests}
 
 conformance_tests!(
     async |place: Place| place.shared(MemoryCheckpointStore::new),
-    Capabilities::all().without_durability().without_fence().without_watch().racing_rounds(500)
+    Capabilities::all().without_durability().without_fence().racing_rounds(500)
 );
