@@ -1,12 +1,10 @@
 //! What a store promises of checkpoints: they come back as written, and a write never hides another one.
 
-use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, Expected, Version};
+use eventhubs_checkpoint_store::{Checkpoint, Expected, Version};
 use eventhubs_types::{Offset, SequenceNumber};
 use tokio::task::JoinSet;
 
 use crate::scene::{Scene, partition};
-
-const WRITERS: i64 = 16;
 
 fn at(id: &str, offset: &str, number: i64) -> Checkpoint {
     Checkpoint::new(partition(id), Some(Offset::new(offset)), Some(SequenceNumber::new(number)))
@@ -64,31 +62,6 @@ pub async fn a_write_by_an_old_version_is_a_conflict_and_changes_nothing(scene: 
     let before = scene.read("0").await;
     scene.assert_write_conflicts(&at("0", "99", 99), &Expected::Version(first)).await;
     assert_eq!(scene.read("0").await, before);
-}
-
-/// Two owners that overlap cannot overwrite each other's checkpoint unseen.
-pub async fn of_many_that_write_over_one_version_one_wins(scene: Scene) {
-    let first = scene.write(&at("0", "0", 0), &Expected::Absent).await;
-    let mut writers = JoinSet::new();
-    for number in 1..=WRITERS {
-        let (scene, expected) = (scene.clone(), Expected::Version(first.clone()));
-        writers.spawn(async move {
-            let checkpoint = at("0", &number.to_string(), number);
-            (checkpoint.clone(), scene.try_write(&checkpoint, &expected).await)
-        });
-    }
-    let outcomes = writers.join_all().await;
-    let written: Vec<_> =
-        outcomes.into_iter().filter_map(|(checkpoint, outcome)| won(checkpoint, outcome)).collect();
-    assert_eq!(written, scene.checkpoints(["0".to_owned()]).await, "one winner, and the listing shows it");
-}
-
-fn won(checkpoint: Checkpoint, outcome: CheckpointOutcome) -> Option<Checkpoint> {
-    match outcome {
-        CheckpointOutcome::Written(version) => Some(checkpoint.with_version(version)),
-        CheckpointOutcome::Conflict => None,
-        other => panic!("a race is won or lost, not {other:?}"),
-    }
 }
 
 /// The two kinds of record of one partition know nothing of each other.

@@ -10,8 +10,6 @@ use tokio::task::JoinSet;
 
 use crate::scene::{Scene, owner, partition, version_of};
 
-const RACERS: usize = 16;
-
 /// A scope that nobody wrote to is empty, and is no error.
 pub async fn an_unknown_scope_has_no_records(scene: Scene) {
     assert_eq!(scene.records().await, []);
@@ -101,38 +99,6 @@ pub async fn a_mark_stays_until_the_next_claim_is_won(scene: Scene) {
     assert_eq!(scene.only_record().await.mark, None);
 }
 
-/// Several instances start at once on an empty store.
-pub async fn of_many_that_claim_an_absent_record_one_wins(scene: Scene) {
-    race(&scene, &Expected::Absent).await;
-}
-
-/// Several instances want the same partition at once, over and over.
-pub async fn of_many_that_claim_one_version_one_wins(scene: Scene) {
-    let mut record = scene.claim("0", None, Expected::Absent).await;
-    for _ in 0..5 {
-        race(&scene, &version_of(&record)).await;
-        record = scene.only_record().await;
-    }
-}
-
-async fn race(scene: &Scene, expected: &Expected) {
-    let mut racers = JoinSet::new();
-    for racer in 0..RACERS {
-        let (scene, expected) = (scene.clone(), expected.clone());
-        racers.spawn(async move { scene.try_claim("0", Some(&format!("racer-{racer}")), expected).await });
-    }
-    let mut winners = Vec::new();
-    for outcome in racers.join_all().await {
-        match outcome {
-            ClaimOutcome::Won(record) => winners.push((record.owner, record.version)),
-            ClaimOutcome::Lost => {}
-            other => panic!("a race is won or lost, not {other:?}"),
-        }
-    }
-    let listed = scene.only_record().await;
-    assert_eq!(winners, [(listed.owner, listed.version)], "one winner, and the listing shows it");
-}
-
 /// A store gives both times or none, and no record is written later than it is listed (whole seconds allowed
 /// for).
 pub async fn the_store_has_one_clock_or_none(scene: Scene) {
@@ -169,7 +135,7 @@ pub async fn a_dropped_claim_is_applied_whole_or_not_at_all(scene: Scene) {
     for polls in 1..=8 {
         let claim = Claim::new(partition("0"), Some(owner("b")), version_of(&record));
         drop_after(polls, scene.store.claim_ownership(&scene.scope, &claim)).await;
-        let listed = scene.only_record().await;
+        let listed = &scene.records_of_one_handle().await[0];
         let was_applied = listed.version != record.version;
         assert_eq!(listed.owner, if was_applied { Some(owner("b")) } else { Some(owner("a")) });
         record = renew_as(&scene, "a").await;
@@ -190,8 +156,8 @@ async fn drop_after(polls: usize, work: impl Future) {
 /// Claims the partition from whatever the listing shows; a dropped write may still come in between.
 async fn renew_as(scene: &Scene, name: &str) -> Ownership {
     for _ in 0..4 {
-        let listed = scene.only_record().await;
-        if let ClaimOutcome::Won(record) = scene.try_claim("0", Some(name), version_of(&listed)).await {
+        let listed = &scene.records_of_one_handle().await[0];
+        if let ClaimOutcome::Won(record) = scene.try_claim("0", Some(name), version_of(listed)).await {
             return record;
         }
     }

@@ -1,6 +1,8 @@
 //! What the tests of the suite have in common: a store, scopes of their own, and claims.
 
-use std::hash::{BuildHasher, RandomState};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use eventhubs_checkpoint_store::{
@@ -9,24 +11,62 @@ use eventhubs_checkpoint_store::{
 };
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 
-/// A store, and a scope in it that nobody used before.
-#[derive(Debug, Clone)]
+use crate::{Capabilities, Place, place};
+
+type Opening = Pin<Box<dyn Future<Output = Arc<dyn CheckpointStore>>>>;
+type Open = Arc<dyn Fn(Place) -> Opening + Send + Sync>;
+
+/// Two handles on one store, and a scope in it that nobody used before.
+#[derive(Clone)]
 pub struct Scene {
     pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) other: Arc<dyn CheckpointStore>,
     pub(crate) scope: ConsumerScope,
+    pub(crate) capabilities: Capabilities,
+    place: Place,
+    open: Open,
 }
 
 impl Scene {
-    /// A scope of its own in the store.
-    pub fn new(store: impl CheckpointStore) -> Self {
-        // The keys of a `RandomState` differ in each thread and process, which is all that is needed here.
-        let unique = RandomState::new().hash_one("scope");
-        let scope = ConsumerScope::new(
-            "testkit.example.net".parse().expect("a valid namespace"),
-            format!("hub-{unique:016x}").parse().expect("a valid event hub"),
-            "group".parse().expect("a valid consumer group"),
-        );
-        Self { store: Arc::new(store), scope }
+    /// Opens two handles on one unused place.
+    pub async fn open<S, F>(
+        open: impl Fn(Place) -> F + Send + Sync + 'static,
+        capabilities: Capabilities,
+    ) -> Self
+    where
+        S: CheckpointStore,
+        F: Future<Output = S> + 'static,
+    {
+        let open = move |place| -> Opening {
+            let opening = open(place);
+            Box::pin(async { Arc::new(opening.await) as Arc<dyn CheckpointStore> })
+        };
+        Self::open_at(Place::unused(), Arc::new(open), unused_scope(), capabilities).await
+    }
+
+    async fn open_at(place: Place, open: Open, scope: ConsumerScope, capabilities: Capabilities) -> Self {
+        let (store, other) = (open(place.clone()).await, open(place.clone()).await);
+        Self { store, other, scope, capabilities, place, open }
+    }
+
+    /// Drops both handles, and opens the store again as a new process would.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { store, other, scope, capabilities, place, open } = self;
+        drop((store, other));
+        place.restart();
+        Self::open_at(place, open, scope, capabilities).await
+    }
+
+    /// The same scene, seen through the other handle.
+    pub(crate) fn on_other_handle(&self) -> Self {
+        let mut other = self.clone();
+        std::mem::swap(&mut other.store, &mut other.other);
+        other
+    }
+
+    /// The scene for one of several racers, who take the handles in turn.
+    pub(crate) fn on_handle(&self, racer: i64) -> Self {
+        if racer % 2 == 0 { self.clone() } else { self.on_other_handle() }
     }
 
     /// The same store, seen through another scope.
@@ -68,8 +108,16 @@ impl Scene {
         assert!(matches!(outcome, ClaimOutcome::Lost), "the claim of {partition:?} is lost, not {outcome:?}");
     }
 
-    /// All ownership records, sorted by partition.
+    /// All ownership records, sorted by partition. Both handles must show the same ones.
     pub(crate) async fn records(&self) -> Vec<Ownership> {
+        let records = self.records_of_one_handle().await;
+        let others = self.on_other_handle().records_of_one_handle().await;
+        assert_eq!(records, others, "a write that was answered is visible on each handle");
+        records
+    }
+
+    /// For the time after a write that was dropped: it may still come between two listings.
+    pub(crate) async fn records_of_one_handle(&self) -> Vec<Ownership> {
         let list = self.store.list_ownership(&self.scope).await.expect("ownership can be listed");
         assert!(list.rejected.is_empty(), "a record the store wrote itself is readable: {:?}", list.rejected);
         let mut records = list.records;
@@ -106,6 +154,9 @@ impl Scene {
     pub(crate) async fn read(&self, partition: &str) -> Option<Checkpoint> {
         let one = self.store.checkpoint(&self.scope, &self::partition(partition)).await;
         let one = one.expect("a checkpoint can be read");
+        let other = self.other.checkpoint(&self.scope, &self::partition(partition)).await;
+        let other = other.expect("a checkpoint can be read");
+        assert_eq!(one, other, "a checkpoint that was written is visible on each handle");
         if let Some(listed) = self.listed().await {
             let listed = listed.into_iter().find(|other| other.partition.as_str() == partition);
             assert_eq!(one, listed, "reading one checkpoint and listing all agree");
@@ -134,6 +185,23 @@ impl Scene {
             listed => Some(listed.expect("checkpoints can be listed")),
         }
     }
+}
+
+impl fmt::Debug for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scene")
+            .field("store", &self.store)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unused_scope() -> ConsumerScope {
+    ConsumerScope::new(
+        "testkit.example.net".parse().expect("a valid namespace"),
+        format!("hub-{:016x}", place::unique()).parse().expect("a valid event hub"),
+        "group".parse().expect("a valid consumer group"),
+    )
 }
 
 pub(crate) fn partition(id: &str) -> PartitionId {

@@ -3,7 +3,7 @@
 mod defective;
 mod minimal;
 
-use eventhubs_checkpoint_store_testkit::{checkpoint, names, ownership, run};
+use eventhubs_checkpoint_store_testkit::{Capabilities, Place, checkpoint, names, ownership, race, run};
 
 use defective::{Defect, DefectiveStore};
 
@@ -12,17 +12,18 @@ macro_rules! fails {
         #[test]
         #[should_panic(expected = $why)]
         fn $test() {
-            run(async { DefectiveStore::new(Defect::$defect) }, $module::$property);
+            let open = async |place: Place| place.shared(|| DefectiveStore::new(Defect::$defect));
+            run(open, Capabilities::all(), $module::$property);
         }
     )*};
 }
 
 fails! {
-    a_store_that_overwrites_fails_the_race: Overwrites in ownership::of_many_that_claim_one_version_one_wins, "one winner";
-    a_store_that_overwrites_fails_the_first_race: Overwrites in ownership::of_many_that_claim_an_absent_record_one_wins, "one winner";
+    a_store_that_overwrites_fails_the_race: Overwrites in race::of_many_that_claim_one_version_one_wins, "one winner";
+    a_store_that_overwrites_fails_the_first_race: Overwrites in race::of_many_that_claim_an_absent_record_one_wins, "one winner";
     a_store_that_overwrites_lets_an_old_version_win: Overwrites in ownership::a_claim_by_an_old_version_is_lost_and_changes_nothing, "is lost, not Won";
     a_store_that_creates_by_version_is_found: Overwrites in ownership::a_claim_by_version_needs_a_record, "is lost, not Won";
-    a_store_that_overwrites_checkpoints_is_found: Overwrites in checkpoint::of_many_that_write_over_one_version_one_wins, "one winner";
+    a_store_that_overwrites_checkpoints_is_found: Overwrites in race::of_many_that_write_over_one_version_one_wins, "one winner";
     a_store_that_keeps_the_version_on_renewal_is_found: KeepsVersion in ownership::a_renewal_is_won_and_changes_the_version, "a new version";
     a_store_that_drops_released_records_is_found: ForgetsReleases in ownership::a_released_record_stays_and_has_no_owner, "one record";
     a_store_that_reads_one_page_is_found: ReadsOnePage in ownership::two_hundred_partitions_are_listed, "all of them";
