@@ -38,3 +38,24 @@ fn kind_of_code(code: ErrorCode) -> ErrorKind {
         _ => ErrorKind::Protocol,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// SQLite says the same at its own limit of pages as on a full disk.
+    #[test]
+    fn a_full_disk_is_transient_and_says_so() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE filler (bytes BLOB); PRAGMA max_page_count = 10").unwrap();
+        let full = connection.execute("INSERT INTO filler VALUES (zeroblob(100000))", []).unwrap_err();
+        let error = of("write a checkpoint", full);
+        assert!(error.is_transient());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("the store cannot be reached: write a checkpoint: database or disk is full")
+        );
+    }
+}

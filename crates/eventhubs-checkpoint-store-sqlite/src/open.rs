@@ -86,6 +86,8 @@ fn try_open(options: &Options) -> Result<Session> {
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, options.create_if_absent);
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|source| cannot_open(path, source))?;
+    // No wait here, where `rusqlite` waits for 5 s: that somebody writes is answer enough.
+    connection.busy_timeout(Duration::ZERO).map_err(|source| failed(path, source))?;
     check_writable(&connection, path)?;
     connection.busy_timeout(options.call_timeout).map_err(|source| failed(path, source))?;
     // Before anything is changed, for the file may be of another program.

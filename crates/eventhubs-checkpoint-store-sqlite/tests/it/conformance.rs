@@ -1,10 +1,10 @@
 //! The suite that every store must pass.
 
 use eventhubs_checkpoint_store_sqlite::SqliteCheckpointStore;
+use eventhubs_checkpoint_store_testkit::{Place, conformance_tests};
 
-/// All properties on one file, each with a connection of its own. The file stays from run to run.
-async fn store() -> SqliteCheckpointStore {
-    SqliteCheckpointStore::open(concat!(env!("CARGO_TARGET_TMPDIR"), "/conformance.db")).await.unwrap()
+async fn open(place: Place) -> SqliteCheckpointStore {
+    SqliteCheckpointStore::open(place.folder().join("checkpoints.db")).await.unwrap()
 }
 
-eventhubs_checkpoint_store_testkit::conformance_tests!(store);
+conformance_tests!(open);
