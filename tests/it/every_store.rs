@@ -1,5 +1,7 @@
 //! Two eventhubs processes on one store, and each store in turn: one process is killed, or leaves (README, "What it promises").
 
+use std::future::ready;
+
 use eventhubs_test_harness::within;
 use eventhubs_tests::{Consumer, PATIENCE, Said, Storage, World, distinct, until};
 
@@ -31,6 +33,7 @@ macro_rules! on_each_store {
 
 on_each_store! {
     blob: Storage::new_blob();
+    sqlite: ready(Storage::new_sqlite());
 }
 
 /// An expiry so long that a test which waits for it fails on its own time limit.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
+use eventhubs_checkpoint_store_sqlite::SqliteCheckpointStore;
 use eventhubs_test_harness::Azurite;
+use tempfile::TempDir;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -19,6 +21,8 @@ pub enum Storage {
         /// The container.
         container: String,
     },
+    /// A SQLite file in a folder of its own.
+    Sqlite(TempDir),
 }
 
 impl Storage {
@@ -42,10 +46,19 @@ impl Storage {
         Self::Blob { azurite, container }
     }
 
+    /// A file that is not there yet.
+    ///
+    /// # Panics
+    /// If no folder can be made.
+    pub fn new_sqlite() -> Self {
+        Self::Sqlite(TempDir::new().expect("a temporary folder"))
+    }
+
     /// Where [`open`](Self::open) finds it.
     pub fn address(&self) -> String {
         match self {
             Self::Blob { azurite, container } => format!("blob {container} {}", azurite.connection_string()),
+            Self::Sqlite(folder) => format!("sqlite {}", folder.path().join("checkpoints.db").display()),
         }
     }
 
@@ -60,6 +73,7 @@ impl Storage {
                 let (container, connection_string) = rest.split_once(' ').ok_or("which container?")?;
                 Arc::new(BlobCheckpointStore::from_connection_string(connection_string, container)?)
             }
+            "sqlite" => Arc::new(SqliteCheckpointStore::open(rest).await?),
             _ => return Err(format!("there is no store of the kind {kind}").into()),
         })
     }
@@ -70,6 +84,7 @@ impl Storage {
             Self::Blob { azurite, container } => {
                 vec![("STORAGE", azurite.connection_string()), ("CONTAINER", container.clone())]
             }
+            Self::Sqlite(_) => Vec::new(),
         }
     }
 
@@ -80,6 +95,7 @@ impl Storage {
     pub fn azurite(&self) -> &Azurite {
         match self {
             Self::Blob { azurite, .. } => azurite,
+            other => panic!("{other:?} is not blob storage"),
         }
     }
 
@@ -90,6 +106,7 @@ impl Storage {
     pub fn azurite_mut(&mut self) -> &mut Azurite {
         match self {
             Self::Blob { azurite, .. } => azurite,
+            other => panic!("{other:?} is not blob storage"),
         }
     }
 }
