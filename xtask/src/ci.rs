@@ -35,7 +35,13 @@ const NEVER_PUBLISHED: &[&str] =
     &["eventhubs-bench", "eventhubs-examples", "eventhubs-test-harness", "eventhubs-tests", "xtask"];
 
 /// The crates that have features. The other steps switch all of them on, since dev-dependencies do.
-const WITH_FEATURES: &[&str] = &["eventhubs", "eventhubs-amqp", "eventhubs-azure-core", "eventhubs-emulator"];
+const WITH_FEATURES: &[&str] = &[
+    "eventhubs",
+    "eventhubs-amqp",
+    "eventhubs-azure-core",
+    "eventhubs-checkpoint-store",
+    "eventhubs-emulator",
+];
 
 /// Runs each step until one fails, or only the ones that are named.
 pub(crate) fn check(wanted: &[&str]) -> Result<()> {

@@ -34,10 +34,9 @@ fn said_to_others(test: &str, path: &Path, home: &TempDir) -> Option<String> {
     }
     let output = again.output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    Some(
-        text.lines().find_map(|line| line.split_once("said: ")).expect("the test has this name").1.to_owned(),
-    )
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let said = lines.lines().find_map(|line| line.split_once("said: ")).expect("the test has this name");
+    Some(said.1.to_owned())
 }
 
 /// A store that was closed, in a folder that everybody may enter.

@@ -3,7 +3,9 @@
 mod defective;
 mod minimal;
 
-use eventhubs_checkpoint_store_testkit::{Capabilities, Place, checkpoint, names, ownership, race, run};
+use eventhubs_checkpoint_store_testkit::{
+    Capabilities, Place, checkpoint, clock, names, ownership, race, run,
+};
 
 use defective::{Defect, DefectiveStore};
 
@@ -29,5 +31,5 @@ fails! {
     a_store_that_reads_one_page_is_found: ReadsOnePage in ownership::two_hundred_partitions_are_listed, "all of them";
     a_store_that_reads_one_page_of_checkpoints_is_found: ReadsOnePage in checkpoint::two_hundred_checkpoints_are_listed, "all of them";
     a_store_that_folds_groups_is_found: MixesGroups in names::scopes_do_not_mix, "is won, not Lost";
-    a_store_with_half_a_clock_is_found: HalfAClock in ownership::the_store_has_one_clock_or_none, "a clock in all places";
+    a_store_with_half_a_clock_is_found: HalfAClock in clock::the_store_has_one_clock_or_none, "a clock in all places";
 }
