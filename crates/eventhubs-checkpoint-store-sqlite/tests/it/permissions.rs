@@ -16,8 +16,8 @@ const PATH: &str = "EVENTHUBS_SQLITE_PATH";
 /// A user who owns nothing: `nobody`.
 const NOBODY: u32 = 65534;
 
-/// What a user without any rights learns from opening the file. Runs this one test again as that user where it is
-/// run by root, who may everything; `None` there.
+/// What a user without any rights learns from opening the file. Runs this one test again as that user where
+/// it is run by root, who may everything; `None` there.
 fn said_to_others(test: &str, path: &Path, home: &TempDir) -> Option<String> {
     if let Some(path) = std::env::var_os(PATH) {
         let opened = tokio::runtime::Runtime::new().unwrap().block_on(SqliteCheckpointStore::open(&path));
