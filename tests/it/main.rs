@@ -4,6 +4,7 @@
 mod bad_input;
 mod broker_faults;
 mod deploys;
+mod every_store;
 mod fail_over;
 mod misuse;
 mod odd_bodies;
@@ -13,6 +14,6 @@ mod small_fleet;
 mod store_outage;
 mod tls;
 mod two_languages;
-mod two_processes;
+
 mod witnesses;
 mod zombie;

@@ -27,9 +27,9 @@ impl Counts {
     }
 }
 
-fn client(world: &World) -> ConsumerClientBuilder {
+async fn client(world: &World) -> ConsumerClientBuilder {
     ConsumerClient::builder(world.emulator.connection_string(HUB), "$Default")
-        .checkpoint_store(world.store())
+        .checkpoint_store(world.store().await)
         .checkpoint_namespace(world.namespace.clone())
 }
 
@@ -37,7 +37,8 @@ fn client(world: &World) -> ConsumerClientBuilder {
 async fn reading_continues_while_the_store_is_down_and_all_recovers() {
     within(PATIENCE, async {
         let mut world = World::persistent(4).await;
-        let client = client(&world).load_balancing_interval(Duration::from_millis(500)).build().unwrap();
+        let client =
+            client(&world).await.load_balancing_interval(Duration::from_millis(500)).build().unwrap();
         let counts = Arc::new(Counts::default());
         let seen = Arc::clone(&counts);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -61,12 +62,12 @@ async fn reading_continues_while_the_store_is_down_and_all_recovers() {
         world.publish(40);
         until(|| Counts::get(&counts.checkpoints) >= 40).await;
 
-        world.azurite.stop().await;
+        world.storage.azurite_mut().stop().await;
         world.publish(40);
         until(|| Counts::get(&counts.handled) >= 80).await;
         until(|| Counts::get(&counts.pending_checkpoints) >= 40).await;
 
-        world.azurite.restart_on_same_port().await;
+        world.storage.azurite_mut().restart_on_same_port().await;
         world.publish(40);
         until(|| Counts::get(&counts.handled) >= 120).await;
         while checkpointed(&world).await < 120 {
@@ -92,7 +93,7 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
 
     within(PATIENCE, async {
         let mut world = World::persistent(4).await;
-        let client = client(&world).build().unwrap();
+        let client = client(&world).await.build().unwrap();
         let handled = Arc::new(Semaphore::new(0));
         let count = Arc::clone(&handled);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -116,10 +117,10 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
 
         world.publish(40);
         until(|| handled.available_permits() >= 40).await;
-        world.azurite.stop().await;
+        world.storage.azurite_mut().stop().await;
         world.publish(40);
         until(|| handled.available_permits() >= 80).await;
-        world.azurite.restart_on_same_port().await;
+        world.storage.azurite_mut().restart_on_same_port().await;
         while checkpointed(&world).await < 80 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -136,7 +137,7 @@ fn without_spaces(text: &str) -> String {
 
 /// How many events the checkpoints in the store cover.
 async fn checkpointed(world: &World) -> i64 {
-    let checkpoints = world.store().list_checkpoints(&world.scope()).await.unwrap();
+    let checkpoints = world.store().await.list_checkpoints(&world.scope()).await.unwrap();
     let covered = |checkpoint: &Checkpoint| checkpoint.sequence_number.map_or(0, |number| number.value() + 1);
     checkpoints.iter().map(covered).sum()
 }

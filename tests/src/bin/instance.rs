@@ -12,12 +12,12 @@ use eventhubs::{
     ConnectionOptions, ConsumerClient, HandlerError, HandlerResult, Namespace, PartitionContext,
     ReceivedEvent,
 };
-use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
+use eventhubs_tests::Storage;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> HandlerResult {
-    let store = BlobCheckpointStore::from_connection_string(&var("STORAGE")?, &var("CONTAINER")?)?;
+    let store = Storage::open(&var("STORE")?).await?;
     let mut client = ConsumerClient::builder(var("EVENT_HUB")?, "$Default")
         .checkpoint_store(store)
         .load_balancing_interval(Duration::from_millis(500))

@@ -1,0 +1,89 @@
+//! The connection of a store, and what holds for each call on it.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use eventhubs_checkpoint_store::{Error, ErrorKind, Result};
+use rusqlite::Connection;
+use tokio::time::Instant;
+
+use crate::error;
+
+/// The shortest wait for the lock, for SQLite takes 0 as not at all.
+const MIN_LOCK_WAIT: Duration = Duration::from_millis(1);
+
+/// An open connection, and which file it was opened on.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection,
+    path: PathBuf,
+    file: FileId,
+}
+
+impl Session {
+    pub(crate) fn new(connection: Connection, path: PathBuf) -> io::Result<Self> {
+        let file = FileId::of(&path)?;
+        Ok(Self { connection, path, file })
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Does one piece of work, which waits for the locks of others until shortly before the deadline.
+    pub(crate) fn run<T>(
+        &mut self,
+        context: &'static str,
+        deadline: Instant,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.check_file()?;
+        // A tenth less than there is, so that the caller hears of the lock before its own time limit.
+        let wait = (deadline.saturating_duration_since(Instant::now()) * 9 / 10).max(MIN_LOCK_WAIT);
+        let done = self.connection.busy_timeout(wait).and_then(|()| work(&mut self.connection));
+        done.map_err(|source| error::of(format!("{context} in {}", self.path.display()), source))
+    }
+
+    /// SQLite writes on into a file that was deleted or replaced, and whoever starts later then agrees with
+    /// others than those who started earlier: each partition would have two owners.
+    fn check_file(&self) -> Result<()> {
+        let found = FileId::of(&self.path);
+        if found.as_ref().is_ok_and(|found| *found == self.file) {
+            return Ok(());
+        }
+        let text = format!("{} was moved, deleted or replaced while in use", self.path.display());
+        let error = Error::new(ErrorKind::NotFound, text);
+        Err(match found {
+            Ok(_) => error,
+            Err(source) => error.with_source(source),
+        })
+    }
+}
+
+/// What tells a file from another one that has its name later.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId {
+    #[cfg(unix)]
+    device: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl FileId {
+    /// By `stat` and never by opening the file: closing any descriptor of it would release all locks that
+    /// SQLite has on it in this process.
+    #[cfg(unix)]
+    fn of(path: &std::path::Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let found = std::fs::metadata(path)?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
+    }
+
+    /// Elsewhere an open file cannot be deleted.
+    #[cfg(not(unix))]
+    fn of(_: &std::path::Path) -> io::Result<Self> {
+        Ok(Self {})
+    }
+}
