@@ -8,7 +8,7 @@ use eventhubs_test_harness::within;
 use eventhubs_tests::{Consumer, Output, PATIENCE, Rows, Storage, World};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const TRANSACTIONAL: &str = env!("CARGO_BIN_EXE_transactional");
 const INSTANCES: usize = 3;
@@ -49,20 +49,24 @@ async fn play(storage: Storage, is_fenced: bool, kills: usize) -> (Rows, i64) {
             instances.push(start(&world, is_fenced));
         }
     }
-    loop {
-        let rows = output.rows().await.unwrap();
-        if rows.distinct == events {
-            for instance in instances {
-                instance.stop().await;
-            }
-            return (output.rows().await.unwrap(), events);
+    let complete = async {
+        while output.rows().await.unwrap().distinct < events {
+            sleep(Duration::from_millis(200)).await;
         }
-        sleep(Duration::from_millis(200)).await;
+    };
+    if timeout(PATIENCE, complete).await.is_err() {
+        let rows = output.rows().await.unwrap();
+        let said: Vec<_> = instances.iter().map(|instance| instance.said().other).collect();
+        panic!("{rows:?} of {events} events, and nothing more comes: {said:#?}");
     }
+    for instance in instances {
+        instance.stop().await;
+    }
+    (output.rows().await.unwrap(), events)
 }
 
 fn patience(kills: usize) -> Duration {
-    PATIENCE + Duration::from_secs(5) * u32::try_from(kills).unwrap()
+    2 * PATIENCE + Duration::from_secs(5) * u32::try_from(kills).unwrap()
 }
 
 async fn rows_appear_exactly_once(storage: Storage) {
