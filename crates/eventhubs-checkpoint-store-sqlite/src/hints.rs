@@ -6,7 +6,8 @@ use rusqlite::{Connection, Row, params};
 
 use crate::clock;
 
-/// How many hints the table keeps. Whoever looks every 100 ms misses some only if there are more in that time.
+/// How many hints the table keeps. Whoever looks every 100 ms misses some only if there are more in that
+/// time.
 const MAX_KEPT: i64 = 1024;
 
 /// How far back a watch looks when it begins, in milliseconds: a claim that is won right after may be in the
@@ -23,6 +24,7 @@ pub(crate) fn announce(
     let owner = match &claim.announces_to {
         None => return Ok(()),
         Some(Audience::Owner(owner)) => Some(owner.as_str()),
+        // An audience that this version does not know: better all hear of it than nobody.
         Some(_) => None,
     };
     let sql = format!("INSERT INTO eventhubs_hint VALUES (?1, ?2, ?3, ?4, ?5, ?6, {})", clock::NOW);
@@ -48,7 +50,8 @@ pub(crate) fn beginning(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(&sql, [], |row| row.get(0))
 }
 
-/// Returns the hints after this version with the version of the last one, which is the same if there are none.
+/// Returns the hints after this version with the version of the last one, which is the same if there are
+/// none.
 pub(crate) fn after(
     connection: &Connection,
     version: i64,

@@ -54,7 +54,8 @@ pub(crate) fn open(options: &Options) -> Result<Session> {
     let deadline = Instant::now() + options.call_timeout;
     loop {
         match try_open(options) {
-            // SQLite does not wait for a lock where it fears a deadlock, as when several switch to WAL at once.
+            // SQLite does not wait for a lock where it fears a deadlock, as when several switch to WAL at
+            // once.
             Err(error) if error.kind() == ErrorKind::Timeout && Instant::now() < deadline => pause(),
             outcome => return outcome,
         }
@@ -93,6 +94,7 @@ fn try_open(options: &Options) -> Result<Session> {
     // Before anything is changed, for the file may be of another program.
     schema::check(&connection, path, options.allow_other_tables)?;
     configure(&connection, options.synchronous).map_err(|source| failed(path, source))??;
+    // After the switch to WAL, which SQLite makes outside of transactions only.
     schema::migrate(&mut connection, path)?;
     Session::new(connection, path.clone()).map_err(|source| {
         Error::new(ErrorKind::NotFound, format!("{} is gone", path.display())).with_source(source)

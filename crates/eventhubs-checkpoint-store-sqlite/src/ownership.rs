@@ -54,7 +54,9 @@ pub(crate) fn claim(
     let outcomes = tries.collect::<rusqlite::Result<Vec<_>>>()?;
     // Dropped otherwise, which rolls back: races that are lost cost no write.
     if outcomes.iter().any(|outcome| matches!(outcome, ClaimOutcome::Won(_))) {
-        hints::prune(&transaction)?;
+        if claims.iter().any(|claim| claim.announces_to.is_some()) {
+            hints::prune(&transaction)?;
+        }
         transaction.commit()?;
     }
     Ok(outcomes)
@@ -86,11 +88,14 @@ fn write(
     version: i64,
 ) -> rusqlite::Result<Option<i64>> {
     let now = clock::NOW;
+    // SQLite takes the parameters of both statements from one list, hence the use of ?8 in the first; and an
+    // upsert of a SELECT needs a WHERE, or its ON would be read as that of a join.
     let (sql, expected) = match Wanted::from(&claim.expected) {
         Wanted::Absent => (
             format!(
                 "INSERT INTO eventhubs_ownership
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, {now} WHERE ?8 IS NULL ON CONFLICT DO NOTHING RETURNING modified"
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, {now} WHERE ?8 IS NULL
+                 ON CONFLICT DO NOTHING RETURNING modified"
             ),
             None,
         ),

@@ -1,7 +1,7 @@
 //! The connection of a store, and what holds for each call on it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::{Error, ErrorKind, Result};
@@ -23,6 +23,8 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(connection: Connection, path: PathBuf) -> io::Result<Self> {
+        // As SQLite does: the process may change its folder later.
+        let path = path::absolute(path)?;
         let file = FileId::of(&path)?;
         Ok(Self { connection, path, file })
     }
@@ -74,7 +76,7 @@ impl FileId {
     /// By `stat` and never by opening the file: closing any descriptor of it would release all locks that
     /// SQLite has on it in this process.
     #[cfg(unix)]
-    fn of(path: &std::path::Path) -> io::Result<Self> {
+    fn of(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt as _;
 
         let found = std::fs::metadata(path)?;
@@ -83,7 +85,7 @@ impl FileId {
 
     /// Elsewhere an open file cannot be deleted.
     #[cfg(not(unix))]
-    fn of(_: &std::path::Path) -> io::Result<Self> {
+    fn of(_: &Path) -> io::Result<Self> {
         Ok(Self {})
     }
 }
