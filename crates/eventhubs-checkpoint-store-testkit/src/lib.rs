@@ -24,7 +24,9 @@
 #![allow(clippy::missing_panics_doc, reason = "a property fails by a panic")]
 
 mod capabilities;
+mod faulty;
 mod place;
+mod random;
 mod scene;
 
 pub mod batch;
@@ -33,6 +35,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod deletion;
 pub mod fence;
+pub mod history;
 pub mod names;
 pub mod ownership;
 pub mod race;
@@ -45,6 +48,7 @@ use std::time::Duration;
 use eventhubs_checkpoint_store::CheckpointStore;
 
 pub use capabilities::Capabilities;
+pub use faulty::{Faults, FaultyStore};
 pub use place::Place;
 pub use scene::Scene;
 
@@ -148,6 +152,7 @@ macro_rules! conformance_tests {
             restart::ownership_survives_a_restart
             restart::checkpoints_survive_a_restart
             restart::no_version_comes_back_after_a_restart
+            history::a_random_history_is_as_in_the_model
         }
     };
     (@each $open:expr, $capabilities:expr; $($module:ident :: $property:ident)*) => {$(
@@ -170,6 +175,7 @@ mod tests {
             ("clock", include_str!("clock.rs")),
             ("deletion", include_str!("deletion.rs")),
             ("fence", include_str!("fence.rs")),
+            ("history", include_str!("history.rs")),
             ("names", include_str!("names.rs")),
             ("ownership", include_str!("ownership.rs")),
             ("race", include_str!("race.rs")),
