@@ -95,7 +95,7 @@ fn try_open(options: &Options) -> Result<Session> {
     // Before anything is changed, for the file may be of another program.
     schema::check(&connection, path, options.allow_other_tables)?;
     configure(&connection, options.synchronous).map_err(|source| failed(path, source))??;
-    // After the switch to WAL, which SQLite makes outside of transactions only.
+    // After the switch to WAL, which SQLite only makes outside of a transaction.
     schema::migrate(&mut connection, path)?;
     Session::new(connection, path.clone()).map_err(|source| {
         Error::new(ErrorKind::NotFound, format!("{} is gone", path.display())).with_source(source)
@@ -105,7 +105,7 @@ fn try_open(options: &Options) -> Result<Session> {
 /// SQLite opens a file that may not be written for reading, and says so only at the first write.
 fn check_writable(connection: &Connection, path: &Path) -> Result<()> {
     match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
-        // A transaction of somebody else, which may be long: that the file can be written is all to be known.
+        // A transaction of somebody else, which may be long: it shows that the file can be written.
         Err(error) if is_busy(&error) => Ok(()),
         outcome => outcome.map_err(|source| failed(path, source)),
     }

@@ -44,8 +44,8 @@ impl Session {
             .map_err(|source| error::of(format!("{context} in {}", self.path.display()), source))
     }
 
-    /// SQLite writes on into a file that was deleted or replaced, and whoever starts later then agrees with
-    /// others than those who started earlier: each partition would have two owners.
+    /// SQLite keeps writing to a file that was deleted or replaced. Instances that start later use the new
+    /// one, so each partition would have two owners.
     fn check_file(&self) -> Result<()> {
         let found = FileId::of(&self.path);
         if found.as_ref().is_ok_and(|found| *found == self.file) {
