@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::link::Link;
 use crate::look::Seen;
+use crate::names::{DEFAULT_KEY_PREFIX, Names};
 use crate::nodes::{Credentials, Nodes};
 use crate::replicas::{Replicas, WaitForReplicas};
 use crate::scripts::Scripts;
@@ -28,6 +29,7 @@ pub struct RedisCheckpointStoreBuilder {
     is_cluster: bool,
     credentials: Option<Credentials>,
     authorities: Option<Vec<u8>>,
+    key_prefix: String,
     call_timeout: Duration,
     wait: Option<WaitForReplicas>,
 }
@@ -49,6 +51,14 @@ impl RedisCheckpointStoreBuilder {
     #[must_use]
     pub fn certificate_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities = Some(pem.into());
+        self
+    }
+
+    /// What all keys and channels begin with, so that several fleets may share a server: 1 to 64 letters, digits, `-`,
+    /// `_`, `.` and `:`. Default: `eventhubs`.
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
         self
     }
 
@@ -84,6 +94,7 @@ impl RedisCheckpointStoreBuilder {
     /// If dropped, nothing has happened.
     pub async fn connect(self) -> Result<RedisCheckpointStore> {
         self.check()?;
+        let names = Names::new(self.key_prefix)?;
         let nodes = Nodes::new(&self.urls, self.credentials.as_ref(), self.authorities, self.is_cluster)?;
         let link = Link::new(nodes.target()?, self.call_timeout);
         let seen = Seen::look(&link).await?;
@@ -93,7 +104,7 @@ impl RedisCheckpointStoreBuilder {
         let replicas = self.wait.map(waiting).transpose()?;
         let publish = if self.is_cluster && seen.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
         let (scripts, runtime) = (Scripts::new(), Handle::current());
-        Ok(RedisCheckpointStore::new(Shared { link, replicas, scripts, nodes, publish, runtime }))
+        Ok(RedisCheckpointStore::new(Shared { link, replicas, scripts, nodes, names, publish, runtime }))
     }
 
     fn check(&self) -> Result<()> {
@@ -112,6 +123,7 @@ impl fmt::Debug for RedisCheckpointStoreBuilder {
             .field("urls", &self.urls)
             .field("is_cluster", &self.is_cluster)
             .field("credentials", &self.credentials)
+            .field("key_prefix", &self.key_prefix)
             .field("call_timeout", &self.call_timeout)
             .field("wait", &self.wait)
             .finish_non_exhaustive()
@@ -152,6 +164,7 @@ impl RedisCheckpointStoreBuilder {
             is_cluster,
             credentials: None,
             authorities: None,
+            key_prefix: DEFAULT_KEY_PREFIX.to_owned(),
             call_timeout: DEFAULT_CALL_TIMEOUT,
             wait: None,
         }

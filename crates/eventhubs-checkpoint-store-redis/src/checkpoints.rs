@@ -3,7 +3,7 @@
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, DeleteOutcome, Expected, Result, Version};
 use eventhubs_types::{ConsumerScope, PartitionId};
 
-use crate::names::{self, Kind};
+use crate::names::Kind;
 use crate::records::{self, MAX_LISTED, MAX_VALUE};
 use crate::replicas::Written;
 use crate::store::Shared;
@@ -32,7 +32,7 @@ pub(crate) async fn read(
     partition: &PartitionId,
 ) -> Result<Option<Checkpoint>> {
     const CONTEXT: &str = "read a checkpoint";
-    let key = names::key(scope, Kind::Checkpoint);
+    let key = shared.names.key(scope, Kind::Checkpoint);
     let prepare = |call: &mut redis::ScriptInvocation<'_>| {
         call.key(key).arg(partition.as_str()).arg(MAX_VALUE);
     };
@@ -51,7 +51,7 @@ pub(crate) async fn update(
     expected: &Expected,
 ) -> Result<CheckpointOutcome> {
     let rest = records::rest_of_checkpoint(checkpoint)?;
-    let (key, version) = (names::key(scope, Kind::Checkpoint), records::new_version());
+    let (key, version) = (shared.names.key(scope, Kind::Checkpoint), records::new_version());
     let field = checkpoint.partition.as_str();
     let prepare = |call: &mut redis::ScriptInvocation<'_>| {
         call.key(&key).arg(shared.publish).arg("");
@@ -80,7 +80,7 @@ pub(crate) async fn delete(
     partition: &PartitionId,
     version: &Version,
 ) -> Result<DeleteOutcome> {
-    let key = names::key(scope, kind);
+    let key = shared.names.key(scope, kind);
     let prepare = |call: &mut redis::ScriptInvocation<'_>| {
         call.key(key).arg(partition.as_str()).arg(version.as_str());
     };

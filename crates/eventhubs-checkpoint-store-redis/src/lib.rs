@@ -19,5 +19,6 @@ mod subscription;
 mod watch;
 
 pub use builder::{DEFAULT_CALL_TIMEOUT, RedisCheckpointStoreBuilder};
+pub use names::DEFAULT_KEY_PREFIX;
 pub use records::MAX_LISTED;
 pub use store::{MAX_CLAIMS, RedisCheckpointStore};

@@ -6,7 +6,7 @@ use eventhubs_checkpoint_store::Result;
 use eventhubs_types::ConsumerScope;
 
 use crate::error;
-use crate::names::{self, Kind};
+use crate::names::Kind;
 use crate::records::{self, MAX_LISTED, MAX_VALUE};
 use crate::store::Shared;
 
@@ -26,7 +26,7 @@ pub(crate) async fn read(
     scope: &ConsumerScope,
     kind: Kind,
 ) -> Result<Listing> {
-    let key = names::key(scope, kind);
+    let key = shared.names.key(scope, kind);
     let prepare = |call: &mut redis::ScriptInvocation<'_>| {
         call.key(key).arg(MAX_LISTED).arg(MAX_VALUE);
     };

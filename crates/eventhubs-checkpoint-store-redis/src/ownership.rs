@@ -8,7 +8,7 @@ use eventhubs_checkpoint_store::{
 };
 use eventhubs_types::ConsumerScope;
 
-use crate::names::{self, Kind};
+use crate::names::Kind;
 use crate::records::{self, MAX_LISTED, SEPARATOR};
 use crate::replicas::Written;
 use crate::store::Shared;
@@ -62,7 +62,7 @@ async fn send(shared: &Shared, scope: &ConsumerScope, sent: &[&Attempt<'_>]) -> 
     if sent.is_empty() {
         return Vec::new();
     }
-    let key = names::key(scope, Kind::Ownership);
+    let key = shared.names.key(scope, Kind::Ownership);
     let written = match write(shared, scope, &key, sent).await {
         Ok(written) => written,
         Err(error) => return failed(sent.len(), error),
@@ -79,7 +79,7 @@ async fn write(
     key: &str,
     sent: &[&Attempt<'_>],
 ) -> Result<Vec<String>> {
-    let channel = names::channel(scope);
+    let channel = shared.names.channel(scope);
     let prepare = |call: &mut redis::ScriptInvocation<'_>| {
         call.key(key).arg(shared.publish).arg(channel);
         for Attempt { claim, version, rest } in sent {

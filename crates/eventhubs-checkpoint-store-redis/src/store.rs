@@ -12,7 +12,7 @@ use eventhubs_types::{ConsumerScope, PartitionId};
 use tokio::runtime::Handle;
 
 use crate::link::Link;
-use crate::names::Kind;
+use crate::names::{Kind, Names};
 use crate::nodes::Nodes;
 use crate::replicas::Replicas;
 use crate::scripts::Scripts;
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) replicas: Option<Replicas>,
     pub(crate) scripts: Scripts,
     pub(crate) nodes: Nodes,
+    pub(crate) names: Names,
     /// The command that hints are published with.
     pub(crate) publish: &'static str,
     /// Where those who watch have their tasks, since `watch` may be called from anywhere.
@@ -127,6 +128,6 @@ impl CheckpointStore for RedisCheckpointStore {
 
     /// Walks over all keys of the database, within the time limit of one call.
     async fn list_scopes(&self) -> Result<Vec<ConsumerScope>> {
-        scopes::list(&self.shared.link).await
+        scopes::list(&self.shared).await
     }
 }

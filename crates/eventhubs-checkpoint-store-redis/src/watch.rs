@@ -9,7 +9,6 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, sleep, timeout};
 
-use crate::names;
 use crate::records::SEPARATOR;
 use crate::store::Shared;
 use crate::subscription::Subscription;
@@ -30,7 +29,7 @@ const ECHO_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) fn start(shared: &Arc<Shared>, scope: &ConsumerScope) -> BoxStream<'static, Hint> {
     let (sender, receiver) = mpsc::channel(MAX_UNREAD);
     let (heard, echo) = oneshot::channel();
-    let channel = names::channel(scope);
+    let channel = shared.names.channel(scope);
     let watcher = Watcher { shared: Arc::downgrade(shared), channel, hints: sender, heard: Some(heard) };
     shared.runtime.spawn(watcher.run());
     shared.runtime.spawn(warn_if_silent(echo, scope.to_string()));
