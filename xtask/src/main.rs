@@ -31,12 +31,8 @@ Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
   bench receive   Measure what receiving costs, for us and for others, side by side; also slow, idle, emulator
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
-<<<<<<< HEAD
-  soak            Play schedules of faults in many processes at once, deploys or kills, for what shows once in some hundred runs
-=======
   api             Write the public API of each library into docs/api, which `tidy` compares with the sources
-  soak            Play schedules of faults in many processes at once, for what shows once in some hundred runs
->>>>>>> house
+  soak            Play schedules of faults in many processes at once, deploys or kills, for what shows once in some hundred runs
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
   audit           Check the dependencies against the advisory database, which is fetched
   ci              Everything that must pass before a change lands, cheapest check first
