@@ -62,9 +62,31 @@ const BROWSER_DRIVER: Program = Program {
     packages: &["chromium-driver"],
 };
 
+const POSTGRES: Program = Program {
+    name: "PostgreSQL",
+    why: "a checkpoint store is tested on it",
+    // Debian keeps the server out of the PATH, and only the client in it.
+    probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/postgres || command -v postgres"],
+    packages: &["postgresql"],
+};
+const PGBOUNCER: Program = Program {
+    name: "PgBouncer",
+    why: "the PostgreSQL store is tested behind it",
+    probe: &["sh", "-c", "command -v pgbouncer || ls /usr/sbin/pgbouncer"],
+    packages: &["pgbouncer"],
+};
+const REDIS: Program = Program {
+    name: "Redis",
+    why: "a checkpoint store is tested on it",
+    probe: &["redis-server", "--version"],
+    packages: &["redis-server"],
+};
+
 /// What the clients in other languages need, in tests and in the benchmark.
 pub(crate) const FOR_CLIENTS: &[Program] = &[COMPILER, NODE, NPM, PYTHON, PYTHON_HEADERS];
-/// What only the tests need.
+/// What only the tests of checkpoint stores need.
+pub(crate) const FOR_STORES: &[Program] = &[POSTGRES, PGBOUNCER, REDIS];
+/// What only the tests of the page need.
 pub(crate) const FOR_PAGE: &[Program] = &[BROWSER, BROWSER_DRIVER];
 
 /// Whether a missing program may be installed into the system.
