@@ -1,4 +1,5 @@
-//! What a store promises of fences: an ownership begins with the checkpoint, and a later one has a larger token.
+//! What a store promises of fences: an ownership begins with the checkpoint, and a later one has a larger
+//! token.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ async fn fence(scene: &Scene) -> Fenced {
     fenced
 }
 
+/// A store may keep its token in a checkpoint without a position, which counts as none here.
 fn position(checkpoint: Option<&Checkpoint>) -> Option<(Option<Offset>, Option<SequenceNumber>)> {
     let checkpoint = checkpoint?;
     let position = (checkpoint.offset.clone(), checkpoint.sequence_number);
