@@ -22,7 +22,8 @@ pub struct Place {
 }
 
 impl Place {
-    pub(crate) fn unused() -> Self {
+    /// A place that nobody used before. The suite has its own; this is for the other tests of a store.
+    pub fn unused() -> Self {
         let name = format!("testkit{:016x}", unique()).into();
         Self { name, folder: Arc::default(), shared: Arc::default() }
     }
