@@ -72,7 +72,11 @@ pub async fn a_dropped_checkpoint_is_written_whole_or_not_at_all(scene: Scene) {
         let is_done = drop_after(polls, write).await;
         let read = read_once(&scene).await.expect("a checkpoint is never lost");
         let kept = if read.version == before.version { &before } else { &new };
-        assert_eq!((&read.offset, read.sequence_number), (&kept.offset, kept.sequence_number));
+        assert_eq!(
+            (&read.offset, read.sequence_number),
+            (&kept.offset, kept.sequence_number),
+            "never a mixture"
+        );
         if is_done {
             break;
         }

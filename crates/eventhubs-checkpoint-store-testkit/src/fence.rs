@@ -33,7 +33,8 @@ fn position(checkpoint: Option<&Checkpoint>) -> Option<(Option<Offset>, Option<S
 pub async fn a_fence_returns_the_checkpoint(scene: Scene) {
     scene.on_other_handle().write(&at(7), &Expected::Absent).await;
     let fenced = fence(&scene).await;
-    assert_eq!(position(fenced.checkpoint.as_ref()), position(Some(&at(7))));
+    let expected = position(Some(&at(7)));
+    assert_eq!(position(fenced.checkpoint.as_ref()), expected, "a fence shows the last checkpoint");
     assert_eq!(scene.read("0").await, fenced.checkpoint, "the fence and a read show one version");
 }
 
