@@ -31,6 +31,7 @@ Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
   bench receive   Measure what receiving costs, for us and for others, side by side; also slow, idle, emulator
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
+  api             Write the public API of each library into docs/api, which `tidy` compares with the sources
   soak            Play schedules of faults in many processes at once, deploys or kills, for what shows once in some hundred runs
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
   audit           Check the dependencies against the advisory database, which is fetched
@@ -64,6 +65,14 @@ Check the rules that the compiler cannot, and print every breach.
 Usage: cargo xtask tidy
 
 Each rule is a function in xtask/src/tidy/ with a test that feeds it a breach. Builds nothing.";
+
+const API_HELP: &str = "\
+Write the public API of each library below crates/ into docs/api/<crate>.txt, one item per line.
+
+Usage: cargo xtask api
+
+`cargo xtask tidy` compares these files with the sources, so that each change of the API is seen in review. Run it after
+such a change, look at the diff, and commit both. Builds nothing.";
 
 const SOAK_HELP: &str = "\
 Play schedules of faults in many processes at once: what shows once in some hundred runs, and only on a busy machine.
@@ -125,6 +134,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [] | ["-h" | "--help" | "help"] => say(HELP),
         ["test", "-h" | "--help"] => say(TEST_HELP),
         ["tidy", "-h" | "--help"] => say(TIDY_HELP),
+        ["api", "-h" | "--help"] => say(API_HELP),
         ["soak", "-h" | "--help"] => say(SOAK_HELP),
         ["simulate", .., "-h" | "--help"] => say(simulate::HELP.trim_end()),
         ["ci", "-h" | "--help"] => say(CI_HELP),
@@ -136,6 +146,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["soak", ref rest @ ..] => soak::run(rest),
         ["simulate", ref rest @ ..] => simulate::run(rest),
         ["tidy"] => tidy::check(),
+        ["api"] => tidy::record_api(),
         ["audit", "-h" | "--help"] => say(AUDIT_HELP),
         ["audit"] => ci::audit(),
         ["ci", ref steps @ ..] => ci::check(steps),
