@@ -93,10 +93,8 @@ impl Storage {
     /// # Panics
     /// If it is another storage.
     pub fn azurite(&self) -> &Azurite {
-        match self {
-            Self::Blob { azurite, .. } => azurite,
-            other => panic!("{other:?} is not blob storage"),
-        }
+        let Self::Blob { azurite, .. } = self else { panic!("{self:?} is not blob storage") };
+        azurite
     }
 
     /// The blob server, to stop it and to start it again.
@@ -104,9 +102,7 @@ impl Storage {
     /// # Panics
     /// If it is another storage.
     pub fn azurite_mut(&mut self) -> &mut Azurite {
-        match self {
-            Self::Blob { azurite, .. } => azurite,
-            other => panic!("{other:?} is not blob storage"),
-        }
+        let Self::Blob { azurite, .. } = self else { panic!("{self:?} is not blob storage") };
+        azurite
     }
 }

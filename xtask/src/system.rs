@@ -61,11 +61,30 @@ const BROWSER_DRIVER: Program = Program {
     probe: &["chromedriver", "--version"],
     packages: &["chromium-driver"],
 };
+// Debian keeps the server out of the path, in a folder for each version.
+const POSTGRESQL: Program = Program {
+    name: "PostgreSQL",
+    why: "the PostgreSQL store is tested against it",
+    probe: &[
+        "sh",
+        "-c",
+        "ls /usr/lib/postgresql/*/bin/postgres || test -x \"$(pg_config --bindir)/postgres\"",
+    ],
+    packages: &["postgresql"],
+};
+const PGBOUNCER: Program = Program {
+    name: "PgBouncer",
+    why: "the PostgreSQL store is tested behind it",
+    probe: &["pgbouncer", "--version"],
+    packages: &["pgbouncer"],
+};
 
 /// What the clients in other languages need, in tests and in the benchmark.
 pub(crate) const FOR_CLIENTS: &[Program] = &[COMPILER, NODE, NPM, PYTHON, PYTHON_HEADERS];
 /// What only the tests need.
 pub(crate) const FOR_PAGE: &[Program] = &[BROWSER, BROWSER_DRIVER];
+/// What the tests of the stores need.
+pub(crate) const FOR_STORES: &[Program] = &[POSTGRESQL, PGBOUNCER];
 
 /// Whether a missing program may be installed into the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

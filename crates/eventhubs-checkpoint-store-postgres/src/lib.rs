@@ -16,7 +16,7 @@
 //! statements with [`schema_sql`] and switches [`migrate`](PostgresCheckpointStoreBuilder::migrate) off.
 //!
 //! Poolers of transactions, such as PgBouncer, work: no session keeps a setting, a lock or a prepared statement. Only
-//! [`watch`](eventhubs_checkpoint_store::CheckpointStore::watch) is silent behind them, and says so once at WARN.
+//! [`watch`](eventhubs_checkpoint_store::CheckpointStore::watch) is silent with them, and says so once at WARN.
 //!
 //! After a fail-over to a replica that lacked the last commits, a partition may have two owners for one interval, and
 //! events after a lost checkpoint are repeated. Versions have random bits, so that an owner of before cannot take a
@@ -48,14 +48,16 @@
 //!
 //! ```text
 //! let mut transaction = pool.begin().await?;
-//! sqlx::query("INSERT INTO orders …").execute(&mut *transaction).await?;
 //! let statement = store.checkpoint_statement(&checkpoint);
 //! let written = sqlx::query(&statement.sql)
 //!     .bind(statement.namespace).bind(statement.event_hub).bind(statement.consumer_group)
 //!     .bind(statement.partition).bind(statement.epoch).bind(statement.offset).bind(statement.sequence_number)
 //!     .execute(&mut *transaction).await;
 //! match written {
-//!     Ok(_) => transaction.commit().await?,
+//!     Ok(_) => {
+//!         sqlx::query("INSERT INTO orders …").execute(&mut *transaction).await?;
+//!         transaction.commit().await?;
+//!     }
 //!     Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(ALREADY_DONE) => {} // it is rolled back
 //!     Err(error) => return Err(error),
 //! }

@@ -42,8 +42,9 @@ impl PostgresCheckpointStore {
     /// `transaction` is a [`tokio_postgres::Transaction`], to which that of a pool dereferences. A client without a
     /// transaction is accepted too, and then the checkpoint is written alone.
     ///
-    /// Make it the last statement: the checkpoint is locked until the end of the transaction, and a new owner waits
-    /// for that. Keep `READ COMMITTED`, the default; in `REPEATABLE READ` and `SERIALIZABLE` a fence that came
+    /// Make it the first statement, since a unique key of the rows would otherwise refuse an event that comes again
+    /// before the checkpoint does. The checkpoint is locked until the end of the transaction, and a new owner waits for
+    /// that, so keep it short. Keep `READ COMMITTED`, the default; in `REPEATABLE READ` and `SERIALIZABLE` a fence that came
     /// meanwhile is a serialization failure (40001), whose retry then finds the refusal.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, par
 use crate::clock;
 use crate::records::{self, IN_SCOPE, IS_RECORD, MAX_LISTED, Wanted};
 
-/// A row without both is there for its epoch: a partition that is fenced before its first checkpoint, or whose
-/// checkpoint was deleted.
+/// A row without both is there for its epoch: a partition that is fenced before its first checkpoint, or
+/// whose checkpoint was deleted.
 const HAS_POSITION: &str = "(\"offset\" IS NOT NULL OR sequence_number IS NOT NULL)";
 
 pub(crate) fn list(connection: &Connection, scope: &ConsumerScope) -> rusqlite::Result<Vec<Checkpoint>> {
@@ -39,7 +39,8 @@ pub(crate) fn one(
 ) -> rusqlite::Result<Option<Checkpoint>> {
     let [namespace, hub, group] = records::names(scope);
     let sql = format!(
-        "SELECT \"offset\", sequence_number, version FROM eventhubs_checkpoint WHERE {IS_RECORD} AND {HAS_POSITION}"
+        "SELECT \"offset\", sequence_number, version FROM eventhubs_checkpoint
+         WHERE {IS_RECORD} AND {HAS_POSITION}"
     );
     let values = params![namespace, hub, group, partition.as_str()];
     connection.prepare_cached(&sql)?.query_row(values, |row| read(row, partition.clone())).optional()
@@ -63,11 +64,24 @@ pub(crate) fn update(
     let version = records::new_versions(&transaction, 1)?;
     let count = write(&transaction, scope, checkpoint, expected, version)?;
     if count == 0 {
+        // Rolls back, so that a conflict costs no write.
         return Ok(CheckpointOutcome::Conflict);
     }
     transaction.commit()?;
     Ok(CheckpointOutcome::Written(records::version(version)))
 }
+
+/// The first checkpoint of a partition. As in a claim, it takes the parameters of the other one too.
+const WRITE_ABSENT: &str = "INSERT INTO eventhubs_checkpoint AS c
+    (namespace, event_hub, consumer_group, partition_id, \"offset\", sequence_number, version, modified)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?9 IS NULL
+    ON CONFLICT DO UPDATE SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = ?8
+    WHERE c.\"offset\" IS NULL AND c.sequence_number IS NULL";
+
+const WRITE_VERSION: &str = "UPDATE eventhubs_checkpoint
+    SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = ?8
+    WHERE namespace = ?1 AND event_hub = ?2 AND consumer_group = ?3 AND partition_id = ?4 AND version = ?9
+      AND (\"offset\" IS NOT NULL OR sequence_number IS NOT NULL)";
 
 fn write(
     connection: &Connection,
@@ -76,37 +90,21 @@ fn write(
     expected: Wanted,
     version: i64,
 ) -> rusqlite::Result<usize> {
-    let now = clock::NOW;
     let (sql, expected) = match expected {
-        Wanted::Absent => (
-            format!(
-                "INSERT INTO eventhubs_checkpoint AS c
-                   (namespace, event_hub, consumer_group, partition_id, \"offset\", sequence_number, version, modified)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, {now} WHERE ?8 IS NULL
-                 ON CONFLICT DO UPDATE SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = {now}
-                 WHERE c.\"offset\" IS NULL AND c.sequence_number IS NULL"
-            ),
-            None,
-        ),
-        Wanted::Version(expected) => (
-            format!(
-                "UPDATE eventhubs_checkpoint SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = {now}
-                 WHERE {IS_RECORD} AND version = ?8 AND {HAS_POSITION}"
-            ),
-            Some(expected),
-        ),
+        Wanted::Absent => (WRITE_ABSENT, None),
+        Wanted::Version(expected) => (WRITE_VERSION, Some(expected)),
         Wanted::Never => return Ok(0),
     };
     let [namespace, hub, group] = records::names(scope);
+    let (partition, now) = (checkpoint.partition.as_str(), clock::now(connection)?);
     let offset = checkpoint.offset.as_ref().map(Offset::as_str);
     let number = checkpoint.sequence_number.map(SequenceNumber::value);
-    let values =
-        params![namespace, hub, group, checkpoint.partition.as_str(), offset, number, version, expected];
-    connection.prepare_cached(&sql)?.execute(values)
+    let values = params![namespace, hub, group, partition, offset, number, version, now, expected];
+    connection.prepare_cached(sql)?.execute(values)
 }
 
-/// Begins an ownership. The write lock that this takes is the wait for transactions of earlier owners: one that
-/// is open has it, and one that has only read fails when it comes to write.
+/// Begins an ownership. The write lock that this takes is the wait for transactions of earlier owners: one
+/// that is open has it, and one that has only read fails when it comes to write.
 pub(crate) fn fence(
     connection: &mut Connection,
     scope: &ConsumerScope,
@@ -124,6 +122,7 @@ pub(crate) fn fence(
     );
     let [namespace, hub, group] = records::names(scope);
     transaction.prepare_cached(&sql)?.execute(params![namespace, hub, group, partition.as_str(), epoch])?;
+    // Under the same lock, so that no checkpoint of an earlier owner can come between the two.
     let checkpoint = one(&transaction, scope, partition)?;
     transaction.commit()?;
     Ok(Fenced::new(checkpoint, Some(FenceToken::new(epoch))))
@@ -141,7 +140,8 @@ pub(crate) fn delete(
     let version = records::new_versions(&transaction, 1)?;
     let [namespace, hub, group] = records::names(scope);
     let sql = format!(
-        "UPDATE eventhubs_checkpoint SET \"offset\" = NULL, sequence_number = NULL, version = ?6, modified = {}
+        "UPDATE eventhubs_checkpoint
+         SET \"offset\" = NULL, sequence_number = NULL, version = ?6, modified = {}
          WHERE {IS_RECORD} AND version = ?5 AND {HAS_POSITION}",
         clock::NOW
     );

@@ -4,9 +4,10 @@ use eventhubs_checkpoint_store::{Audience, Claim, Hint};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 use rusqlite::{Connection, Row, params};
 
-use crate::clock;
+use crate::{clock, records};
 
-/// How many hints the table keeps. Whoever looks every 100 ms misses some only if there are more in that time.
+/// How many hints the table keeps. Whoever looks every 100 ms misses some only if there are more in that
+/// time.
 const MAX_KEPT: i64 = 1024;
 
 /// How far back a watch looks when it begins, in milliseconds: a claim that is won right after may be in the
@@ -19,17 +20,18 @@ pub(crate) fn announce(
     scope: &ConsumerScope,
     claim: &Claim,
     version: i64,
+    now: i64,
 ) -> rusqlite::Result<()> {
     let owner = match &claim.announces_to {
         None => return Ok(()),
         Some(Audience::Owner(owner)) => Some(owner.as_str()),
+        // An audience that this version does not know: better all hear of it than nobody.
         Some(_) => None,
     };
-    let sql = format!("INSERT INTO eventhubs_hint VALUES (?1, ?2, ?3, ?4, ?5, ?6, {})", clock::NOW);
-    let (namespace, hub, group) =
-        (scope.namespace.as_str(), scope.event_hub.as_str(), scope.consumer_group.as_str());
-    let values = params![version, namespace, hub, group, claim.partition.as_str(), owner];
-    connection.prepare_cached(&sql)?.execute(values).map(drop)
+    let [namespace, hub, group] = records::names(scope);
+    let values = params![version, namespace, hub, group, claim.partition.as_str(), owner, now];
+    let sql = "INSERT INTO eventhubs_hint VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// Forgets all but the last hints.
@@ -48,7 +50,8 @@ pub(crate) fn beginning(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(&sql, [], |row| row.get(0))
 }
 
-/// Returns the hints after this version with the version of the last one, which is the same if there are none.
+/// Returns the hints after this version with the version of the last one, which is the same if there are
+/// none.
 pub(crate) fn after(
     connection: &Connection,
     version: i64,

@@ -1,5 +1,5 @@
-//! Ownership and checkpoints of Azure Event Hubs consumers in a SQLite file, for the processes of one host, and
-//! checkpoints in the transactions of the application.
+//! Ownership and checkpoints of Azure Event Hubs consumers in a SQLite file, for the processes of one host,
+//! and checkpoints in the transactions of the application.
 //!
 //! ```
 //! use eventhubs_checkpoint_store_sqlite::SqliteCheckpointStore;
@@ -15,14 +15,14 @@
 //!
 //! # The file
 //!
-//! Put it on a local disk: SQLite relies on locks that network file systems do not keep, so one of those is logged
-//! as a warning. Two more files next to it, `-wal` and `-shm`, belong to it; copy it with the `.backup` command of
-//! `sqlite3`, not with `cp`. Do not delete or replace it while an instance runs: that instance then fails each call
-//! with [`NotFound`](eventhubs_checkpoint_store::ErrorKind::NotFound).
+//! Put it on a local disk: SQLite relies on locks that network file systems do not keep, so one of those is
+//! logged as a warning. Two more files next to it, `-wal` and `-shm`, belong to it; copy it with the
+//! `.backup` command of `sqlite3`, not with `cp`. Do not delete or replace it while an instance runs: that
+//! instance then fails each call with [`NotFound`](eventhubs_checkpoint_store::ErrorKind::NotFound).
 //!
 //! A file of another program is refused, unless
-//! [`allow_other_tables`](SqliteCheckpointStoreBuilder::allow_other_tables) says that it is meant; so is one whose
-//! tables are of a later version of this crate. All names of this crate in it begin with `eventhubs_`.
+//! [`allow_other_tables`](SqliteCheckpointStoreBuilder::allow_other_tables) says that it is meant; so is one
+//! whose tables are of a later version of this crate. All names of this crate in it begin with `eventhubs_`.
 //!
 //! # Transactional checkpoints
 //!
@@ -30,23 +30,23 @@
 //! transaction as what an event led to, by the application, on its own connection to the same file: see
 //! [`TransactionalCheckpointExt`]. SQLite itself refuses one that
 //!
-//! * was read by an earlier owner: [`is_fenced`]. The event is for the next owner, which begins after the last
-//!   checkpoint that did commit;
-//! * is not after the last checkpoint: [`is_already_done`]. That is the answer where the reply to a `COMMIT` was
-//!   lost, and the event comes again.
+//! * was read by an earlier owner: [`is_fenced`]. The event is for the next owner, which begins after the
+//!   last checkpoint that did commit;
+//! * is not after the last checkpoint: [`is_already_done`]. That is the answer where the reply to a `COMMIT`
+//!   was lost, and the event comes again.
 //!
 //! In both cases nothing of the transaction remains, so that what it writes appears exactly once, whatever
 //! instances die, hang or lose their partitions. What it does elsewhere is done at least once.
 //!
 //! With another driver, execute [`WRITE_CHECKPOINT`] with the
-//! [`parameters`](TransactionalCheckpointExt::parameters), and compare the text of the error with [`FENCED`] and
-//! [`ALREADY_DONE`].
+//! [`parameters`](TransactionalCheckpointExt::parameters), and compare the text of the error with [`FENCED`]
+//! and [`ALREADY_DONE`].
 //!
 //! # Limits
 //!
-//! SQLite has one writer at a time: all instances on the file wait for a transaction of the application with their
-//! claims, checkpoints and fences. One that is open for longer than a lease lasts costs all of them their
-//! partitions.
+//! SQLite has one writer at a time: all instances on the file wait for a transaction of the application with
+//! their claims, checkpoints and fences. One that is open for longer than a lease lasts costs all of them
+//! their partitions.
 //!
 //! | what | limit |
 //! |---|---|
@@ -64,6 +64,7 @@ mod clock;
 mod error;
 mod filesystem;
 mod hints;
+mod lock_wait;
 mod open;
 mod ownership;
 mod queue;

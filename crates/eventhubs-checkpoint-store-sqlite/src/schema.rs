@@ -54,7 +54,7 @@ pub(crate) fn check(connection: &Connection, path: &Path, allows_other_tables: b
     match contents(connection).map_err(failed)? {
         Contents::Other if !allows_other_tables => {
             let text = format!(
-                "path: {} is a database of another program; say `allow_other_tables` to keep checkpoints in it",
+                "path: {} is a database of another program; `allow_other_tables` keeps checkpoints in it",
                 path.display()
             );
             Err(Error::new(ErrorKind::InvalidArgument, text))
@@ -82,19 +82,22 @@ fn missing(found: Contents) -> Option<&'static [&'static str]> {
 }
 
 fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
-    let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    if count("SELECT count(*) FROM sqlite_master WHERE name = 'eventhubs_schema'")? > 0 {
-        return count("SELECT coalesce(max(version), 0) FROM eventhubs_schema").map(Contents::Store);
+    // One statement, for another process may create the tables between two of them.
+    let sql = "SELECT count(*), count(*) FILTER (WHERE name = 'eventhubs_schema'),
+        (SELECT application_id FROM pragma_application_id) FROM sqlite_master";
+    let (tables, own, application) = connection
+        .query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?)))?;
+    if own > 0 {
+        let sql = "SELECT coalesce(max(version), 0) FROM eventhubs_schema";
+        return connection.query_row(sql, [], |row| row.get(0)).map(Contents::Store);
     }
-    let application = count("PRAGMA application_id")?;
-    let is_empty =
-        count("SELECT count(*) FROM sqlite_master")? == 0 && [0, APPLICATION_ID].contains(&application);
+    let is_empty = tables == 0 && [0, APPLICATION_ID].contains(&application);
     Ok(if is_empty { Contents::Nothing } else { Contents::Other })
 }
 
 fn too_new(path: &Path, found: Contents) -> Error {
     let text = format!(
-        "{} has version {} of the tables, and this version of the crate knows {SCHEMA_VERSION} and lower: upgrade it",
+        "{} has version {} of the tables, and this crate knows {SCHEMA_VERSION} and lower: upgrade it",
         path.display(),
         found.version()
     );

@@ -1,17 +1,13 @@
 //! The connection of a store, and what holds for each call on it.
 
 use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{self, Path, PathBuf};
 
 use eventhubs_checkpoint_store::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::time::Instant;
 
-use crate::error;
-
-/// The shortest wait for the lock, for SQLite takes 0 as not at all.
-const MIN_LOCK_WAIT: Duration = Duration::from_millis(1);
+use crate::{error, lock_wait};
 
 /// An open connection, and which file it was opened on.
 #[derive(Debug)]
@@ -23,6 +19,8 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(connection: Connection, path: PathBuf) -> io::Result<Self> {
+        // As SQLite does: the process may change its folder later.
+        let path = path::absolute(path)?;
         let file = FileId::of(&path)?;
         Ok(Self { connection, path, file })
     }
@@ -40,13 +38,14 @@ impl Session {
     ) -> Result<T> {
         self.check_file()?;
         // A tenth less than there is, so that the caller hears of the lock before its own time limit.
-        let wait = (deadline.saturating_duration_since(Instant::now()) * 9 / 10).max(MIN_LOCK_WAIT);
-        let done = self.connection.busy_timeout(wait).and_then(|()| work(&mut self.connection));
-        done.map_err(|source| error::of(format!("{context} in {}", self.path.display()), source))
+        let now = Instant::now();
+        lock_wait::set_deadline(now + deadline.saturating_duration_since(now) * 9 / 10);
+        work(&mut self.connection)
+            .map_err(|source| error::of(format!("{context} in {}", self.path.display()), source))
     }
 
-    /// SQLite writes on into a file that was deleted or replaced, and whoever starts later then agrees with
-    /// others than those who started earlier: each partition would have two owners.
+    /// SQLite keeps writing to a file that was deleted or replaced. Instances that start later use the new
+    /// one, so each partition would have two owners.
     fn check_file(&self) -> Result<()> {
         let found = FileId::of(&self.path);
         if found.as_ref().is_ok_and(|found| *found == self.file) {
@@ -74,7 +73,7 @@ impl FileId {
     /// By `stat` and never by opening the file: closing any descriptor of it would release all locks that
     /// SQLite has on it in this process.
     #[cfg(unix)]
-    fn of(path: &std::path::Path) -> io::Result<Self> {
+    fn of(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt as _;
 
         let found = std::fs::metadata(path)?;
@@ -83,7 +82,7 @@ impl FileId {
 
     /// Elsewhere an open file cannot be deleted.
     #[cfg(not(unix))]
-    fn of(_: &std::path::Path) -> io::Result<Self> {
+    fn of(_: &Path) -> io::Result<Self> {
         Ok(Self {})
     }
 }

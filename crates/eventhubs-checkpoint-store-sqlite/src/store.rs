@@ -22,16 +22,17 @@ pub const MAX_CLAIMS: usize = 2048;
 
 /// Ownership and checkpoints in a SQLite file, for all processes of one host.
 ///
-/// Make one with [`open`](Self::open) or [`builder`](Self::builder). A clone shares the thread and the connection
-/// of the original; both end soon after the last clone is dropped.
+/// Make one with [`open`](Self::open) or [`builder`](Self::builder). A clone shares the thread and the
+/// connection of the original; both end soon after the last clone is dropped.
 ///
 /// # Time
-/// The clock of the host, in milliseconds. Set it in small steps only, as time servers do: one that is set back
-/// makes leases last longer, and one that is set forward ends them.
+/// The clock of the host, in milliseconds. Set it in small steps only, as time servers do: one that is set
+/// back makes leases last longer, and one that is set forward ends them. Calls take real time, so tests on
+/// the paused clock of tokio use `MemoryCheckpointStore` instead.
 ///
 /// # Limits
-/// Each call has the [`call_timeout`](crate::SqliteCheckpointStoreBuilder::call_timeout) for everything, the wait
-/// for the locks of others included. See the [limits of the crate](crate#limits).
+/// Each call has the [`call_timeout`](crate::SqliteCheckpointStoreBuilder::call_timeout) for everything, the
+/// wait for the locks of others included. See the [limits of the crate](crate#limits).
 #[derive(Debug, Clone)]
 pub struct SqliteCheckpointStore {
     shared: Arc<Shared>,

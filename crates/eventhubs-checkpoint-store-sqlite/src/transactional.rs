@@ -3,8 +3,8 @@
 use eventhubs_checkpoint_store::TransactionalCheckpoint;
 use rusqlite::{Connection, ErrorCode};
 
-/// The statement that writes a transactional checkpoint, for other drivers than `rusqlite`. Its seven parameters
-/// are those of [`parameters`](TransactionalCheckpointExt::parameters).
+/// The statement that writes a transactional checkpoint, for other drivers than `rusqlite`. Its seven
+/// parameters are those of [`parameters`](TransactionalCheckpointExt::parameters).
 pub const WRITE_CHECKPOINT: &str = "INSERT INTO eventhubs_transactional_checkpoint \
     (namespace, event_hub, consumer_group, partition_id, epoch, \"offset\", sequence_number) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -31,31 +31,35 @@ pub enum Parameter {
 /// ```
 /// use eventhubs_checkpoint_store::{CheckpointStore, TransactionalCheckpoint};
 /// use eventhubs_checkpoint_store_sqlite::rusqlite::{self, Connection, TransactionBehavior};
-/// use eventhubs_checkpoint_store_sqlite::{SqliteCheckpointStore, TransactionalCheckpointExt, is_already_done};
+/// use eventhubs_checkpoint_store_sqlite::{TransactionalCheckpointExt, is_already_done};
 ///
 /// /// Writes a row and the checkpoint of the event that it comes from: both, or neither.
-/// fn record(orders: &mut Connection, id: &str, checkpoint: &TransactionalCheckpoint) -> rusqlite::Result<()> {
+/// fn record(
+///     orders: &mut Connection,
+///     id: &str,
+///     checkpoint: &TransactionalCheckpoint,
+/// ) -> rusqlite::Result<()> {
 ///     let transaction = orders.transaction_with_behavior(TransactionBehavior::Immediate)?;
-///     transaction.execute("INSERT INTO orders (id) VALUES (?1)", [id])?;
 ///     match checkpoint.write(&transaction) {
-///         Ok(()) => transaction.commit(),
-///         // An earlier try has committed: what it wrote is there, and the row of this one is rolled back.
-///         Err(error) if is_already_done(&error) => Ok(()),
-///         Err(error) => Err(error),
+///         // An earlier attempt has committed, the row included.
+///         Err(error) if is_already_done(&error) => return Ok(()),
+///         written => written?,
 ///     }
+///     transaction.execute("INSERT INTO orders (id) VALUES (?1)", [id])?;
+///     transaction.commit()
 /// }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("orders.db");
-/// # let store = SqliteCheckpointStore::open(&path).await?;
+/// # let store = eventhubs_checkpoint_store_sqlite::SqliteCheckpointStore::open(&path).await?;
 /// # let scope = eventhubs_types::ConsumerScope::new("n".parse()?, "hub".parse()?, "group".parse()?);
 /// # let token = store.fence(&scope, &"0".parse()?).await?.token.ok_or("a fence")?;
 /// # let mut orders = Connection::open(&path)?;
 /// # orders.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)", [])?;
 /// # let checkpoint = TransactionalCheckpoint::new(scope, "0".parse()?, "64".into(), 1.into(), token);
 /// record(&mut orders, "tea", &checkpoint)?;
-/// record(&mut orders, "mate", &checkpoint)?;
+/// record(&mut orders, "tea", &checkpoint)?; // the same event again
 /// let count: i64 = orders.query_row("SELECT count(*) FROM orders", [], |row| row.get(0))?;
 /// assert_eq!(count, 1);
 /// # Ok(())
@@ -65,14 +69,17 @@ pub trait TransactionalCheckpointExt: sealed::Sealed {
     /// Writes the checkpoint within the transaction that is open on this connection, to which a
     /// [`rusqlite::Transaction`] dereferences. Once that commits, the event counts as handled.
     ///
-    /// The connection has to be to the file of the store, as its main database: SQLite commits to attached files
-    /// one by one. Begin the transaction as [`Immediate`](rusqlite::TransactionBehavior::Immediate): SQLite has
-    /// one writer at a time, and a deferred transaction that has read fails at once where it would wait. Keep it
-    /// short, for all instances on the file wait for it with their claims.
+    /// Write the checkpoint before anything else, so that an event that comes again is refused as such, and
+    /// not by a unique key of its rows.
+    ///
+    /// The connection has to be to the file of the store, as its main database: SQLite commits to attached
+    /// files one by one. Begin the transaction as [`Immediate`](rusqlite::TransactionBehavior::Immediate):
+    /// SQLite has one writer at a time, and a deferred transaction that has read fails at once where it would
+    /// wait. Keep it short, for all instances on the file wait for it with their claims.
     ///
     /// # Errors
-    /// [`is_fenced`] and [`is_already_done`] tell the two refusals from what else may go wrong. After any error
-    /// the transaction is still open and has to be rolled back, as it is when it is dropped.
+    /// [`is_fenced`] and [`is_already_done`] tell the two refusals from what else may go wrong. After any
+    /// error the transaction is still open and has to be rolled back, as it is when it is dropped.
     fn write(&self, connection: &Connection) -> rusqlite::Result<()>;
 
     /// Returns the parameters of [`WRITE_CHECKPOINT`], in their order.
@@ -111,16 +118,16 @@ impl rusqlite::ToSql for Parameter {
     }
 }
 
-/// Whether the checkpoint was refused because a later owner has begun: the event is for that one. Roll back, and
-/// do not try again.
+/// Whether the checkpoint was refused because a later owner has begun: the event is for that one. Roll back,
+/// and do not try again.
 ///
 /// Also where the store has no record of the ownership, as on a copy of the file from before it.
 pub fn is_fenced(error: &rusqlite::Error) -> bool {
     is_refusal(error, FENCED)
 }
 
-/// Whether the checkpoint was refused because this event or a later one is done: an earlier transaction, whose
-/// answer may have been lost, has committed. Roll back, and count the event as handled.
+/// Whether the checkpoint was refused because this event or a later one is done: an earlier transaction,
+/// whose answer may have been lost, has committed. Roll back, and count the event as handled.
 pub fn is_already_done(error: &rusqlite::Error) -> bool {
     is_refusal(error, ALREADY_DONE)
 }

@@ -56,8 +56,8 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    /// Tells the watchers what is new. `has_worked` says that this connection may have committed something, which
-    /// does not count for the number of SQLite.
+    /// Tells the watchers what is new. `has_worked` says that this connection may have committed something,
+    /// which does not count for the number of SQLite.
     pub(crate) fn look(&mut self, connection: &Connection, watchers: &Watchers, has_worked: bool) {
         if !watchers.any() {
             *self = Self::default();
@@ -76,6 +76,7 @@ impl Looks {
     ) -> rusqlite::Result<()> {
         let data_version =
             connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        // The number costs 2 µs, so that a watch costs nothing while all is quiet.
         if self.data_version == Some(data_version) && !has_worked {
             return Ok(());
         }

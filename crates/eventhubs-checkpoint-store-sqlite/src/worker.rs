@@ -14,8 +14,8 @@ use crate::watch::{Looks, POLL_INTERVAL, Watchers};
 /// What the thread is called in a list of threads; Linux shows 15 bytes.
 const NAME: &str = "eventhubs-store";
 
-/// Starts the thread, which ends when all senders of jobs are gone. Returns where it says whether the file could
-/// be opened.
+/// Starts the thread, which ends when all senders of jobs are gone. Returns where it says whether the file
+/// could be opened.
 pub(crate) fn start(
     options: Options,
     jobs: Receiver<Job>,
@@ -51,6 +51,7 @@ fn run(mut session: Session, jobs: &Receiver<Job>, watchers: &Watchers) {
                 true
             }
             Err(RecvTimeoutError::Timeout) => false,
+            // The last clone of the store is gone, and nothing is left in the queue.
             Err(RecvTimeoutError::Disconnected) => return,
         };
         looks.look(session.connection(), watchers, has_worked);

@@ -163,6 +163,11 @@ macro_rules! conformance_tests {
     )*};
 }
 
+/// The example of the guide, which runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/stores.md")]
+struct Guide;
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -16,8 +16,8 @@ const PATH: &str = "EVENTHUBS_SQLITE_PATH";
 /// A user who owns nothing: `nobody`.
 const NOBODY: u32 = 65534;
 
-/// What a user without any rights learns from opening the file. Runs this one test again as that user where it is
-/// run by root, who may everything; `None` there.
+/// What a user without any rights learns from opening the file. Runs this one test again as that user where
+/// it is run by root, who may everything; `None` there.
 fn said_to_others(test: &str, path: &Path, home: &TempDir) -> Option<String> {
     if let Some(path) = std::env::var_os(PATH) {
         let opened = tokio::runtime::Runtime::new().unwrap().block_on(SqliteCheckpointStore::open(&path));
@@ -26,7 +26,10 @@ fn said_to_others(test: &str, path: &Path, home: &TempDir) -> Option<String> {
     }
     // The user may have no way to where the test program is.
     let program = home.path().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By `cp`: a process that another test forks meanwhile would inherit our open copy, which nobody can
+    // execute.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap();
+    assert!(copied.success(), "cp: {copied}");
     let mut again = Command::new(program);
     again.args(["--exact", test, "--nocapture"]).env(PATH, path).current_dir("/");
     if fs::metadata(home.path()).unwrap().uid() == 0 {
@@ -34,10 +37,9 @@ fn said_to_others(test: &str, path: &Path, home: &TempDir) -> Option<String> {
     }
     let output = again.output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    Some(
-        text.lines().find_map(|line| line.split_once("said: ")).expect("the test has this name").1.to_owned(),
-    )
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let said = lines.lines().find_map(|line| line.split_once("said: ")).expect("the test has this name");
+    Some(said.1.to_owned())
 }
 
 /// A store that was closed, in a folder that everybody may enter.

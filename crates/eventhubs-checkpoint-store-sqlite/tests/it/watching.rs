@@ -50,6 +50,26 @@ async fn a_lost_claim_and_another_scope_give_no_hint() {
     assert!(others.next().now_or_never().is_none());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_while_the_thread_is_busy_is_not_missed() {
+    let (_folder, path) = absent_file();
+    let store = open(&path).await;
+    let other = connect(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waits = tokio::spawn({
+        let store = store.clone();
+        async move { won(&store, &claim("0", Some("a"), Expected::Absent)).await }
+    });
+    let mut hints = store.watch(&scope());
+    let now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+    let insert =
+        format!("INSERT INTO eventhubs_hint VALUES (1, 'n.example.net', 'hub', 'group', '1', NULL, {now})");
+    other.execute(&insert, []).unwrap();
+    other.execute_batch("UPDATE eventhubs_counter SET value = 1; COMMIT").unwrap();
+    assert_eq!(next(&mut hints).await, everyone("1"));
+    waits.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_watch_that_begins_again_hears_of_later_claims() {
     let (_folder, path) = absent_file();
