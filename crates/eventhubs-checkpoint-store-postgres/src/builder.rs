@@ -32,16 +32,6 @@ pub struct PostgresCheckpointStoreBuilder {
 }
 
 impl PostgresCheckpointStoreBuilder {
-    pub(crate) fn new(connection_string: &str) -> Self {
-        Self {
-            connection_string: connection_string.into(),
-            schema: DEFAULT_SCHEMA.to_owned(),
-            migrate: true,
-            call_timeout: DEFAULT_CALL_TIMEOUT,
-            authorities: Vec::new(),
-        }
-    }
-
     /// Sets the schema that holds the tables. Stores in different schemas of one database share nothing. The name
     /// is used exactly as given, case included. Default: `eventhubs`.
     #[must_use]
@@ -98,6 +88,28 @@ impl PostgresCheckpointStoreBuilder {
             database,
             schema,
         }))
+    }
+}
+
+impl PostgresCheckpointStore {
+    /// A store in the schema `eventhubs` of the database that the connection string names, as `key=value` pairs or as a
+    /// `postgres://` URL. Nothing is sent yet; the first call creates what is missing.
+    ///
+    /// # Errors
+    /// As [`PostgresCheckpointStoreBuilder::build`].
+    pub fn from_connection_string(connection_string: &str) -> Result<Self> {
+        Self::builder(connection_string).build()
+    }
+
+    /// As [`from_connection_string`](Self::from_connection_string), with options.
+    pub fn builder(connection_string: &str) -> PostgresCheckpointStoreBuilder {
+        PostgresCheckpointStoreBuilder {
+            connection_string: connection_string.into(),
+            schema: DEFAULT_SCHEMA.to_owned(),
+            migrate: true,
+            call_timeout: DEFAULT_CALL_TIMEOUT,
+            authorities: Vec::new(),
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use eventhubs_types::{ConsumerScope, PartitionId};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::announcer::Announcer;
-use crate::builder::PostgresCheckpointStoreBuilder;
 use crate::call::{Call, Database};
 use crate::schema::{self, Schema};
 use crate::statements::Statements;
@@ -59,20 +58,6 @@ pub(crate) struct Inner {
 impl PostgresCheckpointStore {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
-    }
-
-    /// A store in the schema `eventhubs` of the database that the connection string names, as `key=value` pairs or as a
-    /// `postgres://` URL. Nothing is sent yet; the first call creates what is missing.
-    ///
-    /// # Errors
-    /// As [`PostgresCheckpointStoreBuilder::build`].
-    pub fn from_connection_string(connection_string: &str) -> Result<Self> {
-        Self::builder(connection_string).build()
-    }
-
-    /// As [`from_connection_string`](Self::from_connection_string), with options.
-    pub fn builder(connection_string: &str) -> PostgresCheckpointStoreBuilder {
-        PostgresCheckpointStoreBuilder::new(connection_string)
     }
 
     /// Creates the schema and its tables, or brings them to the version that is needed; with `migrate(false)`, only
