@@ -61,20 +61,24 @@ const BROWSER_DRIVER: Program = Program {
     probe: &["chromedriver", "--version"],
     packages: &["chromium-driver"],
 };
-
-const POSTGRES: Program = Program {
+// Debian keeps the server out of the path, in a folder for each version.
+const POSTGRESQL: Program = Program {
     name: "PostgreSQL",
-    why: "a checkpoint store is tested on it",
-    // Debian keeps the server out of the PATH, and only the client in it.
-    probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/postgres || command -v postgres"],
+    why: "the PostgreSQL store is tested against it",
+    probe: &[
+        "sh",
+        "-c",
+        "ls /usr/lib/postgresql/*/bin/postgres || test -x \"$(pg_config --bindir)/postgres\"",
+    ],
     packages: &["postgresql"],
 };
 const PGBOUNCER: Program = Program {
     name: "PgBouncer",
     why: "the PostgreSQL store is tested behind it",
-    probe: &["sh", "-c", "command -v pgbouncer || ls /usr/sbin/pgbouncer"],
+    probe: &["pgbouncer", "--version"],
     packages: &["pgbouncer"],
 };
+
 const REDIS: Program = Program {
     name: "Redis",
     why: "a checkpoint store is tested on it",
@@ -85,7 +89,7 @@ const REDIS: Program = Program {
 /// What the clients in other languages need, in tests and in the benchmark.
 pub(crate) const FOR_CLIENTS: &[Program] = &[COMPILER, NODE, NPM, PYTHON, PYTHON_HEADERS];
 /// What only the tests of checkpoint stores need.
-pub(crate) const FOR_STORES: &[Program] = &[POSTGRES, PGBOUNCER, REDIS];
+pub(crate) const FOR_STORES: &[Program] = &[POSTGRESQL, PGBOUNCER, REDIS];
 /// What only the tests of the page need.
 pub(crate) const FOR_PAGE: &[Program] = &[BROWSER, BROWSER_DRIVER];
 

@@ -14,6 +14,7 @@ const CRATES: &[&str] = &[
     "eventhubs",
     "eventhubs-amqp",
     "eventhubs-checkpoint-store-blob",
+    "eventhubs-checkpoint-store-postgres",
     "eventhubs-checkpoint-store-sqlite",
     "eventhubs-load-balancer",
 ];
