@@ -18,10 +18,11 @@ pub(crate) async fn list(shared: &Shared, scope: &ConsumerScope) -> Result<Vec<C
     }
     let mut found = Vec::with_capacity(listing.records.len());
     for [field, version, value] in &listing.records {
-        match records::partition(field) {
-            Some(partition) => found.push(records::checkpoint(&partition, version, value)),
-            None => tracing::warn!(name = %records::text(field), "a checkpoint was rejected"),
-        }
+        let Some(partition) = records::partition(field) else {
+            tracing::warn!(name = %records::text(field), reason = "it is no partition id", "a checkpoint was rejected");
+            continue;
+        };
+        found.push(records::checkpoint(&partition, version, value));
     }
     Ok(found)
 }
