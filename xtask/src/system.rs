@@ -62,10 +62,19 @@ const BROWSER_DRIVER: Program = Program {
     packages: &["chromium-driver"],
 };
 
+const REDIS: Program = Program {
+    name: "Redis",
+    why: "the Redis store is tested on it",
+    probe: &["redis-server", "--version"],
+    packages: &["redis-server"],
+};
+
 /// What the clients in other languages need, in tests and in the benchmark.
 pub(crate) const FOR_CLIENTS: &[Program] = &[COMPILER, NODE, NPM, PYTHON, PYTHON_HEADERS];
-/// What only the tests need.
+/// What only the tests of the emulator's page need.
 pub(crate) const FOR_PAGE: &[Program] = &[BROWSER, BROWSER_DRIVER];
+/// The servers that stores are tested on.
+pub(crate) const FOR_STORES: &[Program] = &[REDIS];
 
 /// Whether a missing program may be installed into the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use crate::names::{DEFAULT_KEY_PREFIX, Names};
 use crate::nodes::{Credentials, Nodes};
 use crate::replicas::{Replicas, WaitForReplicas};
 use crate::scripts::Scripts;
-use crate::store::{RedisCheckpointStore, Shared};
+use crate::shared::Shared;
+use crate::store::RedisCheckpointStore;
 
 /// How long one call of the store may take, unless
 /// [`call_timeout`](RedisCheckpointStoreBuilder::call_timeout) says otherwise.

@@ -6,8 +6,8 @@ use eventhubs_types::{ConsumerScope, PartitionId};
 use crate::names::Kind;
 use crate::records::{self, MAX_LISTED, MAX_VALUE};
 use crate::replicas::Written;
-use crate::store::Shared;
-use crate::{error, listing, ownership};
+use crate::shared::Shared;
+use crate::{error, listing, replicas};
 
 const WRITING: &str = "write a checkpoint";
 
@@ -64,10 +64,10 @@ pub(crate) async fn update(
         [_] => {}
         _ => return Err(error::answer(WRITING, "the script returned no outcome")),
     }
-    if let Some(replicas) = &shared.replicas {
+    if let Some(waiting) = &shared.replicas {
         let record = Written { field, version: &version };
-        if replicas.confirm(WRITING, &key, &[record]).await? != [true] {
-            return Err(ownership::overwritten(WRITING));
+        if waiting.confirm(WRITING, &key, &[record]).await? != [true] {
+            return Err(replicas::overwritten(WRITING));
         }
     }
     Ok(CheckpointOutcome::Written(Version::new(version)))
