@@ -63,9 +63,9 @@ const BROWSER_DRIVER: Program = Program {
 };
 
 const REDIS: Program = Program {
-    name: "Redis",
+    name: "Redis 7 or newer",
     why: "the Redis store is tested on it",
-    probe: &["redis-server", "--version"],
+    probe: &["sh", "-c", "redis-server --version | grep -Eq 'v=([7-9]|[1-9][0-9])[.]'"],
     packages: &["redis-server"],
 };
 

@@ -83,7 +83,7 @@ impl RedisServerBuilder {
     pub async fn start(self) -> RedisServer {
         assert!(
             is_installed("redis-server") && is_installed("redis-cli"),
-            "redis-server is not installed; run `cargo xtask test` once, it installs it, or \
+            "redis-server 7 or newer is not installed; run `cargo xtask test` once, it installs it, or \
              `sudo apt-get install redis-server`"
         );
         let folder = TempDir::new().expect("a temporary folder");

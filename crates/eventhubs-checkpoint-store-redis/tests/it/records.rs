@@ -77,6 +77,24 @@ async fn what_is_too_long_is_refused_and_named() {
     assert!(text.starts_with("[Failed(Error { kind: InvalidArgument") && text.contains("Won("), "{text}");
 }
 
+/// As the driver does in a cluster when a reply is lost.
+#[tokio::test]
+async fn a_call_that_is_sent_twice_is_won_both_times() {
+    const WRITE: &str =
+        concat!(include_str!("../../src/scripts/version.lua"), include_str!("../../src/scripts/write.lua"));
+    let server = RedisServer::start().await;
+    let write = |expected: &str, version: &str, owner: &str| {
+        let head = ["EVAL", WRITE, "1", OWNERSHIP, "PUBLISH", "channel"];
+        server.cli(&[&head[..], &["0", expected, version, owner, ""]].concat())
+    };
+    let other = "00000000000000cd";
+    assert!(write("", VERSION, "a").starts_with('+'), "a new owner");
+    assert!(write("", VERSION, "a").parse::<u64>().is_ok(), "the same call, won again");
+    assert_eq!(write("", other, "b"), "", "another call");
+    assert!(write(VERSION, other, "b").starts_with('+'));
+    assert_eq!(write("", VERSION, "a"), "", "the same call, after somebody else has won");
+}
+
 #[tokio::test]
 async fn nothing_ever_expires() {
     let server = RedisServer::start().await;
