@@ -78,11 +78,10 @@ const PGBOUNCER: Program = Program {
     probe: &["pgbouncer", "--version"],
     packages: &["pgbouncer"],
 };
-
 const REDIS: Program = Program {
-    name: "Redis",
-    why: "a checkpoint store is tested on it",
-    probe: &["redis-server", "--version"],
+    name: "Redis 7 or newer",
+    why: "the Redis store is tested on it",
+    probe: &["sh", "-c", "redis-server --version | grep -Eq 'v=([7-9]|[1-9][0-9])[.]'"],
     packages: &["redis-server"],
 };
 
