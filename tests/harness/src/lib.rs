@@ -8,5 +8,5 @@ mod python;
 
 pub use azurite::{Azurite, AzuriteBuilder};
 pub use installed::{installed, interpreter};
-pub use limit::{PATIENCE, until, within};
+pub use limit::{PATIENCE, seeing, until, until_async, within};
 pub use python::run_python;
