@@ -35,6 +35,7 @@ pub(crate) fn verify(
     now_ms: i64,
 ) -> Result<i64, &'static str> {
     let token = parse(token).ok_or("MalformedToken: The token is malformed.")?;
+    // Checked: a client may write any number of digits.
     let expiry_ms = token.expiry.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1000));
     let expiry_ms = expiry_ms.ok_or("MalformedToken: The token has no valid expiry.")?;
     let key = keys.iter().find(|key| names(token.key_name, &key.name));
@@ -96,6 +97,7 @@ pub(crate) fn covers(resource: &str, entity: &str) -> bool {
     let resource = address::path(resource).to_lowercase();
     let entity = address::path(entity).to_lowercase();
     match entity.strip_prefix(resource.as_str()) {
+        // At a border of the path only: a token for `orders` does not open `orders2`.
         Some(rest) => resource.is_empty() || rest.is_empty() || rest.starts_with('/'),
         None => false,
     }

@@ -140,6 +140,7 @@ impl<'a> Sections<'a> {
         buffer.extend_from_slice(self.header);
         let mut annotations = MapWriter::begin(MESSAGE_ANNOTATIONS, buffer);
         for (key, value) in self.annotations() {
+            // An event that is forwarded from another hub still carries what that hub added.
             if !matches!(encoded::text(key), Some(SEQUENCE_NUMBER | OFFSET | ENQUEUED_TIME)) {
                 annotations.put_encoded(key, value);
             }

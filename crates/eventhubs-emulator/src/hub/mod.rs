@@ -93,6 +93,8 @@ impl Hub {
 
     /// Takes no more events, and no links that look whether it is deleted from now on.
     pub(crate) fn delete(&self) {
+        // The flag first: a link that was admitted before it is set can append only until its log is closed
+        // below.
         self.deleted.store(true, Ordering::SeqCst);
         for partition in self.partitions().iter() {
             partition.log().delete();
@@ -108,6 +110,7 @@ impl Hub {
 
     pub(crate) fn partition(&self, id: &str) -> Option<Arc<Partition>> {
         let partition = self.partitions().get(id.parse::<usize>().ok()?).cloned();
+        // `01` and `+1` parse as 1 and are no ids.
         partition.filter(|partition| partition.id == id)
     }
 
@@ -225,7 +228,7 @@ mod tests {
 
     /// A reader waits for the announced head: of one that is too low it learns with the next append, which may never come.
     #[test]
-    fn the_announced_head_is_that_of_the_last_append_however_many_append_at_once() {
+    fn the_announced_head_is_that_of_the_last_of_many_concurrent_appends() {
         let retention = Retention { events: 100, bytes: 1 << 20, age_ms: 60_000 };
         let log = Log::new(retention, Box::new(Memory::default()), State::default());
         let partition = Partition::new(0, log, Clock::default());

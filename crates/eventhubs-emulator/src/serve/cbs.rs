@@ -43,6 +43,8 @@ pub(crate) fn put_token(
     };
     match expires_ms {
         Ok(expires_ms) => {
+            // Through the watch channel: a link that waits for the expiry of the previous token learns of
+            // this one.
             grants.send_modify(|grants| grants.put(audience, expires_ms));
             Response::status(202, "Accepted")
         }

@@ -42,9 +42,12 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
     let handles = Handles { address: stream.peer_addr().ok(), ..Handles::default() };
     let _cut_at_the_end = CutOnDrop(handles.shared.switch.clone());
     let entry = broker.peers.enter_connection(handles.clone());
+    // Small frames answer each other; Nagle's algorithm would hold each back for the acknowledgement of the
+    // one before. Without it all is slower and nothing is wrong, so an error does not matter.
     let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
         accepted = accept(stream, Arc::clone(&broker), handles.clone()) => accepted,
+        // Without a farewell: the connection is not open, so there is no performative to say it with.
         _ = entry.stop.stopped() => return,
         () = shutdown.cancelled() => return,
     };

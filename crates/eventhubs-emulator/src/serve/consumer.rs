@@ -62,6 +62,8 @@ impl ConsumerLink {
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
         let reading = Arc::new(Reading::from(next, Arc::clone(&outbox.link)));
+        // Entered first and looked afterwards: the deletion of a hub ends all links of the list, and a link
+        // that enters after that sees it here.
         let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, Some(&reading)));
         hub.still_exists()?;
         Ok(Self {
@@ -100,6 +102,7 @@ impl ConsumerLink {
     async fn deliver(&self, sender: &mut Sender) -> Option<Condition> {
         loop {
             let next = self.reading.next();
+            // Under one lock: both go by the same oldest event, which may expire at any time.
             let (read, awaited) = {
                 let log = self.seat.partition.log();
                 (log.read(next, BATCH), log.awaited(next))
@@ -127,10 +130,14 @@ impl ConsumerLink {
     async fn send(&self, events: &[StoredEvent]) {
         let mut rest = events;
         while !rest.is_empty() {
+            // Asked again for each portion: deliveries may be paused while a client has no credit, and what
+            // it grants later must wait too. The delay is for the batch, once.
             self.hub.faults.may_deliver(rest.len() == events.len()).await;
             let count = self.outbox.send(|| rest.iter().map(|event| self.message(event))).await;
             let (sent, unsent) = rest.split_at(count);
             if let Some(last) = sent.last() {
+                // After the send, which may be dropped while it waits: what did not go out must not count as
+                // read.
                 self.reading.delivered_up_to(last.stamp.sequence_number, count);
             }
             rest = unsent;

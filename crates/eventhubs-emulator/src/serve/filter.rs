@@ -46,6 +46,8 @@ fn unquote(value: &str) -> Option<String> {
         return plain.then(|| value.to_owned());
     };
     let text = rest.strip_suffix('\'')?;
+    // A doubled quote means one. It is set aside as NUL, which no filter contains, so that a single quote
+    // that is left over is an error.
     let unescaped = text.replace("''", "\u{0}");
     (!text.is_empty() && !unescaped.contains('\'')).then(|| unescaped.replace('\u{0}', "'"))
 }

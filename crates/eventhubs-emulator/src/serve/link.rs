@@ -213,6 +213,8 @@ async fn while_open(
     let expiry = async {
         grants::expired(&connection.grants, &connection.broker.clock, &address).await;
         stop.stop(Condition::new(UNAUTHORIZED, "ExpiredToken: The token is expired."));
+        // The link has to say why it ends, which it does as soon as it hears of the stop; this branch must
+        // not win the select.
         future::pending::<()>().await;
     };
     tokio::select! {

@@ -81,6 +81,7 @@ impl Peers {
     fn enter(self: &Arc<Self>, peer: impl FnOnce(u64, Stop) -> Peer) -> Entry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let stop = Stop::default();
+        // In the list before the caller gets the id: a fault that is injected now must find it.
         lock(&self.live).insert(id, peer(id, stop.clone()));
         Entry { id, stop, peers: Arc::clone(self) }
     }

@@ -21,6 +21,7 @@ pub(crate) struct Detaches {
 impl Detaches {
     /// The client begins a session on its channel.
     pub(crate) fn incoming_begin(&mut self, channel: u16) {
+        // The same channel, another session: its end is still to come.
         self.ended.remove(&channel);
     }
 
