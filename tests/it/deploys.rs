@@ -47,6 +47,7 @@ struct LateStore {
     delay: Duration,
 }
 
+// The sleeps are the fault that the test makes: each answer is late by this much.
 #[async_trait]
 impl CheckpointStore for LateStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {

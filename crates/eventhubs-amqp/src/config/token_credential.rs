@@ -39,7 +39,7 @@ pub(crate) const SCOPE: &str = "https://eventhubs.azure.net/.default";
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
 /// # let namespace = format!("localhost:{}", emulator.address().port());
-/// let client = EventHubClient::with_credential(namespace, "orders", FromTheSidecar)?
+/// let client = EventHubClient::with_credential(namespace, "orders", FromTheSidecar)
 /// #   .use_development_emulator()
 ///     .build()?;
 /// assert_eq!(client.event_hub_properties().await?.partition_ids.len(), 2);

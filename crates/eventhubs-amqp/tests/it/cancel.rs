@@ -78,7 +78,7 @@ impl TokenCredential for SlowIssuer {
 /// One with a key, and one with tokens of a credential; neither is connected.
 fn fresh_clients(emulator: &Emulator) -> [EventHubClient; 2] {
     let issued = EventHubClient::with_credential(emulator.address().to_string(), "orders", SlowIssuer);
-    [client(emulator), issued.unwrap().use_development_emulator().build().unwrap()]
+    [client(emulator), issued.use_development_emulator().build().unwrap()]
 }
 
 /// Lets the future wait this many times, then drops it where it waits.

@@ -51,7 +51,7 @@ fn client_of(emulator: &Emulator, issuer: Issuer, retry: RetryPolicy) -> (EventH
     let asked = Arc::default();
     let credential = Issued { issuer, asked: Arc::clone(&asked) };
     let namespace = format!("sb://{}/", emulator.address());
-    let client = EventHubClient::with_credential(namespace, "orders", credential).unwrap();
+    let client = EventHubClient::with_credential(namespace, "orders", credential);
     (client.use_development_emulator().retry(retry).build().unwrap(), asked)
 }
 
@@ -126,7 +126,7 @@ async fn a_credential_that_panics_is_one_that_fails() {
 async fn bad_names_are_refused_by_their_field() {
     let build = |namespace: &str, hub: &str| {
         let issued = Issued { issuer: Issuer::Fails, asked: Arc::default() };
-        EventHubClient::with_credential(namespace, hub, issued).unwrap_err().to_string()
+        EventHubClient::with_credential(namespace, hub, issued).build().unwrap_err().to_string()
     };
     assert!(build("ns.servicebus.windows.net/orders", "orders").contains("namespace: is not a host name"));
     assert!(build("", "orders").contains("namespace"));

@@ -1,4 +1,4 @@
-//! Shared access signatures (contract §1.3).
+//! Shared access signatures (docs/contract.md §1.3).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -92,7 +92,7 @@ fn decode(text: &str, plus_is_space: bool) -> String {
 }
 
 /// Whether a token for `resource` opens `entity`: the same entity or a parent of it, in any case, whatever the scheme
-/// and the host (contract §1.3, §3.4).
+/// and the host (docs/contract.md §1.3, §3.4).
 pub(crate) fn covers(resource: &str, entity: &str) -> bool {
     let resource = address::path(resource).to_lowercase();
     let entity = address::path(entity).to_lowercase();
@@ -114,7 +114,7 @@ mod tests {
         [SharedAccessKey { name: name.into(), key: key.into() }]
     }
 
-    /// Audience, policy, key, token: contract §13.2.
+    /// Audience, policy, key, token: docs/contract.md §13.2.
     fn vectors() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
         vec![
             (

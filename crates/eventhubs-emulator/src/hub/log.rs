@@ -136,7 +136,8 @@ impl Log {
     /// The sequence number at which a receiver starts.
     ///
     /// # Errors
-    /// When the position lies ahead of the last event, or is no offset of this log (contract §5.4), or the events cannot be read now.
+    /// When the position lies ahead of the last event, or is no offset of this log (docs/contract.md §5.4),
+    /// or the events cannot be read now.
     pub(crate) fn resolve(&self, position: &StartingPosition) -> Result<i64, Condition> {
         match position {
             StartingPosition::Latest => Ok(self.state.head.sequence_number + 1),
@@ -240,7 +241,7 @@ fn said_in(era: u16, event: StoredEvent) -> Result<StoredEvent, Condition> {
     Ok(StoredEvent { stamp, size: event.size, message })
 }
 
-/// The refusal of an offset that no era of this hub has given out (contract §5.4).
+/// The refusal of an offset that no era of this hub has given out (docs/contract.md §5.4).
 fn not_replicated(supplied: &str) -> Condition {
     let text = format!(
         "The supplied offset '{supplied}' is invalid: the event hub is geo-replicated and has failed over"

@@ -117,7 +117,7 @@ impl Hub {
     /// The partition that a link is for.
     ///
     /// # Errors
-    /// When there is none: what the service says then (contract §5.4).
+    /// When there is none: what the service says then (docs/contract.md §5.4).
     pub(crate) fn partition_at(&self, id: &str) -> Result<Arc<Partition>, Condition> {
         self.partition(id).ok_or_else(|| {
             let text = format!(
@@ -129,7 +129,7 @@ impl Hub {
         })
     }
 
-    /// The spelling of the hub for a group given in any case (contract §5.1).
+    /// The spelling of the hub for a group given in any case (docs/contract.md §5.1).
     pub(crate) fn consumer_group(&self, name: &str) -> Option<String> {
         lock(&self.consumer_groups).iter().find(|group| group.eq_ignore_ascii_case(name)).cloned()
     }
@@ -193,13 +193,13 @@ impl Partition {
     /// Takes a reader in and says who has to leave for it.
     ///
     /// # Errors
-    /// When the owner level rules refuse it (contract §5.3).
+    /// When the owner level rules refuse it (docs/contract.md §5.3).
     pub(crate) fn admit(&self, group: &str, reader: Reader) -> Result<Vec<Displaced>, Condition> {
         lock(&self.readers).entry(group.to_owned()).or_default().admit(reader)
     }
 
     /// Who reads, with the consumer group.
-    pub(crate) fn seated(&self) -> Vec<(String, Reader)> {
+    pub(crate) fn attached_readers(&self) -> Vec<(String, Reader)> {
         let readers = lock(&self.readers);
         let of_group = |(group, readers): (&String, &Readers)| {
             readers.all().iter().map(|reader| (group.clone(), reader.clone())).collect::<Vec<_>>()

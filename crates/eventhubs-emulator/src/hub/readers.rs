@@ -1,4 +1,5 @@
-//! Who may read a partition in one consumer group: the owner level rules of the service (contract §5.3).
+//! Who may read a partition in one consumer group: the owner level rules of the service (docs/contract.md
+//! §5.3).
 
 use crate::condition::{Condition, LINK_STOLEN, RESOURCE_LIMIT};
 

@@ -72,13 +72,13 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
     let _ = timeout(FAREWELL_TIMEOUT, handle.close_with_error(reason)).await;
 }
 
-/// Less than what is allowed, in the measure of the service: 240 s of 300 s (contract §2). Some clients send as seldom as
-/// they may.
+/// Less than what is allowed, in the measure of the service: 240 s of 300 s (docs/contract.md §2). Some
+/// clients send as seldom as they may.
 fn announced(idle_timeout: Duration) -> Duration {
     idle_timeout * 4 / 5
 }
 
-/// What the service says to a client that is silent for too long (contract §2).
+/// What the service says to a client that is silent for too long (docs/contract.md §2).
 fn inactive(limit: Duration) -> Condition {
     let text = format!(
         "The connection was inactive for more than the allowed {} milliseconds and is closed by container '{CONTAINER}'.",

@@ -55,7 +55,8 @@ pub(crate) async fn judge(session: &Session, attach: &Attach) -> Option<Result<(
     }
 }
 
-/// Accepts a link, or refuses it as the service does: with a null terminus, then a detach that says why (contract §5.3).
+/// Accepts a link, or refuses it as the service does: with a null terminus, then a detach that says why
+/// (docs/contract.md §5.3).
 pub(crate) async fn accept(
     handle: &mut ListenerSessionHandle,
     session: &Session,

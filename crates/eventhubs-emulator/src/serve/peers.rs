@@ -115,7 +115,7 @@ impl Peers {
         lock(&self.live).values().filter(|peer| wanted(peer)).cloned().collect()
     }
 
-    /// Ends all links of a hub that was deleted, as the service does (contract §5.4).
+    /// Ends all links of a hub that was deleted, as the service does (docs/contract.md §5.4).
     pub(crate) fn end_links_of(&self, hub: &Hub) {
         for link in self.find(|peer| peer.is_link_of(&hub.name)) {
             link.stop.stop(Condition::entity_not_found(&hub.name));

@@ -43,7 +43,7 @@ impl ReplyLinks {
     /// Opens the way for responses.
     ///
     /// # Errors
-    /// When the node is `$cbs` and the connection has one already (contract §3.1).
+    /// When the node is `$cbs` and the connection has one already (docs/contract.md §3.1).
     pub(crate) fn open(
         &self,
         node: Node,

@@ -176,7 +176,8 @@ impl Inspector {
         self.attached.retain(|(of, _), _| *of != channel);
     }
 
-    /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two (contract §2).
+    /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two
+    /// (docs/contract.md §2).
     fn incoming_open(&mut self, frame: &[u8], body: &[u8], out: &mut BytesMut) {
         self.is_open = true;
         let Some(mut open) = decode::<Open>(body) else {

@@ -1,4 +1,4 @@
-//! What comes too late for the client: a second detach, and a reason behind its own end. The SDK for JavaScript closes the connection
+//! What comes too late for the client: a second detach, and a reason after its own end. The SDK for JavaScript closes the connection
 //! on either.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,7 +27,7 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Item>,
-    /// Not behind the messages, which may wait for the session window. Bounded by the credit of the links.
+    /// Not queued after the messages, which may wait for the session window. Bounded by the credit of the links.
     controls: Vec<Control>,
     /// Of the messages in `waiting`, and of those taken out and not written yet.
     bytes: usize,

@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) waiting: Arc<WaitingBytes>,
 }
 
-/// What a client says about itself when it opens the connection (contract §2.1).
+/// What a client says about itself when it opens the connection (docs/contract.md §2.1).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) container_id: String,
