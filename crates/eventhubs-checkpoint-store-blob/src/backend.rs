@@ -28,8 +28,17 @@ pub(crate) trait BlobBackend: Debug + Send + Sync {
     /// Reads a blob; `None` if there is none.
     async fn read(&self, name: &str) -> Result<Option<Blob>>;
 
+    /// Reads what is in a blob; `None` if there is none.
+    async fn content(&self, name: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Deletes a blob if it has this version; `false` if it has another one or is gone.
+    async fn delete(&self, name: &str, version: &Version) -> Result<bool>;
+
     /// Lists the blobs whose names start with `prefix`; `marker` is where the page before ended.
     async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page>;
+
+    /// As [`list`](Self::list), without what is in folders below `prefix`; of those it gives the names.
+    async fn list_folder(&self, prefix: &str, marker: Option<&str>) -> Result<Page>;
 }
 
 /// What a write gives a blob.
@@ -39,9 +48,11 @@ pub(crate) struct Stamp {
     pub(crate) version: Version,
     /// When it was last written, by the service's clock, in whole seconds.
     pub(crate) modified: Option<SystemTime>,
+    /// Whether the service keeps what it had before as a version of its own; only an answer to a write tells.
+    pub(crate) is_versioned: bool,
 }
 
-/// A blob as far as the store is concerned: nothing is ever in it.
+/// A blob as far as the store is concerned: nothing is in those that it writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Blob {
     /// From the container's root, with slashes.
@@ -55,6 +66,8 @@ pub(crate) struct Blob {
 pub(crate) struct Page {
     /// No directories.
     pub(crate) blobs: Vec<Blob>,
+    /// With their last slash.
+    pub(crate) folders: Vec<String>,
     /// Blobs that could not be read.
     pub(crate) rejected: Vec<RejectedRecord>,
     /// Where the next page starts; a page without blobs need not be the last one.

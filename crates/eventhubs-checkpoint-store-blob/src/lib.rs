@@ -44,11 +44,13 @@ mod backend;
 mod builder;
 mod connect;
 mod names;
+mod older;
 mod records;
 mod retry;
 mod spellings;
 mod store;
 mod tokens;
+mod tools;
 mod version;
 
 pub use builder::{BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT};
