@@ -123,7 +123,7 @@ async fn checkpoints(world: &World) -> Vec<String> {
         HUB.parse().unwrap(),
         "$Default".parse().unwrap(),
     );
-    let mut checkpoints = world.store().list_checkpoints(&scope).await.unwrap();
+    let mut checkpoints = world.store().await.list_checkpoints(&scope).await.unwrap();
     checkpoints.sort_by_key(|checkpoint| checkpoint.partition.to_string());
     checkpoints.into_iter().map(|checkpoint| checkpoint.offset.unwrap().to_string()).collect()
 }
@@ -133,7 +133,7 @@ async fn nothing_is_lost(starting: StartingPosition) {
     within(PATIENCE, async {
         let world = World::new(2).await;
         let emulator = &world.emulator;
-        let client = client(emulator, world.store());
+        let client = client(emulator, world.store().await);
         let consumer =
             Consumer::start(&client, starting, InvalidPosition::default(), |number| number % 10 == 9);
         until(|| emulator.receivers(HUB).unwrap().len() == 2).await;
@@ -182,7 +182,7 @@ async fn a_restart_after_a_fail_over_resumes_exactly_behind_the_checkpoint() {
         let world = World::new(2).await;
         world.publish(10);
         world.emulator.fail_over(HUB).unwrap();
-        let client = client(&world.emulator, world.store());
+        let client = client(&world.emulator, world.store().await);
         for (before, after) in [(0, 5), (5, 55)] {
             let consumer =
                 Consumer::start(&client, StartingPosition::Earliest, InvalidPosition::default(), |_| true);

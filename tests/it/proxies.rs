@@ -54,8 +54,7 @@ async fn asked_by(event_hub: &str, websocket: bool, storage: &str) -> (String, O
         .env_remove("NO_PROXY")
         .env_remove("no_proxy")
         .env("EVENT_HUB", event_hub)
-        .env("STORAGE", storage)
-        .env("CONTAINER", "checkpoints")
+        .env("STORE", format!("blob checkpoints {storage}"))
         .env("EXPIRY_SECONDS", "10")
         .env("CHECKPOINT_EVERY", "1");
     if websocket {

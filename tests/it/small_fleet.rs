@@ -36,9 +36,9 @@ struct Instance {
     receiving: JoinHandle<eventhubs::Result<()>>,
 }
 
-fn start(world: &World, log: &Log, instance: &'static str) -> Instance {
+async fn start(world: &World, log: &Log, instance: &'static str) -> Instance {
     let client = ConsumerClient::builder(world.emulator.connection_string(HUB), "$Default")
-        .checkpoint_store(world.store())
+        .checkpoint_store(world.store().await)
         .build()
         .unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -98,13 +98,13 @@ async fn one_instance_reads_at_once_a_second_has_its_half_and_a_stop_is_short() 
         });
 
         let began = Instant::now();
-        let first = start(&world, &log, "first");
+        let first = start(&world, &log, "first").await;
         println!("first event after {:.2?}", reads(&log, "first", 1, began).await);
         println!("all partitions after {:.2?}", reads(&log, "first", PARTITIONS, began).await);
         handles_more(&log, CALM).await;
 
         let joined = Instant::now();
-        let second = start(&world, &log, "second");
+        let second = start(&world, &log, "second").await;
         println!(
             "a second one has its half after {:.2?}",
             reads(&log, "second", PARTITIONS / 2, joined).await

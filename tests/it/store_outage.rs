@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventhubs::{CheckpointStatus, ConsumerClient, ConsumerClientBuilder, StartingPosition};
+use eventhubs::{
+    CheckpointStatus, ConsumerClient, ConsumerClientBuilder, HandlerResult, PartitionContext, ReceivedEvent,
+    StartingPosition,
+};
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore};
 use eventhubs_test_harness::within;
 use eventhubs_tests::{HUB, PATIENCE, World, until};
@@ -27,9 +30,9 @@ impl Counts {
     }
 }
 
-fn client(world: &World) -> ConsumerClientBuilder {
+async fn client(world: &World) -> ConsumerClientBuilder {
     ConsumerClient::builder(world.emulator.connection_string(HUB), "$Default")
-        .checkpoint_store(world.store())
+        .checkpoint_store(world.store().await)
         .checkpoint_namespace(world.namespace.clone())
 }
 
@@ -37,7 +40,8 @@ fn client(world: &World) -> ConsumerClientBuilder {
 async fn reading_continues_while_the_store_is_down_and_all_recovers() {
     within(PATIENCE, async {
         let mut world = World::persistent(4).await;
-        let client = client(&world).load_balancing_interval(Duration::from_millis(500)).build().unwrap();
+        let client =
+            client(&world).await.load_balancing_interval(Duration::from_millis(500)).build().unwrap();
         let counts = Arc::new(Counts::default());
         let seen = Arc::clone(&counts);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -61,12 +65,12 @@ async fn reading_continues_while_the_store_is_down_and_all_recovers() {
         world.publish(40);
         until(|| Counts::get(&counts.checkpoints) >= 40).await;
 
-        world.azurite.stop().await;
+        world.storage.azurite_mut().stop().await;
         world.publish(40);
         until(|| Counts::get(&counts.handled) >= 80).await;
         until(|| Counts::get(&counts.pending_checkpoints) >= 40).await;
 
-        world.azurite.restart_on_same_port().await;
+        world.storage.azurite_mut().restart_on_same_port().await;
         world.publish(40);
         until(|| Counts::get(&counts.handled) >= 120).await;
         while checkpointed(&world).await < 120 {
@@ -92,34 +96,29 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
 
     within(PATIENCE, async {
         let mut world = World::persistent(4).await;
-        let client = client(&world).build().unwrap();
+        let client = client(&world).await.build().unwrap();
         let handled = Arc::new(Semaphore::new(0));
         let count = Arc::clone(&handled);
         let (stop, stopped) = oneshot::channel::<()>();
-        #[rustfmt::skip]
-        #[expect(clippy::clone_on_ref_ptr, reason = "the lines of README, as users write them")]
         let receive = client
-            // README
             .receive(move |context, event| {
-                let count = count.clone();
+                let count = Arc::clone(&count);
                 async move {
-                    println!("{} #{} {}", context.partition_id(), event.sequence_number(), event.body_as_str()?);
-                    context.update_checkpoint(&event).await?;
+                    readmes_callback(context, event).await?;
                     count.add_permits(1);
                     Ok(())
                 }
             })
             .starting_position(StartingPosition::Earliest)
-            // END
             .with_graceful_shutdown(stopped);
         let receiving = tokio::spawn(receive.into_future());
 
         world.publish(40);
         until(|| handled.available_permits() >= 40).await;
-        world.azurite.stop().await;
+        world.storage.azurite_mut().stop().await;
         world.publish(40);
         until(|| handled.available_permits() >= 80).await;
-        world.azurite.restart_on_same_port().await;
+        world.storage.azurite_mut().restart_on_same_port().await;
         while checkpointed(&world).await < 80 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -130,13 +129,21 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
     .await;
 }
 
+async fn readmes_callback(context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+    // README
+    println!("{} #{} {}", context.partition_id(), event.sequence_number(), event.body_as_str()?);
+    context.update_checkpoint(&event).await?;
+    Ok(())
+    // END
+}
+
 fn without_spaces(text: &str) -> String {
     text.split_whitespace().collect()
 }
 
 /// How many events the checkpoints in the store cover.
 async fn checkpointed(world: &World) -> i64 {
-    let checkpoints = world.store().list_checkpoints(&world.scope()).await.unwrap();
+    let checkpoints = world.store().await.list_checkpoints(&world.scope()).await.unwrap();
     let covered = |checkpoint: &Checkpoint| checkpoint.sequence_number.map_or(0, |number| number.value() + 1);
     checkpoints.iter().map(covered).sum()
 }

@@ -55,7 +55,7 @@ async fn terminator(server: SocketAddr, config: Arc<ServerConfig>) -> u16 {
 fn consumer(world: &World, [hub, storage]: [Option<u16>; 2], trusted: &Path) -> Consumer {
     let mut command = world.consumer(INSTANCE, 30, 1);
     if let Some(port) = storage {
-        command.env("STORAGE", storage_over_tls(world, port));
+        command.env("STORE", storage_over_tls(world, port));
     }
     if let Some(port) = hub {
         command.env("EVENT_HUB", hub_over_tls(world, port));
@@ -64,8 +64,8 @@ fn consumer(world: &World, [hub, storage]: [Option<u16>; 2], trusted: &Path) -> 
 }
 
 fn storage_over_tls(world: &World, port: u16) -> String {
-    let plain = format!("http://127.0.0.1:{}", world.azurite.port());
-    world.azurite.connection_string().replace(&plain, &format!("https://localhost:{port}"))
+    let plain = format!("http://127.0.0.1:{}", world.storage.azurite().port());
+    world.storage.address().replace(&plain, &format!("https://localhost:{port}"))
 }
 
 fn hub_over_tls(world: &World, port: u16) -> String {
@@ -84,7 +84,7 @@ async fn a_certificate_that_the_system_trusts_is_accepted_and_no_other() {
         let (unrelated, _) = certificates();
         let config = Arc::new(config);
         let hub = terminator(world.emulator.address(), Arc::clone(&config)).await;
-        let storage = terminator(([127, 0, 0, 1], world.azurite.port()).into(), config).await;
+        let storage = terminator(([127, 0, 0, 1], world.storage.azurite().port()).into(), config).await;
         let folder = tempfile::tempdir().unwrap();
         let [trusted, unrelated] = [("trusted", trusted), ("unrelated", unrelated)].map(|(name, pem)| {
             let path = folder.path().join(name);

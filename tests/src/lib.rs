@@ -1,11 +1,15 @@
 //! What the end-to-end tests share.
 
+mod output;
 mod process;
+mod storage;
 mod world;
 
 use std::time::Duration;
 
+pub use output::{Output, Rows};
 pub use process::{Consumer, Said, distinct};
+pub use storage::Storage;
 pub use world::{HUB, World};
 
 /// The longest that an end-to-end test may take.

@@ -1,38 +1,38 @@
-//! An emulator and blob storage for one end-to-end test.
+//! An emulator and storage for one end-to-end test.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::{CheckpointStore, Ownership};
-use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_emulator::Emulator;
 use eventhubs_test_harness::Azurite;
 use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, OwnerId};
 use tokio::process::Command;
 
+use crate::Storage;
+
 /// The event hub of every end-to-end test.
 pub const HUB: &str = "orders";
 
-/// An emulated event hub and a blob container of its own.
+/// An emulated event hub and a storage of its own.
 #[derive(Debug)]
 pub struct World {
     /// The emulator, with one event hub.
     pub emulator: Emulator,
-    /// The storage.
-    pub azurite: Azurite,
-    /// The container for checkpoints and ownership.
-    pub container: String,
+    /// Where the checkpoints are.
+    pub storage: Storage,
     /// The namespace under which the consumers keep them.
     pub namespace: Namespace,
 }
 
 impl World {
-    /// Starts the emulator and the storage.
+    /// Starts the emulator and blob storage.
     ///
     /// # Panics
     /// If one of them does not start.
     pub async fn new(partitions: usize) -> Self {
-        Self::on(Azurite::start().await, partitions).await
+        Self::on(Storage::blob(Azurite::start().await).await, partitions).await
     }
 
     /// The same with a storage that keeps its data when it is stopped.
@@ -40,18 +40,20 @@ impl World {
     /// # Panics
     /// If one of them does not start.
     pub async fn persistent(partitions: usize) -> Self {
-        Self::on(Azurite::builder().persistent().start().await, partitions).await
+        let azurite = Azurite::builder().persistent().start().await;
+        Self::on(Storage::blob(azurite).await, partitions).await
     }
 
-    async fn on(azurite: Azurite, partitions: usize) -> Self {
+    /// Starts the emulator for this storage.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn on(storage: Storage, partitions: usize) -> Self {
         let emulator =
             Emulator::builder().event_hub(HUB, partitions).start().await.expect("the emulator starts");
-        let container = Azurite::unused_container();
-        // The Python SDK keeps the port of an emulator in the name of its namespace (contract §1.2); so do ours beside it.
+        // The Python SDK keeps the port of an emulator in the name of its namespace (contract §1.2); so do these consumers.
         let namespace = Namespace::new(emulator.address().to_string()).expect("an address is a name");
-        let world = Self { emulator, azurite, container, namespace };
-        world.store().create_container_if_absent().await.expect("the storage takes a container");
-        world
+        Self { emulator, storage, namespace }
     }
 
     /// Publishes this many events, spread over the partitions.
@@ -73,22 +75,20 @@ impl World {
         let mut command = Command::new(program);
         command
             .env("EVENT_HUB", self.emulator.connection_string(HUB))
-            .env("STORAGE", self.azurite.connection_string())
-            .env("CONTAINER", &self.container)
+            .env("STORE", self.storage.address())
+            .envs(self.storage.blob_variables())
             .env("CHECKPOINT_NAMESPACE", self.namespace.as_str())
             .env("EXPIRY_SECONDS", expiry_seconds.to_string())
             .env("CHECKPOINT_EVERY", checkpoint_every.to_string());
         command
     }
 
-    /// A store on the same container.
+    /// A store on the same storage.
     ///
     /// # Panics
-    /// If the storage gave a bad connection string.
-    pub fn store(&self) -> BlobCheckpointStore {
-        let store =
-            BlobCheckpointStore::from_connection_string(&self.azurite.connection_string(), &self.container);
-        store.expect("the storage gives a good connection string")
+    /// If it does not open.
+    pub async fn store(&self) -> Arc<dyn CheckpointStore> {
+        Storage::open(&self.storage.address()).await.expect("the store opens")
     }
 
     /// The names under which the consumers agree.
@@ -108,7 +108,7 @@ impl World {
     /// # Panics
     /// If the storage cannot be read.
     pub async fn records(&self) -> Vec<Ownership> {
-        self.store().list_ownership(&self.scope()).await.expect("the storage can be read").records
+        self.store().await.list_ownership(&self.scope()).await.expect("the storage can be read").records
     }
 
     /// How many partitions each owner has.

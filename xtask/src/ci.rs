@@ -25,6 +25,7 @@ const STEPS: &[(&str, Step)] = &[
     ("install", install),
     ("image", image::check),
     ("newest dependencies", newest_dependencies),
+    ("next to sqlx", next_to_sqlx),
 ];
 
 const CARGO_DENY: &str = "0.20.2";
@@ -35,7 +36,13 @@ const NEVER_PUBLISHED: &[&str] =
     &["eventhubs-bench", "eventhubs-examples", "eventhubs-test-harness", "eventhubs-tests", "xtask"];
 
 /// The crates that have features. The other steps switch all of them on, since dev-dependencies do.
-const WITH_FEATURES: &[&str] = &["eventhubs", "eventhubs-amqp", "eventhubs-azure-core", "eventhubs-emulator"];
+const WITH_FEATURES: &[&str] = &[
+    "eventhubs",
+    "eventhubs-amqp",
+    "eventhubs-azure-core",
+    "eventhubs-checkpoint-store",
+    "eventhubs-emulator",
+];
 
 /// Runs each step until one fails, or only the ones that are named.
 pub(crate) fn check(wanted: &[&str]) -> Result<()> {
@@ -153,6 +160,26 @@ fn newest_dependencies() -> Result<()> {
     run(cargo(["update"]).current_dir(&copy))?;
     let check = ["check", "--workspace", "--all-targets"];
     run(cargo(check).current_dir(&copy).env("CARGO_TARGET_DIR", &target))
+}
+
+/// A program can link SQLite only once. So ours must build with the version that another crate of the program wants: cargo
+/// finds none, or one for both.
+fn next_to_sqlx() -> Result<()> {
+    let sqlite = root().join("crates/eventhubs-checkpoint-store-sqlite");
+    for version in ["0.8", "0.9"] {
+        let probe = target()?.join(format!("next-to-sqlx-{version}"));
+        fs::create_dir_all(probe.join("src"))?;
+        fs::write(probe.join("src/lib.rs"), "")?;
+        let manifest = format!(
+            "[package]\nname = \"probe\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+             eventhubs-checkpoint-store-sqlite = {{ path = {:?} }}\n\
+             sqlx = {{ version = \"{version}\", default-features = false, features = [\"sqlite\"] }}\n",
+            sqlite.display().to_string()
+        );
+        fs::write(probe.join("Cargo.toml"), manifest)?;
+        run(cargo(["check", "--package", "eventhubs-checkpoint-store-sqlite"]).current_dir(&probe))?;
+    }
+    Ok(())
 }
 
 fn copy_tree(from: &Path, to: &Path, target: &Path) -> Result<()> {

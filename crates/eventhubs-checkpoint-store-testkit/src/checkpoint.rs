@@ -1,12 +1,12 @@
 //! What a store promises of checkpoints: they come back as written, and a write never hides another one.
 
-use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, Expected, Version};
+use std::collections::BTreeSet;
+
+use eventhubs_checkpoint_store::{Checkpoint, Expected, Version};
 use eventhubs_types::{Offset, SequenceNumber};
 use tokio::task::JoinSet;
 
 use crate::scene::{Scene, partition};
-
-const WRITERS: i64 = 16;
 
 fn at(id: &str, offset: &str, number: i64) -> Checkpoint {
     Checkpoint::new(partition(id), Some(Offset::new(offset)), Some(SequenceNumber::new(number)))
@@ -60,35 +60,37 @@ pub async fn a_write_by_version_needs_a_checkpoint(scene: Scene) {
 pub async fn a_write_by_an_old_version_is_a_conflict_and_changes_nothing(scene: Scene) {
     let first = scene.write(&at("0", "10", 1), &Expected::Absent).await;
     let second = scene.write(&at("0", "10", 1), &Expected::Version(first.clone())).await;
-    assert_ne!(first, second);
+    assert_ne!(first, second, "a new version");
     let before = scene.read("0").await;
     scene.assert_write_conflicts(&at("0", "99", 99), &Expected::Version(first)).await;
     assert_eq!(scene.read("0").await, before);
 }
 
-/// Two owners that overlap cannot overwrite each other's checkpoint unseen.
-pub async fn of_many_that_write_over_one_version_one_wins(scene: Scene) {
-    let first = scene.write(&at("0", "0", 0), &Expected::Absent).await;
-    let mut writers = JoinSet::new();
-    for number in 1..=WRITERS {
-        let (scene, expected) = (scene.clone(), Expected::Version(first.clone()));
-        writers.spawn(async move {
-            let checkpoint = at("0", &number.to_string(), number);
-            (checkpoint.clone(), scene.try_write(&checkpoint, &expected).await)
-        });
-    }
-    let outcomes = writers.join_all().await;
-    let written: Vec<_> =
-        outcomes.into_iter().filter_map(|(checkpoint, outcome)| won(checkpoint, outcome)).collect();
-    assert_eq!(written, scene.checkpoints(["0".to_owned()]).await, "one winner, and the listing shows it");
+/// A user may go back and read again: the version decides, never the position.
+pub async fn a_checkpoint_may_go_back(scene: Scene) {
+    let late = scene.write(&at("0", "900", 9), &Expected::Absent).await;
+    let early = at("0", "-1", 0);
+    let version = scene.write(&early, &Expected::Version(late)).await;
+    assert_eq!(scene.read("0").await, Some(early.with_version(version)));
 }
 
-fn won(checkpoint: Checkpoint, outcome: CheckpointOutcome) -> Option<Checkpoint> {
-    match outcome {
-        CheckpointOutcome::Written(version) => Some(checkpoint.with_version(version)),
-        CheckpointOutcome::Conflict => None,
-        other => panic!("a race is won or lost, not {other:?}"),
+/// Versions do not repeat, so that a write cannot be applied by a version of long ago.
+pub async fn no_version_of_a_checkpoint_ever_comes_back(scene: Scene) {
+    let mut version = scene.write(&at("0", "10", 1), &Expected::Absent).await;
+    let mut seen = BTreeSet::from([version.as_str().to_owned()]);
+    for number in 0..12 {
+        let next = at("0", "10", number % 2);
+        version = scene.on_handle(number).write(&next, &Expected::Version(version)).await;
+        assert!(seen.insert(version.as_str().to_owned()), "{version:?} came back");
     }
+}
+
+/// A new position replaces both parts of the old one; nothing of it is left.
+pub async fn half_a_checkpoint_replaces_a_whole_one(scene: Scene) {
+    let version = scene.write(&at("0", "10", 1), &Expected::Absent).await;
+    let half = Checkpoint::new(partition("0"), None, Some(SequenceNumber::new(2)));
+    let version = scene.write(&half, &Expected::Version(version)).await;
+    assert_eq!(scene.read("0").await, Some(half.with_version(version)), "the old offset is gone");
 }
 
 /// The two kinds of record of one partition know nothing of each other.

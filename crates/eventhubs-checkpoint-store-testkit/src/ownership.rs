@@ -1,16 +1,11 @@
 //! What a store promises of ownership records: every write is a compare-and-swap.
 
 use std::collections::BTreeSet;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 
-use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Expected, Mark, Ownership};
+use eventhubs_checkpoint_store::{ClaimOutcome, Expected, Mark, Ownership};
 use tokio::task::JoinSet;
 
-use crate::scene::{Scene, owner, partition, version_of};
-
-const RACERS: usize = 16;
+use crate::scene::{Scene, claim_of, owner, version_of};
 
 /// A scope that nobody wrote to is empty, and is no error.
 pub async fn an_unknown_scope_has_no_records(scene: Scene) {
@@ -89,7 +84,7 @@ pub async fn a_mark_stays_until_the_next_claim_is_won(scene: Scene) {
     let mark = Some(Mark::new("1 ask instance 7/x"));
     let plain = scene.claim("0", Some("a"), Expected::Absent).await;
     assert_eq!((plain.mark.clone(), scene.only_record().await.mark), (None, None));
-    let marked = |version| Claim::new(partition("0"), Some(owner("a")), version).with_mark(mark.clone());
+    let marked = |version| claim_of("0", Some("a"), version).with_mark(mark.clone());
     let ClaimOutcome::Won(won) = scene.store.claim_ownership(&scene.scope, &marked(version_of(&plain))).await
     else {
         panic!("a claim by the listed version is won");
@@ -101,52 +96,28 @@ pub async fn a_mark_stays_until_the_next_claim_is_won(scene: Scene) {
     assert_eq!(scene.only_record().await.mark, None);
 }
 
-/// Several instances start at once on an empty store.
-pub async fn of_many_that_claim_an_absent_record_one_wins(scene: Scene) {
-    race(&scene, &Expected::Absent).await;
+/// A release that brings no mark leaves none, and neither does the next owner.
+pub async fn a_mark_is_gone_after_a_release(scene: Scene) {
+    let marked = claim_of("0", Some("a"), Expected::Absent).with_mark(Some(Mark::new("1 offer")));
+    let ClaimOutcome::Won(won) = scene.store.claim_ownership(&scene.scope, &marked).await else {
+        panic!("an absent record is claimed");
+    };
+    let released = scene.claim("0", None, version_of(&won)).await;
+    assert_eq!((released.mark, scene.only_record().await.mark), (None, None), "a release without a mark");
 }
 
-/// Several instances want the same partition at once, over and over.
-pub async fn of_many_that_claim_one_version_one_wins(scene: Scene) {
-    let mut record = scene.claim("0", None, Expected::Absent).await;
-    for _ in 0..5 {
-        race(&scene, &version_of(&record)).await;
-        record = scene.only_record().await;
-    }
-}
-
-async fn race(scene: &Scene, expected: &Expected) {
-    let mut racers = JoinSet::new();
-    for racer in 0..RACERS {
-        let (scene, expected) = (scene.clone(), expected.clone());
-        racers.spawn(async move { scene.try_claim("0", Some(&format!("racer-{racer}")), expected).await });
-    }
-    let mut winners = Vec::new();
-    for outcome in racers.join_all().await {
-        match outcome {
-            ClaimOutcome::Won(record) => winners.push((record.owner, record.version)),
-            ClaimOutcome::Lost => {}
-            other => panic!("a race is won or lost, not {other:?}"),
-        }
-    }
+/// A release may leave a mark, as a hand over does.
+pub async fn a_release_may_leave_a_mark(scene: Scene) {
+    let owned = scene.claim("0", Some("a"), Expected::Absent).await;
+    let mark = Some(Mark::new("1 hand over to: b; \"x\" = 100%"));
+    let release = claim_of("0", None, version_of(&owned)).with_mark(mark.clone());
+    let outcome = scene.store.claim_ownership(&scene.scope, &release).await;
+    assert!(
+        matches!(outcome, ClaimOutcome::Won(_)),
+        "a release by the listed version is won, not {outcome:?}"
+    );
     let listed = scene.only_record().await;
-    assert_eq!(winners, [(listed.owner, listed.version)], "one winner, and the listing shows it");
-}
-
-/// A store gives both times or none, and no record is written later than it is listed (whole seconds allowed
-/// for).
-pub async fn the_store_has_one_clock_or_none(scene: Scene) {
-    let first = scene.claim("0", Some("a"), Expected::Absent).await;
-    let second = scene.claim("0", Some("a"), version_of(&first)).await;
-    let list = scene.store.list_ownership(&scene.scope).await.expect("ownership can be listed");
-    for record in [&first, &second, &list.records[0]] {
-        assert_eq!(record.modified.is_some(), list.now.is_some(), "a clock in all places or in none");
-    }
-    assert!(first.modified <= second.modified, "the clock does not run backwards");
-    if let (Some(modified), Some(now)) = (second.modified, list.now) {
-        let ahead = modified.duration_since(now).unwrap_or_default();
-        assert!(ahead.as_secs() <= 1, "written {ahead:?} after it was listed");
-    }
+    assert_eq!((listed.owner, listed.mark), (None, mark));
 }
 
 /// A listing is complete, however many pages the store needs.
@@ -161,39 +132,4 @@ pub async fn two_hundred_partitions_are_listed(scene: Scene) {
     let key = |record: &Ownership| (record.partition.clone(), record.version.clone());
     let listed: Vec<_> = scene.records().await.iter().map(key).collect();
     assert_eq!(listed, won.iter().map(key).collect::<Vec<_>>(), "all of them");
-}
-
-/// A claim that is dropped half-way leaves the old record or the new one, and the next listing tells which.
-pub async fn a_dropped_claim_is_applied_whole_or_not_at_all(scene: Scene) {
-    let mut record = scene.claim("0", Some("a"), Expected::Absent).await;
-    for polls in 1..=8 {
-        let claim = Claim::new(partition("0"), Some(owner("b")), version_of(&record));
-        drop_after(polls, scene.store.claim_ownership(&scene.scope, &claim)).await;
-        let listed = scene.only_record().await;
-        let was_applied = listed.version != record.version;
-        assert_eq!(listed.owner, if was_applied { Some(owner("b")) } else { Some(owner("a")) });
-        record = renew_as(&scene, "a").await;
-    }
-}
-
-/// Polls the work as often as it asks for it, at most `polls` times.
-async fn drop_after(polls: usize, work: impl Future) {
-    let mut work = pin!(work);
-    let mut left = polls;
-    poll_fn(|context| {
-        left -= 1;
-        if work.as_mut().poll(context).is_ready() || left == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
-/// Claims the partition from whatever the listing shows; a dropped write may still come in between.
-async fn renew_as(scene: &Scene, name: &str) -> Ownership {
-    for _ in 0..4 {
-        let listed = scene.only_record().await;
-        if let ClaimOutcome::Won(record) = scene.try_claim("0", Some(name), version_of(&listed)).await {
-            return record;
-        }
-    }
-    panic!("a claim by the listed version is won once the dropped write has settled");
 }

@@ -44,6 +44,10 @@ pub enum ErrorKind {
     Protocol,
     /// The store does not have this operation, which no run of `eventhubs` needs.
     Unsupported,
+    /// A live owner holds the partition that an operator wants to change.
+    Owned,
+    /// Somebody else wrote the record that an operator wants to change.
+    Conflict,
 }
 
 impl Error {
@@ -117,6 +121,8 @@ impl fmt::Display for ErrorKind {
             Self::InvalidArgument => "invalid argument",
             Self::Protocol => "the store gave an answer that is not understood",
             Self::Unsupported => "the store does not have this operation",
+            Self::Owned => "a live owner holds the partition",
+            Self::Conflict => "the record has changed",
         })
     }
 }

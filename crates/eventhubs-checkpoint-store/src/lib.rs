@@ -1,7 +1,10 @@
 //! Where the instances of a consumer group agree on who owns which partition, and how far each partition is.
 //!
-//! A store implements [`CheckpointStore`]; [`MemoryCheckpointStore`] is the one that needs nothing else.
+//! A store implements [`CheckpointStore`]; [`MemoryCheckpointStore`] is the one that needs nothing else. The feature
+//! `admin`, off by default, adds what operators do with any store.
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod checkpoint;
 mod error;
 mod fence;

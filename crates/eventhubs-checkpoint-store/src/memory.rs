@@ -1,19 +1,24 @@
 //! A store in memory, for tests and for instances within one process.
 
+mod watchers;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use eventhubs_types::{ConsumerScope, PartitionId};
+use futures_util::stream::BoxStream;
 
 use crate::{
-    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, DeleteOutcome, Expected, Ownership,
-    OwnershipList, Result, Version,
+    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, DeleteOutcome, Expected, Hint,
+    Ownership, OwnershipList, Result, Version,
 };
+use watchers::Watchers;
 
 /// A store in the memory of this process: its instances share it by cloning an `Arc`.
 ///
-/// It has no clock, and everything is gone when the process ends.
+/// It has no clock and no fence, and everything is gone when the process ends. It watches: up to 64 hints wait
+/// for each watcher that does not read, and it misses the others.
 #[derive(Debug, Default)]
 pub struct MemoryCheckpointStore {
     state: Mutex<State>,
@@ -23,6 +28,7 @@ pub struct MemoryCheckpointStore {
 struct State {
     last_version: u64,
     scopes: BTreeMap<ConsumerScope, Records>,
+    watchers: Watchers,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +84,15 @@ impl CheckpointStore for MemoryCheckpointStore {
         let record = Ownership::new(claim.partition.clone(), claim.owner.clone(), version, None)
             .with_mark(claim.mark.clone());
         ownership.insert(claim.partition.clone(), record.clone());
+        if let Some(audience) = &claim.announces_to {
+            let hint = Hint::new(claim.partition.clone(), audience.clone());
+            state.watchers.announce(&scope.to_lowercase(), &hint);
+        }
         ClaimOutcome::Won(record)
+    }
+
+    fn watch(&self, scope: &ConsumerScope) -> BoxStream<'static, Hint> {
+        self.state().watchers.watch(scope.to_lowercase())
     }
 
     async fn list_checkpoints(&self, scope: &ConsumerScope) -> Result<Vec<Checkpoint>> {

@@ -20,15 +20,22 @@ const MAX_IN_FLIGHT: usize = 16;
 ///
 /// # Exclusivity
 /// Every write is a compare-and-swap, linearizable per record: of several writers that expect the same
-/// version, exactly one wins. Every win gives the record a new version, a renewal included.
+/// version, exactly one wins, whichever handles and processes they use. Every win gives the record a new version,
+/// a renewal included. A version never comes back, also after a deletion or a restart, so that a write by an old one
+/// is never applied.
+///
+/// The version decides, and nothing else: a checkpoint may go back. A checkpoint is written as a whole, and what it
+/// leaves out is gone.
 ///
 /// # Visibility
-/// A write that was answered is visible to every later read.
+/// A write that was answered is visible to every later read, on every handle. A store that is durable keeps it over a
+/// restart, the versions included.
 ///
 /// # Time
 /// A store that has a clock puts it in [`OwnershipList::now`] and
 /// [`Ownership::modified`](crate::Ownership::modified). A store without one leaves both `None`, and leases
-/// are judged by observation instead.
+/// are judged by observation instead. `modified` changes with each claim that is won, a renewal included, and with
+/// nothing else: a read or a lost claim must not make an owner look alive.
 ///
 /// # Marks
 /// The [`Mark`](crate::Mark) of a won claim stays in the record until the next claim is won, and no longer.
@@ -38,8 +45,9 @@ const MAX_IN_FLIGHT: usize = 16;
 /// owner is listed as released.
 ///
 /// # Cancel safety
-/// A read can be dropped at any time. A write that is dropped may or may not have been applied; the next
-/// listing tells.
+/// A read can be dropped at any time. A write that is dropped may or may not have been applied, and may still be for
+/// as long as the time limit of a call; the next listing tells. It is applied whole or not at all, and prevents no
+/// later call.
 ///
 /// # Names
 /// Namespaces, event hubs and consumer groups are compared without regard to case, as the service does. A store
@@ -84,6 +92,8 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
 
     /// Begins an ownership: reads the checkpoint of a partition, and invalidates the tokens of all earlier
     /// owners.
+    ///
+    /// Each token of a partition is larger than all before it, also after its checkpoint is deleted.
     ///
     /// What it returns is final for them: a transaction that carries an earlier token either has committed, and
     /// its checkpoint is returned, or can never commit. While such a transaction is open, this waits for it, up

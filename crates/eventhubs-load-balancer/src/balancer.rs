@@ -1,6 +1,6 @@
 //! One instance's part in sharing out the partitions: the state between rounds, and the delays. `impl
-//! Balancer` continues in `round.rs` (one round against the store) and `handover.rs` (offers and handing
-//! over).
+//! Balancer` continues in `round.rs` (one round against the store), `handover.rs` (offers and handing over)
+//! and `hints.rs` (what the store says between rounds).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,7 +68,9 @@ pub struct Balancer {
     /// Whether the last listing was answered.
     is_store_well: bool,
     /// When the next round is to come, while it is only looked what changed hands.
-    due: Option<Instant>,
+    pub(crate) due: Option<Instant>,
+    /// When the last round comes that a hint led to.
+    pub(crate) hinted_at: Option<Instant>,
     pub(crate) comeback: Comeback,
     pub(crate) stage: Stage,
     pub(crate) has_takers: bool,
@@ -105,6 +107,7 @@ impl Balancer {
             tempo: Tempo::default(),
             is_store_well: true,
             due: None,
+            hinted_at: None,
             comeback: Comeback::new(settings.comeback_time()),
             stage: Stage::Stays,
             has_takers: false,

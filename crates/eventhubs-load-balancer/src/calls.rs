@@ -1,5 +1,6 @@
 //! Calls to the store, bounded in time and in number.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::Operation;
 
-/// The most claims that one balancer has in flight at a time.
+/// The most calls with claims that one balancer has in flight at a time.
 pub const MAX_IN_FLIGHT: usize = 16;
 
 /// The store, called within limits.
@@ -59,30 +60,100 @@ impl Calls {
         Ok(Listing { list, asked, answered })
     }
 
-    /// Sends the claims in their order, a few at a time, and gives each outcome as it comes.
+    /// Sends the claims in their order, as many in one call as the store takes and a few calls at a time, and
+    /// gives each outcome as it comes.
     pub(crate) fn attempt_all(
         &self,
         attempts: Vec<Attempt>,
         deadline: Instant,
     ) -> impl Stream<Item = Attempted> {
-        stream::iter(attempts)
-            .map(move |attempt| self.attempt(attempt, deadline))
+        stream::iter(calls_of(attempts, self.store.max_claims()))
+            .map(move |attempts| self.attempt(attempts, deadline))
             .buffer_unordered(MAX_IN_FLIGHT)
+            .flat_map(stream::iter)
     }
 
-    async fn attempt(&self, attempt: Attempt, deadline: Instant) -> Attempted {
+    async fn attempt(&self, attempts: Vec<Attempt>, deadline: Instant) -> Vec<Attempted> {
         let begun = Instant::now();
         // A call is polled once before its limit counts, so it would reach the store.
         if begun >= deadline {
-            return Attempted { attempt, begun, outcome: None };
+            let unsent = |attempt| Attempted { attempt, begun, outcome: None };
+            return attempts.into_iter().map(unsent).collect();
         }
         let limit = deadline.min(begun + self.claim_limit);
-        let outcome = timeout_at(limit, self.store.claim_ownership(&self.scope, &attempt.claim)).await;
-        let outcome = outcome.unwrap_or_else(|_| ClaimOutcome::Failed(timeout(limit - begun)));
-        Attempted { attempt, begun, outcome: Some(outcome) }
+        let outcomes = timeout_at(limit, self.claim(&attempts)).await;
+        let mut outcomes = outcomes.ok().map(Vec::into_iter);
+        let mut outcome = || match &mut outcomes {
+            Some(outcomes) => outcomes.next().unwrap_or_else(|| ClaimOutcome::Failed(unanswered())),
+            None => ClaimOutcome::Failed(timeout(limit - begun)),
+        };
+        attempts.into_iter().map(|attempt| Attempted { attempt, begun, outcome: Some(outcome()) }).collect()
     }
+
+    async fn claim(&self, attempts: &[Attempt]) -> Vec<ClaimOutcome> {
+        if let [Attempt { claim, .. }] = attempts {
+            return vec![self.store.claim_ownership(&self.scope, claim).await];
+        }
+        let claims: Vec<_> = attempts.iter().map(|attempt| attempt.claim.clone()).collect();
+        self.store.claim_all(&self.scope, &claims).await
+    }
+}
+
+/// Splits the attempts into calls of at most `max` claims on different partitions, as a store may take for granted.
+fn calls_of(attempts: Vec<Attempt>, max: usize) -> Vec<Vec<Attempt>> {
+    let mut calls: Vec<Vec<Attempt>> = Vec::new();
+    let mut partitions = BTreeSet::new();
+    for attempt in attempts {
+        let is_new = partitions.insert(attempt.claim.partition.clone());
+        if let Some(call) = calls.last_mut().filter(|call| is_new && call.len() < max) {
+            call.push(attempt);
+        } else {
+            partitions = BTreeSet::from([attempt.claim.partition.clone()]);
+            calls.push(vec![attempt]);
+        }
+    }
+    calls
+}
+
+/// A store answers each claim. One that does not may have applied the claim all the same.
+fn unanswered() -> Error {
+    Error::new(ErrorKind::Protocol, "the store gave fewer outcomes than there were claims")
 }
 
 fn timeout(limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("no answer within {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use eventhubs_checkpoint_store::Expected;
+
+    use super::*;
+
+    fn attempt(partition: &str) -> Attempt {
+        let partition: eventhubs_types::PartitionId = partition.parse().unwrap();
+        let claim = Claim::new(partition.clone(), None, Expected::Absent);
+        Attempt { operation: Operation::Claim(partition), claim }
+    }
+
+    fn calls(partitions: &[&str], max: usize) -> Vec<Vec<String>> {
+        let calls = calls_of(partitions.iter().map(|partition| attempt(partition)).collect(), max);
+        let partitions =
+            |call: Vec<Attempt>| call.iter().map(|attempt| attempt.claim.partition.to_string()).collect();
+        calls.into_iter().map(partitions).collect()
+    }
+
+    #[test]
+    fn a_call_has_at_most_as_many_claims_as_the_store_takes() {
+        assert_eq!(calls(&["a", "b", "c"], 2), [vec!["a", "b"], vec!["c"]]);
+        assert_eq!(calls(&["a", "b"], 1), [["a"], ["b"]]);
+        assert_eq!(calls(&["a", "b"], 0), [["a"], ["b"]], "a store that takes none would stop all rounds");
+        assert!(calls(&[], 2).is_empty());
+    }
+
+    /// An answer to another owner and a steal may be of the same partition: the second must see the first.
+    #[test]
+    fn a_partition_is_at_most_once_in_a_call() {
+        assert_eq!(calls(&["a", "b", "a", "b", "c"], 9), [vec!["a", "b"], vec!["a", "b", "c"]]);
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::{Claim, Expected, Ownership};
+use eventhubs_checkpoint_store::{Audience, Claim, Expected, Ownership};
 use eventhubs_types::{OwnerId, PartitionId};
 use rand::RngExt as _;
 use tokio::time::Instant;
@@ -138,8 +138,10 @@ impl Balancer {
 /// it is unchanged: an answer that comes late must not undo a renewal or a release.
 fn answer(record: &Ownership) -> Claim {
     let owner: Option<OwnerId> = record.owner.clone();
+    let audience = owner.clone().map_or(Audience::Everyone, Audience::Owner);
     Claim::new(record.partition.clone(), owner, Expected::Version(record.version.clone()))
         .with_mark(Some(Note::HandedOver.to_mark()))
+        .announcing(audience)
 }
 
 fn handing_over(claim: Claim) -> Attempt {

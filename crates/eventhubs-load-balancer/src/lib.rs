@@ -15,6 +15,7 @@ mod comeback;
 mod crowd;
 mod fence;
 mod handover;
+mod hints;
 mod holdings;
 mod lease;
 mod note;

@@ -1,6 +1,6 @@
 //! The mark of an ownership record in the words of the hand-over protocol. Pure.
 
-use eventhubs_checkpoint_store::{Mark, Ownership};
+use eventhubs_checkpoint_store::{Audience, Mark, Ownership};
 use eventhubs_types::OwnerId;
 
 /// The first word of every mark that this version writes: who does not know it takes the record for a
@@ -37,6 +37,16 @@ impl Note {
     /// Whether the owner waits for this one.
     pub(crate) fn asks(&self, owner: &OwnerId) -> bool {
         matches!(self, Self::Asks(asked) if asked == owner)
+    }
+
+    /// Who is to hear of it before its next round. An answer is announced to the owner of its record, which the
+    /// note does not name.
+    pub(crate) fn audience(&self) -> Option<Audience> {
+        match self {
+            Self::Offered => Some(Audience::Everyone),
+            Self::Asks(owner) => Some(Audience::Owner(owner.clone())),
+            Self::Kept | Self::HandedOver => None,
+        }
     }
 
     pub(crate) fn to_mark(&self) -> Mark {

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList};
+use eventhubs_checkpoint_store::{
+    Audience, Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList,
+};
 use eventhubs_types::PartitionId;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
@@ -250,7 +252,12 @@ impl Balancer {
                 Operation::Claim(_) => self.note_to_take(record),
                 _ => self.note_to_keep(),
             };
-            Attempt { operation, claim: claim.with_mark(Some(note.to_mark())) }
+            let claim = claim.with_mark(Some(note.to_mark()));
+            let claim = match note.audience() {
+                Some(audience) => claim.announcing(audience),
+                None => claim,
+            };
+            Attempt { operation, claim }
         };
         // Renewals before claims: what is held is worth more than what may be won, should the round run out
         // of time.
@@ -280,7 +287,8 @@ impl Balancer {
         };
         let release = |record: &Ownership| Attempt {
             operation: Operation::Release(record.partition.clone()),
-            claim: Claim::new(record.partition.clone(), None, Expected::Version(record.version.clone())),
+            claim: Claim::new(record.partition.clone(), None, Expected::Version(record.version.clone()))
+                .announcing(Audience::Everyone),
         };
         records.iter().filter(is_ours).map(release).collect()
     }

@@ -106,6 +106,11 @@ impl Tempo {
         self.retry_after = Duration::ZERO;
     }
 
+    /// How many owners the last round saw.
+    pub(crate) fn owners(&self) -> u32 {
+        self.owners
+    }
+
     /// Whether there are more owners than at the last round.
     pub(crate) fn sees_growth(&self, owners: usize) -> bool {
         usize::try_from(self.owners).is_ok_and(|before| before < owners)

@@ -3,11 +3,14 @@
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use eventhubs_amqp::ReceivedEvent;
-use eventhubs_checkpoint_store::{Checkpoint, CheckpointOutcome, CheckpointStore, Expected, Version};
+use eventhubs_checkpoint_store::{
+    Checkpoint, CheckpointOutcome, CheckpointStore, Expected, FenceToken, Fenced, TransactionalCheckpoint,
+    Version,
+};
 use eventhubs_load_balancer::Lease;
 use eventhubs_types::{ConsumerScope, Offset, PartitionId, SequenceNumber, StartingPosition};
 use tokio::sync::{Mutex, Notify};
@@ -65,6 +68,9 @@ pub(crate) struct Checkpointer {
     partition: PartitionId,
     /// `None` where one partition is read without load balancing.
     lease: Option<Lease>,
+    /// Taken once: what was read before it may have been changed by an earlier owner since, what is read after
+    /// it may not. `None` inside where the store has no fence.
+    fence: OnceLock<Option<FenceToken>>,
     /// Set once, and never taken back: the next ownership has a checkpointer of its own.
     revoked: AtomicBool,
     /// The highest sequence number that the callback got; no checkpoint is ahead of it.
@@ -133,6 +139,7 @@ impl Checkpointer {
             store,
             scope,
             partition,
+            fence: OnceLock::new(),
             revoked: AtomicBool::new(false),
             delivered: AtomicI64::new(i64::MIN),
             known: Mutex::new(Known { expected: Expected::Absent, sequence_number: None, forgotten: None }),
@@ -194,7 +201,7 @@ impl Checkpointer {
     pub(crate) async fn stored(&self) -> Result<Stored> {
         self.flush().await?;
         let mut known = self.known.lock().await;
-        let checkpoint = self.read().await?;
+        let checkpoint = self.read_fenced().await?;
         let Some(checkpoint) = known.learn(checkpoint.as_ref()) else { return Ok(Stored::Nothing) };
         Ok(match checkpoint.resume_position() {
             Some(position) => Stored::At { position, number: checkpoint.sequence_number },
@@ -366,6 +373,32 @@ impl Checkpointer {
             return Err(self.error(Error::invalid(text)));
         }
         Ok(())
+    }
+
+    /// A checkpoint that the callback writes itself, in a transaction of its own.
+    pub(crate) fn transactional(&self, event: &ReceivedEvent) -> Result<TransactionalCheckpoint> {
+        self.check_delivered(event)?;
+        self.check_owned()?;
+        let Some(token) = self.fence.get().copied().flatten() else {
+            let text = "store: it has no transactional checkpoints; those of PostgreSQL and SQLite do";
+            return Err(self.error(Error::invalid(text)));
+        };
+        let (scope, partition) = (self.scope.clone(), self.partition.clone());
+        let offset = event.offset().clone();
+        Ok(TransactionalCheckpoint::new(scope, partition, offset, event.sequence_number(), token))
+    }
+
+    /// Reads the checkpoint; the first time in a way that ends all transactions of earlier owners.
+    async fn read_fenced(&self) -> Result<Option<Checkpoint>> {
+        if self.fence.get().is_some() {
+            return self.read().await;
+        }
+        let fenced = self.store.fence(&self.scope, &self.partition).await;
+        let Fenced { checkpoint, token, .. } =
+            fenced.map_err(|source| self.error(Error::store("the checkpoint could not be read", source)))?;
+        // The lock on `known` is held, so nobody has set it meanwhile.
+        let _ = self.fence.set(token);
+        Ok(checkpoint)
     }
 
     async fn read(&self) -> Result<Option<Checkpoint>> {

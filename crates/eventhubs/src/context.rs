@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
-use eventhubs_checkpoint_store::CheckpointStore;
+use eventhubs_checkpoint_store::{CheckpointStore, TransactionalCheckpoint};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId};
 use tokio::sync::watch;
 
@@ -147,5 +147,21 @@ impl PartitionContext {
     /// If dropped, the checkpoint may or may not have been written; the next update finds out.
     pub async fn update_checkpoint(&self, event: &ReceivedEvent) -> Result<CheckpointStatus> {
         self.checkpointer().update(event).await
+    }
+
+    /// Returns the checkpoint at `event` as plain data, to be written in the same database transaction as what
+    /// the event led to. Rows and checkpoint are then there together or not at all: rows written in this way
+    /// appear exactly once, also after kills, takeovers and an owner that was cut off and does not know it.
+    ///
+    /// The crate of the store says how to write it. Where another instance owns the partition by then, or the
+    /// event was already done, the database refuses, and the transaction rolls back. A callback that writes all
+    /// its checkpoints in this way needs no [`update_checkpoint`](Self::update_checkpoint).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the store has no transactional checkpoints,
+    /// or the event was not handed to the callback of this partition;
+    /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now.
+    pub fn transactional_checkpoint(&self, event: &ReceivedEvent) -> Result<TransactionalCheckpoint> {
+        self.checkpointer().transactional(event)
     }
 }

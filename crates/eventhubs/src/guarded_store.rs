@@ -1,16 +1,18 @@
 //! The user's store, of which every call ends and none panics.
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use eventhubs_checkpoint_store::{
-    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, Expected,
-    OwnershipList, Result,
+    BoxStream, Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind,
+    Expected, Fenced, Hint, OwnershipList, Result,
 };
 use eventhubs_types::{ConsumerScope, PartitionId};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
+use futures::{StreamExt as _, stream};
 use tokio::time::timeout;
 
 use crate::hooks::guarded;
@@ -44,6 +46,34 @@ impl CheckpointStore for GuardedStore {
         outcome.unwrap_or_else(ClaimOutcome::Failed)
     }
 
+    fn max_claims(&self) -> usize {
+        // It is asked before each round: a panic there would end the run.
+        panic::catch_unwind(AssertUnwindSafe(|| self.0.max_claims())).unwrap_or(1)
+    }
+
+    async fn claim_all(&self, scope: &ConsumerScope, claims: &[Claim]) -> Vec<ClaimOutcome> {
+        match call("claiming partitions", || self.0.claim_all(scope, claims)).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => claims.iter().map(|_| ClaimOutcome::Failed(of_each(&error))).collect(),
+        }
+    }
+
+    async fn fence(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Fenced> {
+        call("beginning the ownership of a partition", || self.0.fence(scope, partition)).await?
+    }
+
+    fn watch(&self, scope: &ConsumerScope) -> BoxStream<'static, Hint> {
+        let watch = panic::catch_unwind(AssertUnwindSafe(|| self.0.watch(scope)));
+        match watch {
+            // A stream that panics is over: without hints, the rounds find all that they would tell.
+            Ok(hints) => {
+                let hints = AssertUnwindSafe(hints).catch_unwind();
+                hints.filter_map(|hint| ready(hint.ok())).chain(stream::pending()).boxed()
+            }
+            Err(_) => stream::pending().boxed(),
+        }
+    }
+
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
         call("reading a checkpoint", || self.0.checkpoint(scope, partition)).await?
     }
@@ -56,6 +86,11 @@ impl CheckpointStore for GuardedStore {
     ) -> Result<CheckpointOutcome> {
         call("writing a checkpoint", || self.0.update_checkpoint(scope, checkpoint, expected)).await?
     }
+}
+
+/// An error belongs to one claim.
+fn of_each(error: &Error) -> Error {
+    Error::new(error.kind(), error.to_string())
 }
 
 impl fmt::Debug for GuardedStore {

@@ -121,8 +121,9 @@ pub use receive::Receive;
 /// and its error.
 pub mod store {
     pub use eventhubs_checkpoint_store::{
-        Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, Expected,
-        Mark, MemoryCheckpointStore, Ownership, OwnershipList, RejectedRecord, Result, Version, async_trait,
+        Audience, BoxStream, Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome,
+        DeleteOutcome, Error, ErrorKind, Expected, FenceToken, Fenced, Hint, Mark, MemoryCheckpointStore,
+        Ownership, OwnershipList, RejectedRecord, Result, TransactionalCheckpoint, Version, async_trait,
     };
 }
 

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventhubs_checkpoint_store::{BoxStream, Hint};
 use eventhubs_load_balancer::{Balancer, Failure, Operation, Round};
 use eventhubs_types::PartitionId;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
@@ -38,7 +40,6 @@ pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(5);
 pub(crate) const ABORT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Keeps the running pumps equal to the partitions that the balancer owns.
-#[derive(Debug)]
 pub(crate) struct Processor {
     run: Arc<Run>,
     balancer: Balancer,
@@ -50,6 +51,8 @@ pub(crate) struct Processor {
     tasks: JoinSet<(PartitionId, Ended)>,
     bell: Bell,
     bells: mpsc::Receiver<PartitionId>,
+    /// Of the store; it never ends.
+    hints: BoxStream<'static, Hint>,
     partitions: watch::Receiver<Vec<PartitionId>>,
     background: JoinSet<()>,
     reports: JoinSet<()>,
@@ -78,6 +81,7 @@ impl Processor {
             instance.balancing.clone(),
             entropy().random(),
         );
+        let hints = instance.store.watch(&instance.scope);
         let next_round = Instant::now() + balancer.first_delay(partitions.len());
         let (known, partitions) = watch::channel(partitions);
         let (bell, bells) = mpsc::channel(MAX_BELLS);
@@ -91,6 +95,7 @@ impl Processor {
             tasks: JoinSet::new(),
             bell,
             bells,
+            hints,
             partitions,
             background,
             reports: JoinSet::new(),
@@ -129,9 +134,15 @@ impl Processor {
                 () = &mut stop => return self.offer().await,
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
                 Some(partition) = self.bells.recv() => self.answer_bell(partition).await?,
+                Some(hint) = self.hints.next() => self.hinted(&hint),
                 () = sleep_until(self.next_round) => self.round().await?,
             }
         }
+    }
+
+    /// Something may have changed hands: the next round comes earlier.
+    fn hinted(&mut self, hint: &Hint) {
+        self.next_round = self.balancer.hinted(hint, self.next_round);
     }
 
     /// One round. It is never cut off, since its claims may have been won.
@@ -212,6 +223,7 @@ impl Processor {
                 biased;
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
                 Some(partition) = self.bells.recv() => self.answer_bell(partition).await?,
+                Some(hint) = self.hints.next() => self.hinted(&hint),
                 () = sleep_until(self.next_round.min(deadline)) => self.round().await?,
             }
             // Nobody is there who could take what is left: to wait for the limit would only delay the stop.

@@ -5,8 +5,10 @@ mod azurite;
 mod installed;
 mod limit;
 mod python;
+mod redis;
 
 pub use azurite::{Azurite, AzuriteBuilder};
 pub use installed::{installed, interpreter};
 pub use limit::{PATIENCE, until, within};
 pub use python::run_python;
+pub use redis::{RedisCluster, RedisServer, RedisServerBuilder};

@@ -12,15 +12,17 @@ use eventhubs::{
     ConnectionOptions, ConsumerClient, HandlerError, HandlerResult, Namespace, PartitionContext,
     ReceivedEvent,
 };
-use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
+use eventhubs_tests::Storage;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> HandlerResult {
-    let store = BlobCheckpointStore::from_connection_string(&var("STORAGE")?, &var("CONTAINER")?)?;
+    let store = Storage::open(&var("STORE")?).await?;
     let mut client = ConsumerClient::builder(var("EVENT_HUB")?, "$Default")
         .checkpoint_store(store)
-        .load_balancing_interval(Duration::from_millis(500))
+        .load_balancing_interval(
+            env::var("INTERVAL_MS").map_or(Ok(500), |ms| ms.parse()).map(Duration::from_millis)?,
+        )
         .partition_ownership_expiration_interval(Duration::from_secs(var("EXPIRY_SECONDS")?.parse()?));
     if let Ok(namespace) = env::var("CHECKPOINT_NAMESPACE") {
         client = client.checkpoint_namespace(Namespace::new(namespace)?);

@@ -10,8 +10,13 @@ use super::workspace::Workspace;
 use crate::shell::root;
 
 /// What a program that receives logs.
-const CRATES: &[&str] =
-    &["eventhubs", "eventhubs-amqp", "eventhubs-checkpoint-store-blob", "eventhubs-load-balancer"];
+const CRATES: &[&str] = &[
+    "eventhubs",
+    "eventhubs-amqp",
+    "eventhubs-checkpoint-store-blob",
+    "eventhubs-checkpoint-store-sqlite",
+    "eventhubs-load-balancer",
+];
 
 const DOCUMENT: &str = "docs/logs.md";
 

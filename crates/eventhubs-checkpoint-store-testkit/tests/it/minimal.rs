@@ -4,6 +4,7 @@ use eventhubs_checkpoint_store::{
     Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Expected, MemoryCheckpointStore,
     OwnershipList, Result, async_trait,
 };
+use eventhubs_checkpoint_store_testkit::{Capabilities, Place, conformance_tests};
 use eventhubs_types::{ConsumerScope, PartitionId};
 
 #[derive(Debug, Default)]
@@ -33,4 +34,7 @@ impl CheckpointStore for MinimalStore {
     }
 }
 
-eventhubs_checkpoint_store_testkit::conformance_tests!(async || MinimalStore::default());
+conformance_tests!(
+    async |place: Place| place.shared(MinimalStore::default),
+    Capabilities::all().without_durability().without_fence().without_watch().without_deletion()
+);

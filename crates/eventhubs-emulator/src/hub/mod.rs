@@ -220,7 +220,8 @@ mod tests {
 
     use super::*;
     use crate::event::message;
-    use crate::hub::storage::Memory;
+    use crate::hub::retention::Retention;
+    use crate::hub::storage::{Memory, State};
 
     /// A reader waits for the announced head: of one that is too low it learns with the next append, which may never come.
     #[test]

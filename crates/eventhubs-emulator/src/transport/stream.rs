@@ -1,7 +1,5 @@
 //! A stream of any make, and a look at its first byte.
 
-use std::io;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A stream of any make.
@@ -13,7 +11,7 @@ pub(crate) type AnyStream = Box<dyn Stream>;
 
 /// The stream again, and whether it starts with this byte. Waits for the first byte.
 #[cfg(any(feature = "tls", feature = "websocket"))]
-pub(crate) async fn starts_with(stream: AnyStream, byte: u8) -> io::Result<(AnyStream, bool)> {
+pub(crate) async fn starts_with(stream: AnyStream, byte: u8) -> std::io::Result<(AnyStream, bool)> {
     use tokio::io::{AsyncBufReadExt, BufReader};
 
     let mut stream = BufReader::new(stream);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use eventhubs_checkpoint_store::{
-    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, Expected,
-    MemoryCheckpointStore, OwnershipList, RejectedRecord, Result, async_trait,
+    Audience, Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind,
+    Expected, Hint, MemoryCheckpointStore, OwnershipList, RejectedRecord, Result, async_trait,
 };
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 use tokio::time::{Instant, sleep};
@@ -36,6 +36,7 @@ pub(crate) struct Change {
     pub(crate) partition: PartitionId,
     pub(crate) before: Option<OwnerId>,
     pub(crate) after: Option<OwnerId>,
+    pub(crate) announces_to: Option<Audience>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +88,12 @@ impl FaultyStore {
         self.script().changes.iter().filter(|change| change.before != change.after).cloned().collect()
     }
 
+    /// The hints that a store with `watch` would give.
+    pub(crate) fn hints(&self) -> Vec<Hint> {
+        let hint = |change: &Change| Some(Hint::new(change.partition.clone(), change.announces_to.clone()?));
+        self.script().changes.iter().filter_map(hint).collect()
+    }
+
     /// Changes from one owner to another.
     pub(crate) fn steals(&self) -> usize {
         self.moves().iter().filter(|change| change.before.is_some() && change.after.is_some()).count()
@@ -109,6 +116,7 @@ impl FaultyStore {
                 partition: claim.partition.clone(),
                 before: before.and_then(|record| record.owner),
                 after: claim.owner.clone(),
+                announces_to: claim.announces_to.clone(),
             });
         }
         outcome

@@ -8,6 +8,7 @@ mod faults;
 mod faulty_store;
 mod fleet;
 mod handover;
+mod hints;
 mod plan_exhaustive;
 mod plan_random;
 mod plan_vectors;

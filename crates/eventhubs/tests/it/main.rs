@@ -12,6 +12,7 @@ mod handover;
 mod log;
 mod logs;
 mod odd_answers;
+mod optional_operations;
 mod ownership;
 mod positions;
 mod recreation;

@@ -1,0 +1,129 @@
+//! Two eventhubs processes on one store, and each store in turn: one process is killed, or leaves (README, "What it promises").
+
+use std::future::ready;
+
+use eventhubs_test_harness::within;
+use eventhubs_tests::{Consumer, PATIENCE, Said, Storage, World, distinct, until};
+
+const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
+
+/// One module for each store, with one test for each promise.
+macro_rules! on_each_store {
+    ($($store:ident: $storage:expr;)*) => {$(
+        mod $store {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_killed_process_repeats_only_what_was_not_checkpointed() {
+                super::a_killed_process_repeats_only_what_was_not_checkpointed($storage.await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_clean_stop_repeats_nothing_and_no_one_waits_for_the_expiry() {
+                super::a_clean_stop_repeats_nothing_and_no_one_waits_for_the_expiry($storage.await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_rolling_deploy_repeats_nothing() {
+                super::a_rolling_deploy_repeats_nothing($storage.await).await;
+            }
+        }
+    )*};
+}
+
+on_each_store! {
+    blob: Storage::new_blob();
+    sqlite: ready(Storage::new_sqlite());
+}
+
+/// An expiry so long that a test which waits for it fails on its own time limit.
+const NEVER: u32 = 600;
+
+async fn a_killed_process_repeats_only_what_was_not_checkpointed(storage: Storage) {
+    const EVENTS: usize = 6_000;
+    within(PATIENCE, async {
+        let world = World::on(storage, 8).await;
+        let survivor = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
+        let victim = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
+        world.until_shared(&[4, 4]).await;
+        world.publish(EVENTS / 2);
+        victim.until(|said| said.calls() >= 100 && said.checkpoints.len() == 4).await;
+        let victim = victim.kill().await;
+        world.publish(EVENTS / 2);
+        survivor.until(|said| distinct([said, &victim]).len() == EVENTS).await;
+        let survivor = survivor.stop().await;
+
+        victim.assert_contiguous("the victim");
+        survivor.assert_contiguous("the survivor");
+        for (partition, handled) in &victim.handled {
+            let resumed = survivor.handled[partition][0];
+            let checkpoint = victim.checkpoints[partition];
+            assert!(
+                resumed > checkpoint,
+                "partition {partition}: {resumed} was behind checkpoint {checkpoint}"
+            );
+            assert!(resumed <= handled.last().unwrap() + 1, "partition {partition}: a gap before {resumed}");
+        }
+        let repeats = survivor.calls() + victim.calls() - EVENTS;
+        assert!(repeats <= not_checkpointed(&victim), "{repeats} repeats");
+    })
+    .await;
+}
+
+async fn a_clean_stop_repeats_nothing_and_no_one_waits_for_the_expiry(storage: Storage) {
+    const EVENTS: usize = 1_600;
+    within(PATIENCE, async {
+        let world = World::on(storage, 8).await;
+        let stayer = Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1));
+        let leaver = Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1));
+        world.until_shared(&[4, 4]).await;
+        world.publish(EVENTS);
+        leaver.until(|said| said.calls() >= 40).await;
+        let leaver = leaver.stop().await;
+        assert!(leaver.calls() < EVENTS / 2, "it left with work to do");
+        stayer.until(|said| distinct([said, &leaver]).len() == EVENTS).await;
+        let stayer = stayer.stop().await;
+
+        assert_eq!(leaver.calls() + stayer.calls(), EVENTS, "no event was handled twice");
+        leaver.assert_contiguous("the leaver");
+        stayer.assert_contiguous("the stayer");
+        assert!(world.owners().await.is_empty(), "both released what they had");
+    })
+    .await;
+}
+
+/// Each instance is replaced by a new one that starts before it stops.
+async fn a_rolling_deploy_repeats_nothing(storage: Storage) {
+    const EVENTS: usize = 12_000;
+    within(PATIENCE, async {
+        let world = World::on(storage, 8).await;
+        let mut running = vec![
+            Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1)),
+            Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1)),
+        ];
+        world.until_shared(&[4, 4]).await;
+        let mut stopped: Vec<Said> = Vec::new();
+        for _ in 0..4 {
+            world.publish(EVENTS / 4);
+            running.push(Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1)));
+            stopped.push(running.remove(0).stop().await);
+        }
+        let all_handled = || {
+            let said: Vec<_> = running.iter().map(Consumer::said).collect();
+            distinct(said.iter().chain(&stopped)).len() == EVENTS
+        };
+        until(all_handled).await;
+        for consumer in running {
+            stopped.push(consumer.stop().await);
+        }
+        let calls: usize = stopped.iter().map(Said::calls).sum();
+        assert_eq!(calls, EVENTS, "no event was handled twice");
+    })
+    .await;
+}
+
+/// The events that were handled, but are behind no checkpoint.
+fn not_checkpointed(said: &Said) -> usize {
+    let behind = |(id, handled): (&String, &Vec<i64>)| handled.last().unwrap() - said.checkpoints[id];
+    usize::try_from(said.handled.iter().map(behind).sum::<i64>()).unwrap()
+}
