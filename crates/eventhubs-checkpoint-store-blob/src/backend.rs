@@ -13,6 +13,9 @@ use eventhubs_checkpoint_store::{Expected, RejectedRecord, Result, Version, asyn
 
 use crate::records::Metadata;
 
+/// The most pages that a listing reads, for a service may give short or empty ones.
+pub(crate) const MAX_PAGES: usize = 64;
+
 /// One container of a blob service. Each method is one request and is not repeated.
 ///
 /// A read may be dropped at any time; a write that fails or is dropped may have been applied, unless the

@@ -9,8 +9,8 @@ use eventhubs_types::TokenCredential;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::access::Access;
+use crate::account::{Connection, Credential};
 use crate::backend::legacy::{LegacyBackend, Network};
-use crate::connect::{Connection, Credential};
 use crate::names::{self, Naming};
 use crate::store::{BlobCheckpointStore, Options};
 use crate::version;

@@ -14,8 +14,8 @@ use eventhubs_types::{ConsumerScope, PartitionId};
 use tokio::time::timeout;
 
 use crate::access::Access;
-use crate::backend::{Blob, BlobBackend, Page, Stamp};
-use crate::connect::{Connection, Credential, Secret};
+use crate::account::{Connection, Credential, Secret};
+use crate::backend::{Blob, BlobBackend, MAX_PAGES, Page, Stamp};
 use crate::names::{self, Kind, Naming};
 use crate::older::{self, Older};
 use crate::records::{self, Metadata};
@@ -26,9 +26,6 @@ use crate::tools;
 /// The most blobs that a listing reads; the largest event hub has 2000 partitions. The rest is reported as
 /// rejected.
 pub const MAX_LISTED: usize = 8 * 1024;
-
-/// The most pages that a listing reads, for a service may give short or empty ones.
-pub(crate) const MAX_PAGES: usize = 64;
 
 /// How long the first call may take longer for the look at other spellings and older checkpoints.
 const SPELLING_LIMIT: Duration = Duration::from_secs(2);

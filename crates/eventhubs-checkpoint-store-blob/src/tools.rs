@@ -3,10 +3,9 @@
 use eventhubs_checkpoint_store::{DeleteOutcome, Error, ErrorKind, Result, Version};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace};
 
-use crate::backend::BlobBackend;
+use crate::backend::{BlobBackend, MAX_PAGES};
 use crate::names::{self, Kind, Naming};
 use crate::retry::{Attempts, retry};
-use crate::store::MAX_PAGES;
 
 /// The most folders that a search for scopes looks into.
 const MAX_FOLDERS: usize = 1_000;

@@ -32,9 +32,10 @@ use self::prepare::Prepare;
 use self::transport::{Slot, Transport};
 use super::list_xml::{Malformed, read_page};
 use super::{Blob, BlobBackend, Page, Stamp};
-use crate::access::{Access, NoToken, Proof};
-use crate::connect::{Account, Secret};
+use crate::access::{Access, Proof};
+use crate::account::{Account, Secret};
 use crate::records::Metadata;
+use crate::tokens::NoToken;
 use crate::version;
 
 /// How many blobs one page of a listing is asked to hold; the service may give fewer.

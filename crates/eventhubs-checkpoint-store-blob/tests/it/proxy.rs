@@ -1,4 +1,4 @@
-//! Stands in front of Azurite, sees what is sent, and does to the answers what Azurite cannot.
+//! A proxy before Azurite: sees what is sent, and does to the answers what Azurite cannot.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
