@@ -52,8 +52,8 @@ const MAX_REPORTED_NAME: usize = 256;
 /// | soft delete | works, and costs nothing: blobs are changed in place, and only tools delete them |
 /// | versioning | works, but each write leaves a version that is stored and paid for; a warning says so once |
 /// | hierarchical namespace | works; directories are left out of listings |
-/// | immutability policy, legal hold | cannot work; the error names it and ends the run |
-/// | archive tier, by a life-cycle rule | records in it cannot be changed; the error names the blob |
+/// | immutability policy, legal hold | cannot work: each write fails with an error that names it |
+/// | archive tier, by a life-cycle rule | records in it cannot be changed; the error names it and the blob |
 ///
 /// A clone shares the connections of the original.
 ///
