@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventhubs::{CheckpointStatus, ConsumerClient, ConsumerClientBuilder, StartingPosition};
+use eventhubs::{
+    CheckpointStatus, ConsumerClient, ConsumerClientBuilder, HandlerResult, PartitionContext, ReceivedEvent,
+    StartingPosition,
+};
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore};
 use eventhubs_test_harness::{PATIENCE, seeing, until, until_async, within};
 use eventhubs_tests::{HUB, World};
@@ -98,21 +101,16 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
         let handled = Arc::new(Semaphore::new(0));
         let count = Arc::clone(&handled);
         let (stop, stopped) = oneshot::channel::<()>();
-        #[rustfmt::skip]
-        #[expect(clippy::clone_on_ref_ptr, reason = "the lines of README, as users write them")]
         let receive = client
-            // README
             .receive(move |context, event| {
-                let count = count.clone();
+                let count = Arc::clone(&count);
                 async move {
-                    println!("{} #{} {}", context.partition_id(), event.sequence_number(), event.body_as_str()?);
-                    context.update_checkpoint(&event).await?;
+                    readmes_callback(context, event).await?;
                     count.add_permits(1);
                     Ok(())
                 }
             })
             .starting_position(StartingPosition::Earliest)
-            // END
             .with_graceful_shutdown(stopped);
         let receiving = tokio::spawn(receive.into_future());
 
@@ -128,6 +126,14 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
         assert_eq!(handled.available_permits(), 80, "nothing came twice");
     })
     .await;
+}
+
+async fn readmes_callback(context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+    // README
+    println!("{} #{} {}", context.partition_id(), event.sequence_number(), event.body_as_str()?);
+    context.update_checkpoint(&event).await?;
+    Ok(())
+    // END
 }
 
 fn without_spaces(text: &str) -> String {

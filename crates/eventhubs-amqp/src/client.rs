@@ -95,6 +95,36 @@ impl EventHubClient {
     /// Returns a builder for a client that authenticates with a token credential. `namespace` is the fully
     /// qualified host name, for example `contoso.servicebus.windows.net`; a scheme and a trailing slash are
     /// ignored. [`build`](EventHubClientBuilder::build) checks it and the event hub.
+    ///
+    /// ```
+    /// # use eventhubs_emulator::Emulator;
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use eventhubs_amqp::{AccessToken, EventHubClient, TokenCredential, TokenError};
+    ///
+    /// #[derive(Debug)]
+    /// struct FromTheSidecar;
+    ///
+    /// #[async_trait::async_trait]
+    /// impl TokenCredential for FromTheSidecar {
+    ///     async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+    ///         assert_eq!(scope, "https://eventhubs.azure.net/.default");
+    ///         let text = "eyJhbGciOiJub25lIn0.e30.c2ln"; // ask the sidecar
+    ///         Ok(AccessToken::new(text, SystemTime::now() + Duration::from_secs(3600)))
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
+    /// # let namespace = format!("localhost:{}", emulator.address().port());
+    /// let client = EventHubClient::with_credential(namespace, "orders", FromTheSidecar)
+    /// #   .use_development_emulator()
+    ///     .build()?;
+    /// assert_eq!(client.event_hub_properties().await?.partition_ids.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_credential(
         namespace: impl AsRef<str>,
         event_hub: impl AsRef<str>,

@@ -39,13 +39,18 @@
 //! errors. It is used for building and signing requests only, inside one private module, with its logs off.
 //! No key, signature or connection string is in any log, error or `Debug` output of this crate.
 
+mod access;
 mod backend;
+mod builder;
 mod connect;
 mod names;
 mod records;
 mod retry;
 mod spellings;
 mod store;
+mod tokens;
+mod version;
 
+pub use builder::{BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT};
 pub use names::Naming;
-pub use store::{BlobCheckpointStore, BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT, MAX_LISTED};
+pub use store::{BlobCheckpointStore, MAX_LISTED};

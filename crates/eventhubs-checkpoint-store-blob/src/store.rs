@@ -1,5 +1,6 @@
 //! The store on top of a backend: names, records, retries, and writes whose answer was lost.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -10,20 +11,15 @@ use eventhubs_checkpoint_store::{
     Ownership, OwnershipList, RejectedRecord, Result, async_trait,
 };
 use eventhubs_types::{ConsumerScope, PartitionId};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
-use crate::backend::legacy::LegacyBackend;
+use crate::access::Access;
 use crate::backend::{Blob, BlobBackend, Page, Stamp};
-use crate::connect::Connection;
+use crate::connect::{Connection, Credential, Secret};
 use crate::names::{self, Kind, Naming};
 use crate::records::{self, Metadata};
 use crate::retry::{Attempts, retry};
 use crate::spellings::Spellings;
-
-/// How long one call of the store may take, its retries included, unless
-/// [`call_timeout`](BlobCheckpointStoreBuilder::call_timeout) says otherwise.
-pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most blobs that a listing reads; the largest event hub has 2000 partitions. The rest is reported as
 /// rejected.
@@ -67,81 +63,20 @@ const MAX_REPORTED_NAME: usize = 256;
 #[derive(Debug, Clone)]
 pub struct BlobCheckpointStore {
     backend: Arc<dyn BlobBackend>,
+    access: Arc<Access>,
     naming: Naming,
     call_timeout: Duration,
     spellings: Arc<Spellings>,
 }
 
-/// Options of a [`BlobCheckpointStore`].
-#[derive(Debug, Clone)]
-pub struct BlobCheckpointStoreBuilder {
-    connection_string: SecretString,
-    container: String,
-    proxy: Option<SecretString>,
-    naming: Naming,
-    call_timeout: Duration,
-}
-
-impl BlobCheckpointStoreBuilder {
-    /// Goes through an HTTP proxy, `http://user:password@host:port`.
-    ///
-    /// Default: the proxy that the environment names in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, unless
-    /// `NO_PROXY` has the host or the host is this machine.
-    #[must_use]
-    pub fn proxy(mut self, url: &str) -> Self {
-        self.proxy = Some(url.into());
-        self
-    }
-
-    /// How names are spelled. Default: [`Naming::LowerCase`].
-    #[must_use]
-    pub fn naming(mut self, naming: Naming) -> Self {
-        self.naming = naming;
-        self
-    }
-
-    /// How long one call may take, its retries included. Default: 30 seconds.
-    #[must_use]
-    pub fn call_timeout(mut self, limit: Duration) -> Self {
-        self.call_timeout = limit;
-        self
-    }
-
-    /// Makes the store. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidArgument`] with the part of the connection string, the proxy, or the rule for
-    /// container names that is not kept. No value is repeated.
-    pub fn build(self) -> Result<BlobCheckpointStore> {
-        names::check_container(&self.container)?;
-        let connection = Connection::parse(self.connection_string.expose_secret())?;
-        let backend = Arc::new(LegacyBackend::new(connection, &self.container, self.proxy.as_ref())?);
-        let Self { naming, call_timeout, .. } = self;
-        Ok(BlobCheckpointStore { backend, naming, call_timeout, spellings: Arc::default() })
-    }
-}
-
 impl BlobCheckpointStore {
-    /// A store in a container of the account that the connection string names. Nothing is sent yet.
-    ///
-    /// The string is the one that the Azure portal shows, with an account key or a shared access signature;
-    /// `UseDevelopmentStorage=true` means Azurite on its usual port.
-    ///
-    /// # Errors
-    /// As [`BlobCheckpointStoreBuilder::build`].
-    pub fn from_connection_string(connection_string: &str, container: &str) -> Result<Self> {
-        Self::builder(connection_string, container).build()
-    }
-
-    /// As [`from_connection_string`](Self::from_connection_string), with options.
-    pub fn builder(connection_string: &str, container: &str) -> BlobCheckpointStoreBuilder {
-        BlobCheckpointStoreBuilder {
-            connection_string: connection_string.into(),
-            container: container.to_owned(),
-            proxy: None,
-            naming: Naming::default(),
-            call_timeout: DEFAULT_CALL_TIMEOUT,
-        }
+    pub(crate) fn new(
+        backend: Arc<dyn BlobBackend>,
+        access: Arc<Access>,
+        naming: Naming,
+        call_timeout: Duration,
+    ) -> Self {
+        Self { backend, access, naming, call_timeout, spellings: Arc::default() }
     }
 
     /// Creates the container unless it is there. A shared access signature may not be enough for this.
@@ -153,6 +88,35 @@ impl BlobCheckpointStore {
     /// If dropped, the container may or may not have been created.
     pub async fn create_container_if_absent(&self) -> Result<()> {
         self.in_time(retry(|| self.backend.create_container())).await
+    }
+
+    /// Switches to the key or the signature of another connection string, so that keys can be rotated while the
+    /// program runs. All clones use it from their next request on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when the connection string is unusable or for another account or
+    /// endpoint, or this store was opened with a token credential.
+    pub fn update_connection_string(&self, connection_string: &str) -> Result<()> {
+        let Connection { account, credential } = Connection::parse(connection_string)?;
+        let Credential::Given(secret) = credential else { return Ok(()) };
+        let ours = self.access.account();
+        // A key is only good for the account that it signs for; a signature names none.
+        if account.endpoint != ours.endpoint || matches!(secret, Secret::Key(_)) && account.name != ours.name
+        {
+            return Err(invalid("connection string: is for another account or endpoint"));
+        }
+        self.access.exchange(secret).map_err(|reason| invalid(format!("connection string: {reason}")))
+    }
+
+    /// Switches to another shared access signature, with or without its `?`, as
+    /// [`update_connection_string`](Self::update_connection_string) does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when there is no signature in it, or this store was opened with a token
+    /// credential or with a key over plain http.
+    pub fn update_shared_access_signature(&self, signature: &str) -> Result<()> {
+        let exchanged = Secret::sas(signature).and_then(|secret| self.access.exchange(secret));
+        exchanged.map_err(|reason| invalid(format!("signature: {reason}")))
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
@@ -255,6 +219,10 @@ impl Listing {
         let name: String = name.chars().take(MAX_REPORTED_NAME).collect();
         self.rejected.push(RejectedRecord::new(name, reason));
     }
+}
+
+fn invalid(context: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidArgument, context)
 }
 
 fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {

@@ -34,8 +34,8 @@ impl SqliteCheckpointStoreBuilder {
 
     /// How long one call may take, between 1 ms and 1 hour. Default: 10 seconds.
     ///
-    /// Half of it may pass in the queue of the store, and the rest in wait for the transactions of others,
-    /// which are to be shorter than that.
+    /// Up to half of it may be spent in the queue of the store, and the rest waiting for the transactions of
+    /// others, so these should be shorter.
     #[must_use]
     pub fn call_timeout(mut self, limit: Duration) -> Self {
         self.options.call_timeout = limit;
@@ -43,19 +43,19 @@ impl SqliteCheckpointStoreBuilder {
     }
 
     /// Whether to keep ownership and checkpoints in a database that has tables of the application already, as
-    /// for [transactional checkpoints](crate#transactional-checkpoints). Default: no, since it is likelier
-    /// the wrong file.
+    /// for [transactional checkpoints](crate#transactional-checkpoints). Default: no, since such a
+    /// file is more likely the wrong one.
     ///
     /// All names of this crate in it begin with `eventhubs_`. The file is switched to a write-ahead log
-    /// (`journal_mode = WAL`), and stays so; its `application_id` and `user_version` stay as they are.
+    /// (`journal_mode = WAL`) for good; its `application_id` and `user_version` are not changed.
     #[must_use]
     pub fn allow_other_tables(mut self, allow: bool) -> Self {
         self.options.allow_other_tables = allow;
         self
     }
 
-    /// Whether to create the file if it does not exist; its folder has to. Default: yes. Tools, where a wrong
-    /// path is likelier than a new file, say no.
+    /// Whether to create the file if it does not exist; its folder must exist. Default: yes. `false` is for
+    /// tools, where an absent file means a wrong path.
     #[must_use]
     pub fn create_if_absent(mut self, create: bool) -> Self {
         self.options.create_if_absent = create;
@@ -68,8 +68,9 @@ impl SqliteCheckpointStoreBuilder {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) names the option that is wrong, or the file that
     /// another program made. [`NotFound`](ErrorKind::NotFound): there is no such folder or file.
     /// [`Unauthorized`](ErrorKind::Unauthorized): this user may not read and write the file.
-    /// [`Protocol`](ErrorKind::Protocol): the file is damaged, is no database, or has the tables of a later
-    /// version of this crate. [`Timeout`](ErrorKind::Timeout): it is locked for longer than a call may take.
+    /// [`Protocol`](ErrorKind::Protocol): the file is damaged, is not a database, or has the tables of a
+    /// later version of this crate. [`Timeout`](ErrorKind::Timeout): it is locked for longer than a call may
+    /// take.
     ///
     /// # Cancel safety
     /// If dropped, the file may or may not have been created.

@@ -71,6 +71,18 @@ pub(crate) fn update(
     Ok(CheckpointOutcome::Written(records::version(version)))
 }
 
+/// The first checkpoint of a partition. As in a claim, it takes the parameters of the other one too.
+const WRITE_ABSENT: &str = "INSERT INTO eventhubs_checkpoint AS c
+    (namespace, event_hub, consumer_group, partition_id, \"offset\", sequence_number, version, modified)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?9 IS NULL
+    ON CONFLICT DO UPDATE SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = ?8
+    WHERE c.\"offset\" IS NULL AND c.sequence_number IS NULL";
+
+const WRITE_VERSION: &str = "UPDATE eventhubs_checkpoint
+    SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = ?8
+    WHERE namespace = ?1 AND event_hub = ?2 AND consumer_group = ?3 AND partition_id = ?4 AND version = ?9
+      AND (\"offset\" IS NOT NULL OR sequence_number IS NOT NULL)";
+
 fn write(
     connection: &Connection,
     scope: &ConsumerScope,
@@ -78,37 +90,17 @@ fn write(
     expected: Wanted,
     version: i64,
 ) -> rusqlite::Result<usize> {
-    let now = clock::NOW;
-    // As in a claim, one list of parameters and a WHERE before ON CONFLICT.
     let (sql, expected) = match expected {
-        Wanted::Absent => (
-            format!(
-                "INSERT INTO eventhubs_checkpoint AS c
-                   (namespace, event_hub, consumer_group, partition_id,
-                    \"offset\", sequence_number, version, modified)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, {now} WHERE ?8 IS NULL
-                 ON CONFLICT DO UPDATE
-                 SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = {now}
-                 WHERE c.\"offset\" IS NULL AND c.sequence_number IS NULL"
-            ),
-            None,
-        ),
-        Wanted::Version(expected) => (
-            format!(
-                "UPDATE eventhubs_checkpoint
-                 SET \"offset\" = ?5, sequence_number = ?6, version = ?7, modified = {now}
-                 WHERE {IS_RECORD} AND version = ?8 AND {HAS_POSITION}"
-            ),
-            Some(expected),
-        ),
+        Wanted::Absent => (WRITE_ABSENT, None),
+        Wanted::Version(expected) => (WRITE_VERSION, Some(expected)),
         Wanted::Never => return Ok(0),
     };
     let [namespace, hub, group] = records::names(scope);
+    let (partition, now) = (checkpoint.partition.as_str(), clock::now(connection)?);
     let offset = checkpoint.offset.as_ref().map(Offset::as_str);
     let number = checkpoint.sequence_number.map(SequenceNumber::value);
-    let values =
-        params![namespace, hub, group, checkpoint.partition.as_str(), offset, number, version, expected];
-    connection.prepare_cached(&sql)?.execute(values)
+    let values = params![namespace, hub, group, partition, offset, number, version, now, expected];
+    connection.prepare_cached(sql)?.execute(values)
 }
 
 /// Begins an ownership. The write lock that this takes is the wait for transactions of earlier owners: one

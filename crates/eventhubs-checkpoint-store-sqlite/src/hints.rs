@@ -4,7 +4,7 @@ use eventhubs_checkpoint_store::{Audience, Claim, Hint};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 use rusqlite::{Connection, Row, params};
 
-use crate::clock;
+use crate::{clock, records};
 
 /// How many hints the table keeps. Whoever looks every 100 ms misses some only if there are more in that
 /// time.
@@ -20,6 +20,7 @@ pub(crate) fn announce(
     scope: &ConsumerScope,
     claim: &Claim,
     version: i64,
+    now: i64,
 ) -> rusqlite::Result<()> {
     let owner = match &claim.announces_to {
         None => return Ok(()),
@@ -27,11 +28,10 @@ pub(crate) fn announce(
         // An audience that this version does not know: better all hear of it than nobody.
         Some(_) => None,
     };
-    let sql = format!("INSERT INTO eventhubs_hint VALUES (?1, ?2, ?3, ?4, ?5, ?6, {})", clock::NOW);
-    let (namespace, hub, group) =
-        (scope.namespace.as_str(), scope.event_hub.as_str(), scope.consumer_group.as_str());
-    let values = params![version, namespace, hub, group, claim.partition.as_str(), owner];
-    connection.prepare_cached(&sql)?.execute(values).map(drop)
+    let [namespace, hub, group] = records::names(scope);
+    let values = params![version, namespace, hub, group, claim.partition.as_str(), owner, now];
+    let sql = "INSERT INTO eventhubs_hint VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// Forgets all but the last hints.

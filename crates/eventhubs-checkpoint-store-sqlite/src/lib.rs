@@ -64,6 +64,7 @@ mod clock;
 mod error;
 mod filesystem;
 mod hints;
+mod lock_wait;
 mod open;
 mod ownership;
 mod queue;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::filesystem::network_file_system;
 use crate::session::Session;
-use crate::{error, schema};
+use crate::{error, lock_wait, schema};
 
 /// The pause before opening is tried again, while other processes begin on the same file.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -52,6 +52,7 @@ pub(crate) fn open(options: &Options) -> Result<Session> {
         );
     }
     let deadline = Instant::now() + options.call_timeout;
+    lock_wait::set_deadline(deadline);
     loop {
         match try_open(options) {
             // SQLite does not wait for a lock where it fears a deadlock, as when several switch to WAL at
@@ -87,14 +88,14 @@ fn try_open(options: &Options) -> Result<Session> {
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, options.create_if_absent);
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|source| cannot_open(path, source))?;
-    // No wait here, where `rusqlite` waits for 5 s: that somebody writes is answer enough.
+    // No wait yet, where `rusqlite` waits for 5 s: that somebody writes is answer enough.
     connection.busy_timeout(Duration::ZERO).map_err(|source| failed(path, source))?;
     check_writable(&connection, path)?;
-    connection.busy_timeout(options.call_timeout).map_err(|source| failed(path, source))?;
+    lock_wait::install(&connection).map_err(|source| failed(path, source))?;
     // Before anything is changed, for the file may be of another program.
     schema::check(&connection, path, options.allow_other_tables)?;
     configure(&connection, options.synchronous).map_err(|source| failed(path, source))??;
-    // After the switch to WAL, which SQLite makes outside of transactions only.
+    // After the switch to WAL, which SQLite only makes outside of a transaction.
     schema::migrate(&mut connection, path)?;
     Session::new(connection, path.clone()).map_err(|source| {
         Error::new(ErrorKind::NotFound, format!("{} is gone", path.display())).with_source(source)
@@ -104,7 +105,7 @@ fn try_open(options: &Options) -> Result<Session> {
 /// SQLite opens a file that may not be written for reading, and says so only at the first write.
 fn check_writable(connection: &Connection, path: &Path) -> Result<()> {
     match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
-        // A transaction of somebody else, which may be long: that the file can be written is all to be known.
+        // A transaction of somebody else, which may be long: it shows that the file can be written.
         Err(error) if is_busy(&error) => Ok(()),
         outcome => outcome.map_err(|source| failed(path, source)),
     }

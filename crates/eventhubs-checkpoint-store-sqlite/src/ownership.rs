@@ -4,14 +4,14 @@ use eventhubs_checkpoint_store::{
     Claim, ClaimOutcome, DeleteOutcome, Mark, Ownership, OwnershipList, RejectedRecord, Version,
 };
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, TransactionBehavior, params};
 
 use crate::records::{self, IN_SCOPE, IS_RECORD, MAX_LISTED, Wanted};
 use crate::{clock, hints};
 
 pub(crate) fn list(connection: &Connection, scope: &ConsumerScope) -> rusqlite::Result<OwnershipList> {
     // Before the records, for one that is renewed meanwhile must not look older than it is.
-    let mut list = OwnershipList::new(Vec::new(), Some(clock::now(connection)?), Vec::new());
+    let mut list = OwnershipList::new(Vec::new(), Some(clock::time(clock::now(connection)?)), Vec::new());
     let sql = format!(
         "SELECT partition_id, owner_id, mark, version, modified FROM eventhubs_ownership WHERE {IN_SCOPE}
          LIMIT {MAX_LISTED} + 1"
@@ -48,9 +48,9 @@ pub(crate) fn claim(
 ) -> rusqlite::Result<Vec<ClaimOutcome>> {
     // A deferred transaction that comes to write fails at once where another writes, whatever the time limit.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let first = records::new_versions(&transaction, claims.len())?;
-    let tries =
-        claims.iter().zip(first..).map(|(claim, version)| try_one(&transaction, scope, claim, version));
+    let (now, first) = (clock::now(&transaction)?, records::new_versions(&transaction, claims.len())?);
+    let tries = claims.iter().zip(first..);
+    let tries = tries.map(|(claim, version)| try_one(&transaction, scope, claim, version, now));
     let outcomes = tries.collect::<rusqlite::Result<Vec<_>>>()?;
     // Dropped otherwise, which rolls back: races that are lost cost no write.
     if outcomes.iter().any(|outcome| matches!(outcome, ClaimOutcome::Won(_))) {
@@ -67,52 +67,49 @@ fn try_one(
     scope: &ConsumerScope,
     claim: &Claim,
     version: i64,
+    now: i64,
 ) -> rusqlite::Result<ClaimOutcome> {
     if let Some(mark) = &claim.mark
         && let Err(error) = records::check_length("mark", mark.as_str())
     {
         return Ok(ClaimOutcome::Failed(error));
     }
-    let Some(modified) = write(connection, scope, claim, version)? else { return Ok(ClaimOutcome::Lost) };
-    hints::announce(connection, scope, claim, version)?;
+    if write(connection, scope, claim, version, now)? == 0 {
+        return Ok(ClaimOutcome::Lost);
+    }
+    hints::announce(connection, scope, claim, version, now)?;
     let (partition, owner) = (claim.partition.clone(), claim.owner.clone());
-    let record = Ownership::new(partition, owner, records::version(version), Some(clock::time(modified)));
+    let record = Ownership::new(partition, owner, records::version(version), Some(clock::time(now)));
     Ok(ClaimOutcome::Won(record.with_mark(claim.mark.clone())))
 }
 
-/// Returns the time of the write, or `None` if the record is not as expected.
+/// A claim of an absent record. It takes the parameters of the one by version too, which is why ?9 is in it;
+/// and an upsert of a SELECT needs a WHERE, or its ON would be read as that of a join.
+const CLAIM_ABSENT: &str = "INSERT INTO eventhubs_ownership
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?9 IS NULL ON CONFLICT DO NOTHING";
+
+const CLAIM_VERSION: &str = "UPDATE eventhubs_ownership
+    SET owner_id = ?5, mark = ?6, version = ?7, modified = ?8
+    WHERE namespace = ?1 AND event_hub = ?2 AND consumer_group = ?3 AND partition_id = ?4 AND version = ?9";
+
+/// Returns 0 if the record is not as expected, else 1.
 fn write(
     connection: &Connection,
     scope: &ConsumerScope,
     claim: &Claim,
     version: i64,
-) -> rusqlite::Result<Option<i64>> {
-    let now = clock::NOW;
-    // SQLite takes the parameters of both statements from one list, hence the use of ?8 in the first; and an
-    // upsert of a SELECT needs a WHERE, or its ON would be read as that of a join.
+    now: i64,
+) -> rusqlite::Result<usize> {
     let (sql, expected) = match Wanted::from(&claim.expected) {
-        Wanted::Absent => (
-            format!(
-                "INSERT INTO eventhubs_ownership
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, {now} WHERE ?8 IS NULL
-                 ON CONFLICT DO NOTHING RETURNING modified"
-            ),
-            None,
-        ),
-        Wanted::Version(expected) => (
-            format!(
-                "UPDATE eventhubs_ownership SET owner_id = ?5, mark = ?6, version = ?7, modified = {now}
-                 WHERE {IS_RECORD} AND version = ?8 RETURNING modified"
-            ),
-            Some(expected),
-        ),
-        Wanted::Never => return Ok(None),
+        Wanted::Absent => (CLAIM_ABSENT, None),
+        Wanted::Version(expected) => (CLAIM_VERSION, Some(expected)),
+        Wanted::Never => return Ok(0),
     };
     let [namespace, hub, group] = records::names(scope);
     let (partition, owner) = (claim.partition.as_str(), claim.owner.as_ref().map(OwnerId::as_str));
     let mark = claim.mark.as_ref().map(Mark::as_str);
-    let values = params![namespace, hub, group, partition, owner, mark, version, expected];
-    connection.prepare_cached(&sql)?.query_row(values, |row| row.get(0)).optional()
+    let values = params![namespace, hub, group, partition, owner, mark, version, now, expected];
+    connection.prepare_cached(sql)?.execute(values)
 }
 
 pub(crate) fn delete(

@@ -23,7 +23,7 @@ type Work = Box<dyn FnOnce(&mut Session) + Send>;
 /// One call, for the thread of the store.
 pub(crate) struct Job {
     work: Work,
-    /// Free again when the work is done or thrown away.
+    /// Released when the work is done or dropped.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -55,9 +55,9 @@ impl Queue {
         let place = self.place(context).await?;
         let (reply, answer) = oneshot::channel();
         let work = move |session: &mut Session| {
-            // Nobody waits any more: to do it now would only delay the others.
+            // Nobody waits any more, so the work would only delay the others.
             if !reply.is_closed() {
-                // The caller may leave at this moment, and then learns the outcome from its next listing.
+                // A caller that leaves at this moment learns the outcome from its next listing.
                 let _ = reply.send(session.run(context, deadline, work));
             }
         };
@@ -69,7 +69,7 @@ impl Queue {
         answer.map_err(|_| ended())?
     }
 
-    /// Waits for a place for half the time limit, so that as much is left for the work.
+    /// Waits for a place for up to half the time limit, so that the other half is left for the work.
     async fn place(&self, context: &'static str) -> Result<OwnedSemaphorePermit> {
         let place = timeout(self.call_timeout / 2, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.map_err(|_| {
@@ -86,7 +86,7 @@ impl Queue {
         })
     }
 
-    /// Has the thread look around. One that is busy does so by itself.
+    /// Wakes the thread, so that it sees whether anybody watches. A busy one looks after each call anyway.
     pub(crate) fn wake(&self) {
         let _ = self.send(Job { work: Box::new(|_| {}), _place: None });
     }

@@ -2,16 +2,12 @@
 
 use std::io;
 use std::path::{self, Path, PathBuf};
-use std::time::Duration;
 
 use eventhubs_checkpoint_store::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::time::Instant;
 
-use crate::error;
-
-/// The shortest wait for the lock, for SQLite takes 0 as not at all.
-const MIN_LOCK_WAIT: Duration = Duration::from_millis(1);
+use crate::{error, lock_wait};
 
 /// An open connection, and which file it was opened on.
 #[derive(Debug)]
@@ -42,13 +38,14 @@ impl Session {
     ) -> Result<T> {
         self.check_file()?;
         // A tenth less than there is, so that the caller hears of the lock before its own time limit.
-        let wait = (deadline.saturating_duration_since(Instant::now()) * 9 / 10).max(MIN_LOCK_WAIT);
-        let done = self.connection.busy_timeout(wait).and_then(|()| work(&mut self.connection));
-        done.map_err(|source| error::of(format!("{context} in {}", self.path.display()), source))
+        let now = Instant::now();
+        lock_wait::set_deadline(now + deadline.saturating_duration_since(now) * 9 / 10);
+        work(&mut self.connection)
+            .map_err(|source| error::of(format!("{context} in {}", self.path.display()), source))
     }
 
-    /// SQLite writes on into a file that was deleted or replaced, and whoever starts later then agrees with
-    /// others than those who started earlier: each partition would have two owners.
+    /// SQLite keeps writing to a file that was deleted or replaced. Instances that start later use the new
+    /// one, so each partition would have two owners.
     fn check_file(&self) -> Result<()> {
         let found = FileId::of(&self.path);
         if found.as_ref().is_ok_and(|found| *found == self.file) {

@@ -40,13 +40,13 @@ pub enum Parameter {
 ///     checkpoint: &TransactionalCheckpoint,
 /// ) -> rusqlite::Result<()> {
 ///     let transaction = orders.transaction_with_behavior(TransactionBehavior::Immediate)?;
-///     transaction.execute("INSERT INTO orders (id) VALUES (?1)", [id])?;
 ///     match checkpoint.write(&transaction) {
-///         Ok(()) => transaction.commit(),
-///         // An earlier try has committed: what it wrote is there, and the row of this one is rolled back.
-///         Err(error) if is_already_done(&error) => Ok(()),
-///         Err(error) => Err(error),
+///         // An earlier attempt has committed, the row included.
+///         Err(error) if is_already_done(&error) => return Ok(()),
+///         written => written?,
 ///     }
+///     transaction.execute("INSERT INTO orders (id) VALUES (?1)", [id])?;
+///     transaction.commit()
 /// }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,7 +59,7 @@ pub enum Parameter {
 /// # orders.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)", [])?;
 /// # let checkpoint = TransactionalCheckpoint::new(scope, "0".parse()?, "64".into(), 1.into(), token);
 /// record(&mut orders, "tea", &checkpoint)?;
-/// record(&mut orders, "mate", &checkpoint)?;
+/// record(&mut orders, "tea", &checkpoint)?; // the same event again
 /// let count: i64 = orders.query_row("SELECT count(*) FROM orders", [], |row| row.get(0))?;
 /// assert_eq!(count, 1);
 /// # Ok(())
@@ -68,6 +68,9 @@ pub enum Parameter {
 pub trait TransactionalCheckpointExt: sealed::Sealed {
     /// Writes the checkpoint within the transaction that is open on this connection, to which a
     /// [`rusqlite::Transaction`] dereferences. Once that commits, the event counts as handled.
+    ///
+    /// Write the checkpoint before anything else, so that an event that comes again is refused as such, and
+    /// not by a unique key of its rows.
     ///
     /// The connection has to be to the file of the store, as its main database: SQLite commits to attached
     /// files one by one. Begin the transaction as [`Immediate`](rusqlite::TransactionBehavior::Immediate):

@@ -25,12 +25,8 @@ fn name(kind: Kind) -> String {
 fn store(fake: FakeBackend) -> (BlobCheckpointStore, Arc<FakeBackend>) {
     let fake = Arc::new(fake);
     let backend: Arc<dyn BlobBackend> = Arc::<FakeBackend>::clone(&fake);
-    let store = BlobCheckpointStore {
-        backend,
-        naming: Naming::default(),
-        call_timeout: DEFAULT_CALL_TIMEOUT,
-        spellings: Arc::default(),
-    };
+    let access = Arc::new(Access::new(Connection::parse("UseDevelopmentStorage=true").unwrap()));
+    let store = BlobCheckpointStore::new(backend, access, Naming::default(), crate::DEFAULT_CALL_TIMEOUT);
     (store, fake)
 }
 

@@ -9,8 +9,12 @@ mod errors;
 mod faults;
 mod interop;
 mod naming;
+mod network;
 mod proxy;
 mod secrets;
+mod signatures;
+mod tokens;
+mod versions;
 mod wire;
 
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore, Claim, ClaimOutcome, Expected, Ownership};

@@ -23,6 +23,16 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
+    /// A refusal as the service words it.
+    pub(crate) fn refusal(status: &str, code: &str, detail: &str) -> Vec<u8> {
+        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code>{detail}</Error>");
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\nx-ms-error-code: {code}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+        .into()
+    }
+
     /// An answer without a body.
     pub(crate) fn status(status: &str, headers: &str) -> Self {
         Self::Answer(
@@ -32,17 +42,20 @@ impl Plan {
 }
 
 /// A proxy that understands requests without a body.
-#[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     state: Arc<State>,
     task: AbortHandle,
 }
 
-#[derive(Debug, Default)]
+/// What a request must be like: gives the head that the service gets, or the answer of a refusal.
+type Guard = Box<dyn Fn(String) -> Result<String, Vec<u8>> + Send>;
+
+#[derive(Default)]
 struct State {
     plans: Mutex<VecDeque<Plan>>,
     seen: Mutex<Vec<String>>,
+    guard: Mutex<Option<Guard>>,
 }
 
 impl Proxy {
@@ -65,6 +78,11 @@ impl Proxy {
         self.state.plans.lock().unwrap().extend(plans);
     }
 
+    /// Lets each request pass this check first.
+    pub(crate) fn guard(&self, guard: impl Fn(String) -> Result<String, Vec<u8>> + Send + 'static) {
+        *self.state.guard.lock().unwrap() = Some(Box::new(guard));
+    }
+
     /// The heads of all requests since the last call.
     pub(crate) fn take_seen(&self) -> Vec<String> {
         std::mem::take(&mut self.state.seen.lock().unwrap())
@@ -82,9 +100,11 @@ async fn serve(mut client: TcpStream, upstream: u16, state: Arc<State>) {
     let head = read_head(&mut client).await;
     state.seen.lock().unwrap().push(head.clone());
     let plan = state.plans.lock().unwrap().pop_front().unwrap_or(Plan::Pass);
-    let answer = match &plan {
-        Plan::Answer(answer) => answer.clone(),
-        _ => ask(upstream, &head).await,
+    let guarded = state.guard.lock().unwrap().as_ref().map_or(Ok(head.clone()), |guard| guard(head));
+    let answer = match (&plan, guarded) {
+        (Plan::Answer(answer), _) => answer.clone(),
+        (_, Err(refusal)) => refusal,
+        (_, Ok(head)) => ask(upstream, &head).await,
     };
     let answer = match plan {
         Plan::LoseAnswer => return client.set_zero_linger().unwrap(),
@@ -111,6 +131,20 @@ async fn ask(upstream: u16, head: &str) -> Vec<u8> {
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await.unwrap();
     answer
+}
+
+/// The value of a header of a request.
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+}
+
+/// The same request opened by this signature instead of what it has.
+pub(crate) fn signed(head: &str, signature: &str) -> String {
+    let kept: Vec<_> = head.split("\r\n").filter(|line| !line.starts_with("authorization:")).collect();
+    let (line, rest) = (kept[0].trim_end_matches(" HTTP/1.1"), &kept[1..]);
+    let separator = if line.contains('?') { '&' } else { '?' };
+    format!("{line}{separator}{signature} HTTP/1.1\r\n{}", rest.join("\r\n"))
 }
 
 fn replace_header(answer: &[u8], name: &str, value: &str) -> Vec<u8> {

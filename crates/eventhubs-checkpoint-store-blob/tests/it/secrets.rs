@@ -15,7 +15,7 @@ use crate::proxy::{Plan, Proxy};
 use crate::{at, claim, scope, version_of, won};
 
 /// For Azurite's account, until 2099.
-const SAS: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00%3A00%3A00Z&spr=https,http\
+pub(crate) const SAS: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00%3A00%3A00Z&spr=https,http\
                    &sig=jlSI%2B5DohmjtlB2oCr2Vhd9u7l%2F%2FvB9E8D7vhfmKGX4%3D";
 
 #[derive(Debug, Clone, Default)]

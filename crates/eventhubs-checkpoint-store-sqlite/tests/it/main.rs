@@ -6,6 +6,7 @@
 mod calls;
 mod conformance;
 mod opening;
+#[cfg(unix)]
 mod permissions;
 mod processes;
 mod records;

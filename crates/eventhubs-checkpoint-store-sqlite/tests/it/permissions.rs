@@ -26,7 +26,8 @@ fn said_to_others(test: &str, path: &Path, home: &TempDir) -> Option<String> {
     }
     // The user may have no way to where the test program is.
     let program = home.path().join("program");
-    // By `cp`: a process that another test forks meanwhile would inherit our open copy, which nobody can execute.
+    // By `cp`: a process that another test forks meanwhile would inherit our open copy, which nobody can
+    // execute.
     let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap();
     assert!(copied.success(), "cp: {copied}");
     let mut again = Command::new(program);

@@ -20,7 +20,7 @@ pub(super) struct Failure {
     pub(super) kind: ErrorKind,
     pub(super) reason: Cow<'static, str>,
     pub(super) retry_after: Option<Duration>,
-    pub(super) source: Option<reqwest::Error>,
+    pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Failure {
@@ -32,7 +32,7 @@ impl Failure {
     pub(super) fn broken(reason: &'static str, error: reqwest::Error) -> Self {
         let kind = kind_of(&error);
         // The query of the URL may hold a signature.
-        Self { source: Some(error.without_url()), ..Self::new(kind, reason) }
+        Self { source: Some(error.without_url().into()), ..Self::new(kind, reason) }
     }
 }
 
@@ -90,6 +90,14 @@ impl Answer {
         named.collect()
     }
 
+    /// Whether the service does not take the version that the request asked for. The answer to a HEAD has no
+    /// body that would name the header, and emulators name the version only.
+    pub(super) fn refuses_version(&self, version: &str) -> bool {
+        let body = String::from_utf8_lossy(&self.body);
+        let names_it = || body.contains("x-ms-version") || body.contains(version);
+        self.status == 400 && self.code() == "InvalidHeaderValue" && (body.is_empty() || names_it())
+    }
+
     /// The failure that an unexpected answer means.
     pub(super) fn into_failure(self) -> Failure {
         let shown = |label, header| {
@@ -99,6 +107,12 @@ impl Answer {
         let (code, request) = (shown("code", "x-ms-error-code"), shown("request", "x-ms-request-id"));
         let advice = match self.code() {
             "ContainerNotFound" => "; create it, or call create_container_if_absent",
+            "AuthorizationPermissionMismatch" => {
+                "; the identity needs the role Storage Blob Data Contributor, or the signature more permissions"
+            }
+            "KeyBasedAuthenticationNotPermitted" => {
+                "; the account takes no keys and no signatures made with them: use a token credential"
+            }
             _ => "",
         };
         let reason = format!("status {}{code}{request}{advice}", self.status);
