@@ -33,6 +33,7 @@ macro_rules! on_each_store {
 
 on_each_store! {
     blob: Storage::new_blob();
+    postgres: Storage::new_postgres();
     redis: Storage::new_redis();
     sqlite: ready(Storage::new_sqlite());
 }

@@ -67,6 +67,11 @@ async fn on_blob() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn on_postgres() {
+    measure("PostgreSQL", Storage::new_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_redis() {
     measure("Redis", Storage::new_redis().await).await;
 }
