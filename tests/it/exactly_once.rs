@@ -4,8 +4,8 @@
 use std::env;
 use std::time::Duration;
 
-use eventhubs_test_harness::within;
-use eventhubs_tests::{Consumer, Output, PATIENCE, Rows, Storage, World};
+use eventhubs_test_harness::{PATIENCE, within};
+use eventhubs_tests::{Consumer, Output, Rows, Storage, World};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{sleep, timeout};
@@ -37,6 +37,7 @@ async fn play(storage: Storage, is_fenced: bool, kills: usize) -> (Rows, i64) {
     let events = i64::try_from(kills * EVENTS_PER_KILL).unwrap();
     for kill in 0..kills {
         world.publish(EVENTS_PER_KILL);
+        // A kill at any moment of the work is what is tested, so this is a time and no condition.
         sleep(Duration::from_millis(rng.random_range(100..1_500))).await;
         let victim = instances.remove(rng.random_range(0..INSTANCES));
         if kill % 5 == 4 {

@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventhubs_checkpoint_store::ErrorKind;
-use eventhubs_types::{AccessToken, TokenError};
+use eventhubs_types::AccessToken;
 
-use crate::connect::{Account, Connection, Credential, Secret};
-use crate::tokens::Tokens;
+use crate::account::{Account, Connection, Credential, Secret};
+use crate::tokens::{NoToken, Tokens};
 
 /// What opens the account, for all clones of a store.
 #[derive(Debug)]
@@ -26,14 +25,6 @@ enum Source {
 pub(crate) enum Proof {
     Given(Arc<Secret>),
     Token(Arc<AccessToken>),
-}
-
-/// Why there is no token; the error is the issuer's.
-#[derive(Debug)]
-pub(crate) struct NoToken {
-    pub(crate) kind: ErrorKind,
-    pub(crate) reason: &'static str,
-    pub(crate) source: Option<TokenError>,
 }
 
 impl Access {

@@ -9,10 +9,10 @@ use eventhubs_types::TokenCredential;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::access::Access;
+use crate::account::{Connection, Credential};
 use crate::backend::legacy::{LegacyBackend, Network};
-use crate::connect::{Connection, Credential};
 use crate::names::{self, Naming};
-use crate::store::BlobCheckpointStore;
+use crate::store::{BlobCheckpointStore, Options};
 use crate::version;
 
 /// How long one call of the store may take, its retries included, unless
@@ -25,8 +25,7 @@ pub struct BlobCheckpointStoreBuilder {
     opening: Opening,
     network: Network,
     api_version: Option<String>,
-    naming: Naming,
-    call_timeout: Duration,
+    options: Options,
 }
 
 /// What the store was opened with.
@@ -128,8 +127,11 @@ impl BlobCheckpointStoreBuilder {
             opening,
             network: Network::default(),
             api_version: None,
-            naming: Naming::default(),
-            call_timeout: DEFAULT_CALL_TIMEOUT,
+            options: Options {
+                naming: Naming::default(),
+                call_timeout: DEFAULT_CALL_TIMEOUT,
+                takes_older: false,
+            },
         }
     }
 
@@ -166,14 +168,35 @@ impl BlobCheckpointStoreBuilder {
     /// How names are spelled. Default: [`Naming::LowerCase`].
     #[must_use]
     pub fn naming(mut self, naming: Naming) -> Self {
-        self.naming = naming;
+        self.options.naming = naming;
         self
     }
 
     /// How long one call may take, its retries included. Default: 30 seconds.
     #[must_use]
     pub fn call_timeout(mut self, limit: Duration) -> Self {
-        self.call_timeout = limit;
+        self.options.call_timeout = limit;
+        self
+    }
+
+    /// Starts a partition that has no checkpoint from the one that an older SDK left in the same container. The
+    /// first of these blobs that has a position is taken; it is not changed:
+    ///
+    /// | blob | of |
+    /// |---|---|
+    /// | `<namespace>/<event hub>/<consumer group>/checkpoint/<partition>`, in the other [`Naming`] | Go, Rust |
+    /// | `<namespace>/<event hub>/<consumer group>/<partition>`, JSON | Azure Functions, extension 3 and 4 |
+    /// | `<consumer group>/<partition>`, JSON | the event processor host of .NET, Java and Python |
+    /// | `dapr-<event hub>-<consumer group>-<partition>`, JSON | Dapr before 1.10 |
+    /// | `<partition>`, JSON | the Go SDK 3 |
+    ///
+    /// The last two and the host's do not name the namespace or the event hub, so ask for it only where the
+    /// container was used for one. It costs up to seven requests for each partition without a checkpoint.
+    ///
+    /// Default: older checkpoints are not used, and a warning names one that is there.
+    #[must_use]
+    pub fn take_older_checkpoints(mut self) -> Self {
+        self.options.takes_older = true;
         self
     }
 
@@ -191,7 +214,7 @@ impl BlobCheckpointStoreBuilder {
         let access = Arc::new(Access::new(connection));
         let version = self.api_version.as_deref();
         let backend = LegacyBackend::new(&container, Arc::clone(&access), &self.network, version)?;
-        Ok(BlobCheckpointStore::new(Arc::new(backend), access, self.naming, self.call_timeout))
+        Ok(BlobCheckpointStore::new(Arc::new(backend), access, self.options))
     }
 }
 
@@ -201,8 +224,7 @@ impl fmt::Debug for BlobCheckpointStoreBuilder {
         f.debug_struct("BlobCheckpointStoreBuilder")
             .field("authorities", &self.network.authorities.len())
             .field("api_version", &self.api_version)
-            .field("naming", &self.naming)
-            .field("call_timeout", &self.call_timeout)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

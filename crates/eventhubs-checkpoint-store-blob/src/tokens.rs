@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use eventhubs_checkpoint_store::ErrorKind;
-use eventhubs_types::{AccessToken, TokenCredential};
+use eventhubs_types::{AccessToken, TokenCredential, TokenError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-
-use crate::access::NoToken;
 
 /// What the tokens are for; the same in all clouds.
 const SCOPE: &str = "https://storage.azure.com/.default";
@@ -25,6 +23,14 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
 
 /// The longest life that is believed. Longer ones overflow the clock of the runtime.
 const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why there is no token; the error is the issuer's.
+#[derive(Debug)]
+pub(crate) struct NoToken {
+    pub(crate) kind: ErrorKind,
+    pub(crate) reason: &'static str,
+    pub(crate) source: Option<TokenError>,
+}
 
 /// A credential and its last token.
 pub(crate) struct Tokens {
@@ -116,8 +122,6 @@ fn wall_clock() -> SystemTime {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-
-    use eventhubs_types::TokenError;
 
     use super::*;
 

@@ -16,6 +16,7 @@ const CRATES: &[&str] = &[
     "eventhubs-checkpoint-store-blob",
     "eventhubs-checkpoint-store-postgres",
     "eventhubs-checkpoint-store-sqlite",
+    "eventhubs-checkpoint-store-redis",
     "eventhubs-load-balancer",
 ];
 

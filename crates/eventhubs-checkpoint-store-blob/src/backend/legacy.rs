@@ -22,7 +22,7 @@ use azure_core::{ClientOptions, Context, Method, Pipeline, RetryOptions, Transpo
 use azure_storage::clients::{ServiceType, finalize_request, new_pipeline_from_options};
 use azure_storage::{CloudLocation, StorageCredentials};
 use azure_storage_blobs::prelude::{ClientBuilder, ContainerClient};
-use eventhubs_checkpoint_store::{Error, ErrorKind, Expected, Result, async_trait};
+use eventhubs_checkpoint_store::{Error, ErrorKind, Expected, Result, Version, async_trait};
 use secrecy::ExposeSecret;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
@@ -32,9 +32,10 @@ use self::prepare::Prepare;
 use self::transport::{Slot, Transport};
 use super::list_xml::{Malformed, read_page};
 use super::{Blob, BlobBackend, Page, Stamp};
-use crate::access::{Access, NoToken, Proof};
-use crate::connect::{Account, Secret};
+use crate::access::{Access, Proof};
+use crate::account::{Account, Secret};
 use crate::records::Metadata;
+use crate::tokens::NoToken;
 use crate::version;
 
 /// How many blobs one page of a listing is asked to hold; the service may give fewer.
@@ -133,20 +134,38 @@ impl LegacyBackend {
             Expected::Version(version) => {
                 // Not "put blob": with soft delete on, each would leave a deleted version behind (contract
                 // §9.4).
-                let quoted = IfMatchCondition::Match(format!("\"{}\"", version.as_str()));
-                let set = blob.set_metadata().metadata(metadata).if_match(quoted);
+                let set = blob.set_metadata().metadata(metadata).if_match(quoted(version));
                 self.exchange(|context| set.clone().context(context).into_future()).await
             }
         }
     }
 
-    fn list_request(&self, prefix: &str, marker: Option<&str>) -> azure_core::Result<azure_core::Request> {
+    fn list_request(
+        &self,
+        prefix: &str,
+        marker: Option<&str>,
+        delimiter: Option<&str>,
+    ) -> azure_core::Result<azure_core::Request> {
         let mut url = self.container.url()?;
         url.query_pairs_mut()
             .extend_pairs([("restype", "container"), ("comp", "list"), ("prefix", prefix)])
             .extend_pairs([("include", "metadata"), ("maxresults", &PAGE_SIZE.to_string())])
+            .extend_pairs(delimiter.map(|delimiter| ("delimiter", delimiter)))
             .extend_pairs(marker.map(|marker| ("marker", marker)));
         finalize_request(url, Method::Get, Headers::new(), None)
+    }
+
+    async fn page(&self, prefix: &str, marker: Option<&str>, delimiter: Option<&str>) -> Result<Page> {
+        let send = |context| async move {
+            self.pipeline.send(&context, &mut self.list_request(prefix, marker, delimiter)?).await
+        };
+        let page = match self.exchange(send).await {
+            Ok(answer) if answer.is_success() => read_page(&answer.body)
+                .map(|page| Page { now: answer.date(), ..page })
+                .map_err(|Malformed| Failure::new(ErrorKind::Protocol, "the page is malformed")),
+            other => Err(self.failure_of(other)),
+        };
+        page.map_err(|failure| self.error(format_args!("listing `{prefix}`"), failure))
     }
 
     fn failure_of(&self, answer: Exchange) -> Failure {
@@ -212,17 +231,36 @@ impl BlobBackend for LegacyBackend {
         found.map_err(|failure| self.error(format_args!("reading blob `{name}`"), failure))
     }
 
-    async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page> {
+    async fn content(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let send = |context| async move {
-            self.pipeline.send(&context, &mut self.list_request(prefix, marker)?).await
+            let url = self.container.blob_client(name).url()?;
+            let mut request = finalize_request(url, Method::Get, Headers::new(), None)?;
+            self.pipeline.send(&context, &mut request).await
         };
-        let page = match self.exchange(send).await {
-            Ok(answer) if answer.is_success() => read_page(&answer.body)
-                .map(|page| Page { now: answer.date(), ..page })
-                .map_err(|Malformed| Failure::new(ErrorKind::Protocol, "the page is malformed")),
+        let content = match self.exchange(send).await {
+            Ok(answer) if answer.is_success() => Ok(Some(answer.body)),
+            Ok(answer) if answer.code() == "BlobNotFound" => Ok(None),
             other => Err(self.failure_of(other)),
         };
-        page.map_err(|failure| self.error(format_args!("listing `{prefix}`"), failure))
+        content.map_err(|failure| self.error(format_args!("reading blob `{name}`"), failure))
+    }
+
+    async fn delete(&self, name: &str, version: &Version) -> Result<bool> {
+        let delete = self.container.blob_client(name).delete().if_match(quoted(version));
+        let deleted = match self.exchange(|context| delete.clone().context(context).into_future()).await {
+            Ok(answer) if answer.is_success() => Ok(true),
+            Ok(answer) if matches!(answer.code(), "BlobNotFound" | "ConditionNotMet") => Ok(false),
+            other => Err(self.failure_of(other)),
+        };
+        deleted.map_err(|failure| self.error(format_args!("deleting blob `{name}`"), failure))
+    }
+
+    async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page> {
+        self.page(prefix, marker, None).await
+    }
+
+    async fn list_folder(&self, prefix: &str, marker: Option<&str>) -> Result<Page> {
+        self.page(prefix, marker, Some("/")).await
     }
 }
 
@@ -260,6 +298,10 @@ impl From<NoToken> for Failure {
     fn from(NoToken { kind, reason, source }: NoToken) -> Self {
         Self { source, ..Self::new(kind, reason) }
     }
+}
+
+fn quoted(version: &Version) -> IfMatchCondition {
+    IfMatchCondition::Match(format!("\"{}\"", version.as_str()))
 }
 
 fn sdk_metadata(metadata: &Metadata) -> SdkMetadata {

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use eventhubs_checkpoint_store::{Error, Result};
 use reqwest::Url;
 
-use super::{Account, Connection, Credential, Secret, check_url, invalid};
+use crate::account::{Account, Connection, Credential, Secret, check_url, invalid};
 
 const ACCOUNT_KEY: &str = "AccountKey";
 const ACCOUNT_NAME: &str = "AccountName";

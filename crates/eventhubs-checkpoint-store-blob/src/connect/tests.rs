@@ -2,7 +2,10 @@
 
 use secrecy::ExposeSecret;
 
+use eventhubs_checkpoint_store::ErrorKind;
+
 use super::*;
+use crate::account::is_this_machine;
 
 const KEY: &str = "c2VjcmV0LWNhbmFyeQ==";
 

@@ -7,13 +7,16 @@ mod conformance;
 mod containment;
 mod errors;
 mod faults;
+mod features;
 mod interop;
 mod naming;
 mod network;
+mod older;
 mod proxy;
 mod secrets;
 mod signatures;
 mod tokens;
+mod tools;
 mod versions;
 mod wire;
 

@@ -1,4 +1,4 @@
-//! Stands in front of Azurite, sees what is sent, and does to the answers what Azurite cannot.
+//! A proxy before Azurite: sees what is sent, and does to the answers what Azurite cannot.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ pub(crate) enum Plan {
     Pass,
     /// It is passed on and takes effect; then the connection is reset.
     LoseAnswer,
-    /// It is passed on; the answer goes through with this header in place of the service's own.
+    /// It is passed on; the answer goes through with this header, in place of the service's own if it has one.
     Replace(&'static str, &'static str),
     /// This is the answer, and the service sees nothing.
     Answer(Vec<u8>),
@@ -149,11 +149,26 @@ pub(crate) fn signed(head: &str, signature: &str) -> String {
 
 fn replace_header(answer: &[u8], name: &str, value: &str) -> Vec<u8> {
     let answer = String::from_utf8(answer.to_vec()).unwrap();
-    let lines = answer.split("\r\n").map(|line| match line.split_once(": ") {
-        Some((key, _)) if key.eq_ignore_ascii_case(name) => format!("{key}: {value}"),
-        _ => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\r\n").into_bytes()
+    let is_other = |line: &&str| line.split_once(": ").is_none_or(|(key, _)| !key.eq_ignore_ascii_case(name));
+    let mut lines: Vec<_> = answer.split("\r\n").filter(is_other).collect();
+    let new = format!("{name}: {value}");
+    lines.insert(1, &new);
+    lines.join("\r\n").into_bytes()
+}
+
+/// Puts a blob there as another program would, opened by this signature.
+pub(crate) async fn upload(container: &str, name: &str, content: &str, signature: &str) {
+    let head = format!(
+        "PUT /devstoreaccount1/{container}/{name}?{signature} HTTP/1.1\r\nhost: 127.0.0.1\r\n\
+         x-ms-version: 2021-12-02\r\nx-ms-blob-type: BlockBlob\r\ncontent-length: {}\r\n\r\n",
+        content.len()
+    );
+    let mut server = TcpStream::connect(("127.0.0.1", Azurite::shared().await.port())).await.unwrap();
+    let head = head.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
+    server.write_all((head + content).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    server.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }
 
 /// Passes all bytes on and counts connections; gives its port.

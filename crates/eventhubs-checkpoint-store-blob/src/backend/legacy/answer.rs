@@ -79,7 +79,8 @@ impl Answer {
         let etag = self.header("etag").map(|etag| etag.trim_matches('"')).filter(|etag| !etag.is_empty());
         let etag = etag.ok_or_else(|| Failure::new(ErrorKind::Protocol, "the answer has no etag"))?;
         let modified = self.header("last-modified").and_then(|date| httpdate::parse_http_date(date).ok());
-        Ok(Stamp { version: Version::new(etag), modified })
+        let is_versioned = self.header("x-ms-version-id").is_some();
+        Ok(Stamp { version: Version::new(etag), modified, is_versioned })
     }
 
     pub(super) fn metadata(&self) -> Metadata {
@@ -110,6 +111,12 @@ impl Answer {
             "AuthorizationPermissionMismatch" => {
                 "; the identity needs the role Storage Blob Data Contributor, or the signature more permissions"
             }
+            "BlobArchived" | "BlobBeingRehydrated" => {
+                "; records cannot be changed in the archive tier: move the blob to the hot tier, and leave the container out of the account's life-cycle rules"
+            }
+            "BlobImmutableDueToPolicy" => {
+                "; records change all the time, so the container must have no immutability policy and no legal hold"
+            }
             "KeyBasedAuthenticationNotPermitted" => {
                 "; the account takes no keys and no signatures made with them: use a token credential"
             }
@@ -126,7 +133,9 @@ impl Answer {
             (401 | 403, _) => ErrorKind::Unauthorized,
             (429 | 503, _) => ErrorKind::Throttled,
             (500.., _) | (_, "ContainerBeingDeleted") => ErrorKind::Unavailable,
-            (400, _) => ErrorKind::InvalidArgument,
+            (400, _) | (_, "BlobArchived" | "BlobBeingRehydrated" | "BlobImmutableDueToPolicy") => {
+                ErrorKind::InvalidArgument
+            }
             _ => ErrorKind::Protocol,
         }
     }
@@ -172,6 +181,8 @@ mod tests {
             (409, "ContainerBeingDeleted", ErrorKind::Unavailable),
             (412, "LeaseIdMissing", ErrorKind::Protocol),
             (400, "InvalidMetadata", ErrorKind::InvalidArgument),
+            (409, "BlobArchived", ErrorKind::InvalidArgument),
+            (409, "BlobImmutableDueToPolicy", ErrorKind::InvalidArgument),
             (302, "", ErrorKind::Protocol),
         ] {
             let failure = answer(status, [("x-ms-error-code", code)]).into_failure();
@@ -204,7 +215,7 @@ mod tests {
     #[test]
     fn an_etag_loses_its_quotes_and_must_be_there() {
         let stamp = answer(200, [("etag", "\"0x8D1\"")]).stamp().unwrap();
-        assert_eq!(stamp, Stamp { version: Version::new("0x8D1"), modified: None });
+        assert_eq!(stamp, Stamp { version: Version::new("0x8D1"), modified: None, is_versioned: false });
         assert_eq!(answer(200, [("etag", "\"\"")]).stamp().unwrap_err().kind, ErrorKind::Protocol);
     }
 

@@ -8,7 +8,7 @@ use reqwest::Url;
 use secrecy::ExposeSecret;
 
 use crate::access::Proof;
-use crate::connect::Secret;
+use crate::account::Secret;
 
 /// Sets the version, and the signature or the token that the request's context holds. Keys are the SDK's
 /// business: it signs what this policy leaves behind, the version included.

@@ -15,7 +15,7 @@ use rustls_platform_verifier::Verifier;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{Answer, Failure};
-use crate::connect::is_this_machine;
+use crate::account::is_this_machine;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
