@@ -113,8 +113,8 @@ fn outcome(claim: &Claim, written: Option<&std::result::Result<Written, Error>>)
     }
 }
 
-/// The error once more, for another claim of the same statement: the sources of an error cannot be cloned, but their
-/// texts can.
+/// The error once more, for another claim of the same statement: the sources of an error cannot be cloned,
+/// but their texts can.
 fn same(error: &Error) -> Error {
     let again = Error::new(error.kind(), "claim partitions");
     let causes = successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
@@ -145,8 +145,8 @@ impl PostgresCheckpointStore {
         outcomes
     }
 
-    /// Both statements are on their way before either is answered. They are two transactions: what one of them waits
-    /// for, or fails by, is nothing to the other.
+    /// Both statements are on their way before either is answered. They are two transactions: what one of
+    /// them waits for, or fails by, is nothing to the other.
     async fn send(
         &self,
         scope: &ConsumerScope,
