@@ -49,8 +49,8 @@ async fn send_all(database: Arc<Database>, mut queue: mpsc::Receiver<Announcemen
             None => connected(&database).await,
         };
         let Some(client) = client else { continue };
-        // Alone in its transaction: a commit with a notification takes a lock that all other such commits of the
-        // server wait for.
+        // Alone in its transaction: a commit with a notification takes a lock that all other such commits of
+        // the server wait for.
         let sending = notify(&client, &channel, &payload);
         if let Ok(Ok(())) = timeout(database.call_timeout(), sending).await {
             open = Some(client);

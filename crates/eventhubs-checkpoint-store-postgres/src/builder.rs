@@ -32,16 +32,16 @@ pub struct PostgresCheckpointStoreBuilder {
 }
 
 impl PostgresCheckpointStoreBuilder {
-    /// Sets the schema that holds the tables. Stores in different schemas of one database share nothing. The name
-    /// is used exactly as given, case included. Default: `eventhubs`.
+    /// Sets the schema that holds the tables. Stores in different schemas of one database share nothing. The
+    /// name is used exactly as given, case included. Default: `eventhubs`.
     #[must_use]
     pub fn schema(mut self, name: &str) -> Self {
         name.clone_into(&mut self.schema);
         self
     }
 
-    /// Sets whether the first call creates the schema and its tables, or changes those of an older version of this
-    /// crate. If not, it only checks them. Default: `true`.
+    /// Sets whether the first call creates the schema and its tables, or changes those of an older version of
+    /// this crate. If not, it only checks them. Default: `true`.
     ///
     /// Where the tables are there, no right to create anything is needed either way.
     #[must_use]
@@ -58,12 +58,12 @@ impl PostgresCheckpointStoreBuilder {
         self
     }
 
-    /// Trusts these certificate authorities in addition to those of the system: one or more certificates, as PEM.
-    /// They are looked at with `sslmode=verify-full` only, for no other mode verifies certificates.
+    /// Trusts these certificate authorities in addition to those of the system: one or more certificates, as
+    /// PEM. They are looked at with `sslmode=verify-full` only, for no other mode verifies certificates.
     ///
     /// # Errors
-    /// [`InvalidArgument`](eventhubs_checkpoint_store::ErrorKind::InvalidArgument) when there is no certificate in
-    /// it.
+    /// [`InvalidArgument`](eventhubs_checkpoint_store::ErrorKind::InvalidArgument) when there is no
+    /// certificate in it.
     pub fn trust(mut self, pem: impl AsRef<[u8]>) -> Result<Self> {
         self.authorities.extend(tls::certificates(pem.as_ref())?);
         Ok(self)
@@ -72,8 +72,8 @@ impl PostgresCheckpointStoreBuilder {
     /// Makes the store. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`InvalidArgument`](eventhubs_checkpoint_store::ErrorKind::InvalidArgument) with the part of the connection
-    /// string or the rule for schema names that is not kept. No value is repeated.
+    /// [`InvalidArgument`](eventhubs_checkpoint_store::ErrorKind::InvalidArgument) with the part of the
+    /// connection string or the rule for schema names that is not kept. No value is repeated.
     pub fn build(self) -> Result<PostgresCheckpointStore> {
         let schema = Schema::new(&self.schema)?;
         let info = ConnectionInfo::parse(&self.connection_string)?;
@@ -92,8 +92,8 @@ impl PostgresCheckpointStoreBuilder {
 }
 
 impl PostgresCheckpointStore {
-    /// A store in the schema `eventhubs` of the database that the connection string names, as `key=value` pairs or as a
-    /// `postgres://` URL. Nothing is sent yet; the first call creates what is missing.
+    /// A store in the schema `eventhubs` of the database that the connection string names, as `key=value`
+    /// pairs or as a `postgres://` URL. Nothing is sent yet; the first call creates what is missing.
     ///
     /// # Errors
     /// As [`PostgresCheckpointStoreBuilder::build`].

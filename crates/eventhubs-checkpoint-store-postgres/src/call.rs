@@ -18,8 +18,8 @@ pub(crate) use crate::error::Failure;
 /// The most connections for calls; the one that watches and the one that announces are extra.
 pub(crate) const MAX_CONNECTIONS: usize = 2;
 
-/// The parameters of a statement. Their types are given, so that no statement has to be prepared by name, which a
-/// pooler of transactions does not keep.
+/// The parameters of a statement. Their types are given, so that no statement has to be prepared by name,
+/// which a pooler of transactions does not keep.
 pub(crate) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// A connection that is not in the pool, still to be driven.
@@ -40,8 +40,8 @@ impl Database {
         let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
         let pool = Pool::builder(manager).max_size(MAX_CONNECTIONS).build();
         let pool = pool.map_err(|error| Failure::from(error).during("make the connection pool"))?;
-        // Levels are given, since the defaults of a database or role may be others. A replica refuses to begin:
-        // what it shows may be old. Zero would mean no limit.
+        // Levels are given, since the defaults of a database or role may be others. A replica refuses to
+        // begin: what it shows may be old. Zero would mean no limit.
         let limit = call_timeout.as_millis().clamp(1, 2_147_483_647);
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {limit}; \
@@ -84,8 +84,8 @@ impl fmt::Debug for Database {
     }
 }
 
-/// A connection in use. One whose answers were not all read is closed instead of being used again: the next call
-/// would wait for a statement that nobody wants any more.
+/// A connection in use. One whose answers were not all read is closed instead of being used again: the next
+/// call would wait for a statement that nobody wants any more.
 pub(crate) struct Call {
     object: Option<Object>,
     deadline: Instant,
@@ -127,8 +127,8 @@ impl Call {
     ) -> std::result::Result<Vec<Row>, Failure> {
         let client = self.begin_exclusive()?;
         let begin = format!("{}{settings}", self.begin);
-        // All three are sent before the first is answered, so that a call that is dropped is applied as a whole,
-        // and a link with a latency is crossed once. After an error the last one rolls back.
+        // All three are sent before the first is answered, so that a call that is dropped is applied as a
+        // whole, and a link with a latency is crossed once. After an error the last one rolls back.
         let pipeline = async {
             tokio::join!(
                 client.batch_execute(&begin),
@@ -146,7 +146,8 @@ impl Call {
         rows
     }
 
-    /// The connection, which is closed at the end of the call unless [`end_exclusive`](Self::end_exclusive) follows.
+    /// The connection, which is closed at the end of the call unless [`end_exclusive`](Self::end_exclusive)
+    /// follows.
     pub(crate) fn begin_exclusive(&self) -> std::result::Result<&Client, Failure> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.object.as_ref().map(|object| &***object).ok_or(Failure::Timeout)

@@ -15,8 +15,8 @@ use crate::call::{Failure, Parameters};
 use crate::records::{ScopeKey, Wanted, check, checkpoint, text, version};
 use crate::store::{MAX_LISTED, PostgresCheckpointStore};
 
-/// How long the first attempt to write a checkpoint waits for a transaction that has locked it. Each attempt waits
-/// twice as long as the one before.
+/// How long the first attempt to write a checkpoint waits for a transaction that has locked it. Each attempt
+/// waits twice as long as the one before.
 const FIRST_LOCK_LIMIT: Duration = Duration::from_millis(50);
 
 /// The longest that an attempt waits, and with it all other checkpoints of this store.
@@ -87,8 +87,8 @@ impl PostgresCheckpointStore {
         Ok(written.map_err(|error| Failure::from(error).during(WHAT))?.map(version))
     }
 
-    /// Returns what is final for all earlier owners: the statement waits for a transaction that has written the
-    /// checkpoint and is open, and every later one of theirs finds another epoch.
+    /// Returns what is final for all earlier owners: the statement waits for a transaction that has written
+    /// the checkpoint and is open, and every later one of theirs finds another epoch.
     pub(crate) async fn begin_ownership(
         &self,
         scope: &ConsumerScope,

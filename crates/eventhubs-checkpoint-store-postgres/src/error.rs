@@ -39,7 +39,8 @@ fn kind(error: &tokio_postgres::Error) -> ErrorKind {
     error.code().map_or_else(|| kind_of_driver(error), kind_of_state)
 }
 
-/// The class of an SQLSTATE is its first two characters; states of one class that mean different things come first.
+/// The class of an SQLSTATE is its first two characters; states of one class that mean different things come
+/// first.
 fn kind_of_state(state: &SqlState) -> ErrorKind {
     match state.code() {
         // The statement or its wait for a lock took too long.

@@ -1,5 +1,5 @@
-//! Ownership and checkpoints of Azure Event Hubs consumers in PostgreSQL, and checkpoints in the transactions of the
-//! application.
+//! Ownership and checkpoints of Azure Event Hubs consumers in PostgreSQL, and checkpoints in the transactions
+//! of the application.
 //!
 //! ```
 //! use eventhubs_checkpoint_store_postgres::PostgresCheckpointStore;
@@ -11,38 +11,41 @@
 //!
 //! # The database
 //!
-//! PostgreSQL 12 or newer, the primary server: a replica is refused, since what it shows may be old. Schema and tables
-//! are created by the first call, by any number of instances at once. Whoever wants to do that by hand prints the
-//! statements with [`schema_sql`] and switches [`migrate`](PostgresCheckpointStoreBuilder::migrate) off.
+//! PostgreSQL 12 or newer (the tests run on 15), the primary server: a replica is refused, since what it
+//! shows may be old. Schema and tables are created by the first call, by any number of instances at once.
+//! Whoever wants to do that by hand prints the statements with [`schema_sql`] and switches
+//! [`migrate`](PostgresCheckpointStoreBuilder::migrate) off.
 //!
-//! Poolers of transactions, such as PgBouncer, work: no session keeps a setting, a lock or a prepared statement. Only
-//! [`watch`](eventhubs_checkpoint_store::CheckpointStore::watch) is silent with them, and says so once at WARN.
+//! Poolers of transactions, such as PgBouncer, work: no session keeps a setting, a lock or a prepared
+//! statement. Only [`watch`](eventhubs_checkpoint_store::CheckpointStore::watch) is silent with them, and
+//! says so once at WARN.
 //!
-//! After a fail-over to a replica that lacked the last commits, a partition may have two owners for one interval, and
-//! events after a lost checkpoint are repeated. Versions have random bits, so that an owner of before cannot take a
-//! record of after for its own.
+//! After a fail-over to a replica that lacked the last commits, a partition may have two owners for one
+//! interval, and events after a lost checkpoint are repeated. Versions have random bits, so that an owner of
+//! before cannot take a record of after for its own.
 //!
 //! # TLS
 //!
-//! As libpq reads `sslmode`: `disable`, `prefer` (the default; TLS if the server has it), `require` (TLS, with any
-//! certificate) and `verify-full` (TLS, with a certificate for the host from an authority that the system trusts or
-//! that was given to [`trust`](PostgresCheckpointStoreBuilder::trust)). Over networks of others use `verify-full`.
+//! As libpq reads `sslmode`: `disable`, `prefer` (the default; TLS if the server has it), `require` (TLS,
+//! with any certificate) and `verify-full` (TLS, with a certificate for the host from an authority that the
+//! system trusts or that was given to [`trust`](PostgresCheckpointStoreBuilder::trust)). Over networks of
+//! others use `verify-full`.
 //!
 //! # Transactional checkpoints
 //!
-//! A [`TransactionalCheckpoint`](eventhubs_checkpoint_store::TransactionalCheckpoint) is written in the same transaction
-//! as what an event led to, by the application, on its own connection to the same database: with
+//! A [`TransactionalCheckpoint`](eventhubs_checkpoint_store::TransactionalCheckpoint) is written in the same
+//! transaction as what an event led to, by the application, on its own connection to the same database: with
 //! [`write_checkpoint`](PostgresCheckpointStore::write_checkpoint) over `tokio-postgres`, or by the
-//! [statement](PostgresCheckpointStore::checkpoint_statement) over any other driver. The database itself refuses one
-//! that
+//! [statement](PostgresCheckpointStore::checkpoint_statement) over any other driver. The database itself
+//! refuses one that
 //!
-//! * was read by an earlier owner: SQLSTATE [`FENCED`]. The event is for the next owner, which begins after the last
-//!   checkpoint that did commit;
-//! * is not after the last checkpoint: SQLSTATE [`ALREADY_DONE`]. That is the answer where the reply to a `COMMIT` was
-//!   lost, and the event comes again.
+//! * was read by an earlier owner: SQLSTATE [`FENCED`]. The event is for the next owner, which begins after
+//!   the last checkpoint that did commit;
+//! * is not after the last checkpoint: SQLSTATE [`ALREADY_DONE`]. That is the answer where the reply to a
+//!   `COMMIT` was lost, and the event comes again.
 //!
-//! In both cases nothing of the transaction remains, so that what it writes appears exactly once, whatever instances
-//! die, hang or lose their partitions. What it does elsewhere is done at least once.
+//! In both cases nothing of the transaction remains, so that what it writes appears exactly once, whatever
+//! instances die, hang or lose their partitions. What it does elsewhere is done at least once.
 //!
 //! With `sqlx`:
 //!
@@ -64,8 +67,8 @@
 //! ```
 //!
 //! With `diesel`, `diesel::sql_query(statement.sql)` takes the same seven values by `bind::<Text, _>` and
-//! `bind::<BigInt, _>`; its errors have no SQLSTATE, so look for `eventhubs: fenced` and `eventhubs: already done` at
-//! the beginning of their text.
+//! `bind::<BigInt, _>`; its errors have no SQLSTATE, so look for `eventhubs: fenced` and `eventhubs: already
+//! done` at the beginning of their text.
 //!
 //! # Limits
 //!

@@ -1,6 +1,8 @@
 //! Ownership records: the listing, and claims, any number of them in one round trip.
 
 use std::collections::HashMap;
+use std::error::Error as _;
+use std::iter::successors;
 use std::time::SystemTime;
 
 use eventhubs_checkpoint_store::{
@@ -111,9 +113,13 @@ fn outcome(claim: &Claim, written: Option<&std::result::Result<Written, Error>>)
     }
 }
 
-/// The error once more, for another claim of the same statement: the sources of an error cannot be cloned.
+/// The error once more, for another claim of the same statement: the sources of an error cannot be cloned,
+/// but their texts can.
 fn same(error: &Error) -> Error {
-    Error::new(error.kind(), "claim partitions").with_source(error.to_string())
+    let again = Error::new(error.kind(), "claim partitions");
+    let causes = successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
+    let causes = causes.collect::<Vec<_>>().join(": ");
+    if causes.is_empty() { again } else { again.with_source(causes) }
 }
 
 fn failed(failure: Failure) -> Error {
@@ -139,8 +145,8 @@ impl PostgresCheckpointStore {
         outcomes
     }
 
-    /// Both statements are on their way before either is answered. They are two transactions: what one of them waits
-    /// for, or fails by, is nothing to the other.
+    /// Both statements are on their way before either is answered. They are two transactions: what one of
+    /// them waits for, or fails by, is nothing to the other.
     async fn send(
         &self,
         scope: &ConsumerScope,

@@ -60,8 +60,8 @@ pub(crate) fn version(number: i64) -> Version {
     Version::new(number.to_string())
 }
 
-/// Checks what PostgreSQL refuses, or what would let a table grow without bound. One such text must not fail the
-/// whole statement that it would be a part of.
+/// Checks what PostgreSQL refuses, or what would let a table grow without bound. One such text must not fail
+/// the whole statement that it would be a part of.
 pub(crate) fn check(field: &str, text: Option<&str>) -> Result<()> {
     let Some(text) = text else { return Ok(()) };
     let reason = if text.contains('\0') {

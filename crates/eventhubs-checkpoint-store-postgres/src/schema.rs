@@ -28,8 +28,8 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// Takes a name of letters, digits, and ` `, `_`, `-` or `.`: what can be put into SQL and into the body of a
-    /// function without a second thought.
+    /// Takes a name of letters, digits, and ` `, `_`, `-` or `.`: what can be put into SQL and into the body
+    /// of a function without a second thought.
     pub(crate) fn new(name: &str) -> Result<Self> {
         let is_plain = |char: char| char.is_alphanumeric() || " _-.".contains(char);
         let reason = if name.is_empty() {
@@ -48,11 +48,11 @@ impl Schema {
         &self.name
     }
 
-    /// Fills the name into a statement: `{schema}` as an identifier, `{schema_name}` as a text, and `{next}` as
-    /// the next version.
+    /// Fills the name into a statement: `{schema}` as an identifier, `{schema_name}` as a text, and `{next}`
+    /// as the next version.
     pub(crate) fn sql(&self, template: &str) -> String {
-        // Twenty random bits below the number: a replica that is promoted before it had all of the log may repeat
-        // numbers, and an old version must not fit a new record by that.
+        // Twenty random bits below the number: a replica that is promoted before it had all of the log may
+        // repeat numbers, and an old version must not fit a new record by that.
         let next = "(nextval('{schema}.version') * 1048576 + floor(random() * 1048576)::bigint)";
         let template = template.replace("{next}", next).replace("{schema_name}", &format!("'{}'", self.name));
         template.replace("{schema}", &format!("\"{}\"", self.name))
@@ -65,8 +65,8 @@ impl Schema {
     }
 }
 
-/// Returns the statements that create the tables in a schema of this name, for whoever runs them by hand. They are
-/// what a store executes, each version in a transaction of its own.
+/// Returns the statements that create the tables in a schema of this name, for whoever runs them by hand.
+/// They are what a store executes, each version in a transaction of its own.
 ///
 /// ```
 /// let ddl = eventhubs_checkpoint_store_postgres::schema_sql("eventhubs")?;
@@ -75,8 +75,8 @@ impl Schema {
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`] when the name is empty, is longer than 63 bytes, or has a character other than
-/// letters, digits, ` `, `_`, `-` and `.`.
+/// [`ErrorKind::InvalidArgument`] when the name is empty, is longer than 63 bytes, or has a character other
+/// than letters, digits, ` `, `_`, `-` and `.`.
 pub fn schema_sql(schema: &str) -> Result<String> {
     let schema = Schema::new(schema)?;
     let migrations = (1..).zip(MIGRATIONS);
@@ -85,7 +85,8 @@ pub fn schema_sql(schema: &str) -> Result<String> {
     Ok(transactions.collect())
 }
 
-/// Makes sure that the tables are of the version that is needed, and creates or changes them if it `may_migrate`.
+/// Makes sure that the tables are of the version that is needed, and creates or changes them if it
+/// `may_migrate`.
 pub(crate) async fn prepare(database: &Database, schema: &Schema, may_migrate: bool) -> Result<()> {
     let call = database.call().await?;
     // The look comes first, so that an instance needs no right to create anything where the tables are there.
@@ -118,8 +119,8 @@ async fn version(call: &Call, schema: &Schema) -> std::result::Result<i32, Failu
 async fn migrate(call: &Call, schema: &Schema, version: i32, sql: &str) -> std::result::Result<(), Failure> {
     let lock = schema.sql("SELECT pg_advisory_xact_lock(hashtextextended('eventhubs.' || {schema_name}, 0))");
     let client = call.begin_exclusive()?;
-    // A lock of the transaction, since one of the session is lost behind a pooler. The look comes after it in a
-    // statement of its own: only a new snapshot shows what the instance before has done.
+    // A lock of the transaction, since one of the session is lost behind a pooler. The look comes after it in
+    // a statement of its own: only a new snapshot shows what the instance before has done.
     call.within(client.batch_execute(&format!("{}; {lock}", call.begin()))).await?;
     let rest = if applied(call, client, schema).await? < version {
         format!("{} COMMIT", schema.migration(version, sql))

@@ -2,12 +2,12 @@
 
 use crate::schema::Schema;
 
-/// Claims by version: locks the rows in the order of their partitions, one after another, so that two of these
-/// statements never wait for each other in a circle. `SKIP LOCKED` would not help: the row of a claim that is about
-/// to be rolled back would count as lost.
+/// Claims by version: locks the rows in the order of their partitions, one after another, so that two of
+/// these statements never wait for each other in a circle. `SKIP LOCKED` would not help: the row of a claim
+/// that is about to be rolled back would count as lost.
 ///
-/// The join is on all columns of the key, and not on the parameters: with these, PostgreSQL takes the key for the
-/// partition alone, and reads the table once for each claim.
+/// The join is on all columns of the key, and not on the parameters: with these, PostgreSQL takes the key for
+/// the partition alone, and reads the table once for each claim.
 const CLAIM_BY_VERSION: &str = r#"
 UPDATE {schema}.ownership o
 SET owner_id = l.owner_id, mark = l.mark, version = {next}, modified = clock_timestamp()
@@ -28,7 +28,8 @@ WHERE o.namespace = l.namespace AND o.event_hub = l.event_hub AND o.consumer_gro
   AND o.partition_id = l.partition_id
 RETURNING o.partition_id, o.version, o.modified"#;
 
-/// Claims of absent records: a statement of its own, for one that did both deadlocked with others of its kind.
+/// Claims of absent records: a statement of its own, for one that did both deadlocked with others of its
+/// kind.
 const CLAIM_ABSENT: &str = r#"
 INSERT INTO {schema}.ownership AS o
   (namespace, event_hub, consumer_group, partition_id, owner_id, mark, version, modified)
@@ -40,8 +41,8 @@ FROM (
 ON CONFLICT DO NOTHING
 RETURNING o.partition_id, o.version, o.modified"#;
 
-/// One row with the time where there is no record. `clock_timestamp()`, for `now()` is when the transaction began,
-/// and a claim that waited for a lock would look old.
+/// One row with the time where there is no record. `clock_timestamp()`, for `now()` is when the transaction
+/// began, and a claim that waited for a lock would look old.
 const LIST_OWNERSHIP: &str = r"
 SELECT t.now, o.partition_id, o.owner_id, o.mark, o.version, o.modified
 FROM (SELECT clock_timestamp() AS now) t
@@ -86,8 +87,8 @@ WHERE namespace = $1 AND event_hub = $2 AND consumer_group = $3 AND partition_id
   AND ("offset" IS NOT NULL OR sequence_number IS NOT NULL)
 RETURNING version"#;
 
-/// The epoch is a number of the sequence too: counted in the row, it would begin again after a deletion, and an old
-/// owner would pass for a new one. The number is drawn after the row is locked, so that it grows.
+/// The epoch is a number of the sequence too: counted in the row, it would begin again after a deletion, and
+/// an old owner would pass for a new one. The number is drawn after the row is locked, so that it grows.
 const FENCE: &str = r#"
 INSERT INTO {schema}.checkpoint AS c
   (namespace, event_hub, consumer_group, partition_id, version, epoch, modified)

@@ -16,7 +16,8 @@ use crate::schema::{self, Schema};
 use crate::statements::Statements;
 use crate::watch;
 
-/// The most claims of one [`claim_all`](CheckpointStore::claim_all): the largest event hub has 2000 partitions.
+/// The most claims of one [`claim_all`](CheckpointStore::claim_all): the largest event hub has 2000
+/// partitions.
 pub const MAX_CLAIMS: usize = 2048;
 
 /// The most records that a listing reads. The rest is reported as rejected.
@@ -24,8 +25,8 @@ pub const MAX_LISTED: usize = 8 * 1024;
 
 /// Ownership and checkpoints in a schema of a PostgreSQL database.
 ///
-/// A clone shares the connections of the original: two for calls, one for each [`watch`](CheckpointStore::watch),
-/// and one for announcements once there are any.
+/// A clone shares the connections of the original: two for calls, one for each
+/// [`watch`](CheckpointStore::watch), and one for announcements once there are any.
 ///
 /// # Time
 /// The clock of the server tells the age of a record.
@@ -33,8 +34,9 @@ pub const MAX_LISTED: usize = 8 * 1024;
 /// # Errors
 /// A call is tried once: the caller knows better whether to try again. SQLSTATE classes 08, 40 and 57 are
 /// [`Unavailable`](ErrorKind::Unavailable), 53 is [`Throttled`](ErrorKind::Throttled), and 28 is
-/// [`Unauthorized`](ErrorKind::Unauthorized). A missing database or table is [`NotFound`](ErrorKind::NotFound), and
-/// tables of a newer version of this crate are [`Protocol`](ErrorKind::Protocol).
+/// [`Unauthorized`](ErrorKind::Unauthorized). A missing database or table is
+/// [`NotFound`](ErrorKind::NotFound), and tables of a newer version of this crate are
+/// [`Protocol`](ErrorKind::Protocol).
 ///
 /// # Cost
 /// Each call is one round trip, whatever the number of claims or records.
@@ -50,8 +52,8 @@ pub(crate) struct Inner {
     pub(crate) announcer: Announcer,
     pub(crate) may_migrate: bool,
     pub(crate) is_prepared: OnceCell<()>,
-    /// Whoever writes checkpoints may wait for a transaction of the application. One of two connections is enough
-    /// for that, so that the other one is free for renewals.
+    /// Whoever writes checkpoints may wait for a transaction of the application. One of two connections is
+    /// enough for that, so that the other one is free for renewals.
     pub(crate) checkpoint_writes: Semaphore,
 }
 
@@ -60,12 +62,13 @@ impl PostgresCheckpointStore {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Creates the schema and its tables, or brings them to the version that is needed; with `migrate(false)`, only
-    /// checks them. Optional, since the first call does the same. Any number of instances may do it at once.
+    /// Creates the schema and its tables, or brings them to the version that is needed; with
+    /// `migrate(false)`, only checks them. Optional, since the first call does the same. Any number of
+    /// instances may do it at once.
     ///
     /// # Errors
-    /// As any call, and [`NotFound`](ErrorKind::NotFound) where tables are missing or old and may not be created,
-    /// [`Protocol`](ErrorKind::Protocol) where they are of a newer version.
+    /// As any call, and [`NotFound`](ErrorKind::NotFound) where tables are missing or old and may not be
+    /// created, [`Protocol`](ErrorKind::Protocol) where they are of a newer version.
     ///
     /// # Cancel safety
     /// If dropped, a migration is applied as a whole or not at all.

@@ -21,8 +21,8 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
     }
 }
 
-/// Trusts what the system trusts and these authorities, or anybody if it is not verifying: `require` and `prefer` only
-/// encrypt, as they do in libpq.
+/// Trusts what the system trusts and these authorities, or anybody if it is not verifying: `require` and
+/// `prefer` only encrypt, as they do in libpq.
 pub(crate) fn connector(
     is_verifying: bool,
     authorities: Vec<CertificateDer<'static>>,

@@ -36,20 +36,22 @@ pub struct CheckpointStatement {
 }
 
 impl PostgresCheckpointStore {
-    /// Writes a checkpoint in an open transaction of the application, on its own connection to the same database.
-    /// Once that commits, the event counts as handled; if it rolls back, neither it nor the checkpoint has happened.
+    /// Writes a checkpoint in an open transaction of the application, on its own connection to the same
+    /// database. Once that commits, the event counts as handled; if it rolls back, neither it nor the
+    /// checkpoint has happened.
     ///
-    /// `transaction` is a [`tokio_postgres::Transaction`], to which that of a pool dereferences. A client without a
-    /// transaction is accepted too, and then the checkpoint is written alone.
+    /// `transaction` is a [`tokio_postgres::Transaction`], to which that of a pool dereferences. A client
+    /// without a transaction is accepted too, and then the checkpoint is written alone.
     ///
-    /// Make it the first statement, since a unique key of the rows would otherwise refuse an event that comes again
-    /// before the checkpoint does. The checkpoint is locked until the end of the transaction, and a new owner waits for
-    /// that, so keep it short. Keep `READ COMMITTED`, the default; in `REPEATABLE READ` and `SERIALIZABLE` a fence that came
-    /// meanwhile is a serialization failure (40001), whose retry then finds the refusal.
+    /// Make it the first statement, since a unique key of the rows would otherwise refuse an event that comes
+    /// again before the checkpoint does. The checkpoint is locked until the end of the transaction, and a new
+    /// owner waits for that, so keep it short. Keep `READ COMMITTED`, the default; in `REPEATABLE READ` and
+    /// `SERIALIZABLE` a fence that came meanwhile is a serialization failure (40001), whose retry then finds
+    /// the refusal.
     ///
     /// # Errors
-    /// [`is_fenced`] and [`is_already_done`] tell the two refusals from what else may go wrong. After any error the
-    /// transaction can only be rolled back.
+    /// [`is_fenced`] and [`is_already_done`] tell the two refusals from what else may go wrong. After any
+    /// error the transaction can only be rolled back.
     ///
     /// # Cancel safety
     /// If dropped, it is not known whether the transaction has the checkpoint: roll back.
@@ -88,16 +90,16 @@ impl PostgresCheckpointStore {
     }
 }
 
-/// Whether the checkpoint was refused because a later owner has begun: the event is for that one. Roll back, and do
-/// not try again.
+/// Whether the checkpoint was refused because a later owner has begun: the event is for that one. Roll back,
+/// and do not try again.
 ///
 /// Also where the record was deleted since the ownership began.
 pub fn is_fenced(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| state.code() == FENCED)
 }
 
-/// Whether the checkpoint was refused because the event is done: the reply to an earlier `COMMIT` was lost, for
-/// example. Roll back, and count the event as handled.
+/// Whether the checkpoint was refused because the event is done: the reply to an earlier `COMMIT` was lost,
+/// for example. Roll back, and count the event as handled.
 pub fn is_already_done(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| state.code() == ALREADY_DONE)
 }

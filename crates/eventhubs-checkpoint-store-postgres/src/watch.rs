@@ -68,7 +68,8 @@ fn hint(payload: &str) -> Option<Hint> {
     Some(Hint::new(PartitionId::new(partition).ok()?, owner.map_or(Audience::Everyone, Audience::Owner)))
 }
 
-/// The hints of a channel. The connection begins when the stream is first polled, and ends when it is dropped.
+/// The hints of a channel. The connection begins when the stream is first polled, and ends when it is
+/// dropped.
 pub(crate) fn hints(database: Arc<Database>, channel: String) -> BoxStream<'static, Hint> {
     let begun = stream::once(async move {
         let (sender, hints) = mpsc::channel(MAX_WAITING);
@@ -162,8 +163,8 @@ async fn pass_on(
     }
 }
 
-/// Whether a message to itself arrives. It is sent on another connection: a pooler would deliver it with the answer
-/// to the statement that sends it. Its channel is used once, for a pooler keeps listening to it.
+/// Whether a message to itself arrives. It is sent on another connection: a pooler would deliver it with the
+/// answer to the statement that sends it. Its channel is used once, for a pooler keeps listening to it.
 async fn hears_itself(
     database: &Database,
     client: &Client,
@@ -188,8 +189,8 @@ async fn hears_itself(
     Ok(is_heard)
 }
 
-/// Drives the connection. It never waits for whoever reads: the server keeps notifications for all of its clients
-/// until the slowest of them has taken them.
+/// Drives the connection. It never waits for whoever reads: the server keeps notifications for all of its
+/// clients until the slowest of them has taken them.
 async fn drive(mut connection: OwnConnection, notifications: mpsc::Sender<Notification>) {
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if let AsyncMessage::Notification(notification) = message {

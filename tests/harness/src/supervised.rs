@@ -9,7 +9,8 @@ use std::io::{BufRead, BufReader};
 
 const STEP_LIMIT: Duration = Duration::from_secs(60);
 
-/// A script that prints `ready` after its start and after each command that it reads, and ends with its input.
+/// A script that prints `ready` after its start and after each command that it reads, and ends with its
+/// input.
 #[derive(Debug)]
 pub(crate) struct Supervised {
     process: Child,
@@ -71,7 +72,8 @@ fn unprivileged() -> Command {
     command
 }
 
-/// A port that nothing listens on. Somebody may take it before the server does; then the server says so and ends.
+/// A port that nothing listens on. Somebody may take it before the server does; then the server says so and
+/// ends.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port of the loopback interface");
     listener.local_addr().expect("the address of a listener").port()

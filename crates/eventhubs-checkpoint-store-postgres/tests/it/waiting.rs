@@ -5,27 +5,32 @@ use std::time::Duration;
 use eventhubs_checkpoint_store::{CheckpointStore as _, ErrorKind, Expected};
 use eventhubs_checkpoint_store_postgres::PostgresCheckpointStore;
 use eventhubs_test_harness::{PATIENCE, Postgres, within};
+use tokio::task::JoinSet;
 
 use crate::transactions::{application, checkpoint, handle};
 use crate::{claim, connect, fence, partition, scope, store, version_of, won};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fence_waits_for_an_open_transaction_and_sees_its_commit() {
+async fn fences_wait_for_an_open_transaction_and_renewals_do_not() {
     let (store, mut application) = application().await;
     let (earlier, _) = fence(&store).await;
     let transaction = application.transaction().await.unwrap();
     store.write_checkpoint(&transaction, &checkpoint(7, earlier)).await.unwrap();
-    let (next, mut record) = (store.clone(), won(&store, &claim("0", Some("a"), Expected::Absent)).await);
-    let fenced = tokio::spawn(async move { fence(&next).await });
+    let mut record = won(&store, &claim("0", Some("a"), Expected::Absent)).await;
+    // More than there are connections for calls.
+    let mut fences = JoinSet::new();
+    for _ in 0..3 {
+        let next = store.clone();
+        fences.spawn(async move { fence(&next).await.1 });
+    }
     // Far longer than one wait for the lock, and the renewals have to get through all the while.
     for _ in 0..40 {
         record = won(&store, &claim("0", Some("a"), version_of(&record))).await;
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    assert!(!fenced.is_finished(), "the fence does not wait");
+    assert!(fences.try_join_next().is_none(), "a fence does not wait");
     transaction.commit().await.unwrap();
-    let (_, begins_after) = within(PATIENCE, fenced).await.unwrap();
-    assert_eq!(begins_after, Some(7));
+    assert_eq!(within(PATIENCE, fences.join_all()).await, [Some(7); 3]);
     handle(&store, &mut application, 8, earlier).await.unwrap_err();
 }
 
