@@ -66,6 +66,13 @@ fn a_store_of_ones_own_sees_each_checkpoint() {
 }
 
 #[test]
+fn a_store_in_files_continues_where_it_was() {
+    let first = ["the first run handled order 0", "the first run handled order 1"];
+    let second = ["the second run handled late order 0", "the second run handled late order 1"];
+    says("file_store", &[first, second].concat());
+}
+
+#[test]
 fn what_was_sent_with_a_key_comes_in_order() {
     says("send_and_receive", &["2 cups of tea", "2 cups of coffee", "2 cups of mate"]);
 }

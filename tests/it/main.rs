@@ -5,6 +5,7 @@ mod bad_input;
 mod broker_faults;
 mod deploys;
 mod every_store;
+mod exactly_once;
 mod fail_over;
 mod misuse;
 mod odd_bodies;
@@ -12,6 +13,7 @@ mod proxies;
 mod schedules;
 mod small_fleet;
 mod store_outage;
+mod take_over;
 mod tls;
 mod two_languages;
 

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventhubs::{CheckpointStatus, ConsumerClient, ConsumerClientBuilder, StartingPosition};
+use eventhubs::{
+    CheckpointStatus, ConsumerClient, ConsumerClientBuilder, HandlerResult, PartitionContext, ReceivedEvent,
+    StartingPosition,
+};
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore};
-use eventhubs_test_harness::within;
-use eventhubs_tests::{HUB, PATIENCE, World, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, until_async, within};
+use eventhubs_tests::{HUB, World};
 use tokio::sync::{Semaphore, oneshot};
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     handled: AtomicUsize,
     checkpoints: AtomicUsize,
@@ -60,19 +63,20 @@ async fn reading_continues_while_the_store_is_down_and_all_recovers() {
         let receiving = tokio::spawn(receive.into_future());
 
         world.publish(40);
-        until(|| Counts::get(&counts.checkpoints) >= 40).await;
+        until(seeing("40 checkpoints", || &counts), || Counts::get(&counts.checkpoints) >= 40).await;
 
         world.storage.azurite_mut().stop().await;
         world.publish(40);
-        until(|| Counts::get(&counts.handled) >= 80).await;
-        until(|| Counts::get(&counts.pending_checkpoints) >= 40).await;
+        until(seeing("80 events handled", || &counts), || Counts::get(&counts.handled) >= 80).await;
+        until(seeing("40 pending checkpoints", || &counts), || {
+            Counts::get(&counts.pending_checkpoints) >= 40
+        })
+        .await;
 
         world.storage.azurite_mut().restart_on_same_port().await;
         world.publish(40);
-        until(|| Counts::get(&counts.handled) >= 120).await;
-        while checkpointed(&world).await < 120 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until(seeing("120 events handled", || &counts), || Counts::get(&counts.handled) >= 120).await;
+        until_async("all 120 events are checkpointed", async || checkpointed(&world).await >= 120).await;
         assert_eq!(Counts::get(&counts.handled), 120, "no partition was given up, so nothing came twice");
         assert!(!receiving.is_finished(), "the run continues");
 
@@ -97,38 +101,39 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
         let handled = Arc::new(Semaphore::new(0));
         let count = Arc::clone(&handled);
         let (stop, stopped) = oneshot::channel::<()>();
-        #[rustfmt::skip]
-        #[expect(clippy::clone_on_ref_ptr, reason = "the lines of README, as users write them")]
         let receive = client
-            // README
             .receive(move |context, event| {
-                let count = count.clone();
+                let count = Arc::clone(&count);
                 async move {
-                    println!("{} #{} {}", context.partition_id(), event.sequence_number(), event.body_as_str()?);
-                    context.update_checkpoint(&event).await?;
+                    readmes_callback(context, event).await?;
                     count.add_permits(1);
                     Ok(())
                 }
             })
             .starting_position(StartingPosition::Earliest)
-            // END
             .with_graceful_shutdown(stopped);
         let receiving = tokio::spawn(receive.into_future());
 
         world.publish(40);
-        until(|| handled.available_permits() >= 40).await;
+        until("40 events handled", || handled.available_permits() >= 40).await;
         world.storage.azurite_mut().stop().await;
         world.publish(40);
-        until(|| handled.available_permits() >= 80).await;
+        until("80 events handled", || handled.available_permits() >= 80).await;
         world.storage.azurite_mut().restart_on_same_port().await;
-        while checkpointed(&world).await < 80 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_async("all 80 events are checkpointed", async || checkpointed(&world).await >= 80).await;
         stop.send(()).unwrap();
         receiving.await.unwrap().unwrap();
         assert_eq!(handled.available_permits(), 80, "nothing came twice");
     })
     .await;
+}
+
+async fn readmes_callback(context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+    // README
+    println!("{} #{} {}", context.partition_id(), event.sequence_number(), event.body_as_str()?);
+    context.update_checkpoint(&event).await?;
+    Ok(())
+    // END
 }
 
 fn without_spaces(text: &str) -> String {

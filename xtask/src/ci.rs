@@ -25,6 +25,7 @@ const STEPS: &[(&str, Step)] = &[
     ("install", install),
     ("image", image::check),
     ("newest dependencies", newest_dependencies),
+    ("next to sqlx", next_to_sqlx),
 ];
 
 const CARGO_DENY: &str = "0.20.2";
@@ -159,6 +160,26 @@ fn newest_dependencies() -> Result<()> {
     run(cargo(["update"]).current_dir(&copy))?;
     let check = ["check", "--workspace", "--all-targets"];
     run(cargo(check).current_dir(&copy).env("CARGO_TARGET_DIR", &target))
+}
+
+/// A program can link SQLite only once. So ours must build with the version that another crate of the program wants: cargo
+/// finds none, or one for both.
+fn next_to_sqlx() -> Result<()> {
+    let sqlite = root().join("crates/eventhubs-checkpoint-store-sqlite");
+    for version in ["0.8", "0.9"] {
+        let probe = target()?.join(format!("next-to-sqlx-{version}"));
+        fs::create_dir_all(probe.join("src"))?;
+        fs::write(probe.join("src/lib.rs"), "")?;
+        let manifest = format!(
+            "[package]\nname = \"probe\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+             eventhubs-checkpoint-store-sqlite = {{ path = {:?} }}\n\
+             sqlx = {{ version = \"{version}\", default-features = false, features = [\"sqlite\"] }}\n",
+            sqlite.display().to_string()
+        );
+        fs::write(probe.join("Cargo.toml"), manifest)?;
+        run(cargo(["check", "--package", "eventhubs-checkpoint-store-sqlite"]).current_dir(&probe))?;
+    }
+    Ok(())
 }
 
 fn copy_tree(from: &Path, to: &Path, target: &Path) -> Result<()> {

@@ -31,7 +31,8 @@ Commands:
   test [-- ARGS]  Install what the tests need, then run all of them: unit, integration and doc tests
   bench receive   Measure what receiving costs, for us and for others, side by side; also slow, idle, emulator
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
-  soak            Play schedules of faults in many processes at once, for what shows once in some hundred runs
+  api             Write the public API of each library into docs/api, which `tidy` compares with the sources
+  soak            Play schedules of faults in many processes at once, deploys or kills, for what shows once in some hundred runs
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
   audit           Check the dependencies against the advisory database, which is fetched
   ci              Everything that must pass before a change lands, cheapest check first
@@ -48,8 +49,8 @@ The tests talk to foreign programs, which are installed below the target folder,
   clients in JavaScript   by npm, from tests/witnesses/js/package-lock.json
   clients in Python       by pip, from tests/python/requirements.txt
   Microsoft's Rust SDK    by cargo, from tests/witnesses/rust/Cargo.lock
-Only the system has Node.js with npm, Python 3 with venv and headers, a C compiler, Chromium with its driver, and Redis.
-What is missing of them is installed with apt-get, as root or by a sudo that asks for no password. Elsewhere, and with
+Only the system has Node.js with npm, Python 3 with venv and headers, a C compiler, PostgreSQL, PgBouncer, Redis, and Chromium
+with its driver. What is missing of them is installed with apt-get, as root or by a sudo that asks for no password. Elsewhere, and with
 --no-install, it is an error with one command that installs all of it.
 Then `cargo test --workspace ARGS` runs. No test is skipped.
 
@@ -65,11 +66,20 @@ Usage: cargo xtask tidy
 
 Each rule is a function in xtask/src/tidy/ with a test that feeds it a breach. Builds nothing.";
 
+const API_HELP: &str = "\
+Write the public API of each library below crates/ into docs/api/<crate>.txt, one item per line.
+
+Usage: cargo xtask api
+
+`cargo xtask tidy` compares these files with the sources, so that each change of the API is seen in review. Run it after
+such a change, look at the diff, and commit both. Builds nothing.";
+
 const SOAK_HELP: &str = "\
 Play schedules of faults in many processes at once: what shows once in some hundred runs, and only on a busy machine.
 
 Usage: cargo xtask soak [SEEDS] [COPIES]
        cargo xtask soak deploys [ROUNDS]
+       cargo xtask soak kills [KILLS]
 
 Each copy is the test `schedules`: a consumer against an emulator that drops, freezes, throttles, refuses and garbles
 for four seconds, and nothing may be lost. What a copy printed is kept below the target folder if it fails.
@@ -77,11 +87,15 @@ for four seconds, and nothing may be lost. What a copy printed is kept below the
 `deploys` is the test of that name: fleets whose instances are replaced one after the other, ROUNDS times each, while the
 hub, the links and the store answer late. No event may be lost, and none may come twice.
 
+`kills` is the test `exactly_once`: three processes write a row for each event with a transactional checkpoint, on each store
+that has them, while KILLS of them are killed or suspended beyond their leases. Each row must be there exactly once.
+
 Examples:
   cargo xtask soak            seeds 1 to 30, 30 copies of each: four minutes on two cores
   cargo xtask soak 5 40       seed 5, 40 copies
   cargo xtask soak 100..200   seeds 100 to 199
-  cargo xtask soak deploys    eight rounds, more than 500 hand-overs: two minutes on two cores";
+  cargo xtask soak deploys    eight rounds, more than 500 hand-overs: two minutes on two cores
+  cargo xtask soak kills      100 kills and 200 000 events on each store: ten minutes on two cores";
 
 const AUDIT_HELP: &str = "\
 Check the dependencies against the advisory database of RustSec, which is fetched from GitHub.
@@ -120,6 +134,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [] | ["-h" | "--help" | "help"] => say(HELP),
         ["test", "-h" | "--help"] => say(TEST_HELP),
         ["tidy", "-h" | "--help"] => say(TIDY_HELP),
+        ["api", "-h" | "--help"] => say(API_HELP),
         ["soak", "-h" | "--help"] => say(SOAK_HELP),
         ["simulate", .., "-h" | "--help"] => say(simulate::HELP.trim_end()),
         ["ci", "-h" | "--help"] => say(CI_HELP),
@@ -131,6 +146,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["soak", ref rest @ ..] => soak::run(rest),
         ["simulate", ref rest @ ..] => simulate::run(rest),
         ["tidy"] => tidy::check(),
+        ["api"] => tidy::record_api(),
         ["audit", "-h" | "--help"] => say(AUDIT_HELP),
         ["audit"] => ci::audit(),
         ["ci", ref steps @ ..] => ci::check(steps),

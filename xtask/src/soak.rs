@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy; and deploys
-//! without end.
+//! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy; deploys without
+//! end, and kills.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -16,13 +16,19 @@ const MOST_COPIES: usize = 200;
 
 /// Enough for more than 500 hand-overs.
 const DEPLOYS: usize = 8;
-const MOST_DEPLOYS: usize = 1000;
+/// With these, 200 000 events: 80 kills and 20 suspensions on each store.
+const KILLS: usize = 100;
+const MOST_ROUNDS: usize = 1000;
 
 /// Plays each schedule of faults in many processes at once; `arguments` are the seeds and the number of
 /// copies.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     if let ["deploys", arguments @ ..] = arguments {
-        return deploy(deploys(arguments)?);
+        let rounds = number("deploys", arguments, DEPLOYS)?;
+        return play("deploys::", "EVENTHUBS_DEPLOY_ROUNDS", rounds);
+    }
+    if let ["kills", arguments @ ..] = arguments {
+        return play("exactly_once::", "EVENTHUBS_KILLS", number("kills", arguments, KILLS)?);
     }
     let (seeds, copies) = read(arguments)?;
     let program = build()?;
@@ -44,20 +50,20 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
 }
 
-/// Replaces fleets again and again, each with answers that are late in another way.
-fn deploy(rounds: usize) -> Result<()> {
-    let mut playing = test(&build()?, "deploys::");
-    let is_ok = playing.env("EVENTHUBS_DEPLOY_ROUNDS", rounds.to_string()).status()?.success();
-    if is_ok { Ok(()) } else { Err("events came twice, or not at all".into()) }
+/// Plays the tests whose names begin so as often as the variable says.
+fn play(name: &str, variable: &str, rounds: usize) -> Result<()> {
+    let mut playing = test(&build()?, name);
+    let is_ok = playing.env(variable, rounds.to_string()).status()?.success();
+    if is_ok { Ok(()) } else { Err(format!("{name} failed: see above").into()) }
 }
 
-fn deploys(arguments: &[&str]) -> Result<usize> {
+fn number(what: &str, arguments: &[&str], default: usize) -> Result<usize> {
     match arguments.first().map(|rounds| rounds.parse()) {
-        None => Ok(DEPLOYS),
-        Some(Ok(rounds @ 1..=MOST_DEPLOYS)) if arguments.len() == 1 => Ok(rounds),
+        None => Ok(default),
+        Some(Ok(rounds @ 1..=MOST_ROUNDS)) if arguments.len() == 1 => Ok(rounds),
         _ => {
             let given = arguments.join(" ");
-            Err(format!("deploys {given}: give one number from 1 to {MOST_DEPLOYS}").into())
+            Err(format!("{what} {given}: give one number from 1 to {MOST_ROUNDS}").into())
         }
     }
 }
@@ -137,6 +143,7 @@ mod tests {
         ] {
             assert!(read(wrong).unwrap_err().to_string().contains(named), "{wrong:?}");
         }
+        let deploys = |arguments: &[&str]| number("deploys", arguments, DEPLOYS);
         assert_eq!((deploys(&[]).unwrap(), deploys(&["3"]).unwrap()), (DEPLOYS, 3));
         for wrong in [&["x"][..], &["0"], &["1", "2"]] {
             assert!(deploys(wrong).unwrap_err().to_string().contains("give one number"), "{wrong:?}");

@@ -61,7 +61,23 @@ const BROWSER_DRIVER: Program = Program {
     probe: &["chromedriver", "--version"],
     packages: &["chromium-driver"],
 };
-
+// Debian keeps the server out of the path, in a folder for each version.
+const POSTGRESQL: Program = Program {
+    name: "PostgreSQL",
+    why: "the PostgreSQL store is tested against it",
+    probe: &[
+        "sh",
+        "-c",
+        "ls /usr/lib/postgresql/*/bin/postgres || test -x \"$(pg_config --bindir)/postgres\"",
+    ],
+    packages: &["postgresql"],
+};
+const PGBOUNCER: Program = Program {
+    name: "PgBouncer",
+    why: "the PostgreSQL store is tested behind it",
+    probe: &["pgbouncer", "--version"],
+    packages: &["pgbouncer"],
+};
 const REDIS: Program = Program {
     name: "Redis 7 or newer",
     why: "the Redis store is tested on it",
@@ -71,10 +87,10 @@ const REDIS: Program = Program {
 
 /// What the clients in other languages need, in tests and in the benchmark.
 pub(crate) const FOR_CLIENTS: &[Program] = &[COMPILER, NODE, NPM, PYTHON, PYTHON_HEADERS];
-/// What only the tests of the emulator's page need.
+/// What only the tests of checkpoint stores need.
+pub(crate) const FOR_STORES: &[Program] = &[POSTGRESQL, PGBOUNCER, REDIS];
+/// What only the tests of the page need.
 pub(crate) const FOR_PAGE: &[Program] = &[BROWSER, BROWSER_DRIVER];
-/// The servers that stores are tested on.
-pub(crate) const FOR_STORES: &[Program] = &[REDIS];
 
 /// Whether a missing program may be installed into the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! `cargo xtask tidy`: the rules of ARCHITECTURE.md that the compiler does not check.
 
+mod api;
+mod api_text;
 mod arrows;
 mod foreign;
 mod layers;
@@ -24,6 +26,7 @@ const RULES: &[(&str, Rule)] = &[
     ("no circle between files", layers::circles),
     ("no crate reaches what it must not", arrows::to_foreign_crates),
     ("no public signature names a foreign type", foreign::types_in_public_signatures),
+    ("docs/api is the public API", api::is_as_recorded),
     ("the lean crates stay lean", weight::of_the_lean_crates),
     ("no dependency needs a newer Rust", rust_version::of_dependencies),
     ("manifests inherit", manifests::inherit),
@@ -46,6 +49,11 @@ pub(crate) fn check() -> Result<()> {
         println!("{} compiles {} foreign packages, limit {}", lean.name, lean.packages.len(), lean.limit);
     }
     if breaches == 0 { Ok(()) } else { Err(format!("tidy found {breaches} breaches").into()) }
+}
+
+/// Writes the public API of each library into `docs/api`.
+pub(crate) fn record_api() -> Result<()> {
+    api::record(&Workspace::load()?)
 }
 
 fn report(rule: &str, breaches: &[String]) -> usize {

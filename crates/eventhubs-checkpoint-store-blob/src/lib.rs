@@ -31,21 +31,36 @@
 //! | attempts of one request | 4, with pauses of up to 0.2 s, 0.4 s and 0.8 s |
 //! | a pause that the service asks for | 2 s; if it asks for more, the caller is told |
 //! | a listing | about 8000 blobs, 64 pages |
+//! | a list of scopes | 1000 folders on each level |
+//! | the JSON of an older checkpoint | 64 KiB |
+//! | a token credential | 15 s for a token, which is kept for 24 hours at most |
 //! | one page; the metadata of one blob in it | 16 MiB; 8 KiB |
 //!
 //! # Secrets
 //!
 //! Azure's crate for blobs, `azure_storage_blobs` 0.21, is frozen, logs credentials and repeats them in its
 //! errors. It is used for building and signing requests only, inside one private module, with its logs off.
-//! No key, signature or connection string is in any log, error or `Debug` output of this crate.
+//! No key, signature, token or connection string is in any log, error or `Debug` output of this crate.
 
+mod access;
+mod account;
 mod backend;
+mod builder;
 mod connect;
 mod names;
+mod older;
 mod records;
 mod retry;
 mod spellings;
 mod store;
+mod tokens;
+mod tools;
+mod version;
 
+pub use builder::{BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT};
 pub use names::Naming;
-pub use store::{BlobCheckpointStore, BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT, MAX_LISTED};
+pub use store::{BlobCheckpointStore, MAX_LISTED};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,38 +1,33 @@
 //! The store on top of a backend: names, records, retries, and writes whose answer was lost.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use eventhubs_checkpoint_store::{
-    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, Error, ErrorKind, Expected,
-    Ownership, OwnershipList, RejectedRecord, Result, async_trait,
+    Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, DeleteOutcome, Error, ErrorKind,
+    Expected, Ownership, OwnershipList, RejectedRecord, Result, Version, async_trait,
 };
 use eventhubs_types::{ConsumerScope, PartitionId};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
-use crate::backend::legacy::LegacyBackend;
-use crate::backend::{Blob, BlobBackend, Page, Stamp};
-use crate::connect::Connection;
+use crate::access::Access;
+use crate::account::{Connection, Credential, Secret};
+use crate::backend::{Blob, BlobBackend, MAX_PAGES, Page, Stamp};
 use crate::names::{self, Kind, Naming};
+use crate::older::{self, Older};
 use crate::records::{self, Metadata};
 use crate::retry::{Attempts, retry};
 use crate::spellings::Spellings;
-
-/// How long one call of the store may take, its retries included, unless
-/// [`call_timeout`](BlobCheckpointStoreBuilder::call_timeout) says otherwise.
-pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::tools;
 
 /// The most blobs that a listing reads; the largest event hub has 2000 partitions. The rest is reported as
 /// rejected.
 pub const MAX_LISTED: usize = 8 * 1024;
 
-/// The most pages that a listing reads, for a service may give short or empty ones.
-const MAX_PAGES: usize = 64;
-
-/// How long the first listing may take longer for the look at the other spelling.
+/// How long the first call may take longer for the look at other spellings and older checkpoints.
 const SPELLING_LIMIT: Duration = Duration::from_secs(2);
 
 /// The longest name of a blob that is reported, in characters.
@@ -49,8 +44,16 @@ const MAX_REPORTED_NAME: usize = 256;
 /// either is refused; half a one is written the way .NET does it, which the Python and JavaScript SDKs cannot
 /// use.
 ///
-/// The container has to exist. Soft delete and versioning are best off for it, and a hierarchical namespace
-/// too.
+/// The container has to exist; [`create_container_if_absent`](Self::create_container_if_absent) creates it.
+///
+/// # Features of the account
+/// | feature | what becomes of it |
+/// |---|---|
+/// | soft delete | works, and costs nothing: blobs are changed in place, and only tools delete them |
+/// | versioning | works, but each write leaves a version that is stored and paid for; a warning says so once |
+/// | hierarchical namespace | works; directories are left out of listings |
+/// | immutability policy, legal hold | cannot work: each write fails with an error that names it |
+/// | archive tier, by a life-cycle rule | records in it cannot be changed; the error names it and the blob |
 ///
 /// A clone shares the connections of the original.
 ///
@@ -67,81 +70,26 @@ const MAX_REPORTED_NAME: usize = 256;
 #[derive(Debug, Clone)]
 pub struct BlobCheckpointStore {
     backend: Arc<dyn BlobBackend>,
-    naming: Naming,
-    call_timeout: Duration,
+    access: Arc<Access>,
+    options: Options,
     spellings: Arc<Spellings>,
+    older: Arc<Older>,
+    versioning: Arc<Once>,
 }
 
-/// Options of a [`BlobCheckpointStore`].
-#[derive(Debug, Clone)]
-pub struct BlobCheckpointStoreBuilder {
-    connection_string: SecretString,
-    container: String,
-    proxy: Option<SecretString>,
-    naming: Naming,
-    call_timeout: Duration,
-}
-
-impl BlobCheckpointStoreBuilder {
-    /// Goes through an HTTP proxy, `http://user:password@host:port`.
-    ///
-    /// Default: the proxy that the environment names in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, unless
-    /// `NO_PROXY` has the host or the host is this machine.
-    #[must_use]
-    pub fn proxy(mut self, url: &str) -> Self {
-        self.proxy = Some(url.into());
-        self
-    }
-
-    /// How names are spelled. Default: [`Naming::LowerCase`].
-    #[must_use]
-    pub fn naming(mut self, naming: Naming) -> Self {
-        self.naming = naming;
-        self
-    }
-
-    /// How long one call may take, its retries included. Default: 30 seconds.
-    #[must_use]
-    pub fn call_timeout(mut self, limit: Duration) -> Self {
-        self.call_timeout = limit;
-        self
-    }
-
-    /// Makes the store. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidArgument`] with the part of the connection string, the proxy, or the rule for
-    /// container names that is not kept. No value is repeated.
-    pub fn build(self) -> Result<BlobCheckpointStore> {
-        names::check_container(&self.container)?;
-        let connection = Connection::parse(self.connection_string.expose_secret())?;
-        let backend = Arc::new(LegacyBackend::new(connection, &self.container, self.proxy.as_ref())?);
-        let Self { naming, call_timeout, .. } = self;
-        Ok(BlobCheckpointStore { backend, naming, call_timeout, spellings: Arc::default() })
-    }
+/// What does not depend on how the store was opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) naming: Naming,
+    pub(crate) call_timeout: Duration,
+    /// Whether a partition without a checkpoint starts from one of an older SDK.
+    pub(crate) takes_older: bool,
 }
 
 impl BlobCheckpointStore {
-    /// A store in a container of the account that the connection string names. Nothing is sent yet.
-    ///
-    /// The string is the one that the Azure portal shows, with an account key or a shared access signature;
-    /// `UseDevelopmentStorage=true` means Azurite on its usual port.
-    ///
-    /// # Errors
-    /// As [`BlobCheckpointStoreBuilder::build`].
-    pub fn from_connection_string(connection_string: &str, container: &str) -> Result<Self> {
-        Self::builder(connection_string, container).build()
-    }
-
-    /// As [`from_connection_string`](Self::from_connection_string), with options.
-    pub fn builder(connection_string: &str, container: &str) -> BlobCheckpointStoreBuilder {
-        BlobCheckpointStoreBuilder {
-            connection_string: connection_string.into(),
-            container: container.to_owned(),
-            proxy: None,
-            naming: Naming::default(),
-            call_timeout: DEFAULT_CALL_TIMEOUT,
-        }
+    pub(crate) fn new(backend: Arc<dyn BlobBackend>, access: Arc<Access>, options: Options) -> Self {
+        let (spellings, older, versioning) = (Arc::default(), Arc::default(), Arc::new(Once::new()));
+        Self { backend, access, options, spellings, older, versioning }
     }
 
     /// Creates the container unless it is there. A shared access signature may not be enough for this.
@@ -155,10 +103,43 @@ impl BlobCheckpointStore {
         self.in_time(retry(|| self.backend.create_container())).await
     }
 
+    /// Switches to the key or the signature of another connection string, so that keys can be rotated while the
+    /// program runs. All clones use it from their next request on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when the connection string is unusable or for another account or
+    /// endpoint, or this store was opened with a token credential.
+    pub fn update_connection_string(&self, connection_string: &str) -> Result<()> {
+        let Connection { account, credential } = Connection::parse(connection_string)?;
+        let Credential::Given(secret) = credential else { return Ok(()) };
+        let ours = self.access.account();
+        // A key is only good for the account that it signs for; a signature names none.
+        if account.endpoint != ours.endpoint || matches!(secret, Secret::Key(_)) && account.name != ours.name
+        {
+            return Err(invalid("connection string: is for another account or endpoint"));
+        }
+        self.access.exchange(secret).map_err(|reason| invalid(format!("connection string: {reason}")))
+    }
+
+    /// Switches to another shared access signature, with or without its `?`, as
+    /// [`update_connection_string`](Self::update_connection_string) does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when there is no signature in it, or this store was opened with a token
+    /// credential or with a key over plain http.
+    pub fn update_shared_access_signature(&self, signature: &str) -> Result<()> {
+        let exchanged = Secret::sas(signature).and_then(|secret| self.access.exchange(secret));
+        exchanged.map_err(|reason| invalid(format!("signature: {reason}")))
+    }
+
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let late =
-            |_| Error::new(ErrorKind::Timeout, format!("the call took longer than {:?}", self.call_timeout));
-        timeout(self.call_timeout, call).await.map_err(late)?
+        let late = |_| {
+            Error::new(
+                ErrorKind::Timeout,
+                format!("the call took longer than {:?}", self.options.call_timeout),
+            )
+        };
+        timeout(self.options.call_timeout, call).await.map_err(late)?
     }
 
     /// Compares and swaps; `None` if the blob is not as expected.
@@ -172,8 +153,23 @@ impl BlobCheckpointStore {
                 Ok(None) if attempts.has_failed() => {
                     return self.find_written(name, metadata, expected).await;
                 }
-                outcome => return outcome,
+                Ok(stamp) => {
+                    self.look_at_versioning(stamp.as_ref());
+                    return Ok(stamp);
+                }
             }
+        }
+    }
+
+    /// Says once that the account keeps what each write replaces.
+    fn look_at_versioning(&self, stamp: Option<&Stamp>) {
+        if stamp.is_some_and(|stamp| stamp.is_versioned) {
+            self.versioning.call_once(|| {
+                tracing::warn!(
+                    "blob versioning is on: each claim and each checkpoint leaves a version that is stored and paid for; \
+                     turn it off, or delete old versions by a life-cycle rule"
+                );
+            });
         }
     }
 
@@ -191,7 +187,7 @@ impl BlobCheckpointStore {
     }
 
     async fn list(&self, scope: &ConsumerScope, kind: Kind) -> Result<Listing> {
-        let prefix = names::prefix(scope, kind, self.naming);
+        let prefix = names::prefix(scope, kind, self.options.naming);
         let (mut listing, mut marker) = (Listing::default(), None);
         for _ in 0..MAX_PAGES {
             let page = retry(|| self.backend.list(&prefix, marker.as_deref())).await?;
@@ -208,7 +204,7 @@ impl BlobCheckpointStore {
 
     async fn claim(&self, scope: &ConsumerScope, claim: &Claim) -> Result<Option<Ownership>> {
         let metadata = records::from_claim(claim)?;
-        let name = names::blob(scope, Kind::Ownership, self.naming, &claim.partition);
+        let name = names::blob(scope, Kind::Ownership, self.options.naming, &claim.partition);
         let stamp = self.in_time(self.write(&name, &metadata, &claim.expected)).await?;
         let won = |stamp: Stamp| {
             Ownership::new(claim.partition.clone(), claim.owner.clone(), stamp.version, stamp.modified)
@@ -257,6 +253,10 @@ impl Listing {
     }
 }
 
+fn invalid(context: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidArgument, context)
+}
+
 fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
     let (offset, sequence_number) = records::position(&blob.metadata);
     if offset.is_none() && sequence_number.is_none() {
@@ -269,7 +269,7 @@ fn checkpoint(partition: PartitionId, blob: Blob) -> Checkpoint {
 impl CheckpointStore for BlobCheckpointStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
         let Listing { found, rejected, now } = self.in_time(self.list(scope, Kind::Ownership)).await?;
-        let looking = self.spellings.look(&*self.backend, scope, self.naming);
+        let looking = self.spellings.look(&*self.backend, scope, self.options.naming);
         let _ = timeout(SPELLING_LIMIT, looking).await;
         let records = found.into_iter().map(|(partition, Blob { metadata, stamp, .. })| {
             // A time that cannot be compared with the service's clock is worth nothing.
@@ -297,9 +297,18 @@ impl CheckpointStore for BlobCheckpointStore {
     }
 
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {
-        let name = names::blob(scope, Kind::Checkpoint, self.naming, partition);
+        let name = names::blob(scope, Kind::Checkpoint, self.options.naming, partition);
         let found = self.in_time(retry(|| self.backend.read(&name))).await?;
-        Ok(found.map(|blob| checkpoint(partition.clone(), blob)))
+        if let Some(blob) = found {
+            return Ok(Some(checkpoint(partition.clone(), blob)));
+        }
+        let Options { naming, takes_older, .. } = self.options;
+        if takes_older {
+            return self.in_time(older::find(&*self.backend, scope, naming, partition)).await;
+        }
+        let looking = self.older.look(&*self.backend, scope, naming, partition);
+        let _ = timeout(SPELLING_LIMIT, looking).await;
+        Ok(None)
     }
 
     async fn update_checkpoint(
@@ -309,9 +318,33 @@ impl CheckpointStore for BlobCheckpointStore {
         expected: &Expected,
     ) -> Result<CheckpointOutcome> {
         let metadata = records::from_checkpoint(checkpoint)?;
-        let name = names::blob(scope, Kind::Checkpoint, self.naming, &checkpoint.partition);
+        let name = names::blob(scope, Kind::Checkpoint, self.options.naming, &checkpoint.partition);
         let stamp = self.in_time(self.write(&name, &metadata, expected)).await?;
         Ok(stamp.map_or(CheckpointOutcome::Conflict, |stamp| CheckpointOutcome::Written(stamp.version)))
+    }
+
+    async fn delete_checkpoint(
+        &self,
+        scope: &ConsumerScope,
+        partition: &PartitionId,
+        version: &Version,
+    ) -> Result<DeleteOutcome> {
+        let name = names::blob(scope, Kind::Checkpoint, self.options.naming, partition);
+        self.in_time(tools::delete(&*self.backend, &name, version)).await
+    }
+
+    async fn delete_ownership(
+        &self,
+        scope: &ConsumerScope,
+        partition: &PartitionId,
+        version: &Version,
+    ) -> Result<DeleteOutcome> {
+        let name = names::blob(scope, Kind::Ownership, self.options.naming, partition);
+        self.in_time(tools::delete(&*self.backend, &name, version)).await
+    }
+
+    async fn list_scopes(&self) -> Result<Vec<ConsumerScope>> {
+        self.in_time(tools::scopes(&*self.backend, self.options.naming)).await
     }
 }
 

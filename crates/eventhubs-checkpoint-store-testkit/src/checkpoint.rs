@@ -60,7 +60,7 @@ pub async fn a_write_by_version_needs_a_checkpoint(scene: Scene) {
 pub async fn a_write_by_an_old_version_is_a_conflict_and_changes_nothing(scene: Scene) {
     let first = scene.write(&at("0", "10", 1), &Expected::Absent).await;
     let second = scene.write(&at("0", "10", 1), &Expected::Version(first.clone())).await;
-    assert_ne!(first, second);
+    assert_ne!(first, second, "a new version");
     let before = scene.read("0").await;
     scene.assert_write_conflicts(&at("0", "99", 99), &Expected::Version(first)).await;
     assert_eq!(scene.read("0").await, before);

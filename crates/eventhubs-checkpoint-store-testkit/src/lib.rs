@@ -19,12 +19,15 @@
 //! # fn main() {}
 //! ```
 //!
-//! A store on a server or in a file opens `place.name()` or `place.folder()`, and creates what is not there yet.
+//! A store on a server or in a file opens `place.name()` or `place.folder()`, and creates what is not there
+//! yet.
 
 #![allow(clippy::missing_panics_doc, reason = "a property fails by a panic")]
 
 mod capabilities;
+mod faulty;
 mod place;
+mod random;
 mod scene;
 
 pub mod batch;
@@ -33,6 +36,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod deletion;
 pub mod fence;
+pub mod history;
 pub mod names;
 pub mod ownership;
 pub mod race;
@@ -45,6 +49,7 @@ use std::time::Duration;
 use eventhubs_checkpoint_store::CheckpointStore;
 
 pub use capabilities::Capabilities;
+pub use faulty::{Faults, FaultyStore};
 pub use place::Place;
 pub use scene::Scene;
 
@@ -68,9 +73,10 @@ pub fn run<S, F>(
     });
 }
 
-/// Expands to one `#[test]` for each property. The first argument is an `async fn(Place) -> impl CheckpointStore`,
-/// or such an async closure without captures; each test calls it for two handles on one [`Place`], and again after
-/// a restart. The second argument is what the store can do. Default: [`Capabilities::all`].
+/// Expands to one `#[test]` for each property. The first argument is an `async fn(Place) -> impl
+/// CheckpointStore`, or such an async closure without captures; each test calls it for two handles on one
+/// [`Place`], and again after a restart. The second argument is what the store can do. Default:
+/// [`Capabilities::all`].
 #[macro_export]
 macro_rules! conformance_tests {
     ($open:expr) => {
@@ -148,6 +154,7 @@ macro_rules! conformance_tests {
             restart::ownership_survives_a_restart
             restart::checkpoints_survive_a_restart
             restart::no_version_comes_back_after_a_restart
+            history::a_random_history_is_as_in_the_model
         }
     };
     (@each $open:expr, $capabilities:expr; $($module:ident :: $property:ident)*) => {$(
@@ -157,6 +164,11 @@ macro_rules! conformance_tests {
         }
     )*};
 }
+
+/// The example of the guide, which runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/stores.md")]
+struct Guide;
 
 #[cfg(test)]
 mod tests {
@@ -170,6 +182,7 @@ mod tests {
             ("clock", include_str!("clock.rs")),
             ("deletion", include_str!("deletion.rs")),
             ("fence", include_str!("fence.rs")),
+            ("history", include_str!("history.rs")),
             ("names", include_str!("names.rs")),
             ("ownership", include_str!("ownership.rs")),
             ("race", include_str!("race.rs")),

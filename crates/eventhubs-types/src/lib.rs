@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number.
 
 mod causes;
+mod credential;
 mod event;
 mod mistakes;
 mod name;
@@ -11,6 +12,7 @@ mod scope;
 mod value;
 
 pub use causes::write_with_causes;
+pub use credential::{AccessToken, TokenCredential, TokenError};
 pub use event::{EventBody, EventData};
 pub use mistakes::{no_connection_string, says_unknown_host};
 pub use name::{ConsumerGroup, EventHubName, InvalidName, Namespace, OwnerId, PartitionId};

@@ -20,7 +20,9 @@ async fn main() -> HandlerResult {
     let store = Storage::open(&var("STORE")?).await?;
     let mut client = ConsumerClient::builder(var("EVENT_HUB")?, "$Default")
         .checkpoint_store(store)
-        .load_balancing_interval(Duration::from_millis(500))
+        .load_balancing_interval(
+            env::var("INTERVAL_MS").map_or(Ok(500), |ms| ms.parse()).map(Duration::from_millis)?,
+        )
         .partition_ownership_expiration_interval(Duration::from_secs(var("EXPIRY_SECONDS")?.parse()?));
     if let Ok(namespace) = env::var("CHECKPOINT_NAMESPACE") {
         client = client.checkpoint_namespace(Namespace::new(namespace)?);

@@ -15,6 +15,7 @@ use super::workspace::{Ours, Source, Workspace};
 /// By the names that code uses.
 const FOREIGN: &[&str] = &[
     "azure_*",
+    "deadpool*",
     "fe2o3*",
     "http_types",
     "httparse",
@@ -30,6 +31,7 @@ const FOREIGN: &[&str] = &[
     "serde_amqp*",
     "smol_str",
     "socket2",
+    "tokio_postgres_rustls",
     "tokio_rustls",
     "tokio_tungstenite",
     "tokio_util",
@@ -187,16 +189,18 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 }
 
-fn is_named(ty: &Type, names: &BTreeSet<String>) -> bool {
+/// Whether it is the type of one of these names, as far as its last segment tells.
+pub(crate) fn is_named(ty: &Type, names: &BTreeSet<String>) -> bool {
     let Type::Path(path) = ty else { return false };
     path.path.segments.last().is_some_and(|last| names.contains(&last.ident.to_string()))
 }
 
-fn is_public(vis: &Visibility) -> bool {
+pub(crate) fn is_public(vis: &Visibility) -> bool {
     matches!(vis, Visibility::Public(_))
 }
 
-fn is_test(attributes: &[Attribute]) -> bool {
+/// Whether an item exists for tests only.
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string().contains("test"),
         _ => false,

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::config::token_credential::{AccessToken, SCOPE};
+use crate::config::token_credential::SCOPE;
 use crate::{Error, ErrorKind, Result, TokenCredential, TokenError};
 
 /// How long a signature that we make is valid.
@@ -97,8 +97,9 @@ impl Credential {
                 let issued = timeout(*limit, issuing).await;
                 let issued = issued.map_err(|_| Error::new(ErrorKind::Timeout, "getting a token"))?;
                 let issued = issued.unwrap_or_else(|_| Err("the credential panicked".into()));
-                let AccessToken { secret, expires_at } = issued.map_err(no_token)?;
-                Ok(Token { secret, kind: JWT, expires_at: Some(expires_at), is_renewable: true })
+                let issued = issued.map_err(no_token)?;
+                let (secret, expires_at) = (issued.expose().into(), Some(issued.expires_at()));
+                Ok(Token { secret, kind: JWT, expires_at, is_renewable: true })
             }
         }
     }

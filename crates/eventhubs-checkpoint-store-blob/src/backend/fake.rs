@@ -34,6 +34,7 @@ struct State {
     writes: u64,
     requests: u32,
     blobs: BTreeMap<String, Blob>,
+    contents: BTreeMap<String, Vec<u8>>,
     faults: VecDeque<Fault>,
 }
 
@@ -52,6 +53,12 @@ impl FakeBackend {
     /// Puts a blob there as somebody else would.
     pub(crate) fn put(&self, name: &str, metadata: Metadata) -> Stamp {
         self.state().put(name, metadata)
+    }
+
+    /// Puts a blob with this content there as an older SDK would.
+    pub(crate) fn fill(&self, name: &str, content: &str) {
+        self.put(name, Metadata::default());
+        self.state().contents.insert(name.to_owned(), content.into());
     }
 
     /// How many requests came in.
@@ -89,8 +96,11 @@ impl FakeBackend {
 impl State {
     fn put(&mut self, name: &str, metadata: Metadata) -> Stamp {
         self.writes += 1;
-        let stamp =
-            Stamp { version: Version::new(self.writes.to_string()), modified: Some(SystemTime::UNIX_EPOCH) };
+        let stamp = Stamp {
+            version: Version::new(self.writes.to_string()),
+            modified: Some(SystemTime::UNIX_EPOCH),
+            is_versioned: false,
+        };
         let blob = Blob { name: name.to_owned(), metadata, stamp: stamp.clone() };
         self.blobs.insert(name.to_owned(), blob);
         stamp
@@ -126,6 +136,18 @@ impl BlobBackend for FakeBackend {
         self.request(name, |state| state.blobs.get(name).cloned()).await
     }
 
+    async fn content(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.request(name, |state| state.contents.get(name).cloned()).await
+    }
+
+    async fn delete(&self, name: &str, version: &Version) -> Result<bool> {
+        self.request(name, |state| {
+            let is_as = state.is_as(name, &Expected::Version(version.clone()));
+            is_as && state.blobs.remove(name).is_some()
+        })
+        .await
+    }
+
     async fn list(&self, prefix: &str, marker: Option<&str>) -> Result<Page> {
         self.request(prefix, |state| {
             let after = |blob: &&Blob| blob.name.starts_with(prefix) && Some(&*blob.name) > marker;
@@ -134,6 +156,22 @@ impl BlobBackend for FakeBackend {
             // A last page without blobs is legal.
             let next = blobs.last().map(|blob| blob.name.clone());
             Page { blobs, next, now: Some(SystemTime::UNIX_EPOCH), ..Page::default() }
+        })
+        .await
+    }
+
+    async fn list_folder(&self, prefix: &str, _marker: Option<&str>) -> Result<Page> {
+        self.request(prefix, |state| {
+            let mut page = Page::default();
+            for blob in state.blobs.values() {
+                let Some(rest) = blob.name.strip_prefix(prefix) else { continue };
+                match rest.split_once('/') {
+                    None => page.blobs.push(blob.clone()),
+                    Some((folder, _)) => page.folders.push(format!("{prefix}{folder}/")),
+                }
+            }
+            page.folders.dedup();
+            page
         })
         .await
     }

@@ -119,10 +119,23 @@ impl<'a> Parser<'a> {
                     Some(Err(rejected)) => page.rejected.push(rejected),
                     None => (),
                 },
+                "BlobPrefix" => page.folders.extend(self.folder()?),
                 _ => self.skip()?,
             }
         }
         Ok(())
+    }
+
+    /// The name of a folder, with its last slash.
+    fn folder(&mut self) -> Result<Option<String>> {
+        let mut name = None;
+        while let Some(child) = self.next_child()? {
+            match child.name.as_str() {
+                "Name" => name = Some(child.decode(self.text()?)?),
+                _ => self.skip()?,
+            }
+        }
+        Ok(name)
     }
 
     /// One blob; `None` for a directory.
@@ -201,7 +214,8 @@ impl Properties {
             return Err(RejectedRecord::new(name, reason));
         };
         let modified = self.modified.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
-        Ok(Blob { name, metadata, stamp: Stamp { version: Version::new(etag), modified } })
+        let stamp = Stamp { version: Version::new(etag), modified, is_versioned: false };
+        Ok(Blob { name, metadata, stamp })
     }
 }
 
@@ -256,7 +270,7 @@ mod tests {
 
     #[test]
     fn metadata_may_be_empty_missing_or_in_another_case() {
-        // contract §13.9
+        // docs/contract.md §13.9
         for (xml, owner) in [
             ("<Metadata><ownerid /></Metadata>", Some("")),
             ("<Metadata><ownerid></ownerid></Metadata>", Some("")),

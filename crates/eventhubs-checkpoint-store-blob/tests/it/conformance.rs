@@ -10,4 +10,4 @@ async fn open(place: Place) -> BlobCheckpointStore {
     store_at(Azurite::shared().await.port(), place.name()).await
 }
 
-conformance_tests!(open, Capabilities::all().without_fence().without_watch().without_deletion());
+conformance_tests!(open, Capabilities::all().without_fence().without_watch());

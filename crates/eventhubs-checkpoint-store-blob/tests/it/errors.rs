@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::{at, claim, partition, scope, store};
 
 /// One error of each operation.
-async fn all_errors(store: &BlobCheckpointStore) -> Vec<Error> {
+pub(crate) async fn all_errors(store: &BlobCheckpointStore) -> Vec<Error> {
     let mut errors = Vec::new();
     errors.extend(store.list_ownership(&scope()).await.err());
     errors.extend(store.list_checkpoints(&scope()).await.err());

@@ -7,10 +7,17 @@ mod conformance;
 mod containment;
 mod errors;
 mod faults;
+mod features;
 mod interop;
 mod naming;
+mod network;
+mod older;
 mod proxy;
 mod secrets;
+mod signatures;
+mod tokens;
+mod tools;
+mod versions;
 mod wire;
 
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore, Claim, ClaimOutcome, Expected, Ownership};

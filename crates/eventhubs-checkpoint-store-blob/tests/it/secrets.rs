@@ -1,12 +1,14 @@
-//! No key and no signature in any log line or error, whatever happens.
+//! No key, signature or token in any log line or error, whatever happens.
 
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
-use eventhubs_checkpoint_store::{CheckpointStore, ClaimOutcome, Expected};
+use eventhubs_checkpoint_store::{CheckpointStore, ClaimOutcome, Expected, async_trait};
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_test_harness::Azurite;
+use eventhubs_types::{AccessToken, TokenCredential, TokenError};
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -15,7 +17,7 @@ use crate::proxy::{Plan, Proxy};
 use crate::{at, claim, scope, version_of, won};
 
 /// For Azurite's account, until 2099.
-const SAS: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00%3A00%3A00Z&spr=https,http\
+pub(crate) const SAS: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00%3A00%3A00Z&spr=https,http\
                    &sig=jlSI%2B5DohmjtlB2oCr2Vhd9u7l%2F%2FvB9E8D7vhfmKGX4%3D";
 
 #[derive(Debug, Clone, Default)]
@@ -46,6 +48,17 @@ impl MakeWriter<'_> for Log {
 
     fn make_writer(&self) -> Self {
         self.clone()
+    }
+}
+
+/// A token that is never taken.
+#[derive(Debug)]
+struct Bearer;
+
+#[async_trait]
+impl TokenCredential for Bearer {
+    async fn token(&self, _: &str) -> Result<AccessToken, TokenError> {
+        Ok(AccessToken::new("canary-token", SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)))
     }
 }
 
@@ -103,7 +116,7 @@ async fn a_shared_access_signature_opens_the_store() {
 }
 
 #[tokio::test]
-async fn no_key_and_no_signature_shows_in_logs_or_errors() {
+async fn no_key_signature_or_token_shows_in_logs_or_errors() {
     let log = Log::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(log.clone()).finish();
@@ -115,6 +128,12 @@ async fn no_key_and_no_signature_shows_in_logs_or_errors() {
         let store = BlobCheckpointStore::from_connection_string(&text, &Azurite::unused_container()).unwrap();
         shown += &exercise(&store, &proxy).await;
     }
+    let endpoint = format!("http://127.0.0.1:{}/devstoreaccount1", proxy.port);
+    let with_token = BlobCheckpointStore::with_credential(&endpoint, "checkpoints", Bearer).build().unwrap();
+    let with_url =
+        BlobCheckpointStore::with_sas_url(&format!("{endpoint}/checkpoints?{SAS}")).build().unwrap();
+    shown += &exercise(&with_token, &proxy).await;
+    shown += &exercise(&with_url, &proxy).await;
     for text in connection_strings(nobody) {
         let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
         shown += &show(&store.list_ownership(&scope()).await.unwrap_err());
@@ -122,7 +141,15 @@ async fn no_key_and_no_signature_shows_in_logs_or_errors() {
     let seen = proxy.take_seen();
     let mut secrets: Vec<_> = seen.iter().filter_map(|head| signature(head)).collect();
     assert!(secrets.len() > 20, "requests were signed: {seen:?}");
-    secrets.extend(["Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1", "Canary", "jlSI%2B5Dohm", "jlSI+5Dohm", "SharedKey"]);
+    assert!(seen.iter().any(|head| head.contains("Bearer canary-token")), "{seen:?}");
+    secrets.extend([
+        "canary-token",
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1",
+        "Canary",
+        "jlSI%2B5Dohm",
+        "jlSI+5Dohm",
+        "SharedKey",
+    ]);
     let logged = log.text();
     assert!(
         logged.contains("azure_core") && logged.contains("sent again"),

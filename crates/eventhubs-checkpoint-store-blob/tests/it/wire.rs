@@ -3,7 +3,7 @@
 use eventhubs_checkpoint_store::{CheckpointOutcome, CheckpointStore, Expected};
 use eventhubs_test_harness::Azurite;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, header};
 use crate::{at, claim, partition, scope, store_at, version_of, won};
 
 const HUB: &str = "mynamespace.servicebus.windows.net/myhub/$default";
@@ -16,8 +16,7 @@ impl Request {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        let fields = self.0.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+        header(&self.0, name)
     }
 }
 

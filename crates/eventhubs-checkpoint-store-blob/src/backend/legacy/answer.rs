@@ -20,7 +20,7 @@ pub(super) struct Failure {
     pub(super) kind: ErrorKind,
     pub(super) reason: Cow<'static, str>,
     pub(super) retry_after: Option<Duration>,
-    pub(super) source: Option<reqwest::Error>,
+    pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Failure {
@@ -32,7 +32,7 @@ impl Failure {
     pub(super) fn broken(reason: &'static str, error: reqwest::Error) -> Self {
         let kind = kind_of(&error);
         // The query of the URL may hold a signature.
-        Self { source: Some(error.without_url()), ..Self::new(kind, reason) }
+        Self { source: Some(error.without_url().into()), ..Self::new(kind, reason) }
     }
 }
 
@@ -79,7 +79,8 @@ impl Answer {
         let etag = self.header("etag").map(|etag| etag.trim_matches('"')).filter(|etag| !etag.is_empty());
         let etag = etag.ok_or_else(|| Failure::new(ErrorKind::Protocol, "the answer has no etag"))?;
         let modified = self.header("last-modified").and_then(|date| httpdate::parse_http_date(date).ok());
-        Ok(Stamp { version: Version::new(etag), modified })
+        let is_versioned = self.header("x-ms-version-id").is_some();
+        Ok(Stamp { version: Version::new(etag), modified, is_versioned })
     }
 
     pub(super) fn metadata(&self) -> Metadata {
@@ -88,6 +89,14 @@ impl Answer {
             Some((key, value.to_str().ok()?))
         });
         named.collect()
+    }
+
+    /// Whether the service does not take the version that the request asked for. The answer to a HEAD has no
+    /// body that would name the header, and emulators name the version only.
+    pub(super) fn refuses_version(&self, version: &str) -> bool {
+        let body = String::from_utf8_lossy(&self.body);
+        let names_it = || body.contains("x-ms-version") || body.contains(version);
+        self.status == 400 && self.code() == "InvalidHeaderValue" && (body.is_empty() || names_it())
     }
 
     /// The failure that an unexpected answer means.
@@ -99,6 +108,18 @@ impl Answer {
         let (code, request) = (shown("code", "x-ms-error-code"), shown("request", "x-ms-request-id"));
         let advice = match self.code() {
             "ContainerNotFound" => "; create it, or call create_container_if_absent",
+            "AuthorizationPermissionMismatch" => {
+                "; the identity needs the role Storage Blob Data Contributor, or the signature more permissions"
+            }
+            "BlobArchived" | "BlobBeingRehydrated" => {
+                "; records cannot be changed in the archive tier: move the blob to the hot tier, and leave the container out of the account's life-cycle rules"
+            }
+            "BlobImmutableDueToPolicy" => {
+                "; records change all the time, so the container must have no immutability policy and no legal hold"
+            }
+            "KeyBasedAuthenticationNotPermitted" => {
+                "; the account takes no keys and no signatures made with them: use a token credential"
+            }
             _ => "",
         };
         let reason = format!("status {}{code}{request}{advice}", self.status);
@@ -112,7 +133,9 @@ impl Answer {
             (401 | 403, _) => ErrorKind::Unauthorized,
             (429 | 503, _) => ErrorKind::Throttled,
             (500.., _) | (_, "ContainerBeingDeleted") => ErrorKind::Unavailable,
-            (400, _) => ErrorKind::InvalidArgument,
+            (400, _) | (_, "BlobArchived" | "BlobBeingRehydrated" | "BlobImmutableDueToPolicy") => {
+                ErrorKind::InvalidArgument
+            }
             _ => ErrorKind::Protocol,
         }
     }
@@ -158,6 +181,8 @@ mod tests {
             (409, "ContainerBeingDeleted", ErrorKind::Unavailable),
             (412, "LeaseIdMissing", ErrorKind::Protocol),
             (400, "InvalidMetadata", ErrorKind::InvalidArgument),
+            (409, "BlobArchived", ErrorKind::InvalidArgument),
+            (409, "BlobImmutableDueToPolicy", ErrorKind::InvalidArgument),
             (302, "", ErrorKind::Protocol),
         ] {
             let failure = answer(status, [("x-ms-error-code", code)]).into_failure();
@@ -190,7 +215,7 @@ mod tests {
     #[test]
     fn an_etag_loses_its_quotes_and_must_be_there() {
         let stamp = answer(200, [("etag", "\"0x8D1\"")]).stamp().unwrap();
-        assert_eq!(stamp, Stamp { version: Version::new("0x8D1"), modified: None });
+        assert_eq!(stamp, Stamp { version: Version::new("0x8D1"), modified: None, is_versioned: false });
         assert_eq!(answer(200, [("etag", "\"\"")]).stamp().unwrap_err().kind, ErrorKind::Protocol);
     }
 

@@ -9,11 +9,13 @@ use eventhubs_checkpoint_store::{Error, ErrorKind, async_trait};
 use reqwest::{Proxy, Url, redirect};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{Answer, Failure};
-use crate::connect::is_this_machine;
+use crate::account::is_this_machine;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,6 +41,15 @@ impl Slot {
     }
 }
 
+/// How the service is reached.
+#[derive(Clone, Default)]
+pub(crate) struct Network {
+    /// `http://user:password@host:port`; that of the environment if `None`.
+    pub(crate) proxy: Option<SecretString>,
+    /// Certificates of further authorities, as PEM.
+    pub(crate) authorities: Vec<Vec<u8>>,
+}
+
 /// Takes the SDK's signed requests, and goes no further into the SDK than its request and answer types.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -46,30 +57,25 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// `endpoint` is where the requests go, through `proxy` or else the proxy of the environment.
-    pub(super) fn new(
-        endpoint: &Url,
-        proxy: Option<&SecretString>,
-    ) -> eventhubs_checkpoint_store::Result<Self> {
+    /// `endpoint` is where the requests go, through the given proxy or else that of the environment.
+    ///
+    /// # Errors
+    /// When the proxy or the certificates are unusable, or TLS is not to be had.
+    pub(super) fn new(endpoint: &Url, network: &Network) -> eventhubs_checkpoint_store::Result<Self> {
         let mut builder = reqwest::Client::builder()
-            .use_preconfigured_tls(tls_config()?)
+            .use_preconfigured_tls(tls_config(&network.authorities)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .redirect(redirect::Policy::none());
-        if let Some(url) = proxy {
-            // No value of the URL is repeated: it may hold a password.
-            let parsed = url.expose_secret().starts_with("http://").then(|| Proxy::all(url.expose_secret()));
-            let Some(Ok(proxy)) = parsed else {
-                return Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    "proxy: is not a URL that begins with http://",
-                ));
-            };
+        // Read even if it is not used, so that a mistake is found wherever the program runs.
+        let proxy = network.proxy.as_ref().map(parse_proxy).transpose()?;
+        if is_this_machine(endpoint) && endpoint.scheme() == "http" {
+            // A signature that may be sent in clear text to this machine must not reach a proxy.
+            builder = builder.no_proxy();
+        } else if let Some(proxy) = proxy {
             builder = builder.proxy(proxy);
         } else if is_this_machine(endpoint) {
-            // A signature that may be sent in clear text to this machine must not reach the proxy of
-            // HTTP_PROXY.
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| not_made().with_source(error))?;
@@ -85,17 +91,43 @@ impl Transport {
     }
 }
 
-/// Trusts what the system trusts, as the AMQP side does, and nothing else. The provider is given here, so
+/// Trusts what the system trusts and the further authorities, as the AMQP side does, and nothing else. The provider is given here, so
 /// that no default of the process is needed or changed.
-fn tls_config() -> eventhubs_checkpoint_store::Result<ClientConfig> {
+fn tls_config(authorities: &[Vec<u8>]) -> eventhubs_checkpoint_store::Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let failed = |error: rustls::Error| not_made().with_source(error);
-    let verifier = Verifier::new(Arc::clone(&provider)).map_err(failed)?;
+    let verifier = Verifier::new_with_extra_roots(certificates(authorities)?, Arc::clone(&provider));
+    let verifier = verifier.map_err(failed)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(failed)?;
     let trusting = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     Ok(trusting.with_no_client_auth())
+}
+
+fn certificates(authorities: &[Vec<u8>]) -> eventhubs_checkpoint_store::Result<Vec<CertificateDer<'static>>> {
+    let invalid = |reason| Error::new(ErrorKind::InvalidArgument, reason);
+    let mut all = Vec::new();
+    for pem in authorities {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let found = found.map_err(|error| invalid("certificates: not PEM").with_source(error))?;
+        if found.is_empty() {
+            return Err(invalid("certificates: none in the PEM text"));
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// Reads the URL of a proxy. No value of it is repeated: it may hold a password.
+fn parse_proxy(url: &SecretString) -> eventhubs_checkpoint_store::Result<Proxy> {
+    let url = url.expose_secret();
+    let parsed = url.starts_with("http://").then(|| Proxy::all(url));
+    let Some(Ok(proxy)) = parsed else {
+        let reason = "proxy: is not a URL that begins with http://";
+        return Err(Error::new(ErrorKind::InvalidArgument, reason));
+    };
+    Ok(proxy)
 }
 
 fn not_made() -> Error {
