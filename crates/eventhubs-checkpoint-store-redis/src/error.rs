@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use eventhubs_checkpoint_store::{Error, ErrorKind};
+use eventhubs_types::says_unknown_host;
 use redis::RedisError;
 
 /// Where a server begins to quote the arguments of a command that it does not know, the password of `AUTH` included.
@@ -54,7 +55,7 @@ fn kind(error: &RedisError) -> ErrorKind {
         _ if error.is_timeout() => ErrorKind::Timeout,
         // rustls says so, whatever the version of the driver that passes it on.
         redis::ErrorKind::Io if text.contains("invalid peer certificate") => ErrorKind::UntrustedCertificate,
-        redis::ErrorKind::Io if text.contains("failed to lookup address") => ErrorKind::NotFound,
+        redis::ErrorKind::Io if says_unknown_host(&text) => ErrorKind::NotFound,
         redis::ErrorKind::Io | redis::ErrorKind::ClusterConnectionNotFound => ErrorKind::Unavailable,
         redis::ErrorKind::AuthenticationFailed => ErrorKind::Unauthorized,
         redis::ErrorKind::InvalidClientConfig => ErrorKind::InvalidArgument,
@@ -127,6 +128,18 @@ mod tests {
             ("CROSSSLOT Keys in request don't hash to the same slot", ErrorKind::Protocol),
         ] {
             assert_eq!(of("claim", &replied(reply)).kind(), kind, "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_not_known_is_told_from_a_resolver_that_is_away() {
+        for (reason, kind) in [
+            ("Name or service not known", ErrorKind::NotFound),
+            ("Temporary failure in name resolution", ErrorKind::Unavailable),
+        ] {
+            let text = format!("failed to lookup address information: {reason}");
+            let error = RedisError::from(std::io::Error::other(text));
+            assert_eq!(of("connect", &error).kind(), kind, "{reason}");
         }
     }
 

@@ -106,9 +106,3 @@ async fn no_server_is_transient() {
     let error = RedisCheckpointStore::connect(url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
-
-#[tokio::test]
-async fn a_host_that_does_not_exist_is_not_found() {
-    let error = RedisCheckpointStore::connect("redis://no-such-host.invalid").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-}
