@@ -1,7 +1,8 @@
 //! A whole store: one JSON file for each consumer group, which all processes of one host share.
 //!
-//! Every write is a compare-and-swap below a lock on the folder. The operating system frees the lock of a process
-//! that dies, so none is ever left behind. A network file system may not have such locks: keep it off those.
+//! Every write is a compare-and-swap below a lock on the folder. The operating system frees the lock of a
+//! process that dies, so none is ever left behind. A network file system may not have such locks: keep it off
+//! those.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -50,8 +51,8 @@ struct Record {
 pub(crate) struct FileStore(pub(crate) Arc<Path>);
 
 impl FileStore {
-    /// Runs `work` on the records of a scope while no other handle or process can, and keeps what it changed if it
-    /// returns true. A thread of its own does it, so it is done whole even if the caller is dropped.
+    /// Runs `work` on the records of a scope while no other handle or process can, and keeps what it changed
+    /// if it returns true. A thread of its own does it, so it is done whole even if the caller is dropped.
     async fn with_content<T: Send + 'static>(
         &self,
         scope: &ConsumerScope,
@@ -130,7 +131,8 @@ impl Record {
     }
 }
 
-/// The one compare-and-swap, for both kinds of record. Returns what was written, if that is what was expected.
+/// The one compare-and-swap, for both kinds of record. Returns what was written, if that is what was
+/// expected.
 fn swap(records: &mut Records, last: &mut u64, id: &str, expected: &Expected, new: Record) -> Option<Record> {
     let expected = if let Expected::Version(version) = expected { Some(version.clone()) } else { None };
     (records.get(id).map(Record::version) == expected).then(|| {

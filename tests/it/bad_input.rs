@@ -6,8 +6,8 @@ use std::time::Duration;
 use eventhubs::{ConsumerClient, ErrorKind, PartitionId, Receive, StartingPosition};
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_emulator::Emulator;
-use eventhubs_test_harness::{Azurite, within};
-use eventhubs_tests::{HUB, PATIENCE};
+use eventhubs_test_harness::{Azurite, PATIENCE, within};
+use eventhubs_tests::HUB;
 
 const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LTAwMDE=";
 

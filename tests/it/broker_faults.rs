@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use eventhubs::{ConsumerClient, RetryPolicy, StartingPosition};
 use eventhubs_emulator::Emulator;
-use eventhubs_test_harness::within;
-use eventhubs_tests::{HUB, PATIENCE, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, within};
+use eventhubs_tests::HUB;
 use tokio::sync::oneshot;
 
 const EVENTS_A_FAULT: usize = 2_000;
@@ -43,9 +43,12 @@ async fn no_gap_and_no_repeat(fault: impl AsyncFn(&Emulator)) {
         for round in 1..=5 {
             let half = count(&handled) + EVENTS_A_FAULT / 4;
             emulator.publish(HUB, (0..EVENTS_A_FAULT).map(|n| n.to_string())).unwrap();
-            until(|| count(&handled) >= half).await;
+            until(seeing(format!("{half} events handled"), || count(&handled)), || count(&handled) >= half)
+                .await;
             fault(&emulator).await;
-            until(|| count(&handled) >= round * EVENTS_A_FAULT).await;
+            let all = round * EVENTS_A_FAULT;
+            until(seeing(format!("{all} events handled"), || count(&handled)), || count(&handled) >= all)
+                .await;
         }
         stop.send(()).unwrap();
         receiving.await.unwrap().unwrap();

@@ -14,8 +14,8 @@ use eventhubs_checkpoint_store::{
     OwnershipList, Result,
 };
 use eventhubs_emulator::{Emulator, RequestKind, Verdict};
-use eventhubs_test_harness::within;
-use eventhubs_tests::{HUB, PATIENCE, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, within};
+use eventhubs_tests::HUB;
 use eventhubs_types::{ConsumerScope, PartitionId};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -47,6 +47,7 @@ struct LateStore {
     delay: Duration,
 }
 
+// The sleeps are the fault that the test makes: each answer is late by this much.
 #[async_trait]
 impl CheckpointStore for LateStore {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
@@ -167,14 +168,15 @@ async fn deploy(delays: Delays, rounds: usize) -> (usize, usize) {
         }
     });
     let mut instances: Vec<_> = (0..INSTANCES).map(|_| fleet.start()).collect();
-    until(|| fleet.emulator.receivers(HUB).unwrap().len() == PARTITIONS).await;
+    let readers = || fleet.emulator.receivers(HUB).unwrap();
+    until(seeing("a reader of each partition", readers), || readers().len() == PARTITIONS).await;
     for _ in 0..rounds * INSTANCES {
         instances.push(fleet.start());
         stop(instances.remove(0)).await;
     }
     is_over.store(true, Ordering::Relaxed);
     publisher.await.unwrap();
-    until(|| fleet.is_complete()).await;
+    until("every event is handled", || fleet.is_complete()).await;
     for instance in instances {
         stop(instance).await;
     }

@@ -2,8 +2,8 @@
 
 use std::future::ready;
 
-use eventhubs_test_harness::within;
-use eventhubs_tests::{Consumer, PATIENCE, Said, Storage, World, distinct, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, within};
+use eventhubs_tests::{Consumer, Said, Storage, World, distinct};
 
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 
@@ -33,6 +33,8 @@ macro_rules! on_each_store {
 
 on_each_store! {
     blob: Storage::new_blob();
+    postgres: Storage::new_postgres();
+    redis: Storage::new_redis();
     sqlite: ready(Storage::new_sqlite());
 }
 
@@ -47,10 +49,14 @@ async fn a_killed_process_repeats_only_what_was_not_checkpointed(storage: Storag
         let victim = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
         world.until_shared(&[4, 4]).await;
         world.publish(EVENTS / 2);
-        victim.until(|said| said.calls() >= 100 && said.checkpoints.len() == 4).await;
+        victim
+            .until("100 calls and a checkpoint of each partition", |said| {
+                said.calls() >= 100 && said.checkpoints.len() == 4
+            })
+            .await;
         let victim = victim.kill().await;
         world.publish(EVENTS / 2);
-        survivor.until(|said| distinct([said, &victim]).len() == EVENTS).await;
+        survivor.until("all events handled", |said| distinct([said, &victim]).len() == EVENTS).await;
         let survivor = survivor.stop().await;
 
         victim.assert_contiguous("the victim");
@@ -78,10 +84,10 @@ async fn a_clean_stop_repeats_nothing_and_no_one_waits_for_the_expiry(storage: S
         let leaver = Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1));
         world.until_shared(&[4, 4]).await;
         world.publish(EVENTS);
-        leaver.until(|said| said.calls() >= 40).await;
+        leaver.until("40 calls", |said| said.calls() >= 40).await;
         let leaver = leaver.stop().await;
         assert!(leaver.calls() < EVENTS / 2, "it left with work to do");
-        stayer.until(|said| distinct([said, &leaver]).len() == EVENTS).await;
+        stayer.until("all events handled", |said| distinct([said, &leaver]).len() == EVENTS).await;
         let stayer = stayer.stop().await;
 
         assert_eq!(leaver.calls() + stayer.calls(), EVENTS, "no event was handled twice");
@@ -108,11 +114,11 @@ async fn a_rolling_deploy_repeats_nothing(storage: Storage) {
             running.push(Consumer::start(&mut world.consumer(INSTANCE, NEVER, 1)));
             stopped.push(running.remove(0).stop().await);
         }
-        let all_handled = || {
+        let handled = || {
             let said: Vec<_> = running.iter().map(Consumer::said).collect();
-            distinct(said.iter().chain(&stopped)).len() == EVENTS
+            distinct(said.iter().chain(&stopped)).len()
         };
-        until(all_handled).await;
+        until(seeing("all events handled", handled), || handled() == EVENTS).await;
         for consumer in running {
             stopped.push(consumer.stop().await);
         }

@@ -9,8 +9,8 @@ use eventhubs::{
     ReceivedEvent, RetryPolicy, StartingPosition,
 };
 use eventhubs_emulator::Emulator;
-use eventhubs_test_harness::within;
-use eventhubs_tests::{HUB, PATIENCE, World, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, within};
+use eventhubs_tests::{HUB, World};
 use eventhubs_types::ConsumerScope;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ struct Consumer {
     receiving: JoinHandle<eventhubs::Result<()>>,
 }
 
-#[derive(Default, Clone)]
+#[derive(Debug, Default, Clone)]
 struct Seen {
     /// Sequence numbers by partition, in the order of the calls.
     handled: BTreeMap<String, Vec<i64>>,
@@ -91,8 +91,9 @@ impl Consumer {
         self.seen.lock().unwrap().clone()
     }
 
-    async fn until(&self, condition: impl Fn(&Seen) -> bool) {
-        until(|| condition(&self.seen.lock().unwrap())).await;
+    #[track_caller]
+    fn until(&self, what: &str, condition: impl Fn(&Seen) -> bool) -> impl Future<Output = ()> {
+        until(seeing(what, || self.seen()), move || condition(&self.seen.lock().unwrap()))
     }
 
     async fn stop(self) -> Seen {
@@ -136,7 +137,7 @@ async fn nothing_is_lost(starting: StartingPosition) {
         let client = client(emulator, world.store().await);
         let consumer =
             Consumer::start(&client, starting, InvalidPosition::default(), |number| number % 10 == 9);
-        until(|| emulator.receivers(HUB).unwrap().len() == 2).await;
+        until("two readers", || emulator.receivers(HUB).unwrap().len() == 2).await;
         world.publish(100);
         until_checkpointed(&world).await;
 
@@ -150,7 +151,7 @@ async fn nothing_is_lost(starting: StartingPosition) {
 
         // in the middle of the stream: a composite offset outlives the next one, so there is no gap and no repeat
         world.publish(2_000);
-        consumer.until(|seen| seen.calls() >= after.calls() + 200).await;
+        consumer.until("200 more events", |seen| seen.calls() >= after.calls() + 200).await;
         emulator.fail_over(HUB).unwrap();
         world.publish(20);
         until_checkpointed(&world).await;
@@ -217,14 +218,14 @@ async fn an_old_numeric_checkpoint_is_given_up_as_the_policy_says() {
             emulator.publish(HUB, ["0", "1", "2", "3"]).unwrap();
             let client = client(&emulator, MemoryCheckpointStore::new());
             let before = Consumer::start(&client, StartingPosition::Earliest, policy, |number| number <= 1);
-            before.until(|seen| seen.calls() == 4).await;
+            before.until("four calls", |seen| seen.calls() == 4).await;
             before.stop().await;
 
             emulator.fail_over(HUB).unwrap();
             let after = Consumer::start(&client, starting.clone(), policy, |_| true);
-            until(|| !emulator.receivers(HUB).unwrap().is_empty()).await;
+            until("a reader", || !emulator.receivers(HUB).unwrap().is_empty()).await;
             emulator.publish(HUB, ["4"]).unwrap();
-            after.until(|seen| seen.checkpoints == expected.len()).await;
+            after.until("a checkpoint per event", |seen| seen.checkpoints == expected.len()).await;
             let seen = after.stop().await;
             let case = format!("{policy:?}, {starting:?}");
             assert_eq!(seen.handled["0"], expected, "{case}");

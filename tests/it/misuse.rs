@@ -6,8 +6,8 @@ use std::time::Duration;
 use eventhubs::{ConsumerClient, ConsumerClientBuilder, ErrorKind, RetryPolicy};
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_emulator::Emulator;
-use eventhubs_test_harness::{Azurite, within};
-use eventhubs_tests::{HUB, PATIENCE};
+use eventhubs_test_harness::{Azurite, PATIENCE, within};
+use eventhubs_tests::HUB;
 use tokio::net::TcpListener;
 
 const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LTAwMDE=";

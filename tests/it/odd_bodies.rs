@@ -4,8 +4,8 @@ use std::path::Path;
 
 use eventhubs::{ConsumerClient, StartingPosition};
 use eventhubs_emulator::Emulator;
-use eventhubs_test_harness::{installed, within};
-use eventhubs_tests::{HUB, PATIENCE};
+use eventhubs_test_harness::{PATIENCE, installed, within};
+use eventhubs_tests::HUB;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 

@@ -3,8 +3,8 @@
 
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_emulator::Emulator;
-use eventhubs_test_harness::within;
-use eventhubs_tests::{Consumer, HUB, PATIENCE};
+use eventhubs_test_harness::{PATIENCE, within};
+use eventhubs_tests::{Consumer, HUB};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;

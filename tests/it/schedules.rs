@@ -8,8 +8,8 @@ use std::time::Duration;
 use eventhubs::{ConsumerClient, RetryPolicy, StartingPosition};
 use eventhubs_checkpoint_store::MemoryCheckpointStore;
 use eventhubs_emulator::{Emulator, Schedule, ScheduleSettings, Throttle};
-use eventhubs_test_harness::within;
-use eventhubs_tests::{HUB, PATIENCE, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, within};
+use eventhubs_tests::HUB;
 use tokio::sync::oneshot;
 use tokio::time::interval;
 
@@ -107,12 +107,16 @@ async fn survives(seed: u64) {
         consume(&emulator, &store, &handled, second).await;
     };
     let restart = async {
-        until(|| handled.lock().unwrap().values().map(BTreeSet::len).sum::<usize>() > 500).await;
+        let count = || handled.lock().unwrap().values().map(BTreeSet::len).sum::<usize>();
+        until(seeing("more than 500 events handled", count), || count() > 500).await;
         stop_first.send(()).unwrap();
     };
     let watch = async {
         tokio::join!(publish(&emulator, &schedule), restart);
-        until(|| missing(&emulator, &handled).is_empty()).await;
+        until(seeing("no event missing", || missing(&emulator, &handled)), || {
+            missing(&emulator, &handled).is_empty()
+        })
+        .await;
         stop_second.send(()).unwrap();
     };
     let all = async { tokio::join!(consumers, watch) };

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventhubs::{ConsumerClient, StartingPosition};
-use eventhubs_test_harness::within;
-use eventhubs_tests::{HUB, PATIENCE, World, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, within};
+use eventhubs_tests::{HUB, World};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
@@ -62,14 +62,18 @@ async fn reads(log: &Log, instance: &str, partitions: usize, since: Instant) -> 
         let new = log.iter().filter(|handled| handled.instance == instance && handled.at >= since);
         new.map(|handled| handled.partition.clone()).collect::<BTreeSet<_>>().len()
     };
-    until(|| of_instance() >= partitions).await;
+    until(seeing(format!("{instance} reads {partitions} partitions"), of_instance), || {
+        of_instance() >= partitions
+    })
+    .await;
     since.elapsed()
 }
 
 /// Waits until each partition has had so many more events, on average.
 async fn handles_more(log: &Log, events: usize) {
     let wanted = log.lock().unwrap().len() + events * PARTITIONS;
-    until(|| log.lock().unwrap().len() >= wanted).await;
+    let handled = || log.lock().unwrap().len();
+    until(seeing(format!("{wanted} events handled"), handled), || handled() >= wanted).await;
 }
 
 /// The longest time between two events of one partition since then.

@@ -9,11 +9,11 @@ use eventhubs::{
     StartingPosition,
 };
 use eventhubs_checkpoint_store::{Checkpoint, CheckpointStore};
-use eventhubs_test_harness::within;
-use eventhubs_tests::{HUB, PATIENCE, World, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, until_async, within};
+use eventhubs_tests::{HUB, World};
 use tokio::sync::{Semaphore, oneshot};
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     handled: AtomicUsize,
     checkpoints: AtomicUsize,
@@ -63,19 +63,20 @@ async fn reading_continues_while_the_store_is_down_and_all_recovers() {
         let receiving = tokio::spawn(receive.into_future());
 
         world.publish(40);
-        until(|| Counts::get(&counts.checkpoints) >= 40).await;
+        until(seeing("40 checkpoints", || &counts), || Counts::get(&counts.checkpoints) >= 40).await;
 
         world.storage.azurite_mut().stop().await;
         world.publish(40);
-        until(|| Counts::get(&counts.handled) >= 80).await;
-        until(|| Counts::get(&counts.pending_checkpoints) >= 40).await;
+        until(seeing("80 events handled", || &counts), || Counts::get(&counts.handled) >= 80).await;
+        until(seeing("40 pending checkpoints", || &counts), || {
+            Counts::get(&counts.pending_checkpoints) >= 40
+        })
+        .await;
 
         world.storage.azurite_mut().restart_on_same_port().await;
         world.publish(40);
-        until(|| Counts::get(&counts.handled) >= 120).await;
-        while checkpointed(&world).await < 120 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until(seeing("120 events handled", || &counts), || Counts::get(&counts.handled) >= 120).await;
+        until_async("all 120 events are checkpointed", async || checkpointed(&world).await >= 120).await;
         assert_eq!(Counts::get(&counts.handled), 120, "no partition was given up, so nothing came twice");
         assert!(!receiving.is_finished(), "the run continues");
 
@@ -114,14 +115,12 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
         let receiving = tokio::spawn(receive.into_future());
 
         world.publish(40);
-        until(|| handled.available_permits() >= 40).await;
+        until("40 events handled", || handled.available_permits() >= 40).await;
         world.storage.azurite_mut().stop().await;
         world.publish(40);
-        until(|| handled.available_permits() >= 80).await;
+        until("80 events handled", || handled.available_permits() >= 80).await;
         world.storage.azurite_mut().restart_on_same_port().await;
-        while checkpointed(&world).await < 80 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_async("all 80 events are checkpointed", async || checkpointed(&world).await >= 80).await;
         stop.send(()).unwrap();
         receiving.await.unwrap().unwrap();
         assert_eq!(handled.available_permits(), 80, "nothing came twice");

@@ -4,8 +4,8 @@
 use std::env;
 use std::time::{Duration, Instant};
 
-use eventhubs_test_harness::within;
-use eventhubs_tests::{Consumer, HUB, PATIENCE, Storage, World, until};
+use eventhubs_test_harness::{PATIENCE, seeing, until, within};
+use eventhubs_tests::{Consumer, HUB, Storage, World};
 
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 const PARTITIONS: usize = 32;
@@ -27,7 +27,8 @@ async fn leave(world: &World) -> Duration {
     world.until_shared(&[10, 11, 11]).await;
     let began = now();
     let leaving = tokio::spawn(leaver.stop());
-    until(|| receivers_of(world).len() == 2 && readers(world) == PARTITIONS).await;
+    let by_two = || (receivers_of(world).len(), readers(world));
+    until(seeing("two instances that read all partitions", by_two), || by_two() == (2, PARTITIONS)).await;
     let took = began.elapsed();
     leaving.await.unwrap();
     for stayer in stayers {
@@ -63,6 +64,16 @@ async fn measure(name: &str, storage: Storage) {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_blob() {
     measure("blob", Storage::new_blob().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres() {
+    measure("PostgreSQL", Storage::new_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_redis() {
+    measure("Redis", Storage::new_redis().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use eventhubs_test_harness::within;
-use eventhubs_tests::{Consumer, HUB, PATIENCE, Said, World};
+use eventhubs_test_harness::{PATIENCE, within};
+use eventhubs_tests::{Consumer, HUB, Said, World};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
@@ -95,12 +95,16 @@ async fn a_certificate_that_the_system_trusts_is_accepted_and_no_other() {
         let refused = consumer(&world, [Some(hub), None], &unrelated);
         let refused_storage = consumer(&world, [None, Some(storage)], &unrelated);
         let accepted = consumer(&world, [Some(hub), Some(storage)], &trusted);
-        accepted.until(|said| said.calls() == 10).await;
+        accepted.until("10 calls", |said| said.calls() == 10).await;
         let says = |said: &Said, words: &str| said.other.iter().any(|line| line.contains(words));
-        refused.until(|said| says(said, "ended the event hub could not be looked up: the certificate")).await;
+        refused
+            .until("the refusal of the hub", |said| {
+                says(said, "ended the event hub could not be looked up: the certificate")
+            })
+            .await;
         let text =
             "ended the checkpoint store could not be read: the certificate of the store is not trusted";
-        refused_storage.until(|said| says(said, text)).await;
+        refused_storage.until("the refusal of the storage", |said| says(said, text)).await;
         for refused in [refused, refused_storage] {
             assert_eq!(refused.kill().await.calls(), 0);
         }

@@ -1,7 +1,7 @@
 //! One consumer group with one eventhubs instance and one of the official Python SDK, on the same blobs (contract §9).
 
-use eventhubs_test_harness::{interpreter, within};
-use eventhubs_tests::{Consumer, PATIENCE, World, distinct};
+use eventhubs_test_harness::{PATIENCE, interpreter, within};
+use eventhubs_tests::{Consumer, World, distinct};
 
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 const CONSUMER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/consumer.py");
@@ -24,17 +24,21 @@ async fn ours_and_python_balance_and_each_goes_on_where_the_other_stopped() {
         world.until_shared(&[4, 4]).await;
 
         world.publish(EVENTS);
-        theirs_first.until(|said| said.calls() >= 40).await;
+        theirs_first.until("40 calls", |said| said.calls() >= 40).await;
         let theirs_first = theirs_first.stop().await;
-        ours_first.until(|said| distinct([said, &theirs_first]).len() == EVENTS).await;
+        ours_first.until("all events handled", |said| distinct([said, &theirs_first]).len() == EVENTS).await;
 
         let theirs_second = theirs(&world);
         world.until_shared(&[4, 4]).await;
         world.publish(EVENTS);
-        ours_first.until(|said| said.calls() + theirs_first.calls() >= EVENTS + 40).await;
+        ours_first
+            .until("40 calls more than events", |said| said.calls() + theirs_first.calls() >= EVENTS + 40)
+            .await;
         let ours_first = ours_first.stop().await;
         let said = [&theirs_first, &ours_first];
-        theirs_second.until(|last| distinct(said.into_iter().chain([last])).len() == 2 * EVENTS).await;
+        theirs_second
+            .until("all events handled", |last| distinct(said.into_iter().chain([last])).len() == 2 * EVENTS)
+            .await;
         let theirs_second = theirs_second.stop().await;
 
         let calls = theirs_first.calls() + ours_first.calls() + theirs_second.calls();
@@ -63,7 +67,9 @@ async fn instances_hand_over_next_to_python_and_break_no_renewals() {
         let left = leaver.stop().await;
         world.until_shared(&[4, 5]).await;
         world.publish(EVENTS);
-        stayer.until(|said| distinct([&left, &python.said(), said]).len() == 2 * EVENTS).await;
+        stayer
+            .until("all events handled", |said| distinct([&left, &python.said(), said]).len() == 2 * EVENTS)
+            .await;
 
         let theirs_before = owned.iter().filter(|record| record.mark.is_none());
         let now = world.records().await;

@@ -1,7 +1,7 @@
 //! A process that hangs longer than its leases last, while another takes over, and then continues (README, "What it promises").
 
-use eventhubs_test_harness::within;
-use eventhubs_tests::{Consumer, PATIENCE, Said, World, distinct};
+use eventhubs_test_harness::{PATIENCE, within};
+use eventhubs_tests::{Consumer, Said, World, distinct};
 
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance");
 
@@ -13,12 +13,12 @@ async fn a_process_that_hung_beyond_its_leases_handles_and_writes_nothing() {
         let zombie = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
         world.until_shared(&[4]).await;
         world.publish(EVENTS);
-        zombie.until(|said| said.calls() >= 200).await;
+        zombie.until("200 calls", |said| said.calls() >= 200).await;
         zombie.suspend().await;
 
         let survivor = Consumer::start(&mut world.consumer(INSTANCE, 3, 10));
-        survivor.until(|said| distinct([said, &zombie.said()]).len() == EVENTS).await;
-        survivor.until(|said| is_all_checkpointed(said, EVENTS)).await;
+        survivor.until("all events handled", |said| distinct([said, &zombie.said()]).len() == EVENTS).await;
+        survivor.until("all events checkpointed", |said| is_all_checkpointed(said, EVENTS)).await;
         let before = zombie.said();
         assert!(before.calls() < EVENTS / 2, "it hung with work to do, and events in its buffers");
 

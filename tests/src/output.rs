@@ -5,13 +5,20 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::TransactionalCheckpoint;
+use eventhubs_checkpoint_store_postgres::PostgresCheckpointStore;
+use eventhubs_checkpoint_store_postgres::tokio_postgres::{self, Client, NoTls};
 use eventhubs_checkpoint_store_sqlite::rusqlite::{self, Connection, Transaction, TransactionBehavior};
 use eventhubs_checkpoint_store_sqlite::{
     SqliteCheckpointStore, TransactionalCheckpointExt as _, is_already_done,
 };
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::block_in_place;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Both databases know `$1`.
+const INSERT: &str = "INSERT INTO output (partition, number) VALUES ($1, $2)";
+const COUNT: &str = "SELECT (SELECT count(*) FROM output), (SELECT count(*) FROM (SELECT DISTINCT partition, number FROM output) AS rows)";
 
 /// How long a transaction waits for those of others: longer than any of them is suspended.
 const BUSY_LIMIT: Duration = Duration::from_secs(60);
@@ -19,6 +26,13 @@ const BUSY_LIMIT: Duration = Duration::from_secs(60);
 /// The table of the rows, in the database of a store.
 #[derive(Debug)]
 pub enum Output {
+    /// In the database of a PostgreSQL store.
+    Postgres {
+        /// The connection of this process.
+        client: AsyncMutex<Client>,
+        /// The store, which knows its schema.
+        store: PostgresCheckpointStore,
+    },
     /// In the file of a SQLite store.
     Sqlite(Mutex<Connection>),
 }
@@ -39,9 +53,22 @@ impl Output {
     /// When the address is none, or the database says so.
     pub async fn open(address: &str) -> Result<Self> {
         match address.split_once(' ') {
+            Some(("postgres", connection_string)) => Self::open_postgres(connection_string).await,
             Some(("sqlite", path)) => Self::open_sqlite(Path::new(path)).await,
             _ => Err(format!("there are no tables in {address}").into()),
         }
+    }
+
+    async fn open_postgres(connection_string: &str) -> Result<Self> {
+        let (client, connection) = tokio_postgres::connect(connection_string, NoTls).await?;
+        tokio::spawn(connection);
+        // Of several that make the table at once, one may fail although the table is there then.
+        let table = "CREATE TABLE IF NOT EXISTS output (partition text NOT NULL, number bigint NOT NULL)";
+        if client.batch_execute(table).await.is_err() {
+            client.batch_execute(table).await?;
+        }
+        let store = PostgresCheckpointStore::from_connection_string(connection_string)?;
+        Ok(Self::Postgres { client: AsyncMutex::new(client), store })
     }
 
     async fn open_sqlite(path: &Path) -> Result<Self> {
@@ -60,6 +87,17 @@ impl Output {
     /// When the checkpoint is refused because of a later owner, or the database says so.
     pub async fn insert_with(&self, checkpoint: &TransactionalCheckpoint) -> Result<()> {
         match self {
+            Self::Postgres { client, store } => {
+                let mut client = client.lock().await;
+                let transaction = client.transaction().await?;
+                let (partition, number) = (checkpoint.partition.as_str(), checkpoint.sequence_number.value());
+                transaction.execute(INSERT, &[&partition, &number]).await?;
+                match store.write_checkpoint(&transaction, checkpoint).await {
+                    Ok(()) => Ok(transaction.commit().await?),
+                    Err(error) if eventhubs_checkpoint_store_postgres::is_already_done(&error) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            }
             Self::Sqlite(connection) => in_transaction(connection, |transaction| {
                 let (partition, number) = (checkpoint.partition.as_str(), checkpoint.sequence_number.value());
                 insert(transaction, partition, number)?;
@@ -74,6 +112,10 @@ impl Output {
     /// When the database says so.
     pub async fn insert(&self, partition: &str, number: i64) -> Result<()> {
         match self {
+            Self::Postgres { client, .. } => {
+                client.lock().await.execute(INSERT, &[&partition, &number]).await?;
+                Ok(())
+            }
             Self::Sqlite(connection) => {
                 in_transaction(connection, |transaction| insert(transaction, partition, number))
             }
@@ -86,18 +128,21 @@ impl Output {
     /// When the database says so.
     pub async fn rows(&self) -> Result<Rows> {
         match self {
+            Self::Postgres { client, .. } => {
+                let row = client.lock().await.query_one(COUNT, &[]).await?;
+                Ok(Rows { all: row.get(0), distinct: row.get(1) })
+            }
             Self::Sqlite(connection) => block_in_place(|| {
                 let connection = connection.lock().map_err(|_| "a transaction panicked")?;
-                let all = connection.query_row("SELECT count(*) FROM output", [], |row| row.get(0))?;
-                let distinct = "SELECT count(*) FROM (SELECT DISTINCT partition, number FROM output)";
-                Ok(Rows { all, distinct: connection.query_row(distinct, [], |row| row.get(0))? })
+                let row = |row: &rusqlite::Row<'_>| Ok(Rows { all: row.get(0)?, distinct: row.get(1)? });
+                Ok(connection.query_row(COUNT, [], row)?)
             }),
         }
     }
 }
 
 fn insert(transaction: &Transaction<'_>, partition: &str, number: i64) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached("INSERT INTO output (partition, number) VALUES (?1, ?2)")?;
+    let mut insert = transaction.prepare_cached(INSERT)?;
     insert.execute(rusqlite::params![partition, number]).map(drop)
 }
 

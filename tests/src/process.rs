@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::until;
+use eventhubs_test_harness::{seeing, until};
 
 /// A consumer in a process of its own, and what it has said so far.
 #[derive(Debug)]
@@ -98,9 +98,10 @@ impl Consumer {
         lock(&self.said).clone()
     }
 
-    /// Waits until what it has said is enough.
-    pub async fn until(&self, enough: impl Fn(&Said) -> bool) {
-        until(|| enough(&lock(&self.said))).await;
+    /// Waits until what it has said is enough; `what` names that, and is printed with what it said if it never is.
+    #[track_caller]
+    pub fn until(&self, what: &str, enough: impl Fn(&Said) -> bool) -> impl Future<Output = ()> {
+        until(seeing(what, || self.said()), move || enough(&lock(&self.said)))
     }
 
     /// Kills it without warning, and returns all that it said.

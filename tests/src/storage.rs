@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
+use eventhubs_checkpoint_store_postgres::PostgresCheckpointStore;
+use eventhubs_checkpoint_store_redis::RedisCheckpointStore;
 use eventhubs_checkpoint_store_sqlite::SqliteCheckpointStore;
-use eventhubs_test_harness::Azurite;
+use eventhubs_test_harness::{Azurite, Postgres, RedisServer};
 use tempfile::TempDir;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -23,6 +25,10 @@ pub enum Storage {
     },
     /// A SQLite file in a folder of its own.
     Sqlite(TempDir),
+    /// A database of its own, in the server that the tests of a process share.
+    Postgres(String),
+    /// A Redis server of its own.
+    Redis(RedisServer),
 }
 
 impl Storage {
@@ -54,10 +60,28 @@ impl Storage {
         Self::Sqlite(TempDir::new().expect("a temporary folder"))
     }
 
+    /// An empty PostgreSQL database.
+    ///
+    /// # Panics
+    /// If the server does not start.
+    pub async fn new_postgres() -> Self {
+        Self::Postgres(Postgres::shared().await.create_database())
+    }
+
+    /// An empty Redis server.
+    ///
+    /// # Panics
+    /// If the server does not start.
+    pub async fn new_redis() -> Self {
+        Self::Redis(RedisServer::builder().persistent().start().await)
+    }
+
     /// Where [`open`](Self::open) finds it.
     pub fn address(&self) -> String {
         match self {
             Self::Blob { azurite, container } => format!("blob {container} {}", azurite.connection_string()),
+            Self::Postgres(database) => format!("postgres {database}"),
+            Self::Redis(server) => format!("redis {}", server.url()),
             Self::Sqlite(folder) => format!("sqlite {}", folder.path().join("checkpoints.db").display()),
         }
     }
@@ -73,6 +97,8 @@ impl Storage {
                 let (container, connection_string) = rest.split_once(' ').ok_or("which container?")?;
                 Arc::new(BlobCheckpointStore::from_connection_string(connection_string, container)?)
             }
+            "postgres" => Arc::new(PostgresCheckpointStore::from_connection_string(rest)?),
+            "redis" => Arc::new(RedisCheckpointStore::connect(rest).await?),
             "sqlite" => Arc::new(SqliteCheckpointStore::open(rest).await?),
             _ => return Err(format!("there is no store of the kind {kind}").into()),
         })
@@ -84,7 +110,7 @@ impl Storage {
             Self::Blob { azurite, container } => {
                 vec![("STORAGE", azurite.connection_string()), ("CONTAINER", container.clone())]
             }
-            Self::Sqlite(_) => Vec::new(),
+            Self::Postgres(_) | Self::Redis(_) | Self::Sqlite(_) => Vec::new(),
         }
     }
 

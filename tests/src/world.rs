@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use eventhubs_checkpoint_store::{CheckpointStore, Ownership};
 use eventhubs_emulator::Emulator;
-use eventhubs_test_harness::Azurite;
+use eventhubs_test_harness::{Azurite, seeing, until_async};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, OwnerId};
 use tokio::process::Command;
 
@@ -129,14 +128,10 @@ impl World {
     /// # Panics
     /// If the storage cannot be read.
     pub async fn until_shared(&self, shares: &[usize]) {
-        let mut looks = tokio::time::interval(Duration::from_millis(200));
-        loop {
-            looks.tick().await;
-            // A claim comes before its link.
-            if sorted(self.owners().await) == shares && sorted(self.readers()) == shares {
-                return;
-            }
-        }
+        let what = seeing(format!("shares of {shares:?}"), || self.readers());
+        // A claim comes before its link.
+        let are_shared = async || sorted(self.readers()) == shares && sorted(self.owners().await) == shares;
+        until_async(what, are_shared).await;
     }
 
     /// How many partitions each consumer reads, by the name of its receivers. The Python SDK gives none.

@@ -61,10 +61,35 @@ const BROWSER_DRIVER: Program = Program {
     probe: &["chromedriver", "--version"],
     packages: &["chromium-driver"],
 };
+// Debian keeps the server out of the path, in a folder for each version.
+const POSTGRESQL: Program = Program {
+    name: "PostgreSQL",
+    why: "the PostgreSQL store is tested against it",
+    probe: &[
+        "sh",
+        "-c",
+        "ls /usr/lib/postgresql/*/bin/postgres || test -x \"$(pg_config --bindir)/postgres\"",
+    ],
+    packages: &["postgresql"],
+};
+const PGBOUNCER: Program = Program {
+    name: "PgBouncer",
+    why: "the PostgreSQL store is tested behind it",
+    probe: &["pgbouncer", "--version"],
+    packages: &["pgbouncer"],
+};
+const REDIS: Program = Program {
+    name: "Redis 7 or newer",
+    why: "the Redis store is tested on it",
+    probe: &["sh", "-c", "redis-server --version | grep -Eq 'v=([7-9]|[1-9][0-9])[.]'"],
+    packages: &["redis-server"],
+};
 
 /// What the clients in other languages need, in tests and in the benchmark.
 pub(crate) const FOR_CLIENTS: &[Program] = &[COMPILER, NODE, NPM, PYTHON, PYTHON_HEADERS];
-/// What only the tests need.
+/// What only the tests of checkpoint stores need.
+pub(crate) const FOR_STORES: &[Program] = &[POSTGRESQL, PGBOUNCER, REDIS];
+/// What only the tests of the page need.
 pub(crate) const FOR_PAGE: &[Program] = &[BROWSER, BROWSER_DRIVER];
 
 /// Whether a missing program may be installed into the system.

@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_empty_frame_is_sent_before_or_after_another_and_not_after_recent_traffic() {
+    async fn an_empty_frame_splits_no_other_and_does_not_follow_recent_traffic() {
         let (mut stream, mut peer, _) = pair();
         peer.write_all(OPEN_240_S).await.unwrap();
         stream.read_exact(&mut [0; 25]).await.unwrap();

@@ -67,7 +67,8 @@ struct Inner {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct EventHubClientBuilder {
-    endpoint: Endpoint,
+    /// Or what is wrong with it, which `build` tells.
+    endpoint: std::result::Result<Endpoint, String>,
     proof: Proof,
     connection: ConnectionOptions,
     /// The `EntityPath` of the connection string.
@@ -88,12 +89,12 @@ impl EventHubClient {
     /// Returns a builder for a client that authenticates with the key or signature of a connection string.
     pub fn builder(connection_string: ConnectionString) -> EventHubClientBuilder {
         let ConnectionString { endpoint, event_hub: path, secret } = connection_string;
-        EventHubClientBuilder { path, ..EventHubClientBuilder::new(endpoint, Proof::Secret(secret)) }
+        EventHubClientBuilder { path, ..EventHubClientBuilder::new(Ok(endpoint), Proof::Secret(secret)) }
     }
 
     /// Returns a builder for a client that authenticates with a token credential. `namespace` is the fully
     /// qualified host name, for example `contoso.servicebus.windows.net`; a scheme and a trailing slash are
-    /// ignored.
+    /// ignored. [`build`](EventHubClientBuilder::build) checks it and the event hub.
     ///
     /// ```
     /// # use eventhubs_emulator::Emulator;
@@ -117,26 +118,22 @@ impl EventHubClient {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
     /// # let namespace = format!("localhost:{}", emulator.address().port());
-    /// let client = EventHubClient::with_credential(namespace, "orders", FromTheSidecar)?
+    /// let client = EventHubClient::with_credential(namespace, "orders", FromTheSidecar)
     /// #   .use_development_emulator()
     ///     .build()?;
     /// assert_eq!(client.event_hub_properties().await?.partition_ids.len(), 2);
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when the namespace or the event hub is not a name.
     pub fn with_credential(
         namespace: impl AsRef<str>,
         event_hub: impl AsRef<str>,
         credential: impl TokenCredential + 'static,
-    ) -> Result<EventHubClientBuilder> {
+    ) -> EventHubClientBuilder {
         let address = Address::parse(namespace.as_ref());
-        let address = address.map_err(|reason| Error::invalid(format!("namespace: {reason}")))?;
-        let endpoint = Endpoint { address, tls: true };
-        let event_hub = EventHubName::new(event_hub.as_ref()).map_err(|e| Error::invalid(e.to_string()))?;
-        Ok(EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub))
+        let address = address.map_err(|reason| format!("namespace: {reason}"));
+        let endpoint = address.map(|address| Endpoint { address, tls: true });
+        EventHubClientBuilder::new(endpoint, Proof::Tokens(Arc::new(credential))).event_hub(event_hub)
     }
 
     /// Switches to the key or signature of another connection string, so that keys can be rotated while the
@@ -293,7 +290,7 @@ impl fmt::Debug for Proof {
 }
 
 impl EventHubClientBuilder {
-    fn new(endpoint: Endpoint, proof: Proof) -> Self {
+    fn new(endpoint: std::result::Result<Endpoint, String>, proof: Proof) -> Self {
         Self {
             endpoint,
             proof,
@@ -308,7 +305,9 @@ impl EventHubClientBuilder {
     /// Connects to an emulator: without TLS, on port 5672 unless the namespace has a port. Not needed with a
     /// connection string that has `UseDevelopmentEmulator=true`.
     pub fn use_development_emulator(mut self) -> Self {
-        self.endpoint.tls = false;
+        if let Ok(endpoint) = &mut self.endpoint {
+            endpoint.tls = false;
+        }
         self
     }
 
@@ -341,10 +340,12 @@ impl EventHubClientBuilder {
     /// Builds the client. Does no I/O.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when no event hub is given or its name cannot be one, when it differs
-    /// from the `EntityPath` of the connection string, or when the identifier is too long.
+    /// [`ErrorKind::InvalidArgument`] when the namespace cannot be one, when no event hub is given or its name
+    /// cannot be one, when it differs from the `EntityPath` of the connection string, or when the identifier
+    /// is too long.
     pub fn build(self) -> Result<EventHubClient> {
-        self.check_exposure()?;
+        let endpoint = self.endpoint.clone().map_err(Error::invalid)?;
+        self.check_exposure(&endpoint)?;
         let given = self.event_hub.transpose().map_err(|error| Error::invalid(error.to_string()))?;
         let event_hub = match (given, self.path) {
             (None, None) => return Err(Error::invalid(NO_EVENT_HUB)),
@@ -364,14 +365,14 @@ impl EventHubClientBuilder {
         };
         let connections = self.connection.connections.get();
         let settings = ConnectionSettings {
-            transport: Transport::new(self.endpoint.clone(), self.connection.clone()),
+            transport: Transport::new(endpoint.clone(), self.connection.clone()),
             credential: credential.clone(),
             identifier: identifier.clone(),
             limit: self.retry.timeout(),
         };
         Ok(EventHubClient(Arc::new(Inner {
-            audience: self.endpoint.audience(event_hub.as_str()),
-            namespace: self.endpoint.address.host,
+            audience: endpoint.audience(event_hub.as_str()),
+            namespace: endpoint.address.host,
             event_hub,
             credential,
             identifier,
@@ -395,13 +396,13 @@ const CLOUDS: [&str; 4] = [
 
 impl EventHubClientBuilder {
     /// Without TLS, whoever answers reads the token.
-    fn check_exposure(&self) -> Result<()> {
-        if self.endpoint.tls {
+    fn check_exposure(&self, endpoint: &Endpoint) -> Result<()> {
+        if endpoint.tls {
             return Ok(());
         }
         let hosts = || {
             let custom = self.connection.custom_endpoint.iter().map(|address| address.host.as_str());
-            custom.chain([self.endpoint.host().as_str()])
+            custom.chain([endpoint.host().as_str()])
         };
         if hosts().any(|host| CLOUDS.iter().any(|cloud| host.to_ascii_lowercase().ends_with(cloud))) {
             let text = "UseDevelopmentEmulator: is true for a namespace in the cloud, which would get the token without TLS";

@@ -25,7 +25,7 @@
 //! # let emulator = Emulator::builder().event_hub("orders", 2).start().await?;
 //! # let namespace = emulator.address().to_string();
 //! let credential = Arc::new(ManagedIdentityCredential);
-//! let client = EventHubClient::with_credential(namespace, "orders", AzureCore1::new(credential))?
+//! let client = EventHubClient::with_credential(namespace, "orders", AzureCore1::new(credential))
 //! #   .use_development_emulator()
 //!     .build()?;
 //! # assert_eq!(client.event_hub_properties().await?.partition_ids.len(), 2);

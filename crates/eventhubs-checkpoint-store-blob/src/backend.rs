@@ -47,7 +47,7 @@ pub(crate) trait BlobBackend: Debug + Send + Sync {
 /// What a write gives a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// The etag without quotes; lists and headers differ in that (contract §9.4).
+    /// The etag without quotes; lists and headers differ in that (docs/contract.md §9.4).
     pub(crate) version: Version,
     /// When it was last written, by the service's clock, in whole seconds.
     pub(crate) modified: Option<SystemTime>,

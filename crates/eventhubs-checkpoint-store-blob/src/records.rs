@@ -1,5 +1,5 @@
 //! Ownership and checkpoints as the metadata of a blob, read as leniently and written as strictly as the
-//! other SDKs need it (contract §9.3).
+//! other SDKs need it (docs/contract.md §9.3).
 
 use eventhubs_checkpoint_store::{Checkpoint, Claim, Error, ErrorKind, Mark, Result};
 use eventhubs_types::{Offset, OwnerId, SequenceNumber};
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn what_other_sdks_write_for_a_missing_field_is_absent() {
         // Python writes `None`; .NET writes "" and, later, `no offset`; Java and Go leave the key out
-        // (contract §9.3).
+        // (docs/contract.md §9.3).
         for offset in ["", " ", "None", "no offset"] {
             let (offset, number) = position(&metadata([("offset", offset), ("sequencenumber", "7")]));
             assert_eq!((offset, number), (None, Some(7.into())));

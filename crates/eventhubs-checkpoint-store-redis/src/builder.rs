@@ -7,13 +7,14 @@ use eventhubs_checkpoint_store::{Error, ErrorKind, Result};
 use secrecy::SecretString;
 use tokio::runtime::Handle;
 
-use crate::link::Link;
+use crate::link::{Link, Target};
 use crate::look::Seen;
 use crate::names::{DEFAULT_KEY_PREFIX, Names};
 use crate::nodes::{Credentials, Nodes};
 use crate::replicas::{Replicas, WaitForReplicas};
 use crate::scripts::Scripts;
-use crate::store::{RedisCheckpointStore, Shared};
+use crate::shared::Shared;
+use crate::store::RedisCheckpointStore;
 
 /// How long one call of the store may take, unless
 /// [`call_timeout`](RedisCheckpointStoreBuilder::call_timeout) says otherwise.
@@ -97,7 +98,10 @@ impl RedisCheckpointStoreBuilder {
         let names = Names::new(self.key_prefix)?;
         let nodes = Nodes::new(&self.urls, self.credentials.as_ref(), self.authorities, self.is_cluster)?;
         let link = Link::new(nodes.target()?, self.call_timeout);
-        let seen = Seen::look(&link).await?;
+        let seen = match Seen::look(&link).await {
+            Err(error) if self.is_cluster => return Err(reason(&nodes, self.call_timeout, error).await),
+            seen => seen?,
+        };
         seen.check(self.is_cluster)?;
         seen.warn(&nodes.to_string());
         let waiting = |wait| Ok(Replicas::new(Link::new(nodes.target()?, self.call_timeout), wait));
@@ -169,6 +173,16 @@ impl RedisCheckpointStoreBuilder {
             wait: None,
         }
     }
+}
+
+/// Returns why a cluster is not there: the driver says of any reason that it found no node, so the first one is asked
+/// by itself.
+async fn reason(nodes: &Nodes, limit: Duration, error: Error) -> Error {
+    let Ok(client) = nodes.client() else { return error };
+    let checked = Seen::look(&Link::new(Target::Server(Box::new(client)), limit))
+        .await
+        .and_then(|seen| seen.check(true));
+    checked.err().filter(|reason| !reason.is_transient()).unwrap_or(error)
 }
 
 fn check_between(option: &str, limit: Duration, longest: Duration) -> Result<()> {

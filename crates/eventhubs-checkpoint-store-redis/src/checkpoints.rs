@@ -6,8 +6,8 @@ use eventhubs_types::{ConsumerScope, PartitionId};
 use crate::names::Kind;
 use crate::records::{self, MAX_LISTED, MAX_VALUE};
 use crate::replicas::Written;
-use crate::store::Shared;
-use crate::{error, listing, ownership};
+use crate::shared::Shared;
+use crate::{error, listing, replicas};
 
 const WRITING: &str = "write a checkpoint";
 
@@ -18,10 +18,11 @@ pub(crate) async fn list(shared: &Shared, scope: &ConsumerScope) -> Result<Vec<C
     }
     let mut found = Vec::with_capacity(listing.records.len());
     for [field, version, value] in &listing.records {
-        match records::partition(field) {
-            Some(partition) => found.push(records::checkpoint(&partition, version, value)),
-            None => tracing::warn!(name = %records::text(field), "a checkpoint was rejected"),
-        }
+        let Some(partition) = records::partition(field) else {
+            tracing::warn!(name = %records::text(field), reason = "it is no partition id", "a checkpoint was rejected");
+            continue;
+        };
+        found.push(records::checkpoint(&partition, version, value));
     }
     Ok(found)
 }
@@ -63,10 +64,10 @@ pub(crate) async fn update(
         [_] => {}
         _ => return Err(error::answer(WRITING, "the script returned no outcome")),
     }
-    if let Some(replicas) = &shared.replicas {
+    if let Some(waiting) = &shared.replicas {
         let record = Written { field, version: &version };
-        if replicas.confirm(WRITING, &key, &[record]).await? != [true] {
-            return Err(ownership::overwritten(WRITING));
+        if waiting.confirm(WRITING, &key, &[record]).await? != [true] {
+            return Err(replicas::overwritten(WRITING));
         }
     }
     Ok(CheckpointOutcome::Written(Version::new(version)))

@@ -9,6 +9,9 @@ use redis::RedisError;
 /// Where a server begins to quote the arguments of a command that it does not know, the password of `AUTH` included.
 const QUOTED: &str = "with args beginning with";
 
+/// What a server says, with no code of its own, of a command that a script may not send for this user.
+const NOT_ALLOWED: &str = "The user executing the script can't";
+
 /// The error with its kind; `context` says what was tried.
 pub(crate) fn of(context: impl Into<Cow<'static, str>>, source: &RedisError) -> Error {
     let text = source.to_string();
@@ -40,10 +43,13 @@ impl fmt::Display for Cause {
 impl std::error::Error for Cause {}
 
 fn kind(error: &RedisError) -> ErrorKind {
+    let text = error.to_string();
+    if text.contains(NOT_ALLOWED) {
+        return ErrorKind::Unauthorized;
+    }
     if let Some(code) = code(error) {
         return kind_of_code(&code);
     }
-    let text = error.to_string();
     match error.kind() {
         _ if error.is_timeout() => ErrorKind::Timeout,
         // rustls says so, whatever the version of the driver that passes it on.
@@ -80,4 +86,55 @@ fn code(error: &RedisError) -> Option<Cow<'_, str>> {
     }
     let inner = error.detail()?.split_whitespace().find_map(|word| word.strip_prefix('-'))?;
     Some(Cow::Owned(inner.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replied(reply: &str) -> RedisError {
+        let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_transient() {
+        for reply in [
+            "LOADING Redis is loading the dataset in memory",
+            "BUSY Redis is busy running a script.",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "CLUSTERDOWN The cluster is down",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "READONLY You can't write against a read only replica.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MISCONF Redis is configured to save RDB snapshots",
+            "NOREPLICAS Not enough good replicas to write.",
+            "ERR Error running script (call to f_0): @user_script:9: -READONLY You can't write",
+        ] {
+            let error = of("claim", &replied(reply));
+            assert!(error.is_transient(), "{reply}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_has_to_change_is_not() {
+        for (reply, kind) in [
+            ("NOAUTH Authentication required.", ErrorKind::Unauthorized),
+            ("WRONGPASS invalid username-password pair", ErrorKind::Unauthorized),
+            ("NOPERM this user has no permissions", ErrorKind::Unauthorized),
+            ("WRONGTYPE Operation against a key", ErrorKind::Protocol),
+            ("ERR unknown command 'EVALSHA'", ErrorKind::Protocol),
+            ("CROSSSLOT Keys in request don't hash to the same slot", ErrorKind::Protocol),
+        ] {
+            assert_eq!(of("claim", &replied(reply)).kind(), kind, "{reply}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_a_server_quotes_are_in_no_text() {
+        let reply = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 's3cr3t'";
+        let error = of("connect", &replied(reply));
+        assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
+        assert!(error.to_string().ends_with("unknown command 'HELLO'"), "{error}");
+    }
 }

@@ -22,7 +22,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Whom to connect to.
 #[derive(Clone)]
 pub(crate) enum Target {
-    Server(Client),
+    Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -143,7 +143,7 @@ impl Target {
                     .set_max_delay(MAX_RETRY_DELAY)
                     .set_connection_timeout(Some(limit))
                     .set_response_timeout(Some(limit));
-                ConnectionManager::new_lazy_with_config(client.clone(), config).map(Connection::Server)
+                ConnectionManager::new_lazy_with_config((**client).clone(), config).map(Connection::Server)
             }
             Self::Cluster(client) => {
                 let config = ClusterConfig::new().set_connection_timeout(limit).set_response_timeout(limit);

@@ -8,7 +8,7 @@ use eventhubs_types::ConsumerScope;
 use crate::error;
 use crate::names::Kind;
 use crate::records::{self, MAX_LISTED, MAX_VALUE};
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// What a hash holds.
 pub(crate) struct Listing {

@@ -59,7 +59,7 @@ impl Nodes {
             let built = self.cluster().use_protocol(ProtocolVersion::RESP2).build();
             return built.map(|client| Target::Cluster(Box::new(client))).map_err(|e| error::of("urls", &e));
         }
-        self.client().map(Target::Server)
+        self.client().map(|client| Target::Server(Box::new(client)))
     }
 
     /// A client of the one server, or of the first node.

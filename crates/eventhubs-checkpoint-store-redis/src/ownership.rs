@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use eventhubs_checkpoint_store::{
-    Audience, Claim, ClaimOutcome, Error, ErrorKind, Ownership, OwnershipList, RejectedRecord, Result,
-    Version,
+    Audience, Claim, ClaimOutcome, Error, Ownership, OwnershipList, RejectedRecord, Result, Version,
 };
 use eventhubs_types::ConsumerScope;
 
 use crate::names::Kind;
 use crate::records::{self, MAX_LISTED, SEPARATOR};
 use crate::replicas::Written;
-use crate::store::Shared;
-use crate::{error, listing};
+use crate::shared::Shared;
+use crate::{error, listing, replicas};
 
 /// The longest hint that is published, in bytes.
 const MAX_HINT: usize = 200;
@@ -132,7 +131,7 @@ async fn confirm(
     written: &[String],
     outcomes: &mut [ClaimOutcome],
 ) {
-    let Some(replicas) = &shared.replicas else { return };
+    let Some(waiting) = &shared.replicas else { return };
     let is_new_owner = |index: &usize| written[*index].starts_with('+') && sent[*index].claim.owner.is_some();
     let changed: Vec<usize> = (0..sent.len()).filter(is_new_owner).collect();
     if changed.is_empty() {
@@ -143,10 +142,10 @@ async fn confirm(
         version: &sent[*index].version,
     };
     let records: Vec<_> = changed.iter().map(of).collect();
-    match replicas.confirm(CONTEXT, key, &records).await {
+    match waiting.confirm(CONTEXT, key, &records).await {
         Ok(held) => {
             for (index, _) in changed.into_iter().zip(held).filter(|(_, held)| !held) {
-                outcomes[index] = ClaimOutcome::Failed(overwritten(CONTEXT));
+                outcomes[index] = ClaimOutcome::Failed(replicas::overwritten(CONTEXT));
             }
         }
         Err(error) => {
@@ -155,12 +154,6 @@ async fn confirm(
             }
         }
     }
-}
-
-/// What was written is not there any more when the replicas have it.
-pub(crate) fn overwritten(context: &'static str) -> Error {
-    let text = format!("{context}: it was changed before the replicas had it; it may have been applied");
-    Error::new(ErrorKind::Timeout, text)
 }
 
 /// The failure of a call that had this many claims.

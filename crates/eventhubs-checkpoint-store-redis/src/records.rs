@@ -30,6 +30,7 @@ const NEVER: &str = "-";
 ///
 /// A counter would come back after a fail-over: the replica that takes over gives the number again that the old
 /// master gave to somebody else, who then renews what he has lost.
+#[expect(clippy::disallowed_methods, reason = "a version that a seed repeats is none")]
 pub(crate) fn new_version() -> String {
     format!("{:016x}", rand::random::<u64>())
 }

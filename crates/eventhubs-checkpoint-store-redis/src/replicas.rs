@@ -68,6 +68,12 @@ impl Replicas {
     }
 }
 
+/// What was written is not there any more when the replicas have it.
+pub(crate) fn overwritten(context: &'static str) -> Error {
+    let text = format!("{context}: it was changed before the replicas had it; it may have been applied");
+    Error::new(ErrorKind::Timeout, text)
+}
+
 fn millis(limit: Duration) -> u64 {
     // Zero means forever.
     u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1)

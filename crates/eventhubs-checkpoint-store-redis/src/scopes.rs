@@ -10,7 +10,7 @@ use crate::link::Connection;
 use crate::masters::{self, Master};
 use crate::names::Names;
 use crate::records::MAX_LISTED;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// About how many keys one `SCAN` looks at.
 const STEP: usize = 1000;

@@ -9,13 +9,9 @@ use eventhubs_checkpoint_store::{
     Hint, OwnershipList, Result, Version,
 };
 use eventhubs_types::{ConsumerScope, PartitionId};
-use tokio::runtime::Handle;
 
-use crate::link::Link;
-use crate::names::{Kind, Names};
-use crate::nodes::Nodes;
-use crate::replicas::Replicas;
-use crate::scripts::Scripts;
+use crate::names::Kind;
+use crate::shared::Shared;
 use crate::{checkpoints, ownership, scopes, watch};
 
 /// How many claims one script tries; a call with more sends several scripts, one after the other. A script holds up
@@ -34,19 +30,6 @@ pub const MAX_CLAIMS: usize = 512;
 #[derive(Clone)]
 pub struct RedisCheckpointStore {
     shared: Arc<Shared>,
-}
-
-/// What the handles have in common.
-pub(crate) struct Shared {
-    pub(crate) link: Link,
-    pub(crate) replicas: Option<Replicas>,
-    pub(crate) scripts: Scripts,
-    pub(crate) nodes: Nodes,
-    pub(crate) names: Names,
-    /// The command that hints are published with.
-    pub(crate) publish: &'static str,
-    /// Where those who watch have their tasks, since `watch` may be called from anywhere.
-    pub(crate) runtime: Handle,
 }
 
 impl RedisCheckpointStore {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::error;
 use crate::link::{Connection, Link};
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// How many messages of a cluster wait for the task that passes them on; those that come on top are missed.
 const MAX_WAITING: usize = 256;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, sleep, timeout};
 
 use crate::records::SEPARATOR;
-use crate::store::Shared;
+use crate::shared::Shared;
 use crate::subscription::Subscription;
 
 /// How many hints wait for a reader; those that come on top are missed.

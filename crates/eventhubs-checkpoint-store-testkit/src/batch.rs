@@ -12,7 +12,8 @@ const LARGEST_HUB: usize = 2_000;
 /// How many calls of `claim_all` the suite has under way at the same time.
 const CALLS: usize = 4;
 
-/// Outcomes come in the order of the claims; what is lost is lost among others too, and prevents none of them.
+/// Outcomes come in the order of the claims; what is lost is lost among others too, and prevents none of
+/// them.
 pub async fn claims_at_once_have_the_outcomes_of_single_claims(scene: Scene) {
     let owned = scene.claim("owned", Some("a"), Expected::Absent).await;
     let stale = scene.claim("stale", Some("a"), Expected::Absent).await;
@@ -47,7 +48,7 @@ pub async fn claims_at_once_have_the_outcomes_of_single_claims(scene: Scene) {
 
 /// Nothing to claim is no error, and asks for nothing.
 pub async fn no_claims_have_no_outcomes(scene: Scene) {
-    assert!(scene.max_claims() >= 1, "callers pass at least one claim at once");
+    assert!(scene.store.max_claims() >= 1, "callers pass at least one claim at once");
     assert!(scene.store.claim_all(&scene.scope, &[]).await.is_empty());
     assert_eq!(scene.records().await, []);
 }
@@ -79,6 +80,7 @@ pub async fn claims_at_once_that_overlap_have_one_winner_each(scene: Scene) {
         let claims = |owner| -> Vec<_> {
             ids.iter().zip(&expected).map(|(id, old)| claim_of(id, Some(owner), old.clone())).collect()
         };
+        // In opposite orders: a database that locks rows as they come has a deadlock here, now and then.
         let (forth, mut back) = (claims("a"), claims("b"));
         back.reverse();
         let other = scene.on_other_handle();
@@ -111,6 +113,7 @@ pub async fn two_thousand_partitions_are_claimed_and_renewed(scene: Scene) {
     won.sort_by(|a, b| a.partition.cmp(&b.partition));
     let records = scene.records().await;
     assert_eq!(records.len(), LARGEST_HUB, "all are listed");
+    // Not by `assert_eq`, which would print both lists of 2000 records.
     assert!(records == won, "the listing shows what was won");
     assert!(records.iter().all(|record| record.owner == Some(owner("b"))), "all have the new owner");
 }

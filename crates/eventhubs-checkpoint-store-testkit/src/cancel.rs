@@ -1,4 +1,5 @@
-//! What a store promises of calls that are dropped: a write is applied whole or not at all, and the store works on.
+//! What a store promises of calls that are dropped: a write is applied whole or not at all, and the store
+//! works on.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,15 +16,19 @@ const MAX_POLLS: usize = 24;
 /// How often a write is tried while one that was dropped may still come.
 const ATTEMPTS: usize = 8;
 
-/// A claim that is dropped at any await leaves the old record or the new one, and the next listing tells which.
+/// A claim that is dropped at any await leaves the old record or the new one, and the next listing tells
+/// which.
 pub async fn a_dropped_claim_is_applied_whole_or_not_at_all(scene: Scene) {
     let mut record = scene.claim("0", Some("a"), Expected::Absent).await;
     for polls in 1..=MAX_POLLS {
         let claim = claim_of("0", Some("b"), version_of(&record));
         let is_done = drop_after(polls, scene.store.claim_ownership(&scene.scope, &claim)).await;
+        // By one listing: the dropped write may still come, and a second listing would rightly show another
+        // record.
         let listed = &scene.records_of_one_handle().await[0];
         let was_applied = listed.version != record.version;
         assert_eq!(listed.owner, Some(owner(if was_applied { "b" } else { "a" })), "owner and version match");
+        // By the other handle, so that a lock which the dropped call left cannot be taken for granted.
         record = renew_as(&scene.on_other_handle(), "0", "a").await;
         if is_done {
             break;
@@ -67,7 +72,11 @@ pub async fn a_dropped_checkpoint_is_written_whole_or_not_at_all(scene: Scene) {
         let is_done = drop_after(polls, write).await;
         let read = read_once(&scene).await.expect("a checkpoint is never lost");
         let kept = if read.version == before.version { &before } else { &new };
-        assert_eq!((&read.offset, read.sequence_number), (&kept.offset, kept.sequence_number));
+        assert_eq!(
+            (&read.offset, read.sequence_number),
+            (&kept.offset, kept.sequence_number),
+            "never a mixture"
+        );
         if is_done {
             break;
         }

@@ -57,8 +57,9 @@ impl Capabilities {
         self
     }
 
-    /// How many rounds each race has, 64 racers each. Default: [`DEFAULT_RACING_ROUNDS`](Self::DEFAULT_RACING_ROUNDS);
-    /// a local store can afford thousands within [`TIME_LIMIT`](crate::TIME_LIMIT).
+    /// How many rounds each race has, 64 racers each. Default:
+    /// [`DEFAULT_RACING_ROUNDS`](Self::DEFAULT_RACING_ROUNDS); a local store can afford thousands within
+    /// [`TIME_LIMIT`](crate::TIME_LIMIT).
     #[must_use]
     pub fn racing_rounds(mut self, rounds: usize) -> Self {
         self.racing_rounds = rounds;

@@ -1,4 +1,5 @@
-//! What a store promises of the operations for tools: a record is deleted by its version, and scopes are listed.
+//! What a store promises of the operations for tools: a record is deleted by its version, and scopes are
+//! listed.
 //!
 //! A store without them answers `Unsupported`, and then nothing is deleted.
 
@@ -90,6 +91,7 @@ pub async fn an_ownership_record_that_changed_is_not_deleted(scene: Scene) {
 pub async fn scopes_with_records_are_listed(scene: Scene) {
     let (owning, reading) = (in_group(&scene, "owning"), in_group(&scene, "1%2F0 'x'"));
     owning.claim("0", Some("a"), Expected::Absent).await;
+    // The same scope in another spelling must not be listed twice.
     owning.in_upper_case().claim("1", Some("a"), Expected::Absent).await;
     let version = reading.write(&at("0", 7), &Expected::Absent).await;
     assert_eq!(in_group(&scene, "unused").records().await, []);

@@ -23,8 +23,8 @@ const MAX_STALE: usize = 64;
 
 /// A store that has the faults which [`Faults`] tells, and otherwise does as the store within.
 ///
-/// All methods are passed on, those with a default included. The same seed draws the same faults, as long as the
-/// calls come in the same order.
+/// All methods are passed on, those with a default included. The same seed draws the same faults, as long as
+/// the calls come in the same order.
 ///
 /// ```
 /// use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
@@ -193,6 +193,7 @@ impl<S: CheckpointStore> CheckpointStore for FaultyStore<S> {
         let drawn: Vec<_> = claims.iter().map(|_| self.draw()).collect();
         tokio::time::sleep(drawn.iter().map(|(latency, ..)| *latency).max().unwrap_or_default()).await;
         let reaches = |fate| matches!(fate, Fate::Answered | Fate::FailsAfter);
+        // One call for all that reach the store, as it would have been without the faults.
         let reaching = claims.iter().zip(&drawn).filter(|(_, (_, _, fate))| reaches(*fate));
         let reaching: Vec<_> = reaching.map(|(claim, _)| claim.clone()).collect();
         let mut answers = self.inner.claim_all(scope, &reaching).await.into_iter();

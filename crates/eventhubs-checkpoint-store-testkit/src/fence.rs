@@ -1,4 +1,5 @@
-//! What a store promises of fences: an ownership begins with the checkpoint, and a later one has a larger token.
+//! What a store promises of fences: an ownership begins with the checkpoint, and a later one has a larger
+//! token.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ async fn fence(scene: &Scene) -> Fenced {
     fenced
 }
 
+/// A store may keep its token in a checkpoint without a position, which counts as none here.
 fn position(checkpoint: Option<&Checkpoint>) -> Option<(Option<Offset>, Option<SequenceNumber>)> {
     let checkpoint = checkpoint?;
     let position = (checkpoint.offset.clone(), checkpoint.sequence_number);
@@ -31,7 +33,8 @@ fn position(checkpoint: Option<&Checkpoint>) -> Option<(Option<Offset>, Option<S
 pub async fn a_fence_returns_the_checkpoint(scene: Scene) {
     scene.on_other_handle().write(&at(7), &Expected::Absent).await;
     let fenced = fence(&scene).await;
-    assert_eq!(position(fenced.checkpoint.as_ref()), position(Some(&at(7))));
+    let expected = position(Some(&at(7)));
+    assert_eq!(position(fenced.checkpoint.as_ref()), expected, "a fence shows the last checkpoint");
     assert_eq!(scene.read("0").await, fenced.checkpoint, "the fence and a read show one version");
 }
 

@@ -19,7 +19,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! A store on a server or in a file opens `place.name()` or `place.folder()`, and creates what is not there yet.
+//! A store on a server or in a file opens `place.name()` or `place.folder()`, and creates what is not there
+//! yet.
 
 #![allow(clippy::missing_panics_doc, reason = "a property fails by a panic")]
 
@@ -72,9 +73,10 @@ pub fn run<S, F>(
     });
 }
 
-/// Expands to one `#[test]` for each property. The first argument is an `async fn(Place) -> impl CheckpointStore`,
-/// or such an async closure without captures; each test calls it for two handles on one [`Place`], and again after
-/// a restart. The second argument is what the store can do. Default: [`Capabilities::all`].
+/// Expands to one `#[test]` for each property. The first argument is an `async fn(Place) -> impl
+/// CheckpointStore`, or such an async closure without captures; each test calls it for two handles on one
+/// [`Place`], and again after a restart. The second argument is what the store can do. Default:
+/// [`Capabilities::all`].
 #[macro_export]
 macro_rules! conformance_tests {
     ($open:expr) => {

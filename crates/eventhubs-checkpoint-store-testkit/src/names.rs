@@ -42,6 +42,7 @@ pub async fn scopes_joined_by_a_separator_do_not_mix(scene: Scene) {
         let hub = |name: &str| format!("{}{name}", scene.scope.event_hub);
         let one = named(&scene, &hub(&format!("a{separator}b")), "c");
         let two = named(&scene, &hub("a"), &format!("b{separator}c"));
+        // A third scope, whose hub ends like the second one's group.
         let three = named(&scene, &hub(&format!("a{separator}b{separator}c")), "c");
         for (number, scene) in (0..).zip([&one, &two, &three]) {
             scene.claim("0", Some(&format!("owner-{number}")), Expected::Absent).await;

@@ -22,7 +22,8 @@ pub struct Place {
 }
 
 impl Place {
-    pub(crate) fn unused() -> Self {
+    /// A place that nobody used before. The suite has its own; this is for the other tests of a store.
+    pub fn unused() -> Self {
         let name = format!("testkit{:016x}", unique()).into();
         Self { name, folder: Arc::default(), shared: Arc::default() }
     }
@@ -41,13 +42,14 @@ impl Place {
         self.folder.get_or_init(create).path()
     }
 
-    /// The one value of this type that all handles share, for storage in memory. The first call makes it, and a
-    /// simulated restart of the process forgets it.
+    /// The one value of this type that all handles share, for storage in memory. The first call makes it, and
+    /// a simulated restart of the process forgets it.
     ///
     /// # Panics
     /// Never: a value is found by its own type.
     pub fn shared<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut values = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // By type, so that a store and what a test counts in it can share one place.
         let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make()));
         Arc::clone(value).downcast().expect("a value is kept under its own type")
     }

@@ -55,6 +55,7 @@ async fn race(scene: &Scene, id: &str, expected: &Expected) -> Version {
             other => panic!("a race is won or lost, not {other:?}"),
         }
     }
+    // The listing comes after all outcomes, so it shows the one winner on both handles.
     let listed = scene.records().await.into_iter().find(|record| record.partition.as_str() == id);
     let listed = listed.expect("the record that was raced for is listed");
     let version = listed.version.clone();

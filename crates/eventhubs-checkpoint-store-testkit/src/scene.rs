@@ -54,6 +54,7 @@ impl Scene {
     /// Drops both handles, and opens the store again as a new process would.
     pub(crate) async fn restart(self) -> Self {
         let Self { store, other, scope, capabilities, place, open } = self;
+        // Both are dropped before one is opened: a store may hold a lock on its file.
         drop((store, other));
         place.restart();
         Self::open_at(place, open, scope, capabilities).await
@@ -107,6 +108,7 @@ impl Scene {
         owner: Option<&str>,
         expected: Expected,
     ) -> impl Future<Output = Ownership> {
+        // An `async fn` cannot track its caller, so the location is taken before the future is made.
         let at = Location::caller();
         async move {
             match self.try_claim(partition, owner, expected).await {

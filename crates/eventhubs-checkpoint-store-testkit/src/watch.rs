@@ -77,6 +77,7 @@ pub async fn a_claim_at_once_with_others_is_hinted(scene: Scene) {
 
 /// Whoever does not read his hints delays no claim, and others still get theirs.
 pub async fn hints_that_nobody_reads_delay_no_claim(scene: Scene) {
+    // One that is never polled, and one that is gone: both must cost a claim nothing.
     let unread = scene.other.watch(&scene.scope);
     drop(scene.store.watch(&scene.scope));
     let mut expected = Expected::Absent;
@@ -106,6 +107,7 @@ async fn announce_until_seen(
     let (mut expected, mut seen) = (scene.expected_of(id).await, Vec::new());
     for _ in 0..ANNOUNCEMENTS {
         expected = Expected::Version(scene.announce(id, expected, audience).await);
+        // A hint may be missed, so the claim is announced again whenever none has come for a while.
         while let Some(hint) = next_of(scene, hints).await {
             let is_wanted = hint.partition.as_str() == id;
             seen.push(hint);

@@ -20,22 +20,22 @@ const MAX_IN_FLIGHT: usize = 16;
 ///
 /// # Exclusivity
 /// Every write is a compare-and-swap, linearizable per record: of several writers that expect the same
-/// version, exactly one wins, whichever handles and processes they use. Every win gives the record a new version,
-/// a renewal included. A version never comes back, also after a deletion or a restart, so that a write by an old one
-/// is never applied.
+/// version, exactly one wins, whichever handles and processes they use. Every win gives the record a new
+/// version, a renewal included. A version never comes back, also after a deletion or a restart, so that a
+/// write by an old one is never applied.
 ///
-/// The version decides, and nothing else: a checkpoint may go back. A checkpoint is written as a whole, and what it
-/// leaves out is gone.
+/// The version decides, and nothing else: a checkpoint may go back. A checkpoint is written as a whole, and
+/// what it leaves out is gone.
 ///
 /// # Visibility
-/// A write that was answered is visible to every later read, on every handle. A store that is durable keeps it over a
-/// restart, the versions included.
+/// A write that was answered is visible to every later read, on every handle. A store that is durable keeps
+/// it over a restart, the versions included.
 ///
 /// # Time
 /// A store that has a clock puts it in [`OwnershipList::now`] and
 /// [`Ownership::modified`](crate::Ownership::modified). A store without one leaves both `None`, and leases
-/// are judged by observation instead. `modified` changes with each claim that is won, a renewal included, and with
-/// nothing else: a read or a lost claim must not make an owner look alive.
+/// are judged by observation instead. `modified` changes with each claim that is won, a renewal included, and
+/// with nothing else: a read or a lost claim must not make an owner look alive.
 ///
 /// # Marks
 /// The [`Mark`](crate::Mark) of a won claim stays in the record until the next claim is won, and no longer.
@@ -45,20 +45,20 @@ const MAX_IN_FLIGHT: usize = 16;
 /// owner is listed as released.
 ///
 /// # Cancel safety
-/// A read can be dropped at any time. A write that is dropped may or may not have been applied, and may still be for
-/// as long as the time limit of a call; the next listing tells. It is applied whole or not at all, and prevents no
-/// later call.
+/// A read can be dropped at any time. A write that is dropped may or may not have been applied, or may
+/// still be until the time limit of the call is over; the next listing tells. It is applied whole or not at
+/// all, and prevents no later call.
 ///
 /// # Names
-/// Namespaces, event hubs and consumer groups are compared without regard to case, as the service does. A store
-/// keeps all parts of a scope apart: `a-b` with `c` is another scope than `a` with `b-c`. Partition ids and
-/// owner ids are compared byte by byte.
+/// Namespaces, event hubs and consumer groups are compared without regard to case, as the service does. A
+/// store keeps all parts of a scope apart: `a-b` with `c` is another scope than `a` with `b-c`. Partition ids
+/// and owner ids are compared byte by byte.
 ///
 /// # Limits
 /// A store bounds each call by a time limit of its own, and the length of what it reads. A call that takes
 /// longer fails with [`Timeout`](crate::ErrorKind::Timeout); a store that is busy answers with
-/// [`Throttled`](crate::ErrorKind::Throttled) or [`Unavailable`](crate::ErrorKind::Unavailable), and never with
-/// a kind that is not [transient](crate::Error::is_transient).
+/// [`Throttled`](crate::ErrorKind::Throttled) or [`Unavailable`](crate::ErrorKind::Unavailable), and never
+/// with a kind that is not [transient](crate::Error::is_transient).
 ///
 /// # Optional operations
 /// What has a default is for stores that can do better than it, and for tools. A store that wraps another one
@@ -74,8 +74,8 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
     /// Tries one claim.
     async fn claim_ownership(&self, scope: &ConsumerScope, claim: &Claim) -> ClaimOutcome;
 
-    /// How many claims [`claim_all`](Self::claim_all) sends as one request. Callers pass no more at once, and a
-    /// few such calls run at the same time. Default: 1.
+    /// How many claims [`claim_all`](Self::claim_all) sends as one request. Callers pass no more at once, and
+    /// a few such calls run at the same time. Default: 1.
     fn max_claims(&self) -> usize {
         1
     }
@@ -95,22 +95,22 @@ pub trait CheckpointStore: Debug + Send + Sync + 'static {
     ///
     /// Each token of a partition is larger than all before it, also after its checkpoint is deleted.
     ///
-    /// What it returns is final for them: a transaction that carries an earlier token either has committed, and
-    /// its checkpoint is returned, or can never commit. While such a transaction is open, this waits for it, up
-    /// to the time limit of the call.
+    /// What it returns is final for them: a transaction that carries an earlier token either has committed,
+    /// and its checkpoint is returned, or can never commit. While such a transaction is open, this waits for
+    /// it, up to the time limit of the call.
     ///
     /// Default: [`checkpoint`](Self::checkpoint), and no token.
     ///
     /// # Errors
-    /// When the store could not be read or written; [`Timeout`](crate::ErrorKind::Timeout) while a transaction
-    /// of an earlier owner is open.
+    /// When the store could not be read or written; [`Timeout`](crate::ErrorKind::Timeout) while a
+    /// transaction of an earlier owner is open.
     async fn fence(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Fenced> {
         Ok(Fenced::new(self.checkpoint(scope, partition).await?, None))
     }
 
     /// Returns a stream of hints: claims that were won and that [announce](Claim::announcing) themselves, by
-    /// this handle or any other one on the same store. Hints may be missed and may come more than once, so they
-    /// only ever make a caller look earlier. Each hint is of a claim that was won.
+    /// this handle or any other one on the same store. Hints may be missed and may come more than once, so
+    /// they only ever make a caller look earlier. Each hint is of a claim that was won.
     ///
     /// The stream does not end; one that cannot be kept up is silent. Default: silent.
     fn watch(&self, _scope: &ConsumerScope) -> BoxStream<'static, Hint> {

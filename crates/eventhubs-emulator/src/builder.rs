@@ -32,14 +32,14 @@ const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The largest message that a producer may send by default, in bytes: that of the standard tier.
 const DEFAULT_MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
-/// What the service allows (contract §2).
+/// What the service allows (docs/contract.md §2).
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How many clients may be connected at the same time by default.
 const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 /// In bytes.
 const MAX_SEGMENT: u32 = 32 * 1024 - 1;
 const DEFAULT_KEY_NAME: &str = "RootManageSharedAccessKey";
-/// No secret: the key that the documentation of Microsoft's emulator uses (contract §1.2).
+/// No secret: the key that the documentation of Microsoft's emulator uses (docs/contract.md §1.2).
 const DEFAULT_KEY: &str = "SAS_KEY_VALUE";
 
 /// Describes an [`Emulator`].

@@ -19,7 +19,7 @@ pub(crate) const ARGUMENT_ERROR: &str = "com.microsoft:argument-error";
 pub(crate) const INVALID_OFFSET: &str = "com.microsoft:georeplication:invalid-offset";
 pub(crate) const ARGUMENT_OUT_OF_RANGE: &str = "com.microsoft:argument-out-of-range";
 
-/// Why the broker refuses or ends a link, a session or a connection (contract §5.4).
+/// Why the broker refuses or ends a link, a session or a connection (docs/contract.md §5.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
     pub(crate) symbol: Cow<'static, str>,

@@ -37,7 +37,7 @@ pub(crate) async fn play(player: Player) {
 struct Instance {
     player: Player,
     balancer: Balancer,
-    bell: Arc<Notify>,
+    theft_signal: Arc<Notify>,
     /// Readers that wait until the owner before has handed over.
     waiting: JoinSet<PartitionId>,
     /// Readers that end what they are at, for others wait for it.
@@ -49,7 +49,7 @@ impl Instance {
     fn new(player: Player) -> Self {
         Self {
             balancer: player.balancer(),
-            bell: player.bell(),
+            theft_signal: player.theft_signal(),
             player,
             waiting: JoinSet::new(),
             ending: JoinSet::new(),
@@ -61,16 +61,18 @@ impl Instance {
         let mut next_round = Instant::now() + self.balancer.first_delay(self.player.partitions.len());
         while !self.has_left() {
             tokio::select! {
+                // In a fixed order, or the same seed would not give the same run.
                 biased;
                 offers = &mut self.player.stop, if self.leaves_by.is_none() => {
                     let pause = self.begin_to_leave(offers.unwrap_or(false));
+                    // Never later than the round that was due, which may have to renew leases.
                     next_round = next_round.min(Instant::now() + pause);
                 }
                 Some(Ok(partition)) = self.ending.join_next() => {
                     self.balancer.hand_over(&[partition]).await;
                 }
                 Some(Ok(partition)) = self.waiting.join_next() => self.begin_to_read(&partition),
-                () = self.bell.notified() => self.answer_bell().await,
+                () = self.theft_signal.notified() => self.answer_theft().await,
                 () = sleep_until(next_round) => {
                     let round = self.balancer.round(&self.player.partitions).await;
                     self.follow(&round);
@@ -94,7 +96,7 @@ impl Instance {
     }
 
     /// Readers whose links were stolen: what nobody waits for is forgotten.
-    async fn answer_bell(&mut self) {
+    async fn answer_theft(&mut self) {
         let stolen = self.player.take_stolen();
         let look = self.balancer.look(&self.player.partitions).await;
         self.follow(&look);
@@ -189,9 +191,9 @@ impl Player {
         self.store.world.ledger(|ledger, now| ledger.cut_off(instance, index(id), now));
     }
 
-    /// Rings when the broker has cut a link.
-    fn bell(&self) -> Arc<Notify> {
-        self.store.world.ledger(|ledger, _| ledger.bell(self.store.instance))
+    /// Is notified when the broker has cut a link.
+    fn theft_signal(&self) -> Arc<Notify> {
+        self.store.world.ledger(|ledger, _| ledger.theft_signal(self.store.instance))
     }
 
     pub(crate) fn detach(&self, id: &PartitionId) {

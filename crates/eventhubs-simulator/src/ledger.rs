@@ -59,7 +59,7 @@ struct Instance {
     /// What it owned at the last disturbance.
     owned_before: usize,
     stolen: BTreeSet<PartitionIndex>,
-    bell: Arc<Notify>,
+    theft_signal: Arc<Notify>,
 }
 
 impl Ledger {
@@ -87,6 +87,7 @@ impl Ledger {
 
     /// Something happens to the fleet or the store: from here on it takes time to be fair again.
     pub(crate) fn disturb(&mut self, now: Instant) {
+        // Summed at each disturbance, since the shares that are fair afterwards are other ones.
         self.measured.needed += self.gained();
         for instance in &mut self.instances {
             instance.owned_before = instance.owned;
@@ -117,6 +118,7 @@ impl Ledger {
             return;
         }
         let before = std::mem::replace(&mut partition.owner, write.owner);
+        // A partition that its owner released and claimed again has not moved.
         let is_move = write.owner.is_some() && write.owner != partition.last_owner;
         partition.last_owner = write.owner.or(partition.last_owner);
         if let Some(before) = before {
@@ -154,14 +156,16 @@ impl Ledger {
         }
     }
 
-    /// The broker cuts off the reader before (contract §5.3: among equal owner levels the last to attach
-    /// wins).
+    /// The broker cuts off the reader before (docs/contract.md §5.3: among equal owner levels the last to
+    /// attach wins).
     pub(crate) fn attach(&mut self, instance: InstanceId, partition: PartitionIndex, now: Instant) {
         match self.partitions[partition].reader.replace(instance) {
+            // A reader that attaches again steals from itself, and needs no signal for that.
             Some(before) if before == instance => {}
             Some(before) => self.steal_from(before, partition),
             None => self.note_unread(partition, now),
         }
+        // An older theft is settled by the new link: the instance must not give up what it reads again.
         self.instances[instance].stolen.remove(&partition);
     }
 
@@ -175,13 +179,13 @@ impl Ledger {
 
     fn steal_from(&mut self, instance: InstanceId, partition: PartitionIndex) {
         self.instances[instance].stolen.insert(partition);
-        self.instances[instance].bell.notify_one();
+        self.instances[instance].theft_signal.notify_one();
     }
 
-    /// Rings when a link of this instance was stolen.
-    pub(crate) fn bell(&mut self, instance: InstanceId) -> Arc<Notify> {
+    /// Is notified when a link of this instance was stolen.
+    pub(crate) fn theft_signal(&mut self, instance: InstanceId) -> Arc<Notify> {
         self.know(instance);
-        Arc::clone(&self.instances[instance].bell)
+        Arc::clone(&self.instances[instance].theft_signal)
     }
 
     pub(crate) fn detach(&mut self, instance: InstanceId, partition: PartitionIndex, now: Instant) {
@@ -208,6 +212,8 @@ impl Ledger {
         let (count, partitions) = (self.live(), self.partitions.len());
         count > 0
             && owned().sum::<usize>() == partitions
+            // Both bounds are the same where the partitions divide evenly, so that an exact share is demanded
+            // there.
             && owned().all(|owned| (partitions / count..=partitions.div_ceil(count)).contains(&owned))
     }
 
@@ -251,6 +257,7 @@ impl Ledger {
     /// The mean of the requests in the last seconds.
     pub(crate) fn mean_rps(&self, window: Duration, now: Instant) -> f64 {
         let to = self.second(now);
+        // Without the second that is running, which would count as one with few requests.
         let from = self.second(now - window);
         let in_window = self.requests.iter().take(to).skip(from);
         f64::from(in_window.sum::<u32>()) / window.as_secs_f64()

@@ -1,4 +1,4 @@
-//! The balancers of the official SDKs, modelled from contract §8.2, §8.3 and §9.4.
+//! The balancers of the official SDKs, modelled from docs/contract.md §8.2, §8.3 and §9.4.
 //!
 //! They judge a lease by their own wall clock against the time that the store wrote, and so does the model.
 //! What they do not share with us is modelled; how they read events is not.
@@ -68,7 +68,7 @@ impl Kind {
         matches!(self, Self::DotNet | Self::Java)
     }
 
-    /// How many claims it has in flight (contract §9.4).
+    /// How many claims it has in flight (docs/contract.md §9.4).
     fn in_flight(self) -> usize {
         match self {
             Self::Python | Self::Java => 256,
@@ -76,12 +76,12 @@ impl Kind {
         }
     }
 
-    /// Whether an instance that stops gives its partitions back (contract §8.7).
+    /// Whether an instance that stops gives its partitions back (docs/contract.md §8.7).
     fn releases(self) -> bool {
         self != Self::Rust
     }
 
-    /// The pause after a cycle that took so long (contract §8.2).
+    /// The pause after a cycle that took so long (docs/contract.md §8.2).
     fn pause(self, interval: Duration, elapsed: Duration, rng: &mut StdRng) -> Duration {
         match self {
             Self::Python => interval.mul_f64(rng.random_range(1.0..1.2)),

@@ -39,9 +39,9 @@ which has to be stolen back.
 const PEERS: &str = "
 ## The same scenarios, with the rules of the other SDKs
 
-The balancers of the official SDKs as contract §8 describes them, with the strategy each has by default, but all with our
+The balancers of the official SDKs as docs/contract.md §8 describes them, with the strategy each has by default, but all with our
 interval and expiry, so that only the rules differ. They are models: their retries, timeouts and readers are simplified,
-and a real one may do better or worse. The vectors of contract §8.4 are tests of the models. Numbers are the worst of three
+and a real one may do better or worse. The vectors of docs/contract.md §8.4 are tests of the models. Numbers are the worst of three
 seeds; the calm day is an hour here.
 ";
 

@@ -90,11 +90,15 @@ impl World {
     fn begin(&self, is_claim: bool) -> Fate {
         let now = Instant::now();
         let State { model, rng, ledger, .. } = &mut *self.state();
+        // Before this request counts, so that exactly `throttle_rps` get through in each second.
         let is_throttled =
             model.throttle_rps > 0 && ledger.requests_in_this_second(now) >= model.throttle_rps;
         ledger.request(now);
         let [least, most] = model.latency_ms;
+        // Even on a logarithmic scale: most calls are fast, and a few take nearly the most.
         let latency = least * (most / least).powf(rng.random_range(0.0..=1.0));
+        // Drawn for each call, also where it decides nothing, so that a change of the probabilities leaves
+        // the later draws as they are.
         let dice = rng.random_range(0.0..1.0);
         let (hangs, fails) = (model.hangs, model.hangs + model.errors);
         let fault = if is_throttled {
@@ -113,6 +117,7 @@ impl World {
 
     fn list(&self) -> OwnershipList {
         let State { records, model, .. } = &*self.state();
+        // Not before the start: tokio's clock cannot be asked for what was before it.
         let as_of = Instant::now() - millis(model.stale_ms).min(self.started.elapsed());
         let now = model.has_clock.then(|| whole_seconds(self.clock()));
         OwnershipList::new(records.list(as_of), now, Vec::new())
@@ -134,6 +139,7 @@ impl World {
         let [by, of, to] = [by, partition, owner.unwrap_or(usize::MAX)].map(|word| word as u64);
         ledger.trace.note(now - self.started, [by, of, to, version]);
         let Some(record) = won else {
+            // Also a claim of an instance that lost against itself, by a retry after an answer that was lost.
             ledger.conflict();
             return ClaimOutcome::Lost;
         };
@@ -218,7 +224,7 @@ fn throttled() -> Error {
     Error::new(ErrorKind::Throttled, "too many requests").with_retry_after(Duration::from_secs(1))
 }
 
-/// No balancer touches checkpoints; contract §9 and property P9 want none of them listed.
+/// No balancer touches checkpoints; docs/contract.md §9 and property P9 want none of them listed.
 fn no_checkpoints() -> Error {
     Error::new(ErrorKind::NotFound, "the simulated store keeps no checkpoints")
 }

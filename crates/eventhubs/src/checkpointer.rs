@@ -225,7 +225,7 @@ impl Checkpointer {
     /// whether it did.
     pub(crate) async fn begin(&self, offset: Offset, number: SequenceNumber) -> Result<bool> {
         let mut known = self.known.lock().await;
-        // The newest event was looked up before: whoever owns the partition by now may be far behind it.
+        // The newest event was looked up before: whoever owns the partition by now may have got less far.
         self.check_owned()?;
         let checkpoint = Checkpoint::new(self.partition.clone(), Some(offset), Some(number));
         match self.write(&checkpoint, &known.expected).await? {

@@ -50,7 +50,7 @@ impl ConsumerClient {
         credential: impl TokenCredential + 'static,
     ) -> ConsumerClientBuilder {
         let hub = EventHubClient::with_credential(namespace, event_hub, credential);
-        ConsumerClientBuilder::new(hub, consumer_group.as_ref())
+        ConsumerClientBuilder::new(Ok(hub), consumer_group.as_ref())
     }
 
     /// Switches to the key in another connection string, so that keys can be rotated while receiving

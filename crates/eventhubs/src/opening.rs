@@ -9,7 +9,8 @@ use crate::log;
 use crate::run::Run;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
-/// The service says so when it has failed over to a region that never knew the offset (contract §8.9).
+/// The service says so when it has failed over to a region that never knew the offset (docs/contract.md
+/// §8.9).
 const FAILED_OVER: &str = "com.microsoft:georeplication:invalid-offset";
 
 /// What this instance knows of a partition from before.

@@ -21,7 +21,7 @@ use crate::ambient::entropy;
 use crate::exit::{Ended, Order};
 use crate::instance::Instance;
 use crate::log;
-use crate::pump::{Bell, Pump};
+use crate::pump::{Pump, TheftSignal};
 use crate::run::Run;
 use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
@@ -31,7 +31,7 @@ use crate::{Error, ErrorKind, PartitionContext, Result};
 const MAX_REPORTS: usize = 16;
 
 /// How many pumps may wait to tell that their links were stolen; more wait in line.
-const MAX_BELLS: usize = 64;
+const MAX_THEFT_SIGNALS: usize = 64;
 
 /// What a stop takes beyond the time limit of the callbacks: detaching, and the last calls of hooks.
 pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(5);
@@ -49,8 +49,8 @@ pub(crate) struct Processor {
     pumps: BTreeMap<PartitionId, Running>,
     /// One for each of `pumps`, and none else.
     tasks: JoinSet<(PartitionId, Ended)>,
-    bell: Bell,
-    bells: mpsc::Receiver<PartitionId>,
+    theft_signal: TheftSignal,
+    theft_signals: mpsc::Receiver<PartitionId>,
     /// Of the store; it never ends.
     hints: BoxStream<'static, Hint>,
     partitions: watch::Receiver<Vec<PartitionId>>,
@@ -84,7 +84,7 @@ impl Processor {
         let hints = instance.store.watch(&instance.scope);
         let next_round = Instant::now() + balancer.first_delay(partitions.len());
         let (known, partitions) = watch::channel(partitions);
-        let (bell, bells) = mpsc::channel(MAX_BELLS);
+        let (theft_signal, theft_signals) = mpsc::channel(MAX_THEFT_SIGNALS);
         let mut background = JoinSet::new();
         background.spawn(watch_partitions(Arc::clone(&run), known).in_current_span());
         Self {
@@ -93,8 +93,8 @@ impl Processor {
             next_round,
             pumps: BTreeMap::new(),
             tasks: JoinSet::new(),
-            bell,
-            bells,
+            theft_signal,
+            theft_signals,
             hints,
             partitions,
             background,
@@ -128,12 +128,12 @@ impl Processor {
         loop {
             tokio::select! {
                 // A stop first, since a busy run always has something else to do. Pumps that have ended come
-                // before bells: the bell of a pump that has ended needs no answer. A round comes last: it may
+                // before theft signals: that of a pump that has ended needs no answer. A round comes last: it may
                 // take long, and by then it plans with what is known.
                 biased;
                 () = &mut stop => return self.offer().await,
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
-                Some(partition) = self.bells.recv() => self.answer_bell(partition).await?,
+                Some(partition) = self.theft_signals.recv() => self.answer_theft(partition).await?,
                 Some(hint) = self.hints.next() => self.hinted(&hint),
                 () = sleep_until(self.next_round) => self.round().await?,
             }
@@ -156,17 +156,17 @@ impl Processor {
     }
 
     /// Pumps whose links were stolen are to know whether the thief waits for them.
-    async fn answer_bell(&mut self, partition: PartitionId) -> Result<()> {
+    async fn answer_theft(&mut self, partition: PartitionId) -> Result<()> {
         // All that are waiting, for one look: a hundred thefts at once must not cost a hundred listings.
-        let mut rung = vec![partition];
-        while let Ok(partition) = self.bells.try_recv() {
-            rung.push(partition);
+        let mut reported = vec![partition];
+        while let Ok(partition) = self.theft_signals.try_recv() {
+            reported.push(partition);
         }
         let partitions = self.partitions.borrow().clone();
         let look = self.balancer.look(&partitions).await;
         self.follow(look).await?;
-        self.note_thefts(&rung);
-        for running in rung.iter().filter_map(|partition| self.pumps.get(partition)) {
+        self.note_thefts(&reported);
+        for running in reported.iter().filter_map(|partition| self.pumps.get(partition)) {
             // The look has told those that somebody waits for. Whoever has no order by now was stolen by a
             // reader that does not wait.
             running.orders.send_if_modified(|order| {
@@ -181,9 +181,9 @@ impl Processor {
     }
 
     /// What is still ours in the store was taken by a reader that the store does not know.
-    fn note_thefts(&mut self, rung: &[PartitionId]) {
+    fn note_thefts(&mut self, reported: &[PartitionId]) {
         let interval = self.run.instance.balancing.interval();
-        let stolen = rung.iter().filter(|partition| self.balancer.lease(partition).is_some());
+        let stolen = reported.iter().filter(|partition| self.balancer.lease(partition).is_some());
         for partition in stolen {
             let count = self.thefts.note(partition, Instant::now(), interval);
             if count == 2 {
@@ -222,7 +222,7 @@ impl Processor {
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next() => self.pumps_ended(ended).await?,
-                Some(partition) = self.bells.recv() => self.answer_bell(partition).await?,
+                Some(partition) = self.theft_signals.recv() => self.answer_theft(partition).await?,
                 Some(hint) = self.hints.next() => self.hinted(&hint),
                 () = sleep_until(self.next_round.min(deadline)) => self.round().await?,
             }
@@ -297,8 +297,8 @@ impl Processor {
         }
         let context = self.run.context(&partition, self.balancer.lease(&partition));
         let (orders, received) = watch::channel(Order::Run);
-        let bell = Some(self.bell.clone());
-        let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, bell);
+        let theft_signal = Some(self.theft_signal.clone());
+        let pump = Pump::new(Arc::clone(&self.run), context.clone(), received, theft_signal);
         let name = partition.clone();
         let span = log::partition_span(&self.run.instance.scope, &self.run.instance.owner, &partition);
         let task = self.tasks.spawn(async move { (name, pump.run().await) }.instrument(span));
@@ -465,7 +465,7 @@ fn failed(failure: Failure) -> Error {
     }
 }
 
-/// Looks every interval whether the event hub has got more partitions (contract §8.5).
+/// Looks every interval whether the event hub has got more partitions (docs/contract.md §8.5).
 async fn watch_partitions(run: Arc<Run>, known: watch::Sender<Vec<PartitionId>>) {
     loop {
         sleep(run.instance.balancing.interval()).await;

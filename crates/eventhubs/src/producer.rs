@@ -50,7 +50,7 @@ impl ProducerClient {
         credential: impl TokenCredential + 'static,
     ) -> ProducerClientBuilder {
         let hub = EventHubClient::with_credential(namespace, event_hub, credential);
-        ProducerClientBuilder { hub, partition: None }
+        ProducerClientBuilder { hub: Ok(hub), partition: None }
     }
 
     /// Sends events, and returns when the service has them all. Events with the same partition key, and

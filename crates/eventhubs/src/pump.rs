@@ -33,7 +33,7 @@ const EVENTS_A_TURN: usize = 100;
 const VERDICT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Where a pump tells the processor that its link was stolen.
-pub(crate) type Bell = mpsc::Sender<PartitionId>;
+pub(crate) type TheftSignal = mpsc::Sender<PartitionId>;
 
 /// Reads one partition for as long as it is owned: resume, receive, call back, start over after a failure.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Pump {
     context: PartitionContext,
     orders: watch::Receiver<Order>,
     /// `None` where nobody balances.
-    bell: Option<Bell>,
+    theft_signal: Option<TheftSignal>,
     pacing: Pacing,
     resume: Resume,
     /// Where the watchdog sees what is called.
@@ -61,7 +61,7 @@ impl Pump {
         run: Arc<Run>,
         context: PartitionContext,
         orders: watch::Receiver<Order>,
-        bell: Option<Bell>,
+        theft_signal: Option<TheftSignal>,
     ) -> Self {
         let pacing = run.instance.pacing();
         let calls = run.calls.register(context.partition_id());
@@ -69,7 +69,7 @@ impl Pump {
             run,
             context,
             orders,
-            bell,
+            theft_signal,
             pacing,
             resume: Resume::default(),
             calls,
@@ -210,13 +210,13 @@ impl Pump {
 
     /// Who stole the link may be an instance that waits for this one: the processor looks into the store.
     async fn verdict(&mut self, exit: Exit) -> Exit {
-        let (Exit::Stolen, Some(bell)) = (&exit, self.bell.clone()) else {
+        let (Exit::Stolen, Some(theft_signal)) = (&exit, self.theft_signal.clone()) else {
             return exit;
         };
         let partition = self.context.partition_id().clone();
         let orders = &mut self.orders;
         let told = timeout(VERDICT_LIMIT, async {
-            bell.send(partition).await.ok()?;
+            theft_signal.send(partition).await.ok()?;
             Some(ordered(orders, self.context.checkpointer()).await)
         });
         match told.await {
@@ -359,7 +359,7 @@ impl Pump {
     }
 
     /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's
-    /// last checkpoint, the detach, and only then (by the processor) the release (contract §8.7).
+    /// last checkpoint, the detach, and only then (by the processor) the release (docs/contract.md §8.7).
     async fn close(&mut self, receiver: PartitionReceiver, exit: &Exit) {
         let reason = exit.close_reason();
         // Before the hook, which may try to write a checkpoint: the partition is somebody else's.

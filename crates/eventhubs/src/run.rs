@@ -48,12 +48,13 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// A partition without a position of its own takes the common one (contract §7.7).
+    /// A partition without a position of its own takes the common one (docs/contract.md §7.7).
     pub(crate) fn starting_position(&self, partition: &PartitionId) -> &StartingPosition {
         self.starting_positions.get(partition).unwrap_or(&self.starting_position)
     }
 
-    /// A fleet always reads exclusively; a single reader only if it asks to (contract §12, traps 8 and 9).
+    /// A fleet always reads exclusively; a single reader only if it asks to (docs/contract.md §12, traps 8
+    /// and 9).
     pub(crate) fn owner_level(&self) -> Option<i64> {
         self.owner_level.or_else(|| self.partition.is_none().then_some(0))
     }

@@ -4,11 +4,14 @@
 mod azurite;
 mod installed;
 mod limit;
+mod postgres;
 mod python;
 mod redis;
+mod supervised;
 
 pub use azurite::{Azurite, AzuriteBuilder};
 pub use installed::{installed, interpreter};
-pub use limit::{PATIENCE, until, within};
+pub use limit::{PATIENCE, seeing, until, until_async, within};
+pub use postgres::{PgBouncer, Postgres};
 pub use python::run_python;
 pub use redis::{RedisCluster, RedisServer, RedisServerBuilder};

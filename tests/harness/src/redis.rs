@@ -83,7 +83,7 @@ impl RedisServerBuilder {
     pub async fn start(self) -> RedisServer {
         assert!(
             is_installed("redis-server") && is_installed("redis-cli"),
-            "redis-server is not installed; run `cargo xtask test` once, it installs it, or \
+            "redis-server 7 or newer is not installed; run `cargo xtask test` once, it installs it, or \
              `sudo apt-get install redis-server`"
         );
         let folder = TempDir::new().expect("a temporary folder");
@@ -125,7 +125,7 @@ impl RedisServer {
     /// # Cancel safety
     /// If dropped, the replica ends.
     pub async fn start_replica(&self) -> Self {
-        let replica = Self::builder().option("repl-diskless-sync-delay", "0").start().await;
+        let replica = Self::start().await;
         replica.cli(&["REPLICAOF", "127.0.0.1", &self.port.to_string()]);
         let is_linked = async {
             while !replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
@@ -220,6 +220,8 @@ impl RedisServer {
         }
         command
             .args(["--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "yes"])
+            // A replica that asks for a copy gets it at once, and not after five seconds.
+            .args(["--repl-diskless-sync-delay", "0"])
             .arg("--dir")
             .arg(self.folder.path())
             .arg("--logfile")
@@ -286,7 +288,12 @@ impl RedisCluster {
     }
 
     /// The nodes.
-    pub fn nodes(&mut self) -> &mut [RedisServer] {
+    pub fn nodes(&self) -> &[RedisServer] {
+        &self.nodes
+    }
+
+    /// The nodes, to be killed.
+    pub fn nodes_mut(&mut self) -> &mut [RedisServer] {
         &mut self.nodes
     }
 
@@ -339,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_forms() {
-        let mut cluster = RedisCluster::start().await;
+        let cluster = RedisCluster::start().await;
         assert_eq!(cluster.urls().len(), cluster.nodes().len());
     }
 }

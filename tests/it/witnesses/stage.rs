@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
-use eventhubs_tests::until;
+use eventhubs_test_harness::until;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -159,14 +159,15 @@ impl<'a> Stage<'a> {
 
     /// Waits until a reader is attached.
     pub(super) async fn attached(&self) -> Outcome {
-        let waited = timeout(LINK_LIMIT, until(|| !self.links().is_empty())).await;
+        let waited = timeout(LINK_LIMIT, until("a link", || !self.links().is_empty())).await;
         waited.map_err(|_| failed("no reader was attached"))
     }
 
     /// Waits until these links have ended.
     pub(super) async fn gone(&self, links: &[u64]) -> Outcome {
         let waited =
-            timeout(LINK_LIMIT, until(|| !self.links().iter().any(|link| links.contains(link)))).await;
+            timeout(LINK_LIMIT, until("no link", || !self.links().iter().any(|link| links.contains(link))))
+                .await;
         waited.map_err(|_| failed("the links of the readers have not ended"))
     }
 

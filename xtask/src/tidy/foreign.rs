@@ -15,6 +15,7 @@ use super::workspace::{Ours, Source, Workspace};
 /// By the names that code uses.
 const FOREIGN: &[&str] = &[
     "azure_*",
+    "deadpool*",
     "fe2o3*",
     "http_types",
     "httparse",
@@ -30,6 +31,7 @@ const FOREIGN: &[&str] = &[
     "serde_amqp*",
     "smol_str",
     "socket2",
+    "tokio_postgres_rustls",
     "tokio_rustls",
     "tokio_tungstenite",
     "tokio_util",

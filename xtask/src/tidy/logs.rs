@@ -14,7 +14,9 @@ const CRATES: &[&str] = &[
     "eventhubs",
     "eventhubs-amqp",
     "eventhubs-checkpoint-store-blob",
+    "eventhubs-checkpoint-store-postgres",
     "eventhubs-checkpoint-store-sqlite",
+    "eventhubs-checkpoint-store-redis",
     "eventhubs-load-balancer",
 ];
 

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_wait_for_one_token_that_does_not_come_do_not_wait_one_after_the_other() {
+    async fn waits_for_one_token_that_does_not_come_run_in_parallel() {
         #[derive(Debug)]
         struct Hangs;
         #[async_trait::async_trait]

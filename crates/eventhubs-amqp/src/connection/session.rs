@@ -81,7 +81,7 @@ mod tests {
 
     /// Cancel safety of all that closes.
     #[tokio::test(start_paused = true)]
-    async fn an_end_that_is_dropped_while_it_waits_ends_its_connection_if_the_peer_is_silent() {
+    async fn an_end_dropped_while_it_waits_ends_a_connection_to_a_silent_peer() {
         let (peer, connection) = Peer::connect().await;
         let session = connection.engine().begin().await.unwrap();
         peer.go_silent();

@@ -568,7 +568,7 @@ mod tests {
 
     /// Its delivery count would be made up, and its credit granted by nobody.
     #[test]
-    fn a_flow_of_the_library_for_a_link_that_the_peer_has_not_attached_is_dropped() {
+    fn a_flow_of_the_library_for_a_link_not_yet_attached_is_dropped() {
         let (mut session, _reader) = attaching();
         assert_eq!(corrected_flows(&mut session, Some(OURS)), []);
         assert_eq!(corrected_flows(&mut session, None), [None], "one about the session goes out");

@@ -81,7 +81,7 @@ async fn properties_of_all_types_arrive_as_they_were_sent() {
 
 /// In a debug build a thousand levels abort the process.
 #[tokio::test]
-async fn an_event_that_cannot_be_decoded_is_delivered_in_its_place_with_its_raw_bytes() {
+async fn an_undecodable_event_is_delivered_in_its_place_with_its_raw_bytes() {
     let emulator = emulator().await;
     let deep = (0..40).fold(Value::String("poison".into()), |value, _| Value::List(vec![value]));
     let bodies = [

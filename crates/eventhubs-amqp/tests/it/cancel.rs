@@ -10,7 +10,9 @@ use eventhubs_types::StartingPosition;
 use futures::StreamExt;
 use futures::future::poll_fn;
 
-use crate::support::{builder, client, emulator, numbers, open, partition, receive, soon, texts, until};
+use crate::support::{
+    builder, client, emulator, numbers, open, partition, receive, seeing, texts, until, within,
+};
 
 /// Polls the future at most this many times, then drops it.
 async fn poll_times<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
@@ -56,7 +58,7 @@ async fn a_receive_that_is_dropped_anywhere_loses_nothing() {
             }
         }
     };
-    soon("all events", reading).await;
+    within(reading).await;
     assert_eq!(read, (0..EVENTS).collect::<Vec<_>>());
 }
 
@@ -76,7 +78,7 @@ impl TokenCredential for SlowIssuer {
 /// One with a key, and one with tokens of a credential; neither is connected.
 fn fresh_clients(emulator: &Emulator) -> [EventHubClient; 2] {
     let issued = EventHubClient::with_credential(emulator.address().to_string(), "orders", SlowIssuer);
-    [client(emulator), issued.unwrap().use_development_emulator().build().unwrap()]
+    [client(emulator), issued.use_development_emulator().build().unwrap()]
 }
 
 /// Lets the future wait this many times, then drops it where it waits.
@@ -90,7 +92,7 @@ async fn dropped_at<T>(wait: usize, future: impl Future<Output = T>) -> Option<T
             Poll::Pending => Poll::Pending,
         }
     });
-    soon("the next wait", polled).await
+    within(polled).await
 }
 
 /// Drops the call at its first wait, another one at its second, and so on, until one is done before it is
@@ -113,13 +115,16 @@ async fn an_open_that_is_dropped_anywhere_leaves_nothing_behind() {
         let opened = dropped_everywhere(async |wait| {
             let client = &fresh_clients(&emulator)[which];
             let opened = dropped_at(wait, builder(client, StartingPosition::Latest).open()).await;
-            soon("an answer", client.event_hub_properties()).await.unwrap();
+            within(client.event_hub_properties()).await.unwrap();
             opened
         });
         opened.await.unwrap().close().await.unwrap();
-        until("all detached", || emulator.receivers("orders").unwrap().is_empty()).await;
+        until(seeing("all detached", || emulator.receivers("orders")), || {
+            emulator.receivers("orders").unwrap().is_empty()
+        })
+        .await;
     }
-    until("all closed", || emulator.connections().is_empty()).await;
+    until(seeing("all closed", || emulator.connections()), || emulator.connections().is_empty()).await;
 }
 
 #[tokio::test]
@@ -129,7 +134,7 @@ async fn a_question_that_is_dropped_anywhere_disturbs_no_other() {
         let hub = dropped_everywhere(async |wait| {
             let client = &fresh_clients(&emulator)[which];
             let hub = dropped_at(wait, client.event_hub_properties()).await;
-            let again = soon("an answer", client.event_hub_properties()).await.unwrap();
+            let again = within(client.event_hub_properties()).await.unwrap();
             assert_eq!(again.partition_ids.len(), 4);
             hub
         });
@@ -137,7 +142,7 @@ async fn a_question_that_is_dropped_anywhere_disturbs_no_other() {
         let asked = dropped_everywhere(async |wait| {
             let client = &fresh_clients(&emulator)[which];
             let asked = dropped_at(wait, client.partition_properties(&partition("1"))).await;
-            let again = soon("an answer", client.partition_properties(&partition("2"))).await.unwrap();
+            let again = within(client.partition_properties(&partition("2"))).await.unwrap();
             assert_eq!(again.id, partition("2"), "not the answer to the question that was dropped");
             asked
         });
@@ -152,7 +157,10 @@ async fn a_receiver_whose_close_is_dropped_anywhere_is_detached() {
     let closed = dropped_everywhere(async |wait| {
         let receiver = open(&client, StartingPosition::Earliest).await;
         let closed = dropped_at(wait, receiver.close()).await;
-        until("it is detached", || emulator.receivers("orders").unwrap().is_empty()).await;
+        until(seeing("it is detached", || emulator.receivers("orders")), || {
+            emulator.receivers("orders").unwrap().is_empty()
+        })
+        .await;
         closed
     });
     closed.await.unwrap();
@@ -166,7 +174,10 @@ async fn a_client_whose_close_is_dropped_anywhere_is_closed() {
         client.event_hub_properties().await.unwrap();
         let closed = dropped_at(wait, client.close()).await;
         assert_eq!(client.event_hub_properties().await.unwrap_err().kind(), ErrorKind::Closed);
-        until("the connection is closed", || emulator.connections().is_empty()).await;
+        until(seeing("the connection is closed", || emulator.connections()), || {
+            emulator.connections().is_empty()
+        })
+        .await;
         closed
     })
     .await;
@@ -174,7 +185,7 @@ async fn a_client_whose_close_is_dropped_anywhere_is_closed() {
 
 /// Two events that go out one after the other, as each fills a message.
 #[tokio::test]
-async fn a_send_that_is_dropped_anywhere_sends_nothing_twice_and_leaves_the_producer_usable() {
+async fn a_dropped_send_sends_nothing_twice_and_leaves_the_producer_usable() {
     let emulator = Emulator::builder().event_hub("orders", 1).max_message_size(1_000).start().await.unwrap();
     let body = |text: &str| format!("{text:<900}");
     let mut sends = 0;
@@ -182,7 +193,7 @@ async fn a_send_that_is_dropped_anywhere_sends_nothing_twice_and_leaves_the_prod
         sends += 1;
         let producer = client(&emulator).producer();
         let sent = dropped_at(wait, producer.send([body("first"), body("second")])).await;
-        soon("the acknowledgement", producer.send([body("third")])).await.unwrap();
+        within(producer.send([body("third")])).await.unwrap();
         sent
     })
     .await
@@ -207,16 +218,16 @@ async fn a_producer_can_be_asked_and_closed_and_either_dropped_anywhere() {
     let size = dropped_everywhere(async |wait| {
         let producer = client(&emulator).producer();
         let size = dropped_at(wait, producer.max_message_size()).await;
-        soon("the size", producer.max_message_size()).await.unwrap();
+        within(producer.max_message_size()).await.unwrap();
         size
     });
     assert!(size.await.unwrap() > 0);
     let client = client(&emulator);
     dropped_everywhere(async |wait| {
         let producer = client.producer();
-        soon("the acknowledgement", producer.send(["before"])).await.unwrap();
+        within(producer.send(["before"])).await.unwrap();
         let closed = dropped_at(wait, producer.close()).await;
-        soon("the acknowledgement", producer.send(["behind"])).await.unwrap();
+        within(producer.send(["behind"])).await.unwrap();
         closed
     })
     .await;

@@ -1,7 +1,7 @@
 use eventhubs_amqp::{ErrorKind, EventHubClient, PartitionReceiver};
 use eventhubs_types::StartingPosition;
 
-use crate::support::{builder, client, emulator, numbers, receive, soon, texts};
+use crate::support::{builder, client, emulator, numbers, receive, texts, within};
 
 async fn open_at(
     client: &EventHubClient,
@@ -9,7 +9,7 @@ async fn open_at(
     name: &str,
 ) -> eventhubs_amqp::Result<PartitionReceiver> {
     let builder = builder(client, StartingPosition::Earliest).owner_level(level).identifier(name);
-    soon("an answer", builder.open()).await
+    within(builder.open()).await
 }
 
 /// Contract §5.3: a higher or equal level wins; the loser is told who took it and never attaches again.
@@ -23,7 +23,7 @@ async fn a_receiver_of_a_higher_or_equal_level_takes_the_partition() {
     for (level, name) in [(1, "second"), (5, "third")] {
         let mut winner = open_at(&client, level, name).await.unwrap();
         for _ in 0..2 {
-            let error = soon("the loss", loser.receive_batch(1, None)).await.unwrap_err();
+            let error = within(loser.receive_batch(1, None)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::OwnershipLost);
             assert_eq!(error.condition(), Some("amqp:link:stolen"));
             assert!(error.description().unwrap().contains(name), "{error}");
@@ -43,7 +43,7 @@ async fn a_receiver_of_a_lower_level_or_none_is_refused() {
     let _owner = open_at(&client, 5, "owner").await.unwrap();
     let lower = open_at(&client, 4, "lower").await.unwrap_err();
     assert_eq!(lower.kind(), ErrorKind::OwnershipLost);
-    let without = soon("an answer", builder(&client, StartingPosition::Earliest).open()).await.unwrap_err();
+    let without = within(builder(&client, StartingPosition::Earliest).open()).await.unwrap_err();
     assert_eq!(without.kind(), ErrorKind::OwnershipLost);
 }
 
@@ -56,7 +56,7 @@ async fn the_sixth_receiver_without_a_level_is_over_the_quota() {
     for _ in 0..5 {
         five.push(open().await.unwrap());
     }
-    assert_eq!(soon("an answer", open()).await.unwrap_err().kind(), ErrorKind::QuotaExceeded);
+    assert_eq!(within(open()).await.unwrap_err().kind(), ErrorKind::QuotaExceeded);
     five.pop().unwrap().close().await.unwrap();
-    soon("a free place", open()).await.unwrap();
+    within(open()).await.unwrap();
 }

@@ -2,7 +2,7 @@ use eventhubs_amqp::{EventHubClient, PartitionReceiverBuilder};
 use eventhubs_emulator::Emulator;
 use eventhubs_types::{ConsumerGroup, StartingPosition};
 
-use crate::support::{builder, client, emulator, numbers, open, partition, receive, soon, texts, until};
+use crate::support::{builder, client, emulator, numbers, open, partition, receive, texts, until, within};
 
 /// The number of the first event from this position; a hub with the events 0 to 9.
 async fn first(client: &EventHubClient, position: StartingPosition) -> i64 {
@@ -78,7 +78,7 @@ async fn partitions_and_groups_are_read_side_by_side() {
     };
     let readers =
         ["$Default", "billing"].iter().flat_map(|group| ["0", "1", "2", "3"].map(|id| read(group, id)));
-    for numbers in soon("all readers", futures::future::join_all(readers)).await {
+    for numbers in within(futures::future::join_all(readers)).await {
         assert_eq!(numbers, (0..100).collect::<Vec<_>>());
     }
 }

@@ -1,7 +1,7 @@
 use eventhubs_types::{ConsumerGroup, StartingPosition};
 
 use crate::proxy::Proxy;
-use crate::support::{builder, client_builder, emulator, numbers, partition, soon, texts, until};
+use crate::support::{builder, client_builder, emulator, numbers, partition, texts, until, within};
 
 /// Contract §5.5: what is outstanding and what is buffered never exceed the prefetch together.
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn the_service_never_sends_more_than_the_prefetch_ahead() {
                 sent(),
                 handed_out.len()
             );
-            handed_out.extend(soon("events", receiver.receive_batch(7, None)).await.unwrap());
+            handed_out.extend(within(receiver.receive_batch(7, None)).await.unwrap());
         }
         assert_eq!(numbers(&handed_out), (0..i64::try_from(handed_out.len()).unwrap()).collect::<Vec<_>>());
         receiver.close().await.unwrap();
@@ -44,7 +44,7 @@ async fn large_events_are_not_sent_ahead_beyond_the_byte_budget() {
     until("events are sent ahead", || sent() == 4).await;
     while handed_out < 60 {
         assert!(sent() <= handed_out + 5, "{} sent, {handed_out} handed out", sent());
-        handed_out += soon("events", receiver.receive_batch(2, None)).await.unwrap().len();
+        handed_out += within(receiver.receive_batch(2, None)).await.unwrap().len();
     }
 }
 
@@ -64,7 +64,7 @@ async fn what_the_last_call_returned_counts_until_the_next_call() {
     let mut done = crate::support::receive(&mut receiver, 50).await.len();
     let mut largest = 0;
     while done < 150 {
-        let batch = soon("events", receiver.receive_batch(1_000, None)).await.unwrap();
+        let batch = within(receiver.receive_batch(1_000, None)).await.unwrap();
         largest = largest.max(batch.len());
         until("more is sent ahead", || sent() >= done + BUDGET / 2).await;
         // whatever was granted before has reached the service when it answers

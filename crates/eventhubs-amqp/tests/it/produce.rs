@@ -6,10 +6,10 @@ use eventhubs_amqp::{ErrorKind, EventHubClient, Producer};
 use eventhubs_emulator::Emulator;
 use eventhubs_types::{EventBody, EventData, StartingPosition, Value};
 
-use crate::support::{client, emulator, open, partition, receive, soon, texts};
+use crate::support::{client, emulator, open, partition, receive, texts, within};
 
 async fn send(producer: &Producer, events: impl IntoIterator<Item = impl Into<EventData>>) {
-    soon("the acknowledgement", producer.send(events)).await.unwrap();
+    within(producer.send(events)).await.unwrap();
 }
 
 fn counts(emulator: &Emulator) -> Vec<usize> {
@@ -134,7 +134,7 @@ async fn a_service_that_refuses_again_and_again_is_reported() {
     let emulator = emulator().await;
     let producer = client(&emulator).producer();
     emulator.refuse_sends("orders", 4, "amqp:internal-error", "not now").unwrap();
-    let error = soon("the error", producer.send(["lost"])).await.unwrap_err();
+    let error = within(producer.send(["lost"])).await.unwrap_err();
     assert_eq!(error.condition(), Some("amqp:internal-error"));
     assert!(error.is_transient());
     send(&producer, ["kept"]).await;

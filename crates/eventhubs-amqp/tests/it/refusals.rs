@@ -1,13 +1,13 @@
 use eventhubs_amqp::{ErrorKind, EventHubClient, PartitionReceiverBuilder};
 use eventhubs_types::{ConsumerGroup, StartingPosition};
 
-use crate::support::{builder, client, client_builder, emulator, partition, soon};
+use crate::support::{builder, client, client_builder, emulator, partition, within};
 
 async fn refused(builder: PartitionReceiverBuilder, kind: ErrorKind, names: &str) {
-    let opened = soon("an answer", builder.open()).await;
+    let opened = within(builder.open()).await;
     let error = match opened {
         Err(error) => error,
-        Ok(mut receiver) => soon("an answer", receiver.receive_batch(1, None)).await.unwrap_err(),
+        Ok(mut receiver) => within(receiver.receive_batch(1, None)).await.unwrap_err(),
     };
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains(names), "{error}");
@@ -103,8 +103,7 @@ async fn a_service_that_does_not_speak_tls_is_not_talked_to() {
     let text = emulator
         .connection_string("orders")
         .replace("UseDevelopmentEmulator=true", "UseDevelopmentEmulator=false");
-    let error =
-        soon("an answer", client_builder(&text).build().unwrap().event_hub_properties()).await.unwrap_err();
+    let error = within(client_builder(&text).build().unwrap().event_hub_properties()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UntrustedCertificate);
     assert!(error.to_string().contains("TLS handshake to 127.0.0.1:"), "{error}");
 }

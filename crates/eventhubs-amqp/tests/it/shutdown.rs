@@ -7,7 +7,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
 use crate::proxy::Proxy;
-use crate::support::{builder, client, client_builder, emulator, open, receive, soon, texts, until};
+use crate::support::{
+    builder, client, client_builder, emulator, open, receive, seeing, texts, until, within,
+};
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
@@ -19,7 +21,7 @@ async fn closing_a_receiver_detaches_it() {
     let client = client(&emulator);
     let receiver = open(&client, StartingPosition::Earliest).await;
     assert_eq!(emulator.receivers("orders").unwrap().len(), 1);
-    soon("the detach", receiver.close()).await.unwrap();
+    within(receiver.close()).await.unwrap();
     assert_eq!(emulator.receivers("orders").unwrap(), []);
 }
 
@@ -28,7 +30,10 @@ async fn dropping_a_receiver_detaches_it_too() {
     let emulator = emulator().await;
     let client = client(&emulator);
     drop(open(&client, StartingPosition::Earliest).await);
-    until("it is detached", || emulator.receivers("orders").unwrap().is_empty()).await;
+    until(seeing("it is detached", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
     open(&client, StartingPosition::Earliest).await;
 }
 
@@ -37,11 +42,14 @@ async fn a_closed_client_serves_no_more() {
     let emulator = emulator().await;
     let client = client(&emulator);
     let mut receiver = open(&client, StartingPosition::Earliest).await;
-    soon("the close", client.close()).await;
+    within(client.close()).await;
     assert_eq!(client.event_hub_properties().await.unwrap_err().kind(), ErrorKind::Closed);
-    let error = soon("the error", receiver.receive_batch(1, None)).await.unwrap_err();
+    let error = within(receiver.receive_batch(1, None)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
-    until("the emulator knows", || emulator.receivers("orders").unwrap().is_empty()).await;
+    until(seeing("the emulator knows", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -55,13 +63,13 @@ async fn a_client_that_is_closed_while_it_connects_serves_nobody() {
         let client = client.clone();
         async move { builder(&client, StartingPosition::Earliest).open().await.map(drop) }
     });
-    let (mut near, _) = soon("a connection", gate.accept()).await.unwrap();
-    soon("the close", client.close()).await;
+    let (mut near, _) = within(gate.accept()).await.unwrap();
+    within(client.close()).await;
     let mut far = TcpStream::connect(emulator.address()).await.unwrap();
     let passing = tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
-    let opened = soon("an end", opening).await.unwrap();
+    let opened = within(opening).await.unwrap();
     assert_eq!(opened.unwrap_err().kind(), ErrorKind::Closed);
-    let _ = soon("the end of the connection", passing).await.unwrap();
+    let _ = within(passing).await.unwrap();
 }
 
 #[tokio::test]
@@ -84,7 +92,7 @@ async fn no_task_outlives_its_client() {
             drop(receiver);
         }
         drop(client);
-        until("all tasks ended", || tasks() <= before).await;
+        until(seeing("all tasks ended", &tasks), || tasks() <= before).await;
     }
 }
 
@@ -110,11 +118,11 @@ async fn closing_does_not_wait_for_a_service_that_is_silent() {
     let client = client_builder(&proxy.connection_string(&emulator)).build().unwrap();
     let receiver = open(&client, StartingPosition::Earliest).await;
     proxy.go_silent();
-    assert_eq!(soon("the close", receiver.close()).await.unwrap_err().kind(), ErrorKind::Timeout);
-    soon("the close", client.close()).await;
+    assert_eq!(within(receiver.close()).await.unwrap_err().kind(), ErrorKind::Timeout);
+    within(client.close()).await;
     drop(client);
     drop(proxy);
-    until("all tasks ended", || tasks() <= before).await;
+    until(seeing("all tasks ended", &tasks), || tasks() <= before).await;
     tokio::time::timeout(Duration::from_secs(5), emulator.stop()).await.unwrap();
 }
 
@@ -125,7 +133,7 @@ fn a_client_can_be_used_from_a_second_runtime() {
     let (host, first, second) = (tokio::runtime::Runtime::new().unwrap(), runtime(), runtime());
     let emulator = host.block_on(emulator());
     let client = client(&emulator);
-    first.block_on(async { soon("an answer", client.event_hub_properties()).await.unwrap() });
+    first.block_on(async { within(client.event_hub_properties()).await.unwrap() });
     drop(first);
-    second.block_on(async { soon("an answer", client.event_hub_properties()).await.unwrap() });
+    second.block_on(async { within(client.event_hub_properties()).await.unwrap() });
 }

@@ -6,11 +6,9 @@ use eventhubs_amqp::{
     ReceivedEvent, RetryPolicy,
 };
 use eventhubs_emulator::Emulator;
+use eventhubs_test_harness::PATIENCE;
+pub(crate) use eventhubs_test_harness::{seeing, until};
 use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition};
-use tokio::time::timeout;
-
-/// Far more than anything here takes; it only turns a hang into a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn emulator() -> Emulator {
     Emulator::builder().event_hub("orders", 4).consumer_group("orders", "billing").start().await.unwrap()
@@ -39,19 +37,10 @@ pub(crate) async fn open(client: &EventHubClient, position: StartingPosition) ->
     builder(client, position).open().await.unwrap()
 }
 
-/// Fails instead of hanging.
-pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("not in time: {what}"))
-}
-
-/// Waits until it is so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    soon(what, async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+/// Fails instead of hanging, with the place of the call.
+#[track_caller]
+pub(crate) fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    eventhubs_test_harness::within(PATIENCE, future)
 }
 
 /// Receives exactly this many events.
@@ -59,7 +48,7 @@ pub(crate) async fn receive(receiver: &mut PartitionReceiver, count: usize) -> V
     let mut events = Vec::new();
     while events.len() < count {
         let more = receiver.receive_batch(count - events.len(), None);
-        events.extend(soon("more events", more).await.unwrap());
+        events.extend(within(more).await.unwrap());
     }
     events
 }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{client_builder, emulator, soon};
+use crate::support::{client_builder, emulator, within};
 
 /// A `ServerHello` of TLS 1.1, as a server sends it that knows nothing newer.
 const TLS_1_1: &[u8] = &[
@@ -101,7 +101,7 @@ fn client(emulator: &Emulator, port: u16, authority: &Authority) -> EventHubClie
 async fn only_a_good_certificate_is_accepted() {
     let (emulator, trusted) = (emulator().await, authority());
     let good = client(&emulator, terminator(&emulator, signed(&trusted, |_| {})).await, &trusted);
-    assert_eq!(soon("an answer", good.event_hub_properties()).await.unwrap().partition_ids.len(), 4);
+    assert_eq!(within(good.event_hub_properties()).await.unwrap().partition_ids.len(), 4);
 
     let key = KeyPair::generate().unwrap();
     let self_signed = server(params().self_signed(&key).unwrap().der().clone(), &key);
@@ -131,7 +131,7 @@ async fn only_a_good_certificate_is_accepted() {
 }
 
 async fn refused(what: &str, client: EventHubClient) {
-    let error = soon("an answer", client.event_hub_properties()).await.expect_err(what);
+    let error = within(client.event_hub_properties()).await.expect_err(what);
     let expected = match what {
         "TLS 1.1" | "plain AMQP" => ErrorKind::Transport,
         _ => ErrorKind::UntrustedCertificate,

@@ -7,7 +7,7 @@ use eventhubs_types::StartingPosition;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{client_builder, emulator, numbers, open, partition, receive, soon, texts};
+use crate::support::{client_builder, emulator, numbers, open, partition, receive, texts, within};
 
 /// `user:secret`
 const AUTHORIZATION: &str = "Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=";
@@ -28,9 +28,9 @@ fn secure(emulator: &Emulator, options: ConnectionOptions) -> EventHubClient {
 
 /// Reads small and large events, and again after the connection is lost.
 async fn works(emulator: &Emulator, client: EventHubClient) {
-    assert_eq!(soon("an answer", client.event_hub_properties()).await.unwrap().partition_ids.len(), 4);
+    assert_eq!(within(client.event_hub_properties()).await.unwrap().partition_ids.len(), 4);
     let mut receiver = open(&client, StartingPosition::Latest).await;
-    let before = soon("an answer", client.partition_properties(&partition("0"))).await.unwrap();
+    let before = within(client.partition_properties(&partition("0"))).await.unwrap();
     let first = before.last_enqueued_sequence_number.unwrap().value() + 1;
     emulator.publish_to("orders", "0", texts(0..500)).unwrap();
     emulator.publish_to("orders", "0", ["x".repeat(900_000)]).unwrap();
@@ -71,7 +71,7 @@ async fn a_proxy_that_wants_other_credentials_is_named_as_the_cause() {
     let proxy = HttpProxy::start().await;
     for credentials in ["", "user:canary@"] {
         let client = plain(&emulator, proxy.options(credentials));
-        let error = soon("an answer", client.event_hub_properties()).await.unwrap_err();
+        let error = within(client.event_hub_properties()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert!(error.to_string().contains("proxy"), "{error}");
         assert!(!format!("{error:?} {client:?} {:?}", proxy.options(credentials)).contains("canary"));
@@ -111,7 +111,7 @@ async fn a_server_without_websockets_is_a_broken_connection() {
         }
     });
     let options = ConnectionOptions::new().websocket().custom_endpoint(&address).unwrap();
-    let error = soon("an answer", plain(&emulator, options).event_hub_properties()).await.unwrap_err();
+    let error = within(plain(&emulator, options).event_hub_properties()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport);
     assert!(error.to_string().contains("opening a WebSocket to 127.0.0.1"), "{error}");
 }

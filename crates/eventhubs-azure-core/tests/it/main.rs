@@ -64,7 +64,7 @@ impl credentials::TokenCredential for Issued {
 
 async fn partitions(credential: impl TokenCredential + 'static) -> eventhubs_amqp::Result<usize> {
     let emulator = Emulator::builder().event_hub("orders", 3).start().await.unwrap();
-    let client = EventHubClient::with_credential(emulator.address().to_string(), "orders", credential)?
+    let client = EventHubClient::with_credential(emulator.address().to_string(), "orders", credential)
         .use_development_emulator()
         .retry(RetryPolicy::fixed(std::time::Duration::from_millis(1)))
         .build()?;

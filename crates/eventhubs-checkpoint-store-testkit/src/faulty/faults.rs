@@ -69,8 +69,8 @@ impl Faults {
         self
     }
 
-    /// Listings of ownership that show what the listing before showed, as a replica does that lags. A store may
-    /// not do that, but what uses it must at least lose its claims then. Default: 0.
+    /// Listings of ownership that show what the listing before showed, as a replica does that lags. A store
+    /// may not do that, but what uses it must at least lose its claims then. Default: 0.
     #[must_use]
     pub fn stale_lists(mut self, per_mille: u16) -> Self {
         self.stale_lists = per_mille;

@@ -34,6 +34,8 @@ pub(crate) enum Defect {
     TearsWrites,
     /// A claim that is dropped leaves the record locked.
     StaysLocked,
+    /// A checkpoint moves its offset first and the rest later.
+    TearsCheckpoints,
     /// Claims at once are one transaction: a lost one rolls all back.
     LosesAllClaims,
     /// Claims at once answer in the order of partitions.
@@ -66,6 +68,12 @@ pub(crate) enum Defect {
     DeletesToken,
     /// A fence reads before it raises the token.
     RacesFences,
+    /// A fence raises the token and reads nothing.
+    FencesBlindly,
+    /// A fence renews the ownership record.
+    FencesOwnership,
+    /// Only single claims are announced.
+    HintsSingleClaims,
     /// A hint comes to the handle that won.
     HintsOwnHandle,
     /// A hint comes of a claim that was lost.

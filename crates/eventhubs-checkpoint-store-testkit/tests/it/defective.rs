@@ -47,20 +47,19 @@ impl DefectiveStore {
         key(self.defect, scope, partition)
     }
 
-    fn is_met(&self, key: &Key, expected: &Expected) -> bool {
+    fn is_met(&self, disk: &Disk, key: &Key, expected: &Expected) -> bool {
         let is_free = self.has(Defect::OverwritesAsAbsent) && *expected == Expected::Absent;
-        let disk = self.disk();
         let current = disk.records.get(key).map(|record| &record.version);
         is_free || self.has(Defect::Overwrites) || is_met(current, expected)
     }
 
-    /// Checks and writes in one step. `None`: lost.
+    /// Writes, after a check below the same lock unless it was done before. `None`: lost.
     fn swap(&self, scope: &ConsumerScope, claim: &Claim, is_checked: bool) -> Option<Ownership> {
         let key = self.key(scope, &claim.partition);
-        if !is_checked && !self.is_met(&key, &claim.expected) {
+        let mut disk = self.disk();
+        if !is_checked && !self.is_met(&disk, &key, &claim.expected) {
             return None;
         }
-        let mut disk = self.disk();
         let record = disk.claimed(self.defect, &self.process, &key, claim);
         disk.scopes.insert(key.0.clone(), scope.to_lowercase());
         if self.has(Defect::ForgetsReleases) && claim.owner.is_none() {
@@ -76,7 +75,7 @@ impl DefectiveStore {
         match self.defect {
             Defect::ChecksThenWrites | Defect::LocksItsHandle => {
                 let lock = if self.has(Defect::LocksItsHandle) { Some(self.lock.lock().await) } else { None };
-                let is_met = self.is_met(&key, &claim.expected);
+                let is_met = self.is_met(&self.disk(), &key, &claim.expected);
                 yield_now().await;
                 let won = is_met.then(|| self.swap(scope, claim, true)).flatten();
                 drop(lock);
@@ -172,7 +171,8 @@ impl CheckpointStore for DefectiveStore {
     }
 
     async fn claim_all(&self, scope: &ConsumerScope, claims: &[Claim]) -> Vec<ClaimOutcome> {
-        let is_met = |claim: &Claim| self.is_met(&self.key(scope, &claim.partition), &claim.expected);
+        let is_met =
+            |claim: &Claim| self.is_met(&self.disk(), &self.key(scope, &claim.partition), &claim.expected);
         if self.has(Defect::LosesAllClaims) && !claims.iter().all(is_met) {
             return claims.iter().map(|_| ClaimOutcome::Lost).collect();
         }
@@ -182,7 +182,9 @@ impl CheckpointStore for DefectiveStore {
         }
         let mut outcomes = Vec::new();
         for claim in &claims {
-            outcomes.push(self.claim_ownership(scope, claim).await);
+            let mut claim = claim.clone();
+            claim.announces_to = claim.announces_to.filter(|_| !self.has(Defect::HintsSingleClaims));
+            outcomes.push(self.claim_ownership(scope, &claim).await);
         }
         outcomes
     }
@@ -197,7 +199,13 @@ impl CheckpointStore for DefectiveStore {
         }
         let token = if self.has(Defect::ConstantToken) { 1 } else { last + 1 };
         disk.tokens.insert(key.clone(), token);
-        Ok(Fenced::new(disk.checkpoints.get(&key).cloned(), Some(FenceToken::new(token))))
+        if self.has(Defect::FencesOwnership)
+            && let Some(record) = disk.records.get_mut(&key)
+        {
+            record.modified = Some(now());
+        }
+        let checkpoint = disk.checkpoints.get(&key).filter(|_| !self.has(Defect::FencesBlindly)).cloned();
+        Ok(Fenced::new(checkpoint, Some(FenceToken::new(token))))
     }
 
     fn watch(&self, scope: &ConsumerScope) -> BoxStream<'static, Hint> {
@@ -219,9 +227,13 @@ impl CheckpointStore for DefectiveStore {
         checkpoint: &Checkpoint,
         expected: &Expected,
     ) -> Result<CheckpointOutcome> {
-        yield_now().await;
         let key = self.key(scope, &checkpoint.partition);
         let old = self.current_version(&key);
+        if self.has(Defect::TearsCheckpoints) && is_met(old.as_ref(), expected) {
+            let mut disk = self.disk();
+            disk.checkpoints.entry(key.clone()).and_modify(|kept| kept.offset.clone_from(&checkpoint.offset));
+        }
+        yield_now().await;
         if self.is_position_refused(&key, checkpoint) {
             return Ok(CheckpointOutcome::Conflict);
         }

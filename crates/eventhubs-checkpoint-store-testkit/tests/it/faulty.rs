@@ -1,22 +1,31 @@
 //! The store with faults: it passes the suite without them, and each fault is what it says.
 
+use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::{
     Audience, CheckpointStore, Claim, ClaimOutcome, ErrorKind, Expected, MemoryCheckpointStore, Ownership,
 };
-use eventhubs_checkpoint_store_testkit::{Capabilities, Faults, FaultyStore, Place};
+use eventhubs_checkpoint_store_testkit::{Faults, FaultyStore, Place};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
+use crate::defect::Defect;
+use crate::defective::DefectiveStore;
+use crate::opener;
+
+/// On a store with all capabilities and below an `Arc`, so that a method that either does not pass on is missed.
 mod without_faults {
     use super::*;
 
-    eventhubs_checkpoint_store_testkit::conformance_tests!(
-        async |place: Place| FaultyStore::new(place.shared(MemoryCheckpointStore::new), 7),
-        Capabilities::all().without_durability().without_fence()
-    );
+    eventhubs_checkpoint_store_testkit::conformance_tests!(open());
+
+    fn open() -> impl Fn(Place) -> Ready<FaultyStore<Arc<DefectiveStore>>> {
+        let open = opener(Defect::None);
+        move |place| ready(FaultyStore::new(Arc::new(open(place).into_inner()), 7))
+    }
 }
 
 fn store(faults: Faults) -> FaultyStore<MemoryCheckpointStore> {
@@ -43,6 +52,12 @@ fn kind(outcome: &ClaimOutcome) -> Option<ErrorKind> {
         ClaimOutcome::Failed(error) => Some(error.kind()),
         _ => None,
     }
+}
+
+#[test]
+fn the_number_of_claims_at_once_is_passed_on() {
+    let inner = opener(Defect::None)(Place::unused()).into_inner();
+    assert_eq!(FaultyStore::new(Arc::new(inner), 7).max_claims(), 500);
 }
 
 #[tokio::test]

@@ -79,6 +79,7 @@ fn parse(text: &str) -> std::result::Result<Vec<Namespace>, String> {
     let text = text.trim_start_matches('\u{feff}');
     let mut json = serde_json::Deserializer::from_str(text);
     let file: File = serde_path_to_error::deserialize(&mut json).map_err(|error| error.to_string())?;
+    // The deserializer stops after the first value, so what follows it would go unnoticed.
     json.end().map_err(|error| error.to_string())?;
     let namespaces = file.user_config.namespace_config;
     if namespaces.is_empty() {
@@ -138,6 +139,7 @@ pub(super) fn partition_count(text: &str) -> std::result::Result<usize, String> 
 fn any_count<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<usize, D::Error> {
     let count = match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::String(text) => text,
+        // Whatever else it is, so that one check and one message do for numbers, negative ones and fractions.
         other => other.to_string(),
     };
     partition_count(&count).map_err(D::Error::custom)

@@ -35,7 +35,7 @@ fn fault(mut description: Map<String, Value>) -> Result<Fault, String> {
         Some(_) => return Err("fault: is no string".into()),
         None => return Err("missing field `fault`".into()),
     };
-    // serde follows the way to a field only behind a tag that stands outside
+    // serde keeps the path to a field only if the tag is outside of the fields
     let tagged = json!({ name: description });
     serde_path_to_error::deserialize(tagged).map_err(|error| error.to_string())
 }

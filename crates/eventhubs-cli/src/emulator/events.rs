@@ -112,6 +112,7 @@ pub(super) async fn tail(
         let properties = emulator.event_hub(&hub)?;
         created_on = properties.created_on;
         for partition in properties.partitions {
+            // May be before the first event, or negative: reading begins with the oldest that is kept then.
             let from = partition.last_enqueued_sequence_number.value() + 1 - i64::from(recent);
             next.insert(partition.partition_id, from);
         }
@@ -159,6 +160,7 @@ impl Tail {
                 return Some(event);
             }
             self.looks.tick().await;
+            // For this look only: a tail that is watched must not keep the emulators alive.
             let running = self.running.upgrade()?;
             self.look(running.emulator(&self.namespace)?).ok()?;
         }
@@ -166,6 +168,7 @@ impl Tail {
 
     fn look(&mut self, emulator: &Emulator) -> Result<(), Error> {
         let hub = emulator.event_hub(&self.hub)?;
+        // The numbers of a re-created hub begin at zero, and would be taken for events that were shown.
         if hub.created_on != self.created_on {
             self.next.clear();
             self.created_on = hub.created_on;

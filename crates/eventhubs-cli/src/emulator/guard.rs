@@ -29,6 +29,7 @@ pub(super) async fn guard(State(hosts): State<Arc<AllowedHosts>>, request: Reque
         Ok(()) => next.run(request).await,
         Err(why) => (StatusCode::FORBIDDEN, Json(json!({ "error": why }))).into_response(),
     };
+    // Also on refusals, whose body a browser shows as well.
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(HeaderName::from_static(name), value);
@@ -42,6 +43,7 @@ fn check(method: &Method, headers: &HeaderMap, hosts: &AllowedHosts) -> Result<(
     if !hosts.allows(host) {
         return Err("the Host header names neither this machine nor a host of --allow-host");
     }
+    // Reading is safe once the Host is checked: a page of another site cannot read the answer.
     if method.is_safe() {
         return Ok(());
     }

@@ -28,6 +28,7 @@ pub(super) async fn create(
     Body(new): Body<NewHub>,
 ) -> Answer {
     with_emulator(&running, &namespace, |emulator| {
+        // Tried instead of looked up, so that another request between the two cannot change the answer.
         let status = match emulator.recreate_event_hub(&hub, new.partitions) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 emulator.create_event_hub(&hub, new.partitions, new.consumer_groups)?;

@@ -33,6 +33,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         running.write_certificates(file)?;
     }
     let (web, address) = web::listen(options.bind, options.health_port).await?;
+    // After both ports are open: a script connects as soon as it has read this.
     announce(&Announcement::new(&running, address), options.json)?;
     if options.is_open_to_all()? {
         let told = "warning: whoever reaches this port can read and write everything, since the key is the well-known one; give \

@@ -80,6 +80,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        // Demanded because the form of another site's page cannot send it without asking first (CORS), which
+        // `guard` does not answer.
         if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
             let why = "the content type is not application/json";
             return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response());

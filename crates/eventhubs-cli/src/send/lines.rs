@@ -35,6 +35,7 @@ pub(super) fn lines() -> BoxStream<'static, io::Result<EventData>> {
 /// The next line without its end, which is `\n` or `\r\n`.
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
+    // One more than is allowed, to tell a line of exactly that length from a longer one.
     if input.take(MAX_LINE + 1).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }

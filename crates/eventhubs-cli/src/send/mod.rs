@@ -47,6 +47,7 @@ async fn send_all(
     events: impl Stream<Item = io::Result<EventData>>,
     mut pace: Pace,
 ) -> Result<Summary> {
+    // Chunks of what is ready, so that a line of a slow pipe goes out at once and a file in large batches.
     let mut events = pin!(events.ready_chunks(pace.at_once()));
     let mut progress = Progress::new();
     let mut summary = Summary::default();

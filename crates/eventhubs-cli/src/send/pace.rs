@@ -37,8 +37,11 @@ impl Pace {
     /// Waits until this many events are due.
     pub(super) async fn wait(&mut self, count: usize) {
         let Some(per_second) = self.per_second else { return };
+        // At the first event: connecting takes time that is not part of the pace.
         let start = *self.start.get_or_insert_with(Instant::now);
         sleep_until(start + Duration::from_secs_f64(self.due)).await;
+        // From the start and not from now, so that a late wake-up is made up for and the rate holds on
+        // average.
         self.due += f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / per_second;
     }
 }

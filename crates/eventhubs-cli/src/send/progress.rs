@@ -20,6 +20,7 @@ impl Progress {
 
     pub(super) fn show(&mut self, events: u64, elapsed: Duration) {
         if self.visible && elapsed >= self.next {
+            // From now, so that a stall is followed by one line and not by all that were missed.
             self.next = elapsed + INTERVAL;
             #[expect(clippy::cast_precision_loss, reason = "a line for people")]
             let rate = events as f64 / elapsed.as_secs_f64();

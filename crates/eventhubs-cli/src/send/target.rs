@@ -40,6 +40,7 @@ impl Target {
                 producers: BTreeMap::new(),
                 next: 0,
             })),
+            // A policy with the right to send only cannot read properties, and must be able to send.
             Err(error) if error.kind() != eventhubs_amqp::ErrorKind::Unauthorized => Err(error.into()),
             _ => Ok(Self::One(client.producer())),
         }
@@ -80,6 +81,7 @@ impl InTurn {
             self.producers.entry(*partition).or_insert_with(|| client.partition_producer(id.clone()));
         }
         let sends = dealt.into_iter().map(|(partition, events)| self.producers[&partition].send(events));
+        // At the same time: one partition that is throttled does not hold up the others.
         try_join_all(sends).await?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use eventhubs_test_harness::until_async;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -121,12 +122,7 @@ impl Browser {
 
     /// Waits until an expression is true on the page.
     pub(crate) async fn until(&self, expression: &str) {
-        within(async {
-            while self.value(expression).await != true {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        })
-        .await;
+        until_async(expression, async || self.value(expression).await == true).await;
     }
 }
 

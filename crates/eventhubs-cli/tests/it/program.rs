@@ -1,15 +1,12 @@
 //! The program in a process of its own.
 
 use std::process::{ExitStatus, Output, Stdio};
-use std::time::Duration;
 
+use eventhubs_test_harness::PATIENCE;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A running `eventhubs emulator` on free ports, killed when it is dropped.
 pub(crate) struct Program {
@@ -25,8 +22,9 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 /// Nothing here takes long; what hangs fails.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(LIMIT, Box::pin(future)).await.expect("an answer in time")
+#[track_caller]
+pub(crate) fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    eventhubs_test_harness::within(PATIENCE, future)
 }
 
 /// Runs the program to its end.

@@ -235,5 +235,5 @@ fn attached(partition: &Partition, peers: &Peers) -> Vec<AttachedReceiver> {
             delivered: reading.delivered(),
         })
     };
-    partition.seated().into_iter().filter_map(receiver).collect()
+    partition.attached_readers().into_iter().filter_map(receiver).collect()
 }

@@ -175,7 +175,7 @@ fn draw_for_hub(rng: &mut StdRng, event_hub: &str, outage: Duration) -> (Fault, 
     }
 }
 
-/// Conditions after which a client tries again (contract §5.4).
+/// Conditions after which a client tries again (docs/contract.md §5.4).
 const LINK_CONDITIONS: &[&str] = &[
     "amqp:link:detach-forced",
     "amqp:internal-error",

@@ -1,6 +1,6 @@
-//! Addresses of links and audiences of tokens (contract §3.4, §5.1). Pure.
+//! Addresses of links and audiences of tokens (docs/contract.md §3.4, §5.1). Pure.
 
-/// What a link address means (contract §3.1, §4.1, §5.1).
+/// What a link address means (docs/contract.md §3.1, §4.1, §5.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     Cbs,
@@ -24,7 +24,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Takes the full URL, the absolute path and the relative path alike (contract §5.1).
+    /// Takes the full URL, the absolute path and the relative path alike (docs/contract.md §5.1).
     pub(crate) fn parse(address: &str) -> Self {
         let path = path(address);
         let segments: Vec<&str> = path.split('/').collect();
@@ -50,7 +50,7 @@ fn is(segment: &str, word: &str) -> bool {
 }
 
 /// The path of an address or audience without scheme, host and outer slashes; the service checks neither scheme nor
-/// host (contract §3.4).
+/// host (docs/contract.md §3.4).
 pub(crate) fn path(address: &str) -> &str {
     let path = match address.split_once("://") {
         Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),

@@ -1,4 +1,4 @@
-//! Shared access signatures (contract §1.3).
+//! Shared access signatures (docs/contract.md §1.3).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -35,6 +35,7 @@ pub(crate) fn verify(
     now_ms: i64,
 ) -> Result<i64, &'static str> {
     let token = parse(token).ok_or("MalformedToken: The token is malformed.")?;
+    // Checked: a client may write any number of digits.
     let expiry_ms = token.expiry.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1000));
     let expiry_ms = expiry_ms.ok_or("MalformedToken: The token has no valid expiry.")?;
     let key = keys.iter().find(|key| names(token.key_name, &key.name));
@@ -91,11 +92,12 @@ fn decode(text: &str, plus_is_space: bool) -> String {
 }
 
 /// Whether a token for `resource` opens `entity`: the same entity or a parent of it, in any case, whatever the scheme
-/// and the host (contract §1.3, §3.4).
+/// and the host (docs/contract.md §1.3, §3.4).
 pub(crate) fn covers(resource: &str, entity: &str) -> bool {
     let resource = address::path(resource).to_lowercase();
     let entity = address::path(entity).to_lowercase();
     match entity.strip_prefix(resource.as_str()) {
+        // At a border of the path only: a token for `orders` does not open `orders2`.
         Some(rest) => resource.is_empty() || rest.is_empty() || rest.starts_with('/'),
         None => false,
     }
@@ -112,7 +114,7 @@ mod tests {
         [SharedAccessKey { name: name.into(), key: key.into() }]
     }
 
-    /// Audience, policy, key, token: contract §13.2.
+    /// Audience, policy, key, token: docs/contract.md §13.2.
     fn vectors() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
         vec![
             (

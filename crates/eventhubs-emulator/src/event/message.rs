@@ -1,4 +1,4 @@
-//! Events as AMQP messages (contract §6).
+//! Events as AMQP messages (docs/contract.md §6).
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::event::sections::Sections;
 /// A message with a body of any of the three kinds, or none.
 pub(crate) type AnyMessage = Message<Body<Value>>;
 
-/// The message format of a batch: each data section is an encoded message (contract §5.1).
+/// The message format of a batch: each data section is an encoded message (docs/contract.md §5.1).
 pub(crate) const BATCH_FORMAT: u32 = 0x8001_3700;
 
 /// The bytes of the message that a producer would send for this event.

@@ -1,4 +1,5 @@
-//! How an offset is said: as a number, until the event hub fails over to its geo-replica (contract §0.2, no. 2).
+//! How an offset is said: as a number, until the event hub fails over to its geo-replica (docs/contract.md
+//! §0.2, no. 2).
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The sections of an encoded message (AMQP 1.0 part 3, §3.2; contract §6). The broker looks at annotations and sizes and leaves all
-//! else as it came, as the service does.
+//! The sections of an encoded message (AMQP 1.0 part 3, §3.2; docs/contract.md §6). The broker looks at
+//! annotations and sizes and leaves all else as it came, as the service does.
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -120,7 +120,7 @@ impl<'a> Sections<'a> {
         encoded::text(key)
     }
 
-    /// The messages of a batch: each of its data sections is one (contract §5.1).
+    /// The messages of a batch: each of its data sections is one (docs/contract.md §5.1).
     ///
     /// # Errors
     /// When the message has another body.
@@ -128,7 +128,7 @@ impl<'a> Sections<'a> {
         if self.other_body { Err(Malformed("a batch has no data sections")) } else { Ok(&self.data) }
     }
 
-    /// At least as many bytes as [`put_stamped`](Self::put_stamped) writes.
+    /// An upper bound of the bytes that [`put_stamped`](Self::put_stamped) writes.
     pub(crate) fn stamped_length(&self) -> usize {
         let bare: usize = self.bare.iter().map(|section| section.len()).sum();
         self.header.len() + self.annotations.len() + OWN_ANNOTATIONS + bare
@@ -140,6 +140,7 @@ impl<'a> Sections<'a> {
         buffer.extend_from_slice(self.header);
         let mut annotations = MapWriter::begin(MESSAGE_ANNOTATIONS, buffer);
         for (key, value) in self.annotations() {
+            // An event that is forwarded from another hub still carries what that hub added.
             if !matches!(encoded::text(key), Some(SEQUENCE_NUMBER | OFFSET | ENQUEUED_TIME)) {
                 annotations.put_encoded(key, value);
             }

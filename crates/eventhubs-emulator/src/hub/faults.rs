@@ -71,6 +71,8 @@ impl HubFaults {
     /// # Errors
     /// When it is one of those to refuse.
     pub(crate) fn attach(&self) -> Result<(), Condition> {
+        // First, and it counts alone: a throttled request must not use up a refusal that is meant for one
+        // that gets further.
         self.busy()?;
         self.attaches.next()
     }

@@ -42,6 +42,7 @@ impl Log {
         let events = self.stamped(messages, now_ms);
         let Some(last) = events.last() else { return Ok(()) };
         let (head, next_position) = (last.stamp, last.entry().next_position());
+        // All that can fail comes before the state changes, so an append that fails leaves nothing behind.
         let (first, oldest) = self.kept_with(&events, next_position)?;
         self.store.append(events, first)?;
         self.state = State { head, next_position, first, oldest };
@@ -57,6 +58,8 @@ impl Log {
             head = Stamp {
                 sequence_number: head.sequence_number + 1,
                 offset: Offset { position: next_position, ..head.offset },
+                // Never before the event before it, even if the wall clock was set back: a reader that starts
+                // at a time is placed by binary search over these times.
                 enqueued_ms: now_ms.max(head.enqueued_ms),
             };
             let stamped = message.put_stamped(head, &mut buffer);
@@ -86,6 +89,7 @@ impl Log {
 
     /// Drops the events that are older than the retention allows.
     pub(crate) fn drop_expired(&mut self, now_ms: i64) {
+        // Saturating: a retention without end is the largest number.
         let oldest_kept = now_ms.saturating_sub(self.retention.age_ms);
         let has_expired = |oldest: Entry| oldest.enqueued_ms < oldest_kept;
         // A link that is just ending may still look; the store may be that of the hub that was re-created.
@@ -132,7 +136,8 @@ impl Log {
     /// The sequence number at which a receiver starts.
     ///
     /// # Errors
-    /// When the position lies ahead of the last event, or is no offset of this log (contract §5.4), or the events cannot be read now.
+    /// When the position lies ahead of the last event, or is no offset of this log (docs/contract.md §5.4),
+    /// or the events cannot be read now.
     pub(crate) fn resolve(&self, position: &StartingPosition) -> Result<i64, Condition> {
         match position {
             StartingPosition::Latest => Ok(self.state.head.sequence_number + 1),
@@ -152,6 +157,7 @@ impl Log {
                     event.enqueued_ms > time || *inclusive && event.enqueued_ms == time
                 })?)
             }
+            // `Earliest`, and what the non-exhaustive enum may get later: to read too much is safe.
             _ => Ok(self.state.first),
         }
     }
@@ -161,6 +167,7 @@ impl Log {
         match Offset::position_in(last.era, text) {
             Some(position) if position <= last.position => Ok(self
                 .first_where(|event| event.position > position || inclusive && event.position == position)?),
+            // Only after a fail-over: before it, a text that is no number is just a wrong offset.
             None if last.era > 0 => Err(not_replicated(text)),
             _ => Err(ahead("offset", text, last)),
         }
@@ -224,6 +231,8 @@ impl Log {
 
 /// The event with its offset as it is said in this era.
 fn said_in(era: u16, event: StoredEvent) -> Result<StoredEvent, Condition> {
+    // The store keeps the era in which an event came. Rewriting all of them at each fail-over would take as
+    // long as the hub is large.
     if event.stamp.offset.era == era {
         return Ok(event);
     }
@@ -232,7 +241,7 @@ fn said_in(era: u16, event: StoredEvent) -> Result<StoredEvent, Condition> {
     Ok(StoredEvent { stamp, size: event.size, message })
 }
 
-/// The refusal of an offset that no era of this hub has given out (contract §5.4).
+/// The refusal of an offset that no era of this hub has given out (docs/contract.md §5.4).
 fn not_replicated(supplied: &str) -> Condition {
     let text = format!(
         "The supplied offset '{supplied}' is invalid: the event hub is geo-replicated and has failed over"

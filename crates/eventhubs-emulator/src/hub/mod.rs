@@ -93,6 +93,8 @@ impl Hub {
 
     /// Takes no more events, and no links that look whether it is deleted from now on.
     pub(crate) fn delete(&self) {
+        // The flag first: a link that was admitted before it is set can append only until its log is closed
+        // below.
         self.deleted.store(true, Ordering::SeqCst);
         for partition in self.partitions().iter() {
             partition.log().delete();
@@ -108,13 +110,14 @@ impl Hub {
 
     pub(crate) fn partition(&self, id: &str) -> Option<Arc<Partition>> {
         let partition = self.partitions().get(id.parse::<usize>().ok()?).cloned();
+        // `01` and `+1` parse as 1 and are no ids.
         partition.filter(|partition| partition.id == id)
     }
 
     /// The partition that a link is for.
     ///
     /// # Errors
-    /// When there is none: what the service says then (contract §5.4).
+    /// When there is none: what the service says then (docs/contract.md §5.4).
     pub(crate) fn partition_at(&self, id: &str) -> Result<Arc<Partition>, Condition> {
         self.partition(id).ok_or_else(|| {
             let text = format!(
@@ -126,7 +129,7 @@ impl Hub {
         })
     }
 
-    /// The spelling of the hub for a group given in any case (contract §5.1).
+    /// The spelling of the hub for a group given in any case (docs/contract.md §5.1).
     pub(crate) fn consumer_group(&self, name: &str) -> Option<String> {
         lock(&self.consumer_groups).iter().find(|group| group.eq_ignore_ascii_case(name)).cloned()
     }
@@ -190,13 +193,13 @@ impl Partition {
     /// Takes a reader in and says who has to leave for it.
     ///
     /// # Errors
-    /// When the owner level rules refuse it (contract §5.3).
+    /// When the owner level rules refuse it (docs/contract.md §5.3).
     pub(crate) fn admit(&self, group: &str, reader: Reader) -> Result<Vec<Displaced>, Condition> {
         lock(&self.readers).entry(group.to_owned()).or_default().admit(reader)
     }
 
     /// Who reads, with the consumer group.
-    pub(crate) fn seated(&self) -> Vec<(String, Reader)> {
+    pub(crate) fn attached_readers(&self) -> Vec<(String, Reader)> {
         let readers = lock(&self.readers);
         let of_group = |(group, readers): (&String, &Readers)| {
             readers.all().iter().map(|reader| (group.clone(), reader.clone())).collect::<Vec<_>>()
@@ -225,7 +228,7 @@ mod tests {
 
     /// A reader waits for the announced head: of one that is too low it learns with the next append, which may never come.
     #[test]
-    fn the_announced_head_is_that_of_the_last_append_however_many_append_at_once() {
+    fn the_announced_head_is_that_of_the_last_of_many_concurrent_appends() {
         let retention = Retention { events: 100, bytes: 1 << 20, age_ms: 60_000 };
         let log = Log::new(retention, Box::new(Memory::default()), State::default());
         let partition = Partition::new(0, log, Clock::default());

@@ -1,4 +1,5 @@
-//! Who may read a partition in one consumer group: the owner level rules of the service (contract §5.3).
+//! Who may read a partition in one consumer group: the owner level rules of the service (docs/contract.md
+//! §5.3).
 
 use crate::condition::{Condition, LINK_STOLEN, RESOURCE_LIMIT};
 
@@ -43,6 +44,8 @@ impl Readers {
             (Some(level), Some(higher)) if higher.owner_level > Some(level) => {
                 Err(outranked(&newcomer, level, higher))
             }
+            // Also against readers of the same level: among equals the last to attach wins, and readers
+            // without a level always lose.
             (Some(level), _) => {
                 let reason = |old: &Reader| displaced_by(&newcomer, level, old);
                 let gone = self.0.iter().map(|old| Displaced { id: old.id, reason: reason(old) }).collect();

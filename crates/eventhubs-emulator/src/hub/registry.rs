@@ -120,6 +120,8 @@ impl Registry {
         if all.iter().any(|hub| hub.name.eq_ignore_ascii_case(&spec.name)) {
             return Err(Error::exists(format!("event hub {:?}", spec.name)));
         }
+        // On disk first: after a crash in between there are partitions without events, but none that clients
+        // saw is missing.
         self.storage.save_hub(&saved)?;
         all.push(Arc::new(self.load(saved)?));
         Ok(())
@@ -176,6 +178,7 @@ impl Registry {
         let SavedHub { name, consumer_groups, .. } = hub.saved();
         let spec = HubSpec { name, partitions, consumer_groups };
         spec.check()?;
+        // After the check: a wrong number of partitions must not cost the events.
         self.delete(&spec.name, end_links)?;
         self.add(&spec)
     }

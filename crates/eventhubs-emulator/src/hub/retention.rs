@@ -17,6 +17,7 @@ impl Retention {
     /// Returns what each of this many partitions keeps.
     pub(crate) fn share(self, partitions: usize) -> Self {
         Self {
+            // At least one each: a share of zero would keep nothing.
             events: (self.events / partitions).max(1),
             bytes: (self.bytes / partitions as u64).max(1),
             ..self
@@ -34,6 +35,7 @@ impl Retention {
         let by_count = end.saturating_sub(i64::try_from(self.events).unwrap_or(i64::MAX));
         let is_within =
             |number, entry: Entry| bytes_between(entry.position, next_position, end - number) <= self.bytes;
+        // By count first, which is arithmetic: the search by bytes then looks at fewer entries.
         partition_point(start.max(by_count)..end, entry, is_within)
     }
 }

@@ -12,7 +12,8 @@ use crate::event::sections::{Stamp, StampedMessage};
 /// Offsets are byte positions that count this in addition to each body, so that no offset but the first equals a sequence number.
 const EVENT_OVERHEAD: i64 = 64;
 
-/// The time that a partition reports before its first event: 0001-01-01, in milliseconds (contract §4.2).
+/// The time that a partition reports before its first event: 0001-01-01, in milliseconds (docs/contract.md
+/// §4.2).
 pub(crate) const NEVER_MS: i64 = -62_135_596_800_000;
 
 /// How many bytes of messages one read returns at most, not counting its last message.
@@ -126,7 +127,7 @@ pub(crate) trait EventStore: Debug + Send {
 pub(crate) struct StorageError(pub(crate) String);
 
 impl From<StorageError> for Condition {
-    /// One that producers and consumers take for transient (contract §5.4).
+    /// One that producers and consumers take for transient (docs/contract.md §5.4).
     fn from(StorageError(why): StorageError) -> Self {
         Self::new(INTERNAL_ERROR, why)
     }

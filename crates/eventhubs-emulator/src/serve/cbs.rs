@@ -1,4 +1,4 @@
-//! Claims-based security: tokens that open entities to one connection (contract §3).
+//! Claims-based security: tokens that open entities to one connection (docs/contract.md §3).
 
 use fe2o3_amqp_types::messaging::{AmqpValue, Body};
 use fe2o3_amqp_types::primitives::Value;
@@ -11,7 +11,7 @@ use crate::event::message::AnyMessage;
 use crate::serve::broker::Broker;
 use crate::serve::response::{Response, string_property, timestamp_property};
 
-/// Answers a `put-token` request (contract §3.2, §3.3).
+/// Answers a `put-token` request (docs/contract.md §3.2, §3.3).
 pub(crate) fn put_token(
     broker: &Broker,
     grants: &watch::Sender<Grants>,
@@ -43,6 +43,8 @@ pub(crate) fn put_token(
     };
     match expires_ms {
         Ok(expires_ms) => {
+            // Through the watch channel: a link that waits for the expiry of the previous token learns of
+            // this one.
             grants.send_modify(|grants| grants.put(audience, expires_ms));
             Response::status(202, "Accepted")
         }

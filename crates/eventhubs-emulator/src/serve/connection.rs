@@ -42,9 +42,12 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
     let handles = Handles { address: stream.peer_addr().ok(), ..Handles::default() };
     let _cut_at_the_end = CutOnDrop(handles.shared.switch.clone());
     let entry = broker.peers.enter_connection(handles.clone());
+    // Small frames answer each other; Nagle's algorithm would hold each back for the acknowledgement of the
+    // one before. Without it all is slower and nothing is wrong, so an error does not matter.
     let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
         accepted = accept(stream, Arc::clone(&broker), handles.clone()) => accepted,
+        // Without a farewell: the connection is not open, so there is no performative to say it with.
         _ = entry.stop.stopped() => return,
         () = shutdown.cancelled() => return,
     };
@@ -69,13 +72,13 @@ pub(crate) async fn serve(stream: TcpStream, broker: Arc<Broker>, shutdown: Canc
     let _ = timeout(FAREWELL_TIMEOUT, handle.close_with_error(reason)).await;
 }
 
-/// Less than what is allowed, in the measure of the service: 240 s of 300 s (contract §2). Some clients send as seldom as
-/// they may.
+/// Less than what is allowed, in the measure of the service: 240 s of 300 s (docs/contract.md §2). Some
+/// clients send as seldom as they may.
 fn announced(idle_timeout: Duration) -> Duration {
     idle_timeout * 4 / 5
 }
 
-/// What the service says to a client that is silent for too long (contract §2).
+/// What the service says to a client that is silent for too long (docs/contract.md §2).
 fn inactive(limit: Duration) -> Condition {
     let text = format!(
         "The connection was inactive for more than the allowed {} milliseconds and is closed by container '{CONTAINER}'.",

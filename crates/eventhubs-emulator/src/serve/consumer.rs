@@ -1,4 +1,4 @@
-//! A link on which a consumer reads one partition (contract §5, §6.1).
+//! A link on which a consumer reads one partition (docs/contract.md §5, §6.1).
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
 
 #[derive(Debug)]
 pub(crate) struct ConsumerLink {
-    seat: Seat,
+    admission: Admission,
     reading: Arc<Reading>,
     outbox: LinkOutbox,
     runtime_metric: bool,
@@ -38,16 +38,16 @@ pub(crate) struct ConsumerLink {
     hub: Arc<Hub>,
 }
 
-/// A reader's place at a partition; leaving it makes room for others.
+/// What admits the reader to its partition; the partition may admit others once this is dropped.
 #[derive(Debug)]
-struct Seat {
+struct Admission {
     partition: Arc<Partition>,
     consumer_group: String,
     entry: Entry,
 }
 
 impl ConsumerLink {
-    /// Checks what the attach asks for, and takes a seat, which may cost others theirs.
+    /// Checks what the attach asks for, and admits the reader, which may displace others.
     pub(crate) fn admit(
         session: &Session,
         attach: &Attach,
@@ -62,10 +62,12 @@ impl ConsumerLink {
         let partition = hub.partition_at(partition)?;
         let next = partition.log().resolve(&starting_position(attach)?)?;
         let reading = Arc::new(Reading::from(next, Arc::clone(&outbox.link)));
+        // Entered first and looked afterwards: the deletion of a hub ends all links of the list, and a link
+        // that enters after that sees it here.
         let entry = broker.peers.enter_link(session.id, session.link_info(&hub, attach, Some(&reading)));
         hub.still_exists()?;
         Ok(Self {
-            seat: Seat::take(&partition, group, entry, attach, &broker.peers)?,
+            admission: Admission::take(&partition, group, entry, attach, &broker.peers)?,
             reading,
             outbox,
             runtime_metric: desires(attach, RUNTIME_METRIC),
@@ -76,14 +78,14 @@ impl ConsumerLink {
 
     /// Ends the link from outside.
     pub(crate) fn stop(&self) -> Stop {
-        self.seat.entry.stop.clone()
+        self.admission.entry.stop.clone()
     }
 
     /// Sends events as the consumer grants credit, until it leaves or is sent away.
     pub(crate) async fn run(self, mut sender: Sender) {
         let stop = self.stop();
         let reason = tokio::select! {
-            // whoever is sent away gets nothing that comes behind that
+            // whoever is sent away gets nothing after that
             biased;
             reason = stop.stopped() => reason,
             reason = self.deliver(&mut sender) => match reason {
@@ -91,7 +93,7 @@ impl ConsumerLink {
                 None => return,
             },
         };
-        // whoever sends it away has the seat already, or may take it now
+        // The reader that displaced it is admitted already; another one may be from here on.
         drop(self);
         farewell::close_sender(sender, reason).await;
     }
@@ -100,8 +102,9 @@ impl ConsumerLink {
     async fn deliver(&self, sender: &mut Sender) -> Option<Condition> {
         loop {
             let next = self.reading.next();
+            // Under one lock: both go by the same oldest event, which may expire at any time.
             let (read, awaited) = {
-                let log = self.seat.partition.log();
+                let log = self.admission.partition.log();
                 (log.read(next, BATCH), log.awaited(next))
             };
             let events = match read {
@@ -110,7 +113,7 @@ impl ConsumerLink {
             };
             if events.is_empty() {
                 tokio::select! {
-                    () = self.seat.partition.reaches(awaited) => {}
+                    () = self.admission.partition.reaches(awaited) => {}
                     () = self.outbox.drained() => {}
                     _ = sender.on_detach() => return None,
                 }
@@ -127,10 +130,14 @@ impl ConsumerLink {
     async fn send(&self, events: &[StoredEvent]) {
         let mut rest = events;
         while !rest.is_empty() {
+            // Asked again for each portion: deliveries may be paused while a client has no credit, and what
+            // it grants later must wait too. The delay is for the batch, once.
             self.hub.faults.may_deliver(rest.len() == events.len()).await;
             let count = self.outbox.send(|| rest.iter().map(|event| self.message(event))).await;
             let (sent, unsent) = rest.split_at(count);
             if let Some(last) = sent.last() {
+                // After the send, which may be dropped while it waits: what did not go out must not count as
+                // read.
                 self.reading.delivered_up_to(last.stamp.sequence_number, count);
             }
             rest = unsent;
@@ -146,7 +153,7 @@ impl ConsumerLink {
     }
 
     fn put_runtime_info(&self, info: &mut MapWriter<'_>) {
-        let head = self.seat.partition.log().head();
+        let head = self.admission.partition.log().head();
         info.put_long("last_enqueued_sequence_number", head.sequence_number);
         info.put_string("last_enqueued_offset", head.offset);
         info.put_timestamp("last_enqueued_time_utc", head.enqueued_ms);
@@ -154,7 +161,7 @@ impl ConsumerLink {
     }
 }
 
-impl Seat {
+impl Admission {
     fn take(
         partition: &Arc<Partition>,
         group: String,
@@ -172,7 +179,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.partition.leave(&self.consumer_group, self.entry.id);
     }
@@ -196,7 +203,8 @@ fn starting_position(attach: &Attach) -> Result<StartingPosition, Condition> {
     }
 }
 
-/// The capability with which a consumer asks for the properties of the partition with each event (contract §5.1).
+/// The capability with which a consumer asks for the properties of the partition with each event
+/// (docs/contract.md §5.1).
 fn desires(attach: &Attach, capability: &str) -> bool {
     let wanted = |symbol: &Symbol| symbol.as_str() == capability;
     attach.desired_capabilities.as_ref().is_some_and(|desired| desired.iter().any(wanted))

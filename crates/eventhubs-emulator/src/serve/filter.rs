@@ -1,11 +1,12 @@
-//! The selector filter that says where a receiver starts (contract §5.2).
+//! The selector filter that says where a receiver starts (docs/contract.md §5.2).
 
 use eventhubs_types::StartingPosition;
 
 use crate::clock;
 use crate::condition::{ARGUMENT_ERROR, Condition};
 
-/// The key of the filter in a source's filter set; as a descriptor it may also be a number (contract §5.1).
+/// The key of the filter in a source's filter set; as a descriptor it may also be a number (docs/contract.md
+/// §5.1).
 pub(crate) const SELECTOR: &str = "apache.org:selector-filter:string";
 
 /// Reads `amqp.annotation.<name> <op> <value>`, the value quoted or not.
@@ -46,6 +47,8 @@ fn unquote(value: &str) -> Option<String> {
         return plain.then(|| value.to_owned());
     };
     let text = rest.strip_suffix('\'')?;
+    // A doubled quote means one. It is set aside as NUL, which no filter contains, so that a single quote
+    // that is left over is an error.
     let unescaped = text.replace("''", "\u{0}");
     (!text.is_empty() && !unescaped.contains('\'')).then(|| unescaped.replace('\u{0}', "'"))
 }
@@ -67,7 +70,7 @@ mod tests {
     #[test]
     fn the_filters_of_every_sdk_are_read() {
         let time = UNIX_EPOCH + Duration::from_millis(1_704_164_645_678);
-        // contract §13.3 (Python), then the spellings of .NET and Rust (contract §5.2)
+        // docs/contract.md §13.3 (Python), then the spellings of .NET and Rust (docs/contract.md §5.2)
         for (expression, expected) in [
             ("amqp.annotation.x-opt-offset > '-1'", StartingPosition::Earliest),
             ("amqp.annotation.x-opt-offset >= '-1'", StartingPosition::Earliest),

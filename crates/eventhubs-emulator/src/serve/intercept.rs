@@ -96,6 +96,7 @@ impl Interceptor {
                 sleep(delay).await;
             }
         }
+        // Cloned, so that the lock is free while the test decides: it may take long, or replace the judge.
         let judge = lock(&self.judge).clone();
         match judge.map_or(Verdict::Pass, |judge| judge(&request)) {
             Verdict::Pass => Ok(None),

@@ -55,7 +55,8 @@ pub(crate) async fn judge(session: &Session, attach: &Attach) -> Option<Result<(
     }
 }
 
-/// Accepts a link, or refuses it as the service does: with a null terminus, then a detach that says why (contract §5.3).
+/// Accepts a link, or refuses it as the service does: with a null terminus, then a detach that says why
+/// (docs/contract.md §5.3).
 pub(crate) async fn accept(
     handle: &mut ListenerSessionHandle,
     session: &Session,
@@ -213,6 +214,8 @@ async fn while_open(
     let expiry = async {
         grants::expired(&connection.grants, &connection.broker.clock, &address).await;
         stop.stop(Condition::new(UNAUTHORIZED, "ExpiredToken: The token is expired."));
+        // The link has to say why it ends, which it does as soon as it hears of the stop; this branch must
+        // not win the select.
         future::pending::<()>().await;
     };
     tokio::select! {

@@ -1,4 +1,4 @@
-//! The properties of hubs and partitions (contract §4).
+//! The properties of hubs and partitions (docs/contract.md §4).
 
 use fe2o3_amqp_types::primitives::{Array, OrderedMap, Timestamp, Value};
 

@@ -81,6 +81,7 @@ impl Peers {
     fn enter(self: &Arc<Self>, peer: impl FnOnce(u64, Stop) -> Peer) -> Entry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let stop = Stop::default();
+        // In the list before the caller gets the id: a fault that is injected now must find it.
         lock(&self.live).insert(id, peer(id, stop.clone()));
         Entry { id, stop, peers: Arc::clone(self) }
     }
@@ -114,7 +115,7 @@ impl Peers {
         lock(&self.live).values().filter(|peer| wanted(peer)).cloned().collect()
     }
 
-    /// Ends all links of a hub that was deleted, as the service does (contract §5.4).
+    /// Ends all links of a hub that was deleted, as the service does (docs/contract.md §5.4).
     pub(crate) fn end_links_of(&self, hub: &Hub) {
         for link in self.find(|peer| peer.is_link_of(&hub.name)) {
             link.stop.stop(Condition::entity_not_found(&hub.name));

@@ -84,6 +84,8 @@ impl ProducerLink {
             let stored = match self.judge(message.bytes.len()).await {
                 Ok(_) => self.store(&message.bytes, message.format == BATCH_FORMAT),
                 Err(Denied::Refused(reason)) => Err(reason),
+                // The credit of the message comes back, or a producer whose messages are dropped would stop
+                // after 200 of them instead of waiting for outcomes.
                 Err(Denied::Dropped) => {
                     self.inbox.done();
                     continue;

@@ -43,7 +43,7 @@ impl ReplyLinks {
     /// Opens the way for responses.
     ///
     /// # Errors
-    /// When the node is `$cbs` and the connection has one already (contract §3.1).
+    /// When the node is `$cbs` and the connection has one already (docs/contract.md §3.1).
     pub(crate) fn open(
         &self,
         node: Node,
@@ -51,6 +51,7 @@ impl ReplyLinks {
         names: [String; 2],
     ) -> Result<mpsc::Receiver<AnyMessage>, Condition> {
         let mut links = lock(&self.0);
+        // A link ends without telling this list, and `$cbs` may be opened again after that.
         links.retain(|link| !link.responses.is_closed());
         if node == Node::Cbs && links.iter().any(|link| link.node == Node::Cbs) {
             return Err(Condition::new(NOT_ALLOWED, "$cbs node has already been opened."));

@@ -26,7 +26,8 @@ impl Response {
         Self { body, ..Self::status(200, "OK") }
     }
 
-    /// For what is not served; with the status that the service has for the condition (contract §4.3).
+    /// For what is not served; with the status that the service has for the condition (docs/contract.md
+    /// §4.3).
     pub(crate) fn refusal(reason: Condition) -> Self {
         let code = match reason.symbol.as_ref() {
             UNAUTHORIZED => 401,
@@ -46,7 +47,8 @@ impl Response {
         self.code
     }
 
-    /// The message: its correlation id is the message id of the request, of the same AMQP type (contract §3.3).
+    /// The message: its correlation id is the message id of the request, of the same AMQP type
+    /// (docs/contract.md §3.3).
     pub(crate) fn to(self, request: &AnyMessage) -> AnyMessage {
         let mut properties = Properties::new();
         if let Some(asked) = &request.properties {

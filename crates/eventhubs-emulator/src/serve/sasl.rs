@@ -1,4 +1,4 @@
-//! SASL: who a client says to be before it opens (contract §2.2).
+//! SASL: who a client says to be before it opens (docs/contract.md §2.2).
 //!
 //! The anonymous mechanisms let everybody in, and tokens over CBS decide. `PLAIN` has the name and the key of a shared access policy,
 //! and is as good as a token for the whole namespace that never expires. Its tests are in `tests/it/cbs.rs`.

@@ -38,6 +38,7 @@ async fn serve_links(handle: &mut ListenerSessionHandle, links: &mut JoinSet<()>
                 match timeout(HANDSHAKE_TIMEOUT, link::accept(handle, state, attach, judged, link_state)).await {
                     Ok(Some(task)) => drop(links.spawn(task)),
                     Ok(None) => {}
+                    // The attach is half done inside the library, which cannot be asked to forget it.
                     Err(_) => return state.connection.shared.switch.pull(),
                 }
             }

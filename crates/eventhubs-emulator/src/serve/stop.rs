@@ -13,6 +13,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(crate) fn stop(&self, reason: Condition) {
+        // In this order: who is woken by the token reads the reason.
         self.reason.get_or_init(|| reason);
         self.asked.cancel();
     }

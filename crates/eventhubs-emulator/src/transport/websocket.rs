@@ -1,4 +1,4 @@
-//! AMQP in a WebSocket: binary messages whose borders mean nothing (contract §2).
+//! AMQP in a WebSocket: binary messages whose borders mean nothing (docs/contract.md §2).
 
 use std::future::ready;
 use std::io;
@@ -17,7 +17,7 @@ use crate::transport::hosts::AllowedHosts;
 use crate::transport::stream::{AnyStream, starts_with};
 
 const PATH: &str = "/$servicebus/websocket";
-/// What the SDKs offer; the library of the Rust SDK offers the second (contract §2).
+/// What the SDKs offer; the library of the Rust SDK offers the second (docs/contract.md §2).
 const PROTOCOLS: [&str; 2] = ["AMQPWSB10", "amqp"];
 /// The largest message that a client may send, in bytes; it may hold several AMQP frames.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;

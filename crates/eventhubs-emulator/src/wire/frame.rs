@@ -81,8 +81,9 @@ fn field_count(descriptor: u8) -> usize {
     }
 }
 
-/// Writes a frame of the library: with the null fields that it leaves out at the end of a performative, since the Python SDK indexes
-/// them blindly (contract §2.3), and with the true limits. A frame of another form is written as it is.
+/// Writes a frame of the library: with the null fields that it leaves out at the end of a performative, since
+/// the Python SDK indexes them blindly (docs/contract.md §2.3), and with the true limits. A frame of another
+/// form is written as it is.
 pub(crate) fn put_outgoing(mut frame: BytesMut, limits: Limits, out: &mut BytesMut) {
     let Some((descriptor, list)) = performative(&frame) else {
         return out.put_slice(&frame);
@@ -171,7 +172,7 @@ fn performative(frame: &[u8]) -> Option<(u8, List)> {
     Some((descriptor, list))
 }
 
-/// Whether an attach refuses a link: its own terminus is null, or left out (contract §5.3).
+/// Whether an attach refuses a link: its own terminus is null, or left out (docs/contract.md §5.3).
 pub(crate) fn refuses_link(frame: &[u8]) -> bool {
     let Ok(Some(attach)) = Performative::of_frame(frame) else { return false };
     let receives = attach.field(field::attach::ROLE).is_some_and(is_true);

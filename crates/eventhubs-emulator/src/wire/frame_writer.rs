@@ -25,6 +25,7 @@ impl FrameWriter<'_> {
         let start = self.out.len();
         let is_amqp = frame::parse(&frame).is_some();
         frame::put_outgoing(frame, self.limits, self.out);
+        // Not the protocol headers: garbled ones would be a client that never opens, which is another fault.
         if is_amqp {
             self.garble_from(start);
         }

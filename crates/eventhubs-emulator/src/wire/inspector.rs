@@ -98,7 +98,9 @@ impl Inspector {
         passed: &mut BytesMut,
     ) -> io::Result<()> {
         let frame = &block[range.clone()];
+        // `read` takes the descriptor for one of three bytes, which `is` makes sure of.
         let transfer = Transfer::read(frame).filter(|_| Transfer::is(frame)).ok_or(Violation::Malformed)?;
+        // Counted whether the link is known or not, because the client counts it in its window.
         if let Some(session) = self.sessions.get_mut(&channel) {
             session.incoming_transfer();
         }
@@ -141,6 +143,7 @@ impl Inspector {
             FLOW => return self.incoming_flow(channel, frame, body, out),
             BEGIN => {
                 self.detaches.incoming_begin(channel);
+                // A client may begin again on the channel without waiting for the answer to its end.
                 self.forget_session(channel);
                 if let Some(begin) = decode::<Begin>(body) {
                     let session = SessionFlow::new(&begin, self.shared.outbox(channel));
@@ -173,7 +176,8 @@ impl Inspector {
         self.attached.retain(|(of, _), _| *of != channel);
     }
 
-    /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two (contract §2).
+    /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two
+    /// (docs/contract.md §2).
     fn incoming_open(&mut self, frame: &[u8], body: &[u8], out: &mut BytesMut) {
         self.is_open = true;
         let Some(mut open) = decode::<Open>(body) else {
@@ -184,6 +188,7 @@ impl Inspector {
         self.limits.frame = self.limits.frame.min(open.max_frame_size.0.max(MIN_MAX_FRAME_SIZE));
         match open.idle_time_out {
             Some(ms @ 1..) => {
+                // Never zero, which would switch the empty frames off.
                 open.idle_time_out = Some((ms / 2).max(1));
                 frame::put(0, &open, out);
             }
@@ -204,6 +209,8 @@ impl Inspector {
             out.put_slice(frame);
         }
         let link = self.link_state(&attach);
+        // Twice, since two sides look for it: the writer when our attach goes out, the task when the library
+        // hands the attach to it. Either may be first.
         self.unanswered.push(channel, attach.name.clone(), link.clone());
         self.shared.attaches(channel, attach.name.clone(), link.clone());
         self.attached.insert((channel, attach.handle.0), Attached { name: attach.name, link });
@@ -253,6 +260,7 @@ impl Inspector {
             DETACH => {
                 let Some(detach) = decode::<Detach>(body) else { return false };
                 let link = (channel, detach.handle.0);
+                // Both frames go into one buffer, so no flow or transfer can come between them.
                 if let Some(attach) = self.refusals.remove(&link) {
                     self.put(attach, out);
                 } else if self.detaches.is_detached(link) {
@@ -301,6 +309,8 @@ impl Inspector {
     }
 
     fn outgoing_end(&mut self, channel: u16) {
+        // The client may have begun its next session on the same channel before we answer the end of this
+        // one; that next one has to stay.
         let is_ours = self.session_on(channel).is_some();
         if let Some(remote) = self.channels.remove(&channel)
             && is_ours
@@ -339,6 +349,7 @@ impl Inspector {
     /// Begins with another session each time that there is no space for all.
     fn write_sessions(&mut self, out: &mut BytesMut) {
         let mut writer = FrameWriter { out, limits: self.limits, shared: &self.shared };
+        // Next time begins after the session that used up the space, or that one would always be first.
         for channels in [self.first_session..=u16::MAX, 0..=self.first_session] {
             for (channel, session) in self.sessions.range_mut(channels) {
                 session.write(&mut writer, &self.starved);

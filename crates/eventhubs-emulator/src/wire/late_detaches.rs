@@ -1,4 +1,4 @@
-//! What comes too late for the client: a second detach, and a reason behind its own end. The SDK for JavaScript closes the connection
+//! What comes too late for the client: a second detach, and a reason after its own end. The SDK for JavaScript closes the connection
 //! on either.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,7 @@ pub(crate) struct Detaches {
 impl Detaches {
     /// The client begins a session on its channel.
     pub(crate) fn incoming_begin(&mut self, channel: u16) {
+        // The same channel, another session: its end is still to come.
         self.ended.remove(&channel);
     }
 

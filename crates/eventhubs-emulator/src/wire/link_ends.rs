@@ -28,6 +28,8 @@ impl LinkOutbox {
             let freed = self.outbox.freed();
             let (count, full) = self.outbox.put(&self.link, messages());
             if count > 0 {
+                // The stream writes only when it is polled, and nothing else polls it while the client is
+                // silent.
                 self.shared.wake();
                 return count;
             }

@@ -27,7 +27,7 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Item>,
-    /// Not behind the messages, which may wait for the session window. Bounded by the credit of the links.
+    /// Not queued after the messages, which may wait for the session window. Bounded by the credit of the links.
     controls: Vec<Control>,
     /// Of the messages in `waiting`, and of those taken out and not written yet.
     bytes: usize,
@@ -73,6 +73,8 @@ impl Outbox {
         let (mut count, mut messages) = (0, messages.peekable());
         while messages.peek().is_some() {
             if state.bytes >= MAX_WAITING {
+                // Asked before credit is spent: spent credit cannot be given back, and the message would not
+                // be sent.
                 return (count, Full::Outbox);
             }
             match link.spend() {
@@ -91,6 +93,7 @@ impl Outbox {
 
     /// Puts in the answer to a drain.
     pub(crate) fn drained(&self, link: &Arc<SendingLink>) {
+        // Two locks, one after the other and never nested: `put` takes that of the link inside this one.
         let returned = link.give_back();
         lock(&self.state).waiting.push_back(Item::Drained(Arc::clone(link), returned));
     }
@@ -121,6 +124,7 @@ impl Outbox {
         debug_assert!(bytes <= state.bytes, "only what was put in is written");
         let was_full = state.bytes >= MAX_WAITING;
         state.bytes = state.bytes.saturating_sub(bytes);
+        // Only at the border: the links wait for nothing else, and this runs for each write.
         if was_full && state.bytes < MAX_WAITING {
             self.freed.notify_waiters();
         }

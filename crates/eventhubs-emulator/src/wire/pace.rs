@@ -23,12 +23,14 @@ impl Pace {
             ready!(pause.as_mut().poll(cx));
             self.0 = None;
         }
+        // At least one byte, or a rate below the number of portions would never send anything.
         Poll::Ready((rate / PORTIONS).max(1) as usize)
     }
 
     /// So many bytes went out.
     pub(crate) fn spent(&mut self, bytes: usize, rate: u32) {
         if rate > 0 {
+            // In proportion to what the socket took, which may be less than the portion.
             let pause = Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / rate;
             self.0 = Some(Box::pin(sleep(pause)));
         }

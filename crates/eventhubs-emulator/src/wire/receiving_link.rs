@@ -113,6 +113,8 @@ impl ReceivingLink {
             if state.closed || state.refusal.is_some() {
                 return;
             }
+            // Kept and not returned: what came whole before it still has to be stored and settled, so the
+            // task hears of it last.
             if let Err(refusal) = state.put(transfer, payload, self.max_message_size) {
                 state.refusal = Some(refusal);
             }
@@ -152,6 +154,8 @@ impl ReceivingLink {
         self.change(|state| {
             state.done = state.done.wrapping_add(1);
             let granted = state.limit.map_or(0, |limit| limit.wrapping_sub(state.done));
+            // At half, so that a producer that sends all the time does not run dry, and a flow is written for
+            // a hundred messages and not for each.
             granted <= CREDIT / 2
         })
     }
@@ -189,15 +193,18 @@ impl State {
             Some(message) => message,
             None => self.begin(transfer)?,
         };
+        // The client has spent the credit, and no outcome will ever count it, so it counts as done here.
         if transfer.aborted {
             self.done = self.done.wrapping_add(1);
             self.buffer.clear();
             return Ok(());
         }
         message.size += payload.len();
+        // Before the bytes are kept: a client that never sends the last frame must not fill the memory.
         if message.size as u64 > max_message_size {
             return Err(Refusal::TooLarge(message.size));
         }
+        // Any frame of a delivery may say so, not only the first (AMQP 1.0 part 2, §2.7.5).
         message.is_settled |= transfer.settled;
         if transfer.more {
             self.buffer.extend_from_slice(&payload);
@@ -217,6 +224,7 @@ impl State {
             return payload;
         }
         self.buffer.extend_from_slice(&payload);
+        // `split` leaves the capacity after the message with the buffer, for the next one.
         self.buffer.split().freeze()
     }
 

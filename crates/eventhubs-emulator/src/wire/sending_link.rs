@@ -41,6 +41,7 @@ impl SendingLink {
     pub(crate) fn attach(&self, handle: u32) {
         let mut state = lock(&self.state);
         debug_assert!(state.handle.is_none(), "a link is attached once");
+        // The detach of the client may have come in before our attach goes out.
         state.handle = (!state.closed).then_some(handle);
         self.changed.notify_one();
     }
@@ -123,6 +124,8 @@ impl SendingLink {
     pub(crate) fn give_back(&self) -> u32 {
         let mut state = lock(&self.state);
         let returned = std::mem::take(&mut state.left);
+        // As if delivered: the client counts the same way when it reads the answer, and a flow that crosses
+        // it would else give the credit a second time.
         state.spent = state.spent.wrapping_add(returned);
         state.draining = false;
         returned

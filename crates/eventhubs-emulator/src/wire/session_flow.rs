@@ -123,8 +123,11 @@ impl SessionFlow {
 
     /// Takes what a flow of the client says about the session. The library may read the rest: for it, nothing was sent.
     pub(crate) fn incoming_flow(&mut self, flow: &mut Flow) {
+        // A client leaves the id out as long as it has received nothing of the session.
         let first_not_received = flow.next_incoming_id.unwrap_or(self.initial_outgoing_id);
         let in_flight = distance(first_not_received, self.next_outgoing_id);
+        // The client had not seen the frames in flight when it wrote the flow, and each takes one place of
+        // the window that it announces. More in flight than that is a window of zero, not a huge one.
         self.outgoing_window_left = flow.incoming_window.saturating_sub(in_flight);
         flow.next_incoming_id = Some(self.initial_outgoing_id);
     }
@@ -172,9 +175,13 @@ impl SessionFlow {
         starved: &watch::Receiver<HubsWithoutCredit>,
     ) {
         let Some(channel) = self.channel else { return };
+        // Credit and outcomes first: they are few and small, and a producer waits for them, while a full
+        // buffer of messages may take long to leave.
         self.write_controls(channel, writer);
         self.write_credit(channel, writer, starved);
         self.answer_echoes(channel, writer);
+        // At half of the window, so that a client that sends all the time does not stop until the flow
+        // arrives.
         if distance(self.next_incoming_id, self.incoming_end) < self.incoming_window / 2 {
             let flow = self.session_flow();
             writer.put(frame::framed(channel, &flow));
@@ -200,7 +207,11 @@ impl SessionFlow {
             Item::Message(link, message) => (link, message),
             Item::Drained(..) => return Some(self.answer_drain(channel, writer)),
         };
+        // The link was closed after its task had put the message in: a transfer now would be one on a handle
+        // that the client may already use for another link.
         let Some(handle) = link.handle() else { return Some(self.finish()) };
+        // Counted in frames, so a large message may stop in the middle and continue after the next flow;
+        // `begun` is kept for that.
         self.outgoing_window_left = self.outgoing_window_left.checked_sub(1)?;
         let delivery = Delivery { channel, handle, id: self.next_delivery_id, message };
         let is_first = self.begun == 0;
@@ -224,6 +235,8 @@ impl SessionFlow {
         if let Some(Item::Drained(link, returned)) = self.taken.pop_front()
             && let Some(handle) = link.handle()
         {
+            // A drained link counts the credit that it gives back as if it had delivered that much (AMQP 1.0
+            // part 2, §2.6.7), so that both sides compute zero.
             self.count(handle, returned);
             let flow = self.link_flow(handle, 0, true);
             writer.put(frame::framed(channel, &flow));

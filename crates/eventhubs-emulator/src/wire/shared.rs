@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) waiting: Arc<WaitingBytes>,
 }
 
-/// What a client says about itself when it opens the connection (contract §2.1).
+/// What a client says about itself when it opens the connection (docs/contract.md §2.1).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) container_id: String,
@@ -110,8 +110,11 @@ impl Shared {
     /// Returns when the client has been silent for this long; never for one that nobody listens to.
     pub(crate) async fn silent(&self, limit: Duration) {
         loop {
+            // Slept until, and then looked again: a timer that each read moves would cost a lock for each
+            // read.
             let end = self.last_read() + limit;
             sleep_until(end).await;
+            // A fault stopped reading, so the client may be sending all the time.
             if self.reads_nothing.is_cancelled() {
                 pending::<()>().await;
             }

@@ -52,6 +52,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for FaultyStream<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for FaultyStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.shared.discards_writes.is_cancelled() {
+            // Taken and thrown away instead of pending: the library must not notice, as it would not if the
+            // packets were lost on the way.
             return Poll::Ready(Ok(buf.len()));
         }
         let rate = self.shared.pace.load(Ordering::Relaxed);

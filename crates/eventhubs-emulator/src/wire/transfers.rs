@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use eventhubs_amqp_frames::descriptor::TRANSFER;
 use eventhubs_amqp_frames::format::{BINARY8, DESCRIBED, FALSE, LIST8, NULL, SMALL_ULONG, TRUE, UINT, UINT0};
 
-/// All fields are written: the Python SDK reads each of them (contract §2.3).
+/// All fields are written: the Python SDK reads each of them (docs/contract.md §2.3).
 const FIELDS: u8 = 11;
 
 /// One message that goes out.

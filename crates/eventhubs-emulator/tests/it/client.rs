@@ -1,10 +1,11 @@
 //! A client of the emulator, and its tokens.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use eventhubs_emulator::{Builder, Emulator};
+use eventhubs_test_harness::PATIENCE;
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::connection::OpenError;
 use fe2o3_amqp::link::receiver::CreditMode;
@@ -27,27 +28,15 @@ use serde_amqp::descriptor::Descriptor;
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-const LIMIT: Duration = Duration::from_secs(20);
 const SELECTOR: &str = "apache.org:selector-filter:string";
 pub(crate) const KEY: (&str, &str) = ("RootManageSharedAccessKey", "SAS_KEY_VALUE");
 pub(crate) const SAS: &str = "servicebus.windows.net:sastoken";
 
-/// Nothing here takes long; what hangs fails. Boxed, because the futures of the library are large.
+/// Nothing here takes long; what hangs fails.
+#[track_caller]
 pub(crate) fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
-    let limited = timeout(LIMIT, Box::pin(future));
-    async { limited.await.expect("an answer in time") }
-}
-
-/// Waits for what another task will bring about.
-pub(crate) async fn eventually(condition: impl Fn() -> bool) {
-    within(async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    eventhubs_test_harness::within(PATIENCE, future)
 }
 
 pub(crate) async fn start(builder: Builder) -> Emulator {

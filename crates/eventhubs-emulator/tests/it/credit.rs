@@ -1,9 +1,10 @@
 //! Credit and drain as AMQP demands them (part 2, §2.6.7): what is there comes first, then the rest of the credit is void.
 
+use eventhubs_test_harness::{seeing, until};
 use fe2o3_amqp::types::definitions::Role;
 use fe2o3_amqp::types::performatives::{Attach, End, Flow, Transfer};
 
-use crate::client::{eventually, orders};
+use crate::client::orders;
 use crate::frames::{ATTACH, DETACH, END, FLOW, Raw, TRANSFER, attach, detach, flow};
 
 const PARTITION: &str = "orders/ConsumerGroups/$Default/Partitions/0";
@@ -131,7 +132,10 @@ async fn a_drained_link_delivers_again_with_new_credit() {
     client.send(&flow(1, 6, 3, true)).await;
     let (transfers, answered) = answer(&mut client).await;
     assert_eq!((transfers, drained(&answered)), (1, (Some(9), Some(0), true)));
-    eventually(|| emulator.receivers("orders").unwrap()[0].delivered == 2).await;
+    until(seeing("two events delivered", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap()[0].delivered == 2
+    })
+    .await;
 }
 
 #[tokio::test]

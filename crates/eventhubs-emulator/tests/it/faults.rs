@@ -3,6 +3,7 @@ use std::time::Duration;
 use eventhubs_emulator::{
     ErrorKind, Fault, Request, RequestKind, Schedule, ScheduleSettings, Throttle, Verdict,
 };
+use eventhubs_test_harness::until;
 use fe2o3_amqp::link::{LinkStateError, RecvError, SendError, SessionStopReason};
 use fe2o3_amqp::types::definitions::Role;
 use fe2o3_amqp::types::messaging::{AmqpValue, Body, Message};
@@ -11,7 +12,7 @@ use fe2o3_amqp::types::primitives::Value;
 use futures::FutureExt;
 
 use crate::client::{
-    Client, KEY, Node, Reading, Refusal, SAS, end_of, eventually, in_an_hour, next, orders, token, within,
+    Client, KEY, Node, Reading, Refusal, SAS, end_of, in_an_hour, next, orders, token, within,
 };
 use crate::frames::{FLOW, Raw, attach};
 
@@ -234,7 +235,7 @@ async fn a_mute_connection_is_still_heard() {
     let mut sender = client.sender("orders/Partitions/0").await.unwrap();
     assert_eq!(emulator.mute_connections(), 1);
     let sending = tokio::spawn(async move { sender.send(empty()).await });
-    eventually(|| emulator.partition("orders", "0").unwrap().event_count == 1).await;
+    until("the event is stored", || emulator.partition("orders", "0").unwrap().event_count == 1).await;
     assert!(receiver.recv::<Body<Value>>().now_or_never().is_none());
     assert!(!sending.is_finished());
 }

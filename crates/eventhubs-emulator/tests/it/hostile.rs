@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
+use eventhubs_test_harness::{seeing, until};
 use eventhubs_types::EventData;
 use fe2o3_amqp::types::definitions::Role;
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use proptest::test_runner::TestRunner;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::client::{Client, Reading, eventually, next, orders, text, within};
+use crate::client::{Client, Reading, next, orders, text, within};
 use crate::raw::{self, length};
 use crate::wire::{OPENED, frame, opened, read_until, rest};
 
@@ -216,7 +217,10 @@ async fn a_reader_that_takes_nothing_costs_no_more_than_a_window() {
     emulator.publish_to("orders", "0", (0..100).map(|_| large())).unwrap();
     witness.is_served(&emulator).await;
     drop(idle);
-    eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
+    until(seeing("its readers are gone", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]

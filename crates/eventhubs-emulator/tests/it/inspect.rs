@@ -1,9 +1,10 @@
 //! What can be seen of clients, and what they were.
 
+use eventhubs_test_harness::{seeing, until};
 use eventhubs_types::{EventBody, EventData, SequenceNumber, Value};
 use fe2o3_amqp::types::messaging::Body;
 
-use crate::client::{Client, eventually, next, orders, within};
+use crate::client::{Client, next, orders, within};
 
 #[tokio::test]
 async fn a_reader_is_seen_with_its_position_and_its_credit() {
@@ -15,14 +16,14 @@ async fn a_reader_is_seen_with_its_position_and_its_credit() {
     next(&mut receiver).await;
     next(&mut receiver).await;
     let seen = || emulator.receivers("orders").unwrap();
-    eventually(|| seen()[0].delivered == 2).await;
+    until(seeing("two events delivered", seen), || seen()[0].delivered == 2).await;
     let [reader] = seen().try_into().unwrap();
     assert_eq!((reader.consumer_group.as_str(), reader.partition_id.as_str()), ("billing", "1"));
     assert_eq!((reader.credit, reader.next_sequence_number.value()), (Some(0), 2));
     assert_eq!(reader.link_name, receiver.name());
     within(receiver.set_credit(10)).await.unwrap();
     next(&mut receiver).await;
-    eventually(|| seen()[0].credit == Some(9)).await;
+    until(seeing("a credit of 9", seen), || seen()[0].credit == Some(9)).await;
     assert_eq!(reader.connection_id, emulator.connections()[0].id);
 }
 
@@ -32,7 +33,7 @@ async fn a_client_is_seen_with_what_it_says_about_itself() {
     assert_eq!(emulator.connections(), []);
     let client = Client::anonymous(&emulator).await;
     // the emulator opens before it has read the open of the client
-    eventually(|| !emulator.connections()[0].container_id.is_empty()).await;
+    until("the open of the client is read", || !emulator.connections()[0].container_id.is_empty()).await;
     let [seen] = emulator.connections().try_into().unwrap();
     assert_eq!((seen.container_id.as_str(), seen.user_agent.as_deref()), ("test", Some("tester/1.0")));
     assert!(seen.address.unwrap().ip().is_loopback());

@@ -1,8 +1,9 @@
 use eventhubs_emulator::{Emulator, ErrorKind};
+use eventhubs_test_harness::{seeing, until};
 use eventhubs_types::{EventData, Value};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::client::{Client, Reading, eventually, orders, within};
+use crate::client::{Client, Reading, orders, within};
 
 #[tokio::test]
 async fn the_connection_string_names_the_hub_and_the_port() {
@@ -120,7 +121,10 @@ async fn many_clients_come_and_go() {
         let _receiver = client.read("0", Reading::default()).await.unwrap();
         within(client.connection.close()).await.unwrap();
     }
-    eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
+    until(seeing("the readers are gone", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
 }
 
 const FORCED: &str = "amqp:connection:forced";
@@ -177,7 +181,7 @@ fn whatever_ends_its_connections_no_task_stays() {
             let clients = [busy(apart.emulator()).await, busy(apart.emulator()).await];
             assert!(apart.tasks() > idle);
             assert!(end(apart.emulator()) >= 2, "ending {index}");
-            eventually(|| apart.tasks() == idle).await;
+            until(seeing("the tasks ended", || apart.tasks()), || apart.tasks() == idle).await;
             drop(clients);
         });
     }
@@ -190,5 +194,5 @@ fn a_stopped_emulator_leaves_no_task() {
     let _clients = here.block_on(busy(apart.emulator()));
     let emulator = apart.emulator.take().unwrap();
     apart.runtime.block_on(emulator.stop());
-    here.block_on(eventually(|| apart.tasks() == 0));
+    here.block_on(until(seeing("all tasks ended", || apart.tasks()), || apart.tasks() == 0));
 }

@@ -72,7 +72,7 @@ async fn a_partition_is_described_by_its_last_event() {
 
 /// Microsoft's Rust SDK puts its only token for `$management` below the consumer group.
 #[tokio::test]
-async fn a_token_for_the_node_of_a_consumer_group_opens_the_properties_of_its_hub_only() {
+async fn a_token_for_a_consumer_group_opens_the_properties_of_its_hub_only() {
     let emulator = start(Emulator::builder().event_hub("orders", 4).event_hub("returns", 4)).await;
     let mut client = Client::anonymous(&emulator).await;
     let audience = "amqps://127.0.0.1/orders/ConsumerGroups/$Default/$management";

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cap::Cap;
 use eventhubs_emulator::Emulator;
+use eventhubs_test_harness::{seeing, until};
 use eventhubs_types::EventData;
 use fe2o3_amqp::types::definitions::Role;
 use fe2o3_amqp::types::performatives::Flow;
@@ -13,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::client::{Client, eventually, orders, within};
+use crate::client::{Client, orders, within};
 use crate::frames::{DETACH, FLOW, Raw, attach, flow, frame, transfer};
 use crate::wire::{OPENED, opened, read_until};
 
@@ -76,10 +77,12 @@ async fn a_consumer_that_never_reads_costs_little() {
         client.send(&attach(1, "reader", Role::Receiver, PARTITION)).await;
         client.send(&Flow { incoming_window: u32::MAX, ..flow(1, 0, 100_000, false) }).await;
         let delivered = || emulator.receivers("orders").unwrap().first().map_or(0, |reader| reader.delivered);
-        eventually(|| delivered() > 5).await;
+        until(seeing("more than 5 events delivered", delivered), || delivered() > 5).await;
         let mut before = 0;
         while delivered() > before {
             before = delivered();
+            // That nothing more comes has no event to wait for, so this is a time: too short, it makes the test
+            // weaker, and never wrong.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         assert!(delivered() < 500, "the sockets take everything");
@@ -127,7 +130,7 @@ async fn a_producer_that_never_reads_costs_little() {
                 emulator.partition("orders", "0").unwrap().last_enqueued_sequence_number.value()
                     >= 100 * round - 1
             };
-            if timeout(Duration::from_secs(1), eventually(arrived)).await.is_err() {
+            if timeout(Duration::from_secs(1), until("the events arrived", arrived)).await.is_err() {
                 return;
             }
         }

@@ -1,4 +1,5 @@
-use crate::client::{Client, Reading, end_of, eventually, next, orders, within};
+use crate::client::{Client, Reading, end_of, next, orders, within};
+use eventhubs_test_harness::{seeing, until};
 
 fn level(owner_level: i64, name: &'static str) -> Reading {
     Reading { owner_level: Some(owner_level), name: Some(name), ..Reading::default() }
@@ -70,7 +71,10 @@ async fn the_sixth_reader_without_a_level_is_refused_until_one_leaves() {
     assert_eq!(refusal.condition, "amqp:resource-limit-exceeded");
     assert!(refusal.description.contains("a, b, c, d, e"), "{}", refusal.description);
     within(readers.remove(2).close()).await.unwrap();
-    eventually(|| emulator.receivers("orders").unwrap().len() == 4).await;
+    until(seeing("four readers", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap().len() == 4
+    })
+    .await;
     client.read("0", Reading::default()).await.unwrap();
 }
 
@@ -91,7 +95,10 @@ async fn a_connection_that_breaks_leaves_its_seat() {
     let mut client = Client::connect(&emulator).await;
     let _receiver = client.read("0", level(9, "one")).await.unwrap();
     emulator.drop_connections();
-    eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
+    until(seeing("the reader is gone", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
     let mut client = Client::connect(&emulator).await;
     client.read("0", level(0, "two")).await.unwrap();
 }

@@ -2,14 +2,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eventhubs_emulator::Emulator;
+use eventhubs_test_harness::{seeing, until};
 use eventhubs_types::{EventBody, EventData, Value as EventValue};
 use fe2o3_amqp::types::messaging::annotations::AnnotationKey;
 use fe2o3_amqp::types::messaging::{AmqpValue, Body};
 use fe2o3_amqp::types::primitives::{SimpleValue, Symbol, Value};
 
-use crate::client::{
-    Client, Reading, annotation, end_of, eventually, next, orders, sequence_number, text, within,
-};
+use crate::client::{Client, Reading, annotation, end_of, next, orders, sequence_number, text, within};
 
 fn from(filter: &'static str) -> Reading {
     Reading { filter: Some(filter), ..Reading::default() }
@@ -239,7 +238,10 @@ async fn a_receiver_that_leaves_is_no_longer_listed() {
     assert_eq!((attached[0].consumer_group.as_str(), attached[0].partition_id.as_str()), ("$Default", "2"));
     assert_eq!((attached[0].owner_level, attached[0].name.as_deref()), (Some(3), Some("reader")));
     within(receiver.close()).await.unwrap();
-    eventually(|| emulator.receivers("orders").unwrap().is_empty()).await;
+    until(seeing("the reader is gone", || emulator.receivers("orders")), || {
+        emulator.receivers("orders").unwrap().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]

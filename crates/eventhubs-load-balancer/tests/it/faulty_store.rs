@@ -1,4 +1,5 @@
-//! A store that fails, hangs, panics or answers late, as a test tells it to.
+//! A store that fails, hangs, panics or answers late, as a test tells it to. Late is a sleep, since every test
+//! that uses it runs on a paused clock.
 
 use std::collections::BTreeMap;
 use std::future::pending;

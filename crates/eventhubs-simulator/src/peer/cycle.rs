@@ -16,7 +16,8 @@ use super::{Kind, rules};
 use crate::instance::{Player, scope};
 use crate::store::owner;
 
-/// A call that is not answered for this long has failed: the limit of a try in all SDKs (contract §10.1).
+/// A call that is not answered for this long has failed: the limit of a try in all SDKs (docs/contract.md
+/// §10.1).
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// The pause of those that begin the next cycle at once.
@@ -52,6 +53,7 @@ pub(crate) async fn play(player: Player, kind: Kind, skew: Skew) {
         } else {
             kind.pause(interval, begun.elapsed(), &mut peer.rng)
         };
+        // The stop is asked only between cycles, as in the SDKs, which finish the one that runs.
         if timeout(pause, &mut peer.player.stop).await.is_ok() {
             break;
         }
@@ -66,6 +68,7 @@ impl Peer {
             self.reading.remove(&stolen);
         }
         let Some(records) = self.list().await else {
+            // As the SDKs do: after a failed listing they wait for their interval.
             return true;
         };
         let me = owner(self.player.store.instance);
@@ -85,11 +88,12 @@ impl Peer {
         Some(list.ok()?.ok()?.records)
     }
 
-    /// By the own wall clock, however wrong it is (contract §8.1).
+    /// By the own wall clock, however wrong it is (docs/contract.md §8.1).
     fn expired(&self, records: &[Ownership]) -> BTreeSet<PartitionId> {
         let clock = self.player.store.world.clock();
         let now = if self.skew.is_ahead { clock + self.skew.by } else { clock - self.skew.by };
         let is_expired = |record: &&Ownership| {
+            // A record from the future, by a clock that is behind, has no age, and not a huge one.
             let age = record.modified.map(|modified| now.duration_since(modified).unwrap_or_default());
             age.is_some_and(|age| age >= self.player.settings.expiry())
         };

@@ -1,4 +1,4 @@
-//! What each of the other SDKs claims and steals (contract §8). Pure.
+//! What each of the other SDKs claims and steals (docs/contract.md §8). Pure.
 
 use std::cmp::Reverse;
 
@@ -12,7 +12,7 @@ use super::Kind;
 /// What is claimed of what is free, and what is stolen.
 pub(super) type Takes = (Vec<PartitionId>, Vec<PartitionId>);
 
-/// What an instance with this balancer takes in one cycle, besides what it has (contract §8.3).
+/// What an instance with this balancer takes in one cycle, besides what it has (docs/contract.md §8.3).
 pub(super) fn plan(kind: Kind, is_greedy: bool, view: &View, rng: &mut StdRng) -> Takes {
     let share = Share::of(view);
     match kind {
@@ -25,7 +25,7 @@ pub(super) fn plan(kind: Kind, is_greedy: bool, view: &View, rng: &mut StdRng) -
     }
 }
 
-/// What all of the rules look at, in the words of contract §8.1.
+/// What all of the rules look at, in the words of docs/contract.md §8.1.
 struct Share<'v> {
     view: &'v View,
     own: usize,
@@ -179,7 +179,7 @@ mod tests {
         [STEAL, STEAL, STEAL, (0, javascript), STEAL, (0, go), STEAL]
     }
 
-    /// The table of contract §8.4. What is expired or released is free.
+    /// The table of docs/contract.md §8.4. What is expired or released is free.
     const VECTORS: [Vector; 20] = [
         (1, 0, &[], 4, claims(4)),
         (2, 0, &[4], 0, steals(2, 2)),

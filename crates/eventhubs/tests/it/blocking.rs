@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs::{CheckpointStore, MemoryCheckpointStore, StartingPosition};
+use eventhubs_test_harness::until_async;
 
 use crate::faulty_store::{Fault, FaultyStore, Gate};
 use crate::log::Log;
@@ -114,11 +115,9 @@ async fn a_stop_ends_though_the_store_blocks_in_a_round() {
 }
 
 async fn until_owned(store: &impl CheckpointStore, count: usize) {
-    loop {
+    let owned = async || {
         let list = store.list_ownership(&scope()).await.unwrap();
-        if list.records.iter().filter(|record| record.owner.is_some()).count() == count {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+        list.records.iter().filter(|record| record.owner.is_some()).count() == count
+    };
+    until_async(format!("{count} partitions are owned"), owned).await;
 }

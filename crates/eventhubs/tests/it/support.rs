@@ -1,7 +1,6 @@
 //! What the tests of this crate share: clients that look often, callbacks that record, and runs in the
 //! background.
 
-use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use eventhubs::{
 use eventhubs_checkpoint_store::Ownership;
 use eventhubs_emulator::Emulator;
 use eventhubs_test_harness::PATIENCE;
-pub(crate) use eventhubs_test_harness::until;
+pub(crate) use eventhubs_test_harness::{seeing, until};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -82,24 +81,12 @@ impl Seen {
 
     #[track_caller]
     pub(crate) fn until_count(&self, count: usize) -> impl Future<Output = ()> {
-        until(Expecting { what: format!("{count} entries"), seen: self }, move || self.count() >= count)
+        until(seeing(format!("{count} entries"), || self.all()), move || self.count() >= count)
     }
 
     #[track_caller]
     pub(crate) fn until_contains(&self, text: &str) -> impl Future<Output = ()> {
-        until(Expecting { what: format!("{text:?}"), seen: self }, move || self.contains(text))
-    }
-}
-
-/// What a test waits for, with all that was seen until then.
-struct Expecting<'s> {
-    what: String,
-    seen: &'s Seen,
-}
-
-impl fmt::Display for Expecting<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} among {:?}", self.what, self.seen.all())
+        until(seeing(format!("{text:?}"), || self.all()), move || self.contains(text))
     }
 }
 

@@ -265,7 +265,7 @@ async fn the_credit_of_a_sender_is_told_again_while_one_waits() {
 
 /// Our detach and the transfers of the peer cross on the way.
 #[test]
-fn what_comes_between_our_detach_and_that_of_the_peer_is_dropped_and_the_handle_can_be_used_again() {
+fn frames_between_both_detaches_are_dropped_and_the_handle_is_free_again() {
     let mut wire = Wire::new();
     wire.begin(0);
     let [neighbour, link] = [0, 1].map(|handle| wire.attach(&handle.to_string(), 0, handle));

@@ -40,7 +40,7 @@ fn a_blob_is_read_whatever_tier_it_is_in() {
 
 #[test]
 fn metadata_may_be_empty_missing_or_in_another_case() {
-    // contract §13.9
+    // docs/contract.md §13.9
     for (xml, owner) in [
         ("<Metadata><ownerid /></Metadata>", Some("")),
         ("<Metadata><ownerid></ownerid></Metadata>", Some("")),

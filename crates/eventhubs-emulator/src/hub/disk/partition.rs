@@ -64,6 +64,8 @@ impl PartitionStore {
             block: RefCell::default(),
         };
         store.check_range()?;
+        // A process may have been killed between writing where the events begin and removing the segments
+        // before that.
         store.remove_unkept()?;
         let state = last.map_or_else(|| Ok(State::default()), |(_, entry)| store.state(entry.entry))?;
         Ok((store, state))

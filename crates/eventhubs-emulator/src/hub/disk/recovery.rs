@@ -30,6 +30,8 @@ pub(super) fn segments_in(folder: &Path, files: &Arc<OpenFiles>) -> Result<VecDe
         let segment = Segment::new(folder, first, files);
         if has_index {
             segments.push_back(segment);
+        // Empty is what a process leaves that was killed between creating the two files; content without an
+        // index is a loss.
         } else if segment.length()? > 0 {
             return Err(StorageError(format!("{} has lost the index of event {first}", folder.display())));
         }

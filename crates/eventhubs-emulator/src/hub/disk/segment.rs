@@ -61,6 +61,8 @@ impl Segment {
 
     /// Adds an append at the end; when this fails, what is there of it has to be [cut off](Self::cut).
     pub(super) fn append(&self, end: End, encoded: &Encoded) -> Result<(), StorageError> {
+        // The messages first: an index entry is what makes an event exist, so it is written when all of the
+        // event is there.
         self.events.write(&encoded.events, end.length)?;
         self.index.write(&encoded.index, self.index_offset(end.number))
     }
@@ -99,6 +101,8 @@ impl Segment {
             match record::tail(first, &self.index_bytes(first, looked_at)?) {
                 Tail::Committed(number, entry) => return Ok(Some((number, entry))),
                 Tail::Open if looked_at == count => return Ok(None),
+                // An append may be larger than what was looked at; growing by four keeps the sum of all looks
+                // near the last one.
                 Tail::Open => looked_at = (4 * looked_at).min(count),
                 Tail::Damaged(number) => return Err(self.damaged_entry(number)),
             }

@@ -128,7 +128,7 @@ fn survey(folder: &Path) -> Result<Vec<i64>, StorageError> {
 }
 
 #[test]
-fn damage_anywhere_is_an_error_that_names_the_folder_and_never_a_wrong_event() {
+fn damage_anywhere_is_an_error_with_the_folder_and_never_a_wrong_event() {
     let folder = TempDir::new().unwrap();
     let (mut store, _) = open(folder.path()).unwrap();
     for first in [0, 3, 4] {
@@ -216,7 +216,7 @@ fn a_full_device_refuses_events_until_there_is_room() {
 }
 
 #[test]
-fn the_events_of_a_deleted_hub_are_removed_at_the_next_start_at_the_latest() {
+fn the_events_of_a_deleted_hub_are_gone_after_the_next_start() {
     let folder = TempDir::new().unwrap();
     let storage = DiskStorage::open(folder.path()).unwrap();
     for name in ["kept", "deleted"] {

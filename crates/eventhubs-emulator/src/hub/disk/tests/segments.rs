@@ -43,7 +43,7 @@ fn events_are_read_across_segments_as_far_as_the_limits_allow() {
 }
 
 #[test]
-fn retention_removes_whole_segments_and_numbers_continue_after_all_of_them() {
+fn retention_removes_whole_segments_and_numbers_continue_after_all() {
     let folder = TempDir::new().unwrap();
     let (mut store, _) = open(folder.path()).unwrap();
     append_large(&mut store, 0..20);
