@@ -73,7 +73,7 @@ fn each_wrong_storage_connection_string_says_what_it_is() {
         ("${STORAGE}".to_owned(), "connection string: looks like a variable of the environment"),
         (
             format!("https://contoso.blob.core.windows.net/?sv=1&sig={KEY}"),
-            "connection string: is a URL; give BlobEndpoint=<url>;SharedAccessSignature=",
+            "connection string: is a URL; with_sas_url takes that of a container, with_credential",
         ),
         (
             format!("Endpoint=sb://contoso.servicebus.windows.net/;{}", shared_access()),
@@ -293,4 +293,23 @@ async fn what_is_wrong_at_the_storage_is_named_with_the_reason() {
     for part in ["the store was not found", "contoso.blob.invalid", "failed to lookup address information"] {
         assert!(error.to_string().contains(part), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_api_version_that_is_not_known_ends_the_run() {
+    let emulator = Emulator::builder().event_hub(HUB, 1).start().await.unwrap();
+    let account = Azurite::shared().await.connection_string();
+    let container = Azurite::unused_container();
+    BlobCheckpointStore::from_connection_string(&account, &container)
+        .unwrap()
+        .create_container_if_absent()
+        .await
+        .unwrap();
+    let store = BlobCheckpointStore::builder(&account, &container).api_version("2099-01-01").build().unwrap();
+    let client = ConsumerClient::builder(emulator.connection_string(HUB), "$Default").checkpoint_store(store);
+    let client = client.retry(once()).build().unwrap();
+    let run = client.receive(|_, _| async { Ok(()) }).into_future();
+    let error = within(PATIENCE, run).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains("version 2099-01-01 of the storage API"), "{error}");
 }

@@ -47,6 +47,7 @@ mod account;
 mod backend;
 mod builder;
 mod connect;
+mod listing;
 mod names;
 mod older;
 mod records;

@@ -1,4 +1,4 @@
-//! Checkpoints that older SDKs left: where they are, and what they say (contract §9.5).
+//! Checkpoints that older SDKs left: where they are, and what they say (docs/contract.md §9.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,10 +1,9 @@
 //! The store on top of a backend: names, records, retries, and writes whose answer was lost.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Once};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use eventhubs_checkpoint_store::{
     Checkpoint, CheckpointOutcome, CheckpointStore, Claim, ClaimOutcome, DeleteOutcome, Error, ErrorKind,
@@ -15,7 +14,8 @@ use tokio::time::timeout;
 
 use crate::access::Access;
 use crate::account::{Connection, Credential, Secret};
-use crate::backend::{Blob, BlobBackend, MAX_PAGES, Page, Stamp};
+use crate::backend::{Blob, BlobBackend, MAX_PAGES, Stamp};
+use crate::listing::Listing;
 use crate::names::{self, Kind, Naming};
 use crate::older::{self, Older};
 use crate::records::{self, Metadata};
@@ -29,9 +29,6 @@ pub const MAX_LISTED: usize = 8 * 1024;
 
 /// How long the first call may take longer for the look at other spellings and older checkpoints.
 const SPELLING_LIMIT: Duration = Duration::from_secs(2);
-
-/// The longest name of a blob that is reported, in characters.
-const MAX_REPORTED_NAME: usize = 256;
 
 /// Ownership and checkpoints in a container of Azure Blob Storage.
 ///
@@ -211,45 +208,6 @@ impl BlobCheckpointStore {
                 .with_mark(claim.mark.clone())
         };
         Ok(stamp.map(won))
-    }
-}
-
-/// All blobs of one kind in a scope.
-#[derive(Default)]
-struct Listing {
-    found: BTreeMap<PartitionId, Blob>,
-    rejected: Vec<RejectedRecord>,
-    now: Option<SystemTime>,
-}
-
-impl Listing {
-    fn len(&self) -> usize {
-        self.found.len() + self.rejected.len()
-    }
-
-    /// Takes over a page; gives where the next one starts.
-    fn add_page(&mut self, prefix: &str, page: Page) -> Option<String> {
-        // The first page's clock, for a record that is renewed meanwhile must not look older than it is.
-        self.now = self.now.or(page.now);
-        for record in page.rejected {
-            self.reject(&record.name, &record.reason);
-        }
-        for blob in page.blobs {
-            self.add(prefix, blob);
-        }
-        page.next
-    }
-
-    fn add(&mut self, prefix: &str, blob: Blob) {
-        match names::partition(prefix, &blob.name) {
-            Ok(partition) => drop(self.found.insert(partition, blob)),
-            Err(reason) => self.reject(&blob.name, &reason),
-        }
-    }
-
-    fn reject(&mut self, name: &str, reason: &str) {
-        let name: String = name.chars().take(MAX_REPORTED_NAME).collect();
-        self.rejected.push(RejectedRecord::new(name, reason));
     }
 }
 

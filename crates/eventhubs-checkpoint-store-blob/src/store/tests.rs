@@ -3,8 +3,11 @@
 use eventhubs_checkpoint_store::Version;
 use eventhubs_types::{ConsumerGroup, EventHubName, Namespace, OwnerId};
 
+use std::time::SystemTime;
+
 use super::*;
 use crate::backend::fake::{FakeBackend, Fault};
+use crate::listing::MAX_REPORTED_NAME;
 
 fn scope() -> ConsumerScope {
     ConsumerScope::new(

@@ -39,7 +39,7 @@ async fn store_at(port: u16, container: &str) -> BlobCheckpointStore {
     store
 }
 
-/// The names of contract §13.5.
+/// The names of docs/contract.md §13.5.
 fn scope() -> ConsumerScope {
     ConsumerScope::new(
         "MyNamespace.servicebus.windows.net".parse().unwrap(),

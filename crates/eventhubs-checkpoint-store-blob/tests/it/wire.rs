@@ -1,4 +1,4 @@
-//! What is sent, byte for byte where others depend on it (contract §9.4, §13.5).
+//! What is sent, byte for byte where others depend on it (docs/contract.md §9.4, §13.5).
 
 use eventhubs_checkpoint_store::{CheckpointOutcome, CheckpointStore, Expected};
 use eventhubs_test_harness::Azurite;
