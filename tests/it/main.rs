@@ -1,5 +1,6 @@
 //! The whole product, and foreign SDKs, against the emulator.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "what is measured is read with `--nocapture`")]
 
 mod bad_input;
 mod broker_faults;
@@ -16,6 +17,5 @@ mod store_outage;
 mod take_over;
 mod tls;
 mod two_languages;
-
 mod witnesses;
 mod zombie;

@@ -65,7 +65,8 @@ impl Storage {
     /// # Panics
     /// If the server does not start.
     pub async fn new_postgres() -> Self {
-        Self::Postgres(Postgres::shared().await.create_database())
+        let server = Postgres::shared().await;
+        Self::Postgres(server.connection_string(&server.create_database()))
     }
 
     /// An empty Redis server.
