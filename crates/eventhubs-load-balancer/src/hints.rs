@@ -10,8 +10,11 @@ use tokio::time::Instant;
 use crate::Balancer;
 use crate::handover::Stage;
 
-/// The least time between two rounds that hints lead to: a burst of them costs no more than a few listings.
+/// The least time between two rounds that hints for everyone lead to: a burst of them costs each instance of a fleet
+/// no more than a few listings.
 const MIN_GAP: Duration = Duration::from_millis(250);
+/// The same of hints for this instance, which cost only its own listings, and for which another one waits.
+const MIN_OWN_GAP: Duration = Duration::from_millis(50);
 /// Where everybody is told of a free partition, the instances look within this time for each of them, so that a
 /// large fleet does not list the records all at once.
 const SPREAD_PER_OWNER: Duration = Duration::from_millis(10);
@@ -21,25 +24,25 @@ impl Balancer {
     /// Takes a hint of the store. Returns when the next [`round`](Self::round) is to begin, which is
     /// `next_round` at the latest.
     ///
-    /// One that is meant for this instance leads to a look at once, one for everybody to a round within 10 ms per
-    /// owner and at most 500 ms; there are at least 250 ms between two of them. An instance that leaves, or
-    /// whose assignment is fixed, takes nothing and follows no hint for everybody.
+    /// One that is meant for this instance leads to a look at once, but 50 ms after the last round that a hint led to.
+    /// One for everybody leads to a round within 10 ms per owner and at most 500 ms, but 250 ms after the last. An
+    /// instance that leaves, or whose assignment is fixed, takes nothing and follows no hint for everybody.
     pub fn hinted(&mut self, hint: &Hint, next_round: Instant) -> Instant {
         let now = Instant::now();
-        let delay = match &hint.audience {
+        let (delay, gap) = match &hint.audience {
             Audience::Owner(owner) if *owner == self.owner => {
                 // A look does not put off the round that was due.
                 self.due.get_or_insert(next_round);
-                Duration::ZERO
+                (Duration::ZERO, MIN_OWN_GAP)
             }
             Audience::Everyone if self.may_take(hint) => {
                 // What is due is more than a look.
                 self.due = None;
-                self.hint_spread().mul_f64(self.rng.random_range(0.0..1.0))
+                (self.hint_spread().mul_f64(self.rng.random_range(0.0..1.0)), MIN_GAP)
             }
             _ => return next_round,
         };
-        let earliest = self.hinted_at.map_or(now, |hinted| now.max(hinted + MIN_GAP));
+        let earliest = self.hinted_at.map_or(now, |hinted| now.max(hinted + gap));
         let round = next_round.min(earliest.max(now + delay));
         self.hinted_at = Some(round);
         round
@@ -53,7 +56,8 @@ impl Balancer {
             && self.holdings.lease(&hint.partition).is_none()
     }
 
-    fn hint_spread(&self) -> Duration {
+    /// Within which instances that act on the same news do so, each at a random time.
+    pub(crate) fn hint_spread(&self) -> Duration {
         SPREAD_PER_OWNER.saturating_mul(self.tempo.owners()).min(MAX_SPREAD)
     }
 }
