@@ -191,7 +191,7 @@ impl BlobCheckpointStoreBuilder {
     /// | `<partition>`, JSON | the Go SDK 3 |
     ///
     /// The last two and the host's do not name the namespace or the event hub, so ask for it only where the
-    /// container was used for one. It costs up to seven requests for each partition without a checkpoint.
+    /// container was used for one. It costs up to nine requests for each partition without a checkpoint.
     ///
     /// Default: older checkpoints are not used, and a warning names one that is there.
     #[must_use]
