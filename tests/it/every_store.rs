@@ -24,6 +24,11 @@ macro_rules! on_each_store {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn an_outage_of_the_store_stops_no_reading_and_repeats_nothing() {
+                super::an_outage_of_the_store_stops_no_reading_and_repeats_nothing($storage.await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn a_rolling_deploy_repeats_nothing() {
                 super::a_rolling_deploy_repeats_nothing($storage.await).await;
             }
@@ -94,6 +99,31 @@ async fn a_clean_stop_repeats_nothing_and_no_one_waits_for_the_expiry(storage: S
         leaver.assert_contiguous("the leaver");
         stayer.assert_contiguous("the stayer");
         assert!(world.owners().await.is_empty(), "both released what they had");
+    })
+    .await;
+}
+
+async fn an_outage_of_the_store_stops_no_reading_and_repeats_nothing(storage: Storage) {
+    const EVENTS: usize = 400;
+    within(PATIENCE, async {
+        let mut world = World::on(storage, 4).await;
+        let reader = Consumer::start(&mut world.consumer(INSTANCE, 60, 1));
+        world.until_shared(&[4]).await;
+        world.publish(EVENTS);
+        reader.until("the events before the outage", |said| said.calls() == EVENTS).await;
+        world.storage.interrupt().await;
+        world.publish(EVENTS);
+        reader.until("the events during the outage", |said| said.calls() == 2 * EVENTS).await;
+        world.storage.restore().await;
+        world.publish(EVENTS);
+        reader.until("the events after the outage", |said| said.calls() == 3 * EVENTS).await;
+        reader.stop().await.assert_contiguous("the reader");
+
+        // What was pending is written by now, or its events would come again.
+        world.publish(EVENTS);
+        let next = Consumer::start(&mut world.consumer(INSTANCE, 60, 1));
+        next.until("the last events", |said| said.calls() >= EVENTS).await;
+        assert_eq!(next.stop().await.calls(), EVENTS, "no event was handled twice");
     })
     .await;
 }

@@ -1,15 +1,21 @@
 //! The servers that keep checkpoints in the end-to-end tests, and the stores on them, by an address that fits into an
 //! environment variable.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_checkpoint_store_postgres::PostgresCheckpointStore;
 use eventhubs_checkpoint_store_redis::RedisCheckpointStore;
 use eventhubs_checkpoint_store_sqlite::SqliteCheckpointStore;
+use eventhubs_checkpoint_store_sqlite::rusqlite::Connection;
 use eventhubs_test_harness::{Azurite, Postgres, RedisServer};
 use tempfile::TempDir;
+
+/// How long a lock of the file may have to be waited for.
+const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,9 +30,14 @@ pub enum Storage {
         container: String,
     },
     /// A SQLite file in a folder of its own.
-    Sqlite(TempDir),
-    /// A database of its own, in the server that the tests of a process share.
-    Postgres(String),
+    Sqlite {
+        /// The folder.
+        folder: TempDir,
+        /// Keeps all others away, while the store is to be unavailable.
+        lock: Option<Mutex<Connection>>,
+    },
+    /// A PostgreSQL server of its own.
+    Postgres(Postgres),
     /// A Redis server of its own.
     Redis(RedisServer),
 }
@@ -37,7 +48,7 @@ impl Storage {
     /// # Panics
     /// If the server does not start or does not take the container.
     pub async fn new_blob() -> Self {
-        Self::blob(Azurite::start().await).await
+        Self::blob(Azurite::builder().persistent().start().await).await
     }
 
     /// A new container in this server.
@@ -57,7 +68,7 @@ impl Storage {
     /// # Panics
     /// If no folder can be made.
     pub fn new_sqlite() -> Self {
-        Self::Sqlite(TempDir::new().expect("a temporary folder"))
+        Self::Sqlite { folder: TempDir::new().expect("a temporary folder"), lock: None }
     }
 
     /// An empty PostgreSQL database.
@@ -65,8 +76,7 @@ impl Storage {
     /// # Panics
     /// If the server does not start.
     pub async fn new_postgres() -> Self {
-        let server = Postgres::shared().await;
-        Self::Postgres(server.connection_string(&server.create_database()))
+        Self::Postgres(Postgres::start().await)
     }
 
     /// An empty Redis server.
@@ -81,9 +91,9 @@ impl Storage {
     pub fn address(&self) -> String {
         match self {
             Self::Blob { azurite, container } => format!("blob {container} {}", azurite.connection_string()),
-            Self::Postgres(database) => format!("postgres {database}"),
+            Self::Postgres(server) => format!("postgres {}", server.connection_string("postgres")),
             Self::Redis(server) => format!("redis {}", server.url()),
-            Self::Sqlite(folder) => format!("sqlite {}", folder.path().join("checkpoints.db").display()),
+            Self::Sqlite { folder, .. } => format!("sqlite {}", file_in(folder).display()),
         }
     }
 
@@ -105,13 +115,44 @@ impl Storage {
         })
     }
 
+    /// Makes the store unavailable: its server ends, or somebody locks its file and does not let go.
+    ///
+    /// # Panics
+    /// If that cannot be done.
+    pub async fn interrupt(&mut self) {
+        match self {
+            Self::Blob { azurite, .. } => azurite.stop().await,
+            Self::Postgres(server) => server.stop().await,
+            Self::Redis(server) => server.kill(),
+            Self::Sqlite { folder, lock } => {
+                let connection = Connection::open(file_in(folder)).expect("the file opens");
+                connection.busy_timeout(LOCK_LIMIT).expect("a limit can be set");
+                connection.execute_batch("BEGIN EXCLUSIVE").expect("the file can be locked");
+                *lock = Some(Mutex::new(connection));
+            }
+        }
+    }
+
+    /// Makes the store available again, with all that it had.
+    ///
+    /// # Panics
+    /// If that cannot be done.
+    pub async fn restore(&mut self) {
+        match self {
+            Self::Blob { azurite, .. } => azurite.restart_on_same_port().await,
+            Self::Postgres(server) => server.start_again().await,
+            Self::Redis(server) => server.restart_on_same_port().await,
+            Self::Sqlite { lock, .. } => *lock = None,
+        }
+    }
+
     /// What the consumer in Python reads instead of the address.
     pub(crate) fn blob_variables(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Blob { azurite, container } => {
                 vec![("STORAGE", azurite.connection_string()), ("CONTAINER", container.clone())]
             }
-            Self::Postgres(_) | Self::Redis(_) | Self::Sqlite(_) => Vec::new(),
+            Self::Postgres(_) | Self::Redis(_) | Self::Sqlite { .. } => Vec::new(),
         }
     }
 
@@ -132,4 +173,8 @@ impl Storage {
         let Self::Blob { azurite, .. } = self else { panic!("{self:?} is not blob storage") };
         azurite
     }
+}
+
+fn file_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("checkpoints.db")
 }

@@ -106,6 +106,28 @@ impl Postgres {
     pub async fn restart_immediately(&mut self) {
         self.server.command("restart").await;
     }
+
+    /// Ends all processes of the server at once; its port refuses connections until it starts again.
+    ///
+    /// # Panics
+    /// If the script that watches it has ended.
+    ///
+    /// # Cancel safety
+    /// If dropped, the server may still be ending.
+    pub async fn stop(&mut self) {
+        self.server.command("stop").await;
+    }
+
+    /// Starts the stopped server where it was.
+    ///
+    /// # Panics
+    /// If it does not start.
+    ///
+    /// # Cancel safety
+    /// If dropped, the server may still be starting.
+    pub async fn start_again(&mut self) {
+        self.server.command("start").await;
+    }
 }
 
 /// PgBouncer, which gives connections of a PostgreSQL server to one transaction at a time.

@@ -26,6 +26,9 @@ const ARGUMENTS: [&str; 9] = [
     "--window-size=1500,1100",
 ];
 
+/// How often the driver is started again, if it ends at once.
+const DRIVER_TRIES: usize = 5;
+
 /// One window, closed with all its processes when it is dropped.
 pub(crate) struct Browser {
     driver: Child,
@@ -37,22 +40,7 @@ pub(crate) struct Browser {
 impl Browser {
     pub(crate) async fn open(url: &str) -> Self {
         let profile = TempDir::new().unwrap();
-        let mut command = Command::new("chromedriver");
-        // a group of its own, so that the browser can be killed with its driver
-        command
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let mut driver = command.spawn().expect(MISSING);
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = within(lines.next_line()).await.unwrap().expect(MISSING);
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
+        let (driver, port) = start_driver().await;
         let host = format!("127.0.0.1:{port}");
         let mut browser = Self { driver, host, session: String::new(), profile };
         browser.start().await;
@@ -124,6 +112,32 @@ impl Browser {
     pub(crate) async fn until(&self, expression: &str) {
         until_async(expression, async || self.value(expression).await == true).await;
     }
+}
+
+/// Starts the driver on a port that it chooses itself.
+///
+/// It looks for one that is free in two families of addresses and binds it afterwards, so it may end when somebody
+/// was faster: several tests start one at a time.
+async fn start_driver() -> (Child, String) {
+    for _ in 0..DRIVER_TRIES {
+        let mut command = Command::new("chromedriver");
+        // a group of its own, so that the browser can be killed with its driver
+        command
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0);
+        let mut driver = command.spawn().expect(MISSING);
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        while let Some(line) = within(lines.next_line()).await.unwrap() {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                let port = port.trim_end_matches('.').to_owned();
+                return (driver, port);
+            }
+        }
+    }
+    panic!("the driver ended {DRIVER_TRIES} times at its start; {MISSING}");
 }
 
 impl Drop for Browser {
