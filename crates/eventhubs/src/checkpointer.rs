@@ -380,7 +380,7 @@ impl Checkpointer {
         self.check_delivered(event)?;
         self.check_owned()?;
         let Some(token) = self.fence.get().copied().flatten() else {
-            let text = "store: it has no transactional checkpoints; those of PostgreSQL and SQLite do";
+            let text = "store: it has no transactional checkpoints; PostgreSQL and SQLite have them";
             return Err(self.error(Error::invalid(text)));
         };
         let (scope, partition) = (self.scope.clone(), self.partition.clone());
