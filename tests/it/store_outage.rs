@@ -65,7 +65,7 @@ async fn reading_continues_while_the_store_is_down_and_all_recovers() {
         world.publish(40);
         until(seeing("40 checkpoints", || &counts), || Counts::get(&counts.checkpoints) >= 40).await;
 
-        world.storage.azurite_mut().stop().await;
+        world.storage.interrupt().await;
         world.publish(40);
         until(seeing("80 events handled", || &counts), || Counts::get(&counts.handled) >= 80).await;
         until(seeing("40 pending checkpoints", || &counts), || {
@@ -73,7 +73,7 @@ async fn reading_continues_while_the_store_is_down_and_all_recovers() {
         })
         .await;
 
-        world.storage.azurite_mut().restart_on_same_port().await;
+        world.storage.restore().await;
         world.publish(40);
         until(seeing("120 events handled", || &counts), || Counts::get(&counts.handled) >= 120).await;
         until_async("all 120 events are checkpointed", async || checkpointed(&world).await >= 120).await;
@@ -116,10 +116,10 @@ async fn readmes_program_reads_on_while_the_store_is_down_and_repeats_nothing() 
 
         world.publish(40);
         until("40 events handled", || handled.available_permits() >= 40).await;
-        world.storage.azurite_mut().stop().await;
+        world.storage.interrupt().await;
         world.publish(40);
         until("80 events handled", || handled.available_permits() >= 80).await;
-        world.storage.azurite_mut().restart_on_same_port().await;
+        world.storage.restore().await;
         until_async("all 80 events are checkpointed", async || checkpointed(&world).await >= 80).await;
         stop.send(()).unwrap();
         receiving.await.unwrap().unwrap();

@@ -164,15 +164,6 @@ impl Storage {
         let Self::Blob { azurite, .. } = self else { panic!("{self:?} is not blob storage") };
         azurite
     }
-
-    /// The blob server, to stop it and to start it again.
-    ///
-    /// # Panics
-    /// If it is another storage.
-    pub fn azurite_mut(&mut self) -> &mut Azurite {
-        let Self::Blob { azurite, .. } = self else { panic!("{self:?} is not blob storage") };
-        azurite
-    }
 }
 
 fn file_in(folder: &TempDir) -> PathBuf {

@@ -39,8 +39,7 @@ impl World {
     /// # Panics
     /// If one of them does not start.
     pub async fn persistent(partitions: usize) -> Self {
-        let azurite = Azurite::builder().persistent().start().await;
-        Self::on(Storage::blob(azurite).await, partitions).await
+        Self::on(Storage::new_blob().await, partitions).await
     }
 
     /// Starts the emulator for this storage.

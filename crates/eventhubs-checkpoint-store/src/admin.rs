@@ -6,7 +6,7 @@
 mod export;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
 
@@ -105,15 +105,16 @@ impl<'s> Admin<'s> {
     /// When the store could not be read; [`Unsupported`](ErrorKind::Unsupported) where it cannot list checkpoints.
     pub async fn list(&self, scope: &ConsumerScope) -> Result<Vec<PartitionState>> {
         let checkpoints = self.store.list_checkpoints(scope).await?;
-        let ownership = self.store.list_ownership(scope).await?;
-        let mut states: BTreeMap<_, _> = BTreeMap::new();
-        for record in &ownership.records {
-            states.insert(record.partition.clone(), self.state(&record.partition, &ownership, None));
-        }
+        let OwnershipList { records, now, .. } = self.store.list_ownership(scope).await?;
+        let owned = records.into_iter().map(|record| {
+            let partition = record.partition.clone();
+            (partition.clone(), self.state(partition, Some(record), now))
+        });
+        let mut states: BTreeMap<_, _> = owned.collect();
         for checkpoint in checkpoints {
             let partition = checkpoint.partition.clone();
             let state = states.entry(partition.clone());
-            state.or_insert_with(|| self.state(&partition, &ownership, None)).checkpoint = Some(checkpoint);
+            state.or_insert_with(|| self.state(partition, None, now)).checkpoint = Some(checkpoint);
         }
         Ok(states.into_values().collect())
     }
@@ -125,8 +126,9 @@ impl<'s> Admin<'s> {
     pub async fn get(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<PartitionState> {
         // The checkpoint first: whoever takes the partition after this listing writes another version.
         let checkpoint = self.store.checkpoint(scope, partition).await?;
-        let ownership = self.store.list_ownership(scope).await?;
-        Ok(self.state(partition, &ownership, checkpoint))
+        let OwnershipList { records, now, .. } = self.store.list_ownership(scope).await?;
+        let record = records.into_iter().find(|record| record.partition == *partition);
+        Ok(PartitionState { checkpoint, ..self.state(partition.clone(), record, now) })
     }
 
     /// Sets the checkpoint of a partition: forward, backward, or for the first time. Its version is not looked at.
@@ -214,24 +216,19 @@ impl<'s> Admin<'s> {
         }
     }
 
+    /// What an ownership record says, if there is one.
     fn state(
         &self,
-        partition: &PartitionId,
-        list: &OwnershipList,
-        checkpoint: Option<Checkpoint>,
+        partition: PartitionId,
+        ownership: Option<Ownership>,
+        now: Option<SystemTime>,
     ) -> PartitionState {
-        let record = list.records.iter().find(|record| record.partition == *partition);
-        let written = record.and_then(|record| record.modified).zip(list.now);
+        let written = ownership.as_ref().and_then(|record| record.modified).zip(now);
         // A record from the future was written just now.
         let age = written.map(|(modified, now)| now.duration_since(modified).unwrap_or_default());
-        let is_owned = record.is_some_and(|record| record.owner.is_some());
-        PartitionState {
-            partition: partition.clone(),
-            ownership: record.cloned(),
-            age,
-            is_live: is_owned && age.is_none_or(|age| age < self.expiry),
-            checkpoint,
-        }
+        let is_owned = ownership.as_ref().is_some_and(|record| record.owner.is_some());
+        let is_live = is_owned && age.is_none_or(|age| age < self.expiry);
+        PartitionState { partition, ownership, age, is_live, checkpoint: None }
     }
 }
 

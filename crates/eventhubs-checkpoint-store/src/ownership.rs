@@ -162,11 +162,11 @@ impl Claim {
         Self { partition, owner, expected, mark: None, announces_to: None }
     }
 
-    /// The claim, which is announced to this audience once it is won: see
+    /// The claim, which is announced to this audience, or to nobody, once it is won: see
     /// [`CheckpointStore::watch`](crate::CheckpointStore::watch). A store without `watch` ignores it.
     #[must_use]
-    pub fn announcing(mut self, audience: Audience) -> Self {
-        self.announces_to = Some(audience);
+    pub fn announcing(mut self, audience: impl Into<Option<Audience>>) -> Self {
+        self.announces_to = audience.into();
         self
     }
 

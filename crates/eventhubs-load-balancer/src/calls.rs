@@ -81,21 +81,14 @@ impl Calls {
             return attempts.into_iter().map(unsent).collect();
         }
         let limit = deadline.min(begun + self.claim_limit);
-        let outcomes = timeout_at(limit, self.claim(&attempts)).await;
+        let claims: Vec<_> = attempts.iter().map(|attempt| attempt.claim.clone()).collect();
+        let outcomes = timeout_at(limit, self.store.claim_all(&self.scope, &claims)).await;
         let mut outcomes = outcomes.ok().map(Vec::into_iter);
         let mut outcome = || match &mut outcomes {
             Some(outcomes) => outcomes.next().unwrap_or_else(|| ClaimOutcome::Failed(unanswered())),
             None => ClaimOutcome::Failed(timeout(limit - begun)),
         };
         attempts.into_iter().map(|attempt| Attempted { attempt, begun, outcome: Some(outcome()) }).collect()
-    }
-
-    async fn claim(&self, attempts: &[Attempt]) -> Vec<ClaimOutcome> {
-        if let [Attempt { claim, .. }] = attempts {
-            return vec![self.store.claim_ownership(&self.scope, claim).await];
-        }
-        let claims: Vec<_> = attempts.iter().map(|attempt| attempt.claim.clone()).collect();
-        self.store.claim_all(&self.scope, &claims).await
     }
 }
 

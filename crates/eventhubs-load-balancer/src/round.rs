@@ -252,11 +252,7 @@ impl Balancer {
                 Operation::Claim(_) => self.note_to_take(record),
                 _ => self.note_to_keep(),
             };
-            let claim = claim.with_mark(Some(note.to_mark()));
-            let claim = match note.audience() {
-                Some(audience) => claim.announcing(audience),
-                None => claim,
-            };
+            let claim = claim.with_mark(Some(note.to_mark())).announcing(note.audience());
             Attempt { operation, claim }
         };
         // Renewals before claims: what is held is worth more than what may be won, should the round run out

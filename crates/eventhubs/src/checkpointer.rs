@@ -394,8 +394,7 @@ impl Checkpointer {
             return self.read().await;
         }
         let fenced = self.store.fence(&self.scope, &self.partition).await;
-        let Fenced { checkpoint, token, .. } =
-            fenced.map_err(|source| self.error(Error::store("the checkpoint could not be read", source)))?;
+        let Fenced { checkpoint, token, .. } = fenced.map_err(|source| self.unread(source))?;
         // The lock on `known` is held, so nobody has set it meanwhile.
         let _ = self.fence.set(token);
         Ok(checkpoint)
@@ -403,7 +402,11 @@ impl Checkpointer {
 
     async fn read(&self) -> Result<Option<Checkpoint>> {
         let read = self.store.checkpoint(&self.scope, &self.partition).await;
-        read.map_err(|source| self.error(Error::store("the checkpoint could not be read", source)))
+        read.map_err(|source| self.unread(source))
+    }
+
+    fn unread(&self, source: eventhubs_checkpoint_store::Error) -> Error {
+        self.error(Error::store("the checkpoint could not be read", source))
     }
 
     async fn write(&self, checkpoint: &Checkpoint, expected: &Expected) -> Result<CheckpointOutcome> {
