@@ -6,7 +6,11 @@ use super::workspace::Workspace;
 const ARROWS: &[(&str, &[&str])] = &[
     ("eventhubs-types", &[]),
     ("eventhubs-checkpoint-store", &["eventhubs-types"]),
-    ("eventhubs-checkpoint-store-*", &["eventhubs-checkpoint-store", "eventhubs-types"]),
+    (
+        "eventhubs-checkpoint-store-*",
+        &["eventhubs-checkpoint-store", "eventhubs-dead-letters", "eventhubs-types"],
+    ),
+    ("eventhubs-dead-letters", &["eventhubs-types"]),
     ("eventhubs-load-balancer", &["eventhubs-checkpoint-store", "eventhubs-types"]),
     ("eventhubs-simulator", &["eventhubs-checkpoint-store", "eventhubs-load-balancer", "eventhubs-types"]),
     ("eventhubs-amqp-frames", &[]),
@@ -15,7 +19,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("eventhubs-emulator", &["eventhubs-amqp-frames", "eventhubs-types"]),
     (
         "eventhubs",
-        &["eventhubs-amqp", "eventhubs-checkpoint-store", "eventhubs-load-balancer", "eventhubs-types"],
+        &[
+            "eventhubs-amqp",
+            "eventhubs-checkpoint-store",
+            "eventhubs-dead-letters",
+            "eventhubs-load-balancer",
+            "eventhubs-types",
+        ],
     ),
     ("eventhubs-cli", &["eventhubs*"]),
 ];
@@ -37,7 +47,12 @@ struct Wall {
 
 const WALLS: &[Wall] = &[
     Wall {
-        before: &["eventhubs-types", "eventhubs-checkpoint-store", "eventhubs-load-balancer"],
+        before: &[
+            "eventhubs-types",
+            "eventhubs-checkpoint-store",
+            "eventhubs-dead-letters",
+            "eventhubs-load-balancer",
+        ],
         never: &[AMQP, HTTP, TLS, OPENSSL],
         why: "the core can be tested without a network",
     },
