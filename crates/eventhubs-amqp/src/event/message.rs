@@ -159,7 +159,7 @@ impl Message {
 
     /// As it came, if it did.
     pub(crate) fn raw(&self) -> Option<RawMessage> {
-        (!self.raw.is_empty()).then(|| RawMessage::new(self.raw.clone()))
+        (!self.raw.is_empty()).then(|| RawMessage::from(self.raw.clone()))
     }
 
     pub(crate) fn has_head(&self) -> bool {

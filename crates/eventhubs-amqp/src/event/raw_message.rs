@@ -77,11 +77,14 @@ impl Section {
     }
 }
 
-impl RawMessage {
-    pub(crate) fn new(bytes: Bytes) -> Self {
+/// Takes a message that was kept, as it was received.
+impl From<Bytes> for RawMessage {
+    fn from(bytes: Bytes) -> Self {
         Self { bytes }
     }
+}
 
+impl RawMessage {
     /// The encoded message.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -120,11 +123,11 @@ mod tests {
             (Section::MessageAnnotations, Value::Map(vec![(Value::Symbol("k".to_owned()), Value::U32(9))])),
             (Section::Data, Value::Binary(Bytes::from_static(&[1, 2]))),
         ];
-        assert_eq!(RawMessage::new(good.clone().into()).sections(), expected);
+        assert_eq!(RawMessage::from(Bytes::from(good.clone())).sections(), expected);
         for bad in [&[0x00, 0x53, 0x78, 0xc1][..], &[0x00, 0x53, 0x99, 0x40], &[0x40], &[0; 5_000]] {
             let bytes = [&good, bad].concat();
-            assert_eq!(RawMessage::new(bytes.into()).sections(), expected, "{:?}", &bad[..1]);
+            assert_eq!(RawMessage::from(Bytes::from(bytes)).sections(), expected, "{:?}", &bad[..1]);
         }
-        assert_eq!(RawMessage::new(Bytes::new()).sections(), []);
+        assert_eq!(RawMessage::from(Bytes::new()).sections(), []);
     }
 }

@@ -35,6 +35,16 @@ impl Batch {
         Self { partition_key, events: Vec::new(), size }
     }
 
+    /// A batch of one event, if it is not larger than the limit.
+    pub(super) fn of_one(partition_key: Option<String>, event: Vec<u8>, limit: u64) -> Option<Self> {
+        let mut batch = Self::new(partition_key);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        batch.takes(&event, limit).then(|| {
+            batch.push(event);
+            batch
+        })
+    }
+
     fn takes(&self, event: &[u8], limit: usize) -> bool {
         self.size + SECTION + event.len() <= limit
     }

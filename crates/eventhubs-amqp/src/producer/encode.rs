@@ -9,14 +9,14 @@ use eventhubs_types::{EventBody, EventData, Value};
 
 pub(super) const PARTITION_KEY: &str = "x-opt-partition-key";
 
-const MESSAGE_ANNOTATIONS: u8 = 0x72;
+pub(super) const MESSAGE_ANNOTATIONS: u8 = 0x72;
 const PROPERTIES: u8 = 0x73;
-const APPLICATION_PROPERTIES: u8 = 0x74;
-const DATA: u8 = 0x75;
+pub(super) const APPLICATION_PROPERTIES: u8 = 0x74;
+pub(super) const DATA: u8 = 0x75;
 
 const NULL: u8 = 0x40;
 const LIST: u8 = 0xd0;
-const MAP: u8 = 0xd1;
+pub(super) const MAP: u8 = 0xd1;
 const BINARY: u8 = 0xb0;
 const STRING: u8 = 0xb1;
 const SYMBOL: u8 = 0xb3;
@@ -64,11 +64,19 @@ fn put_application_properties(message: &mut Vec<u8>, event: &EventData) -> Resul
     }
     let mut entries = Vec::new();
     for (name, value) in &event.properties {
-        put_variable(&mut entries, STRING, name.as_bytes());
-        put_simple(&mut entries, value).ok_or_else(|| format!("property {name:?} is no simple value"))?;
+        put_property(&mut entries, name, value)?;
     }
     put_compound(message, APPLICATION_PROPERTIES, MAP, 2 * event.properties.len(), &entries);
     Ok(())
+}
+
+/// Writes the name and the value of an application property.
+///
+/// # Errors
+/// When it is no simple value; says so.
+pub(super) fn put_property(entries: &mut Vec<u8>, name: &str, value: &Value) -> Result<(), String> {
+    put_variable(entries, STRING, name.as_bytes());
+    put_simple(entries, value).ok_or_else(|| format!("property {name:?} is no simple value"))
 }
 
 /// AMQP allows no other values in application properties.
@@ -124,7 +132,7 @@ fn variable(code: u8, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn put_compound(message: &mut Vec<u8>, descriptor: u8, code: u8, count: usize, content: &[u8]) {
+pub(super) fn put_compound(message: &mut Vec<u8>, descriptor: u8, code: u8, count: usize, content: &[u8]) {
     message.put_slice(&[0x00, 0x53, descriptor, code]);
     put_length(message, content.len() + 4);
     put_length(message, count);

@@ -1,14 +1,17 @@
 //! Sending events: a small producer for tools and tests.
 //!
-//! Tests: `tests/it/produce.rs`.
+//! Tests: `tests/it/produce.rs`, `tests/it/forward.rs`.
 
 mod batch;
 mod encode;
+mod forward;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use eventhubs_types::{EventData, PartitionId};
+use bytes::Bytes;
+use eventhubs_types::{EventData, PartitionId, Value};
 use fe2o3_amqp::link::{DetachError, SendError};
 use fe2o3_amqp::{Sendable, Sender};
 use fe2o3_amqp_types::messaging::{Outcome, Target};
@@ -21,8 +24,9 @@ use crate::connection::session::Session;
 use crate::recovery::attempts::{Failures, retrying};
 use crate::recovery::conditions::Recovery;
 use crate::runtime::ambient;
-use crate::{Error, ErrorKind, EventHubClient, Result};
+use crate::{Error, ErrorKind, EventHubClient, RawMessage, Result};
 use batch::Batch;
+use forward::Forwarded;
 
 /// The limit of the standard tier, for a broker that names none; in bytes.
 const DEFAULT_MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
@@ -73,6 +77,17 @@ impl EventHubClient {
     }
 }
 
+impl TryFrom<&EventData> for RawMessage {
+    type Error = Error;
+
+    /// Encodes an event as [`Producer::send`] does.
+    fn try_from(event: &EventData) -> Result<Self> {
+        encode::encode(event)
+            .map(|bytes| Self::from(Bytes::from(bytes)))
+            .map_err(|why| Error::invalid(format!("the event {why}")))
+    }
+}
+
 impl Producer {
     fn new(client: EventHubClient, partition: Option<PartitionId>) -> Self {
         Self(Arc::new(Inner { client, partition, link: Mutex::default() }))
@@ -93,14 +108,77 @@ impl Producer {
         let limit = self.max_message_size().await?;
         let events = events.into_iter().map(Into::into);
         for batch in batch::pack(events, limit, self.0.partition.is_some())? {
-            let batch = Arc::new(batch);
-            self.trying(move |inner, fresh| {
-                let batch = Arc::clone(&batch);
-                async move { inner.send_once(&batch, fresh).await }
-            })
-            .await?;
+            self.send_batch(batch).await?;
         }
         Ok(())
+    }
+
+    /// Sends a message that was received, with further application properties, and returns when the service has
+    /// acknowledged it.
+    ///
+    /// The header, the properties, the application properties, the body of whatever kind and the footer are passed on
+    /// byte for byte, also parts that cannot be decoded. Left out are the delivery annotations, and of the message
+    /// annotations those of the service: sequence number, offset, enqueued time and partition id. The partition key
+    /// stays.
+    ///
+    /// `added` is a choice of sets of application properties, the best one first: the first set is used with which the
+    /// message is not larger than the service takes. They replace properties of the same name.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use eventhubs_amqp::{ConnectionString, EventHubClient};
+    /// # use eventhubs_types::{ConsumerGroup, PartitionId, StartingPosition, Value};
+    /// # use eventhubs_emulator::Emulator;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let emulator = Emulator::builder().event_hub("orders", 1).event_hub("failed", 1).start().await?;
+    /// # emulator.publish_to("orders", "0", ["a"])?;
+    /// # let client = |hub| EventHubClient::builder(ConnectionString::parse(&emulator.connection_string(hub))?).build();
+    /// # let orders = client("orders")?;
+    /// # let receiver = orders.partition_receiver(ConsumerGroup::default(), PartitionId::new("0")?);
+    /// # let mut receiver = receiver.starting_position(StartingPosition::Earliest).open().await?;
+    /// # let event = receiver.receive_batch(1, None).await?.remove(0);
+    /// # let failed = client("failed")?.producer();
+    /// let why = BTreeMap::from([("why".to_owned(), Value::from("no such article"))]);
+    /// if let Some(message) = event.raw_message() {
+    ///     failed.send_raw(&message, &[why, BTreeMap::new()]).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] before anything is sent: when the sections of the message cannot be told apart,
+    /// when it is too large with each of the sets, when a property is no simple value, or when it has a partition key
+    /// and this is a producer for one partition. Any other error as for [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Safe to drop: the message may or may not arrive.
+    pub async fn send_raw(&self, message: &RawMessage, added: &[BTreeMap<String, Value>]) -> Result<()> {
+        let forwarded = Forwarded::read(message.bytes())
+            .map_err(|why| Error::invalid(format!("the message cannot be sent as it is: {why}")))?;
+        if self.0.partition.is_some() && forwarded.partition_key.is_some() {
+            return Err(Error::invalid("the message has a partition key, and goes to one partition"));
+        }
+        let limit = self.max_message_size().await?;
+        let mut smallest = usize::MAX;
+        for properties in added {
+            let encoded = forwarded.with(properties).map_err(Error::invalid)?;
+            smallest = smallest.min(encoded.len());
+            if let Some(batch) = Batch::of_one(forwarded.partition_key.clone(), encoded, limit) {
+                return self.send_batch(batch).await;
+            }
+        }
+        Err(Error::invalid(format!("the message has {smallest} bytes; the limit is {limit}")))
+    }
+
+    async fn send_batch(&self, batch: Batch) -> Result<()> {
+        let batch = Arc::new(batch);
+        self.trying(move |inner, fresh| {
+            let batch = Arc::clone(&batch);
+            async move { inner.send_once(&batch, fresh).await }
+        })
+        .await
     }
 
     /// Returns the largest batch that the service accepts, in bytes.

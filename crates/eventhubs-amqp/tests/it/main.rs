@@ -5,6 +5,7 @@ mod bodies;
 mod cancel;
 mod credentials;
 mod faults;
+mod forward;
 mod management;
 mod owner_level;
 mod positions;
