@@ -1,4 +1,6 @@
-//! The randomness of the process, read in one place.
+//! The randomness and the wall clock of the process, each read in one place.
+
+use std::time::SystemTime;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -7,4 +9,10 @@ use rand::rngs::StdRng;
 #[expect(clippy::disallowed_methods, reason = "the one place that seeds the facade's randomness")]
 pub(crate) fn entropy() -> StdRng {
     StdRng::from_rng(&mut rand::rng())
+}
+
+/// Returns the time of day, for what people read.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads it; nothing is decided by it")]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }

@@ -15,6 +15,7 @@ use eventhubs_load_balancer::Lease;
 use eventhubs_types::{ConsumerScope, Offset, PartitionId, SequenceNumber, StartingPosition};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -73,6 +74,8 @@ pub(crate) struct Checkpointer {
     fence: OnceLock<Option<FenceToken>>,
     /// Set once, and never taken back: the next ownership has a checkpointer of its own.
     revoked: AtomicBool,
+    /// Cancelled with it, for whoever waits.
+    lost: CancellationToken,
     /// The highest sequence number that the callback got; no checkpoint is ahead of it.
     delivered: AtomicI64,
     /// Held across the calls of the store: two updates at once would write over each other's version.
@@ -141,6 +144,7 @@ impl Checkpointer {
             partition,
             fence: OnceLock::new(),
             revoked: AtomicBool::new(false),
+            lost: CancellationToken::new(),
             delivered: AtomicI64::new(i64::MIN),
             known: Mutex::new(Known { expected: Expected::Absent, sequence_number: None, forgotten: None }),
             pending: SyncMutex::new(None),
@@ -159,6 +163,12 @@ impl Checkpointer {
     /// From now on the partition is not ours: every update is refused.
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+        self.lost.cancel();
+    }
+
+    /// Cancelled once the partition is not ours.
+    pub(crate) fn lost(&self) -> &CancellationToken {
+        &self.lost
     }
 
     /// Whether the partition is ours, right now.
@@ -241,9 +251,13 @@ impl Checkpointer {
     /// Writes a checkpoint, or keeps it until the store can be reached again.
     pub(crate) async fn update(&self, event: &ReceivedEvent) -> Result<CheckpointStatus> {
         self.check_delivered(event)?;
+        self.update_to(event.offset().clone(), event.sequence_number()).await
+    }
+
+    /// As [`update`](Self::update), at the position of an event that was delivered.
+    pub(crate) async fn update_to(&self, offset: Offset, number: SequenceNumber) -> Result<CheckpointStatus> {
         self.check_owned()?;
-        let number = event.sequence_number();
-        let checkpoint = Checkpoint::new(self.partition.clone(), Some(event.offset().clone()), Some(number));
+        let checkpoint = Checkpoint::new(self.partition.clone(), Some(offset), Some(number));
         if self.joins_pending(&checkpoint) {
             return Ok(CheckpointStatus::Pending);
         }

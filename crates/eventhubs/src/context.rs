@@ -6,9 +6,10 @@ use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
 use eventhubs_checkpoint_store::{CheckpointStore, TransactionalCheckpoint};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::Result;
 use crate::checkpointer::{CheckpointStatus, Checkpointer};
+use crate::{Error, Result};
 
 /// The partition that a callback is called for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,15 +22,19 @@ struct Inner {
     checkpointer: Checkpointer,
     last_enqueued: Mutex<Option<LastEnqueuedEventProperties>>,
     paused: watch::Sender<bool>,
+    /// Whether several events of the partition are handled at once: then a callback does not know whether those before
+    /// its own are handled.
+    is_concurrent: bool,
 }
 
 impl PartitionContext {
-    pub(crate) fn new(checkpointer: Checkpointer) -> Self {
+    pub(crate) fn new(checkpointer: Checkpointer, is_concurrent: bool) -> Self {
         Self {
             inner: Arc::new(Inner {
                 checkpointer,
                 last_enqueued: Mutex::new(None),
                 paused: watch::Sender::new(false),
+                is_concurrent,
             }),
         }
     }
@@ -65,7 +70,7 @@ impl PartitionContext {
     pub fn for_tests(store: impl CheckpointStore, scope: ConsumerScope, partition: PartitionId) -> Self {
         let checkpointer = Checkpointer::new(Arc::new(store), scope, partition, None);
         checkpointer.accept_any_event();
-        Self::new(checkpointer)
+        Self::new(checkpointer, false)
     }
 
     pub(crate) fn checkpointer(&self) -> &Checkpointer {
@@ -121,6 +126,40 @@ impl PartitionContext {
         *self.inner.paused.borrow()
     }
 
+    /// Returns whether the partition is still owned, right now. Cheap: asks neither the store nor the service.
+    ///
+    /// A callback that takes long asks it between two steps, and stops where it is `false`: another instance may
+    /// handle the same events by then.
+    pub fn is_owned(&self) -> bool {
+        self.checkpointer().is_owned()
+    }
+
+    /// Waits until the partition is not owned any more: another instance has it, or the lease could not be renewed in
+    /// time. Also ends when the partition is closed for another reason.
+    ///
+    /// ```
+    /// # use eventhubs::{HandlerResult, PartitionContext, ReceivedEvent};
+    /// # async fn import(_: &ReceivedEvent) -> HandlerResult { Ok(()) }
+    /// async fn handle(context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+    ///     tokio::select! {
+    ///         imported = import(&event) => imported,
+    ///         () = context.ownership_lost() => Err("the partition has another owner".into()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Can be dropped at any time.
+    pub async fn ownership_lost(&self) {
+        self.checkpointer().lost().cancelled().await;
+    }
+
+    /// Returns a token that is cancelled when [`ownership_lost`](Self::ownership_lost) ends, for libraries that take
+    /// one.
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.checkpointer().lost().child_token()
+    }
+
     pub(crate) async fn resumed(&self) {
         let mut paused = self.inner.paused.subscribe();
         // It fails only when the sender is gone, which this holds.
@@ -141,11 +180,13 @@ impl PartitionContext {
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now,
     /// [`Store`](crate::ErrorKind::Store) when the store refused the write for a reason that does not pass by
     /// itself, such as a wrong key. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was
-    /// not handed to the callback of this partition.
+    /// not handed to the callback of this partition, or several are handled at once
+    /// ([`concurrency`](crate::Receive::concurrency)).
     ///
     /// # Cancel safety
     /// If dropped, the checkpoint may or may not have been written; the next update finds out.
     pub async fn update_checkpoint(&self, event: &ReceivedEvent) -> Result<CheckpointStatus> {
+        self.check_may_write()?;
         self.checkpointer().update(event).await
     }
 
@@ -159,9 +200,19 @@ impl PartitionContext {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the store has no transactional checkpoints,
-    /// or the event was not handed to the callback of this partition;
+    /// the event was not handed to the callback of this partition, or several are handled at once
+    /// ([`concurrency`](crate::Receive::concurrency));
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now.
     pub fn transactional_checkpoint(&self, event: &ReceivedEvent) -> Result<TransactionalCheckpoint> {
+        self.check_may_write()?;
         self.checkpointer().transactional(event)
+    }
+
+    fn check_may_write(&self) -> Result<()> {
+        if self.inner.is_concurrent {
+            let text = "concurrency: the checkpoint policy decides what is written, since events before this one may not be handled";
+            return Err(Error::invalid(text).on_partition(self.partition_id()));
+        }
+        Ok(())
     }
 }

@@ -25,6 +25,10 @@ pub const PREFETCH_BYTES: usize = PartitionReceiverBuilder::DEFAULT_PREFETCH_BYT
 /// [`max_batch_size`](crate::Receive::max_batch_size).
 pub const MAX_BATCH_SIZE: usize = 300;
 
+/// How often a checkpoint is written by itself where several events of a partition are handled at once: every 10
+/// seconds. See [`checkpoint`](crate::Receive::checkpoint).
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long a run that stops offers its partitions to other instances: 12 seconds. See
 /// [`offer_timeout`](crate::Receive::offer_timeout).
 pub const OFFER_TIMEOUT: Duration = defaults::DEFAULT_OFFER_TIMEOUT;

@@ -69,6 +69,10 @@ pub enum ErrorKind {
     Store,
     /// A callback of the application failed, or a credential of its own panicked.
     Handler,
+    /// A dead-letter sink failed.
+    DeadLetter,
+    /// More events would go to the dead letters than the policy allows within a minute.
+    DeadLetterLimit,
 }
 
 impl Error {
@@ -95,6 +99,10 @@ impl Error {
 
     pub(crate) fn handler(context: impl Into<Cow<'static, str>>, source: HandlerError) -> Self {
         Self { transient: true, ..Self::new(ErrorKind::Handler, context).caused_by(source) }
+    }
+
+    pub(crate) fn dead_letter(context: impl Into<Cow<'static, str>>, source: HandlerError) -> Self {
+        Self { transient: true, ..Self::new(ErrorKind::DeadLetter, context).caused_by(source) }
     }
 
     /// The same thing may succeed later.

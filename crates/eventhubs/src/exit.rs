@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Ordered(Order),
     Stolen,
     HandlerFailed(Error),
+    /// An event was given up, and the user wants the run to end then.
+    HandlerGaveUp(Error),
     ReceiveFailed(Error),
     /// Events came whose numbers are not above those before them.
     Recreated,
@@ -42,7 +44,7 @@ impl Exit {
             Self::Ordered(Order::OwnershipLost) | Self::Stolen => CloseReason::OwnershipLost,
             Self::Ordered(Order::HandOver) => CloseReason::HandedOver,
             Self::Ordered(_) => CloseReason::Shutdown,
-            Self::HandlerFailed(_) => CloseReason::HandlerFailed,
+            Self::HandlerFailed(_) | Self::HandlerGaveUp(_) => CloseReason::HandlerFailed,
             Self::ReceiveFailed(_) | Self::Recreated | Self::OffsetAhead => CloseReason::ReceiveFailed,
         }
     }
@@ -63,6 +65,7 @@ mod tests {
             (Exit::Ordered(Order::OwnershipLost), CloseReason::OwnershipLost),
             (Exit::Stolen, CloseReason::OwnershipLost),
             (Exit::HandlerFailed(error()), CloseReason::HandlerFailed),
+            (Exit::HandlerGaveUp(error()), CloseReason::HandlerFailed),
             (Exit::ReceiveFailed(error()), CloseReason::ReceiveFailed),
             (Exit::Recreated, CloseReason::ReceiveFailed),
             (Exit::OffsetAhead, CloseReason::ReceiveFailed),

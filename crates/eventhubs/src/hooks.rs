@@ -7,7 +7,9 @@ use std::panic::AssertUnwindSafe;
 use eventhubs_amqp::ReceivedEvent;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio_util::sync::ReusableBoxFuture;
 
+use crate::policy::failure::Panicked;
 use crate::{Error, HandlerError, HandlerResult, PartitionContext};
 
 /// Why a partition was closed.
@@ -31,10 +33,18 @@ pub enum CloseReason {
 pub(crate) type Callback1<A, R> = Box<dyn Fn(A) -> BoxFuture<'static, R> + Send + Sync>;
 pub(crate) type Callback2<A, B, R> = Box<dyn Fn(A, B) -> BoxFuture<'static, R> + Send + Sync>;
 
+/// Where a callback puts the future of a call. The memory is used again for the next one, which has the same size.
+pub(crate) type Slot = ReusableBoxFuture<'static, HandlerResult>;
+
+/// A callback that is called for each event: it makes the future of the call in the slot.
+type InSlot<A> = Box<dyn Fn(&mut Slot, PartitionContext, A) + Send + Sync>;
+pub(crate) type EachCallback = InSlot<ReceivedEvent>;
+pub(crate) type BatchCallback = InSlot<Vec<ReceivedEvent>>;
+
 /// What is called with events.
 pub(crate) enum OnEvents {
-    Each { event: Callback2<PartitionContext, ReceivedEvent, HandlerResult>, idle: Option<OnIdle> },
-    Batch(Callback2<PartitionContext, Vec<ReceivedEvent>, HandlerResult>),
+    Each { event: EachCallback, idle: Option<OnIdle> },
+    Batch(BatchCallback),
 }
 
 pub(crate) type OnIdle = Callback1<PartitionContext, HandlerResult>;
@@ -63,13 +73,26 @@ where
     Box::new(move |first, second| callback(first, second).boxed())
 }
 
+pub(crate) fn in_slot<A, F, Fut>(callback: F) -> InSlot<A>
+where
+    F: Fn(PartitionContext, A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = HandlerResult> + Send + 'static,
+{
+    Box::new(move |slot, context, argument| slot.set(callback(context, argument)))
+}
+
 /// Runs what may call code of the user so that its panic is its own error and nobody else's. `call` makes the
 /// future, since a closure may panic before it returns one.
 pub(crate) async fn guarded<'a, T>(call: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, HandlerError> {
-    AssertUnwindSafe(async { call().await }).catch_unwind().await.map_err(|panic| {
+    guarded_future(async { call().await }).await
+}
+
+/// As [`guarded`], of a future that calls code of the user when it is first polled.
+pub(crate) async fn guarded_future<T>(call: impl Future<Output = T>) -> Result<T, HandlerError> {
+    AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        HandlerError::from(format!("it panicked: {}", text.unwrap_or_default()))
+        Panicked(text.unwrap_or_default()).into()
     })
 }
 

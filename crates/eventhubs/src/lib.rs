@@ -84,7 +84,9 @@ mod instance;
 mod invalid_position;
 mod log;
 mod opening;
+mod options;
 mod pacing;
+mod policy;
 mod processor;
 #[cfg(feature = "producer")]
 mod producer;
@@ -105,6 +107,7 @@ pub use eventhubs_amqp::{
     RawMessage, ReceivedEvent, RetryPolicy, Section, TokenCredential, TokenError,
 };
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
+pub use eventhubs_dead_letters::{DeadLetter, DeadLetterSink};
 pub use eventhubs_load_balancer::{Assignment, Strategy};
 pub use eventhubs_types::{
     ConsumerGroup, ConsumerScope, EventBody, EventData, EventHubName, Namespace, Offset, OwnerId,
@@ -113,6 +116,8 @@ pub use eventhubs_types::{
 pub use handler::EventHandler;
 pub use hooks::CloseReason;
 pub use invalid_position::InvalidPosition;
+pub use policy::checkpoints::CheckpointPolicy;
+pub use policy::failure::{BatchFailed, FailurePolicy, GiveUp, Poison};
 #[cfg(feature = "producer")]
 pub use producer::{ProducerClient, ProducerClientBuilder};
 pub use receive::Receive;

@@ -8,16 +8,20 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_amqp::{PartitionReceiverBuilder, ReceivedEvent};
+use eventhubs_amqp::ReceivedEvent;
 use eventhubs_types::{PartitionId, StartingPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::hooks::{Hooks, OnEvents, boxed1, boxed2};
+use crate::hooks::{Hooks, OnEvents, boxed1, boxed2, in_slot};
 use crate::instance::Instance;
 use crate::invalid_position::InvalidPosition;
-use crate::run::{Options, Run};
-use crate::{CloseReason, Error, HandlerResult, PartitionContext, Result, defaults, runner};
+use crate::options::Options;
+use crate::policy::concurrency::Concurrency;
+use crate::run::Run;
+use crate::{CloseReason, Error, FailurePolicy, HandlerResult, PartitionContext, Result, defaults, runner};
+
+mod policies;
 
 /// A time limit that is practically unlimited, but within the range of the clock on every platform.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -66,8 +70,13 @@ impl<M> Receive<M> {
             track_last_enqueued: false,
             max_wait_time: None,
             max_batch_size: defaults::MAX_BATCH_SIZE,
+            min_batch_size: 1,
             offer_timeout: defaults::OFFER_TIMEOUT,
             shutdown_timeout: defaults::SHUTDOWN_TIMEOUT,
+            failure: FailurePolicy::default(),
+            deadline: None,
+            checkpoints: None,
+            concurrency: Concurrency::default(),
         };
         let stop = futures::future::pending().boxed();
         Self { instance, on_events, hooks: Hooks::default(), options, stop, mode: PhantomData }
@@ -344,17 +353,7 @@ impl<M> Receive<M> {
     }
 
     fn validate(&self) -> Result<()> {
-        if self.options.prefetch > PartitionReceiverBuilder::MAX_PREFETCH {
-            let most = PartitionReceiverBuilder::MAX_PREFETCH;
-            return Err(Error::invalid(format!("prefetch must be at most {most}")));
-        }
-        let zero = match &self.options {
-            Options { prefetch: 0, .. } => "prefetch",
-            Options { max_batch_size: 0, .. } => "max_batch_size",
-            Options { max_wait_time: Some(Duration::ZERO), .. } => "max_wait_time",
-            _ => return Ok(()),
-        };
-        Err(Error::invalid(format!("{zero} must be more than zero")))
+        self.options.mistake().map_or(Ok(()), |mistake| Err(Error::invalid(mistake)))
     }
 }
 
@@ -364,7 +363,7 @@ impl Receive<Events> {
         F: Fn(PartitionContext, ReceivedEvent) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Self::new(instance, OnEvents::Each { event: boxed2(on_event), idle: None })
+        Self::new(instance, OnEvents::Each { event: in_slot(on_event), idle: None })
     }
 
     /// Calls `on_idle` whenever a partition had no event for `limit`.
@@ -399,11 +398,11 @@ impl Receive<Batches> {
         F: Fn(PartitionContext, Vec<ReceivedEvent>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        Self::new(instance, OnEvents::Batch(boxed2(on_batch)))
+        Self::new(instance, OnEvents::Batch(in_slot(on_batch)))
     }
 
     /// How many events one call gets at most. Default: 300. A batch is what has arrived: a call does not wait
-    /// for a full one.
+    /// for a full one, unless [`min_batch_size`](Self::min_batch_size) says so.
     ///
     /// ```
     /// # #![allow(unused)]

@@ -1,18 +1,18 @@
 //! What the tasks of one run share: client, callbacks, options, and reports to `on_error`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use eventhubs_load_balancer::Lease;
-use eventhubs_types::{PartitionId, StartingPosition};
+use eventhubs_types::PartitionId;
 use tokio::time::timeout;
 
 use crate::checkpointer::Checkpointer;
 use crate::hooks::{Hooks, OnEvents, guarded};
 use crate::instance::Instance;
-use crate::invalid_position::InvalidPosition;
+use crate::options::Options;
+use crate::policy::rate::DeadLetterRate;
 use crate::watchdog::Calls;
 use crate::{Error, ErrorKind, PartitionContext};
 
@@ -24,40 +24,11 @@ pub(crate) struct Run {
     pub(crate) hooks: Hooks,
     pub(crate) options: Options,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) dead_letters: DeadLetterRate,
     /// Whether any partition was ever open. Never goes back to false: see [`ends_with`](Self::ends_with).
     opened: AtomicBool,
     /// The partitions that the event hub had when a balanced run began.
     initial: OnceLock<BTreeSet<PartitionId>>,
-}
-
-/// The options of one call of `receive`.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) partition: Option<PartitionId>,
-    pub(crate) starting_position: StartingPosition,
-    pub(crate) starting_positions: BTreeMap<PartitionId, StartingPosition>,
-    pub(crate) owner_level: Option<i64>,
-    pub(crate) prefetch: u32,
-    pub(crate) prefetch_bytes: usize,
-    pub(crate) invalid_position: InvalidPosition,
-    pub(crate) track_last_enqueued: bool,
-    pub(crate) max_wait_time: Option<Duration>,
-    pub(crate) max_batch_size: usize,
-    pub(crate) offer_timeout: Duration,
-    pub(crate) shutdown_timeout: Duration,
-}
-
-impl Options {
-    /// A partition without a position of its own takes the common one (docs/contract.md §7.7).
-    pub(crate) fn starting_position(&self, partition: &PartitionId) -> &StartingPosition {
-        self.starting_positions.get(partition).unwrap_or(&self.starting_position)
-    }
-
-    /// A fleet always reads exclusively; a single reader only if it asks to (docs/contract.md §12, traps 8
-    /// and 9).
-    pub(crate) fn owner_level(&self) -> Option<i64> {
-        self.owner_level.or_else(|| self.partition.is_none().then_some(0))
-    }
 }
 
 impl Run {
@@ -68,6 +39,7 @@ impl Run {
             hooks,
             options,
             calls: Arc::default(),
+            dead_letters: DeadLetterRate::default(),
             opened: AtomicBool::new(false),
             initial: OnceLock::new(),
         }
@@ -77,7 +49,7 @@ impl Run {
     pub(crate) fn context(&self, partition: &PartitionId, lease: Option<Lease>) -> PartitionContext {
         let Instance { store, scope, .. } = &*self.instance;
         let checkpointer = Checkpointer::new(Arc::clone(store), scope.clone(), partition.clone(), lease);
-        PartitionContext::new(checkpointer)
+        PartitionContext::new(checkpointer, self.options.concurrency.is_used())
     }
 
     /// Whether the instances share the partitions out, so that one partition may have several readers in

@@ -12,6 +12,7 @@ const ROOT: &str = ".";
 type Folders = &'static [(&'static str, &'static [&'static str])];
 
 const FOLDERS: &[(&str, Folders)] = &[
+    ("eventhubs", &[("receive", &[ROOT, "policy"]), ("pump", &[ROOT, "policy"]), ("policy", &[ROOT])]),
     (
         "eventhubs-emulator",
         &[

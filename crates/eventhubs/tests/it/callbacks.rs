@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventhubs::{
-    CloseReason, Error, ErrorKind, EventHandler, HandlerError, HandlerResult, PartitionContext, Receive,
-    ReceivedEvent, StartingPosition,
+    CloseReason, Error, ErrorKind, EventHandler, FailurePolicy, HandlerError, HandlerResult,
+    PartitionContext, Receive, ReceivedEvent, StartingPosition,
 };
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    HUB, Running, Seen, body, client, emulator, publish_to, recording, recording_errors, start, until, within,
+    HUB, Running, Seen, body, client, emulator, publish_to, recording, recording_errors, restarting, start,
+    until, within,
 };
 
 #[tokio::test]
@@ -161,7 +162,7 @@ async fn hooks_come_around_the_events() {
 }
 
 /// One partition's callback fails on the first call with "b"; what then?
-async fn a_failure_is_reported_and_read_again(fail: fn() -> HandlerResult) {
+async fn what_a_failure_leads_to(fail: fn() -> HandlerResult, policy: FailurePolicy, expected: &[&str]) {
     within(async {
         let emulator = emulator(2).await;
         publish_to(&emulator, "0", &["a", "b", "c"]);
@@ -185,6 +186,7 @@ async fn a_failure_is_reported_and_read_again(fail: fn() -> HandlerResult) {
                     }
                 })
                 .starting_position(StartingPosition::Earliest)
+                .on_failure(policy)
                 .on_error(move |context, what| {
                     assert_eq!(what.kind(), ErrorKind::Handler, "{what:?}");
                     error.push(format!("error {}", context.unwrap().partition_id()));
@@ -200,19 +202,27 @@ async fn a_failure_is_reported_and_read_again(fail: fn() -> HandlerResult) {
         seen.until_contains("z").await;
         running.stop().await;
         let until_c: Vec<_> = seen.all().into_iter().take_while(|text| text != "z").collect();
-        assert_eq!(until_c, ["a", "b", "close HandlerFailed", "error 0", "b", "c"]);
+        assert_eq!(until_c, expected);
     })
     .await;
 }
 
+const RETRIED: &[&str] = &["a", "b", "error 0", "b", "c"];
+const RESTARTED: &[&str] = &["a", "b", "close HandlerFailed", "error 0", "b", "c"];
+
 #[tokio::test]
-async fn a_failed_callback_is_reported_and_reading_restarts_at_the_checkpoint() {
-    a_failure_is_reported_and_read_again(|| Err("refused".into())).await;
+async fn a_failed_callback_is_called_again_with_the_same_event() {
+    what_a_failure_leads_to(|| Err("refused".into()), FailurePolicy::default(), RETRIED).await;
 }
 
 #[tokio::test]
-async fn a_panic_of_the_callback_is_an_error_of_the_callback() {
-    a_failure_is_reported_and_read_again(|| panic!("at b")).await;
+async fn a_failed_callback_may_restart_its_partition_at_the_checkpoint() {
+    what_a_failure_leads_to(|| Err("refused".into()), restarting(), RESTARTED).await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_callback_restarts_its_partition_at_the_checkpoint() {
+    what_a_failure_leads_to(|| panic!("at b"), FailurePolicy::default(), RESTARTED).await;
 }
 
 /// The hook refuses the partition twice: no event reaches a handler that is not set up.
@@ -454,7 +464,7 @@ async fn a_handler_may_be_a_type_with_hooks_of_its_own() {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a", "b"]);
         let seen = Seen::default();
-        let receive = client(&emulator).receive_with(Noting(seen.clone()));
+        let receive = client(&emulator).receive_with(Noting(seen.clone())).on_failure(restarting());
         let running = start(receive.starting_position(StartingPosition::Earliest));
         seen.until_count(8).await;
         running.stop().await;

@@ -7,7 +7,9 @@ use eventhubs_emulator::Emulator;
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::log::Log;
-use crate::support::{HUB, Seen, client, client_on, emulator, publish_to, recording, start, within};
+use crate::support::{
+    HUB, Seen, client, client_on, emulator, publish_to, recording, restarting, start, within,
+};
 
 fn named(emulator: &Emulator, store: &Arc<MemoryCheckpointStore>, owner: &str) -> ConsumerClient {
     ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
@@ -60,7 +62,7 @@ async fn lines_of_callbacks_and_hooks_carry_their_partition() {
         });
         let receive = receive.on_partition_close(|_, _| async { tracing::info!("line of the close hook") });
         let receive = receive.on_error(|_, _| async { tracing::info!("line of the error hook") });
-        let running = start(receive.starting_position(StartingPosition::Earliest));
+        let running = start(receive.starting_position(StartingPosition::Earliest).on_failure(restarting()));
         for line in ["callback", "initialize hook", "close hook", "error hook"] {
             let line = log.until(&["partition{", &format!("line of the {line}")]).await;
             for part in ["event_hub=orders", "consumer_group=$Default", "owner=", "partition=0"] {
@@ -81,7 +83,7 @@ async fn a_failed_callback_is_logged_with_the_event_and_the_reason() {
         let client = client_on(&emulator, MemoryCheckpointStore::new());
         let receive = client.receive(|_, _| async { Err("the database says no".into()) });
         let running = start(receive.starting_position(StartingPosition::Earliest));
-        for part in ["(try 1)", "(try 2)"] {
+        for part in ["(attempt 1)", "(attempt 2)"] {
             log.until(&["WARN", "the callback at sequence number 0 failed", part, "the database says no"])
                 .await;
         }

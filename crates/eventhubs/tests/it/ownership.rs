@@ -305,7 +305,12 @@ async fn a_checkpoint_of_an_earlier_ownership_fails_the_callback_only() {
         for one_partition in [false, true] {
             let (seen, result) = with_a_stale_context(one_partition).await;
             result.unwrap();
-            assert_eq!(seen.all()[..5], ["kept", "open", "Handler", "open", "Handler"], "{:?}", seen.all());
+            assert_eq!(
+                seen.all()[..5],
+                ["kept", "open", "Handler", "Handler", "Handler"],
+                "{:?}",
+                seen.all()
+            );
         }
     })
     .await;

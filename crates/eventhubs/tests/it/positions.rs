@@ -17,7 +17,7 @@ use crate::faulty_store::{Fault, FaultyStore};
 use crate::log::Log;
 use crate::support::{
     HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, recording, recording_errors,
-    start, within,
+    restarting, start, within,
 };
 
 fn partition(id: &str) -> PartitionId {
@@ -61,6 +61,7 @@ async fn latest_without_a_checkpoint_skips_nothing_after_a_failure() {
                     let fails = !failed.swap(true, Ordering::Relaxed);
                     async move { if fails { Err("the first call fails".into()) } else { Ok(()) } }
                 })
+                .on_failure(restarting())
                 .on_partition_initialize(move |_| {
                     initialize.push("initialize");
                     async { Ok(()) }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eventhubs::receive::{Events, Receive};
 use eventhubs::{
-    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, Error, HandlerResult,
+    CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, Error, FailurePolicy, HandlerResult,
     MemoryCheckpointStore, PartitionContext, ReceivedEvent, RetryPolicy, StartingPosition,
 };
 use eventhubs_checkpoint_store::Ownership;
@@ -31,6 +31,11 @@ pub(crate) async fn emulator(partitions: usize) -> Emulator {
 
 pub(crate) fn client(emulator: &Emulator) -> ConsumerClient {
     client_on(emulator, MemoryCheckpointStore::new())
+}
+
+/// What restarts the partition at its checkpoint with each failure.
+pub(crate) fn restarting() -> FailurePolicy {
+    FailurePolicy::default().attempts(1)
 }
 
 /// A client that looks often and retries fast.

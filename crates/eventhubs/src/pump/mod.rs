@@ -1,30 +1,41 @@
-//! One task per partition: opens it, receives, calls back, and starts again after a failure. Its tests are in
-//! `tests/it`: `callbacks`, `checkpoints`, `ownership`, `positions` and `handover`; those at the end pin what
-//! an exit means.
+//! One task per partition: opens it, receives, calls back, and starts again after a failure. How events are handed to
+//! the callback is in `sequential.rs` and `keyed.rs`. Its tests are in `tests/it`: `callbacks`, `checkpoints`,
+//! `failures`, `concurrency`, `ownership`, `positions` and `handover`.
+
+mod calling;
+mod checkpoint_writer;
+mod failing;
+mod keyed;
+mod orders;
+mod progress;
+mod sequential;
+pub(crate) mod source;
 
 use std::convert::Infallible;
-use std::fmt;
-use std::future::Future;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_amqp::{PartitionReceiver, ReceivedEvent};
+use eventhubs_amqp::ReceivedEvent;
 use eventhubs_types::{PartitionId, SequenceNumber, StartingPosition};
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::checkpointer::Checkpointer;
 use crate::exit::{Ended, Exit, Order};
 use crate::hooks::{OnEvents, guarded};
 use crate::opening::{Opened, Resume, not_opened, open, receiver};
 use crate::pacing::Pacing;
-use crate::reminder::{LONG_ANSWER, LONG_CALL, reminding};
+use crate::pump::calling::Call;
+use crate::pump::checkpoint_writer::CheckpointWriter;
+use crate::pump::keyed::Keyed;
+use crate::pump::orders::Orders;
+use crate::pump::progress::Progress;
+use crate::pump::sequential::Sequential;
+use crate::pump::source::Source;
+use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
-use crate::watchdog::CallSlot;
-use crate::{CloseReason, Error, ErrorKind, HandlerError, HandlerResult, PartitionContext};
+use crate::{CloseReason, Error, ErrorKind, PartitionContext};
 
 /// How many events are taken from the receiver at a time for a callback that gets one event a call.
 const EVENTS_A_TURN: usize = 100;
@@ -40,18 +51,18 @@ pub(crate) type TheftSignal = mpsc::Sender<PartitionId>;
 pub(crate) struct Pump {
     run: Arc<Run>,
     context: PartitionContext,
-    orders: watch::Receiver<Order>,
+    orders: Orders,
     /// `None` where nobody balances.
     theft_signal: Option<TheftSignal>,
     pacing: Pacing,
-    resume: Resume,
-    /// Where the watchdog sees what is called.
-    calls: Arc<CallSlot>,
+    progress: Progress,
+    writer: Arc<CheckpointWriter>,
+    /// Calls the hooks as well.
+    sequential: Sequential,
+    /// Where several events of the partition are handled at once.
+    keyed: Option<Keyed>,
     /// Since when nothing can be read.
     failing_since: Option<Instant>,
-    /// The highest sequence number that was delivered or checkpointed since the link opened. Only grows until
-    /// the next attempt: whatever comes next is above it, or the event hub was re-created.
-    reached: Option<SequenceNumber>,
     /// The sequence number of the checkpoint that reading started at, until the first event has come.
     unproven: Option<SequenceNumber>,
 }
@@ -64,30 +75,33 @@ impl Pump {
         theft_signal: Option<TheftSignal>,
     ) -> Self {
         let pacing = run.instance.pacing();
-        let calls = run.calls.register(context.partition_id());
+        let orders = Orders::new(context.clone(), orders);
+        let writer = Arc::new(CheckpointWriter::new(run.options.checkpoints()));
+        let is_concurrent = run.options.concurrency.is_used();
         Self {
+            theft_signal,
+            pacing,
+            progress: Progress::new(context.clone(), Arc::clone(&writer)),
+            writer,
+            sequential: Sequential::new(Arc::clone(&run), orders.clone()),
+            keyed: is_concurrent.then(|| Keyed::new(Arc::clone(&run), orders.clone())),
+            failing_since: None,
+            unproven: None,
             run,
             context,
             orders,
-            theft_signal,
-            pacing,
-            resume: Resume::default(),
-            calls,
-            failing_since: None,
-            reached: None,
-            unproven: None,
         }
     }
 
     /// Reads until the partition is not ours any more; then no checkpoint is written either.
     pub(crate) async fn run(mut self) -> Ended {
-        let context = self.context.clone();
-        let pending = write_pending(Arc::clone(&self.run), context.clone());
+        let (run, context, writer) = (Arc::clone(&self.run), self.context.clone(), Arc::clone(&self.writer));
         // Next to each other, not one after the other: a callback may take long, and the checkpoint before it
         // must not wait for it.
         let ended = tokio::select! {
             ended = self.attempts() => ended,
-            never = pending => match never {},
+            never = write_pending(&run, &context) => match never {},
+            never = writer.run(&run, &context) => match never {},
         };
         // The user may keep the context: from here on it writes nothing, also where the lease still runs.
         context.checkpointer().revoke();
@@ -99,13 +113,14 @@ impl Pump {
             match self.attempt_guarded().await {
                 Exit::Ordered(_) => return Ended::Stopped,
                 Exit::Stolen => return Ended::Stolen,
-                Exit::Recreated => self.resume = Resume { is_recreated: true, ..Resume::default() },
-                Exit::OffsetAhead => self.resume.doubts_offset = true,
+                Exit::Recreated => self.progress.resume = Resume { is_recreated: true, ..Resume::default() },
+                Exit::OffsetAhead => self.progress.resume.doubts_offset = true,
+                Exit::HandlerGaveUp(error) => return Ended::Refused(error),
                 Exit::ReceiveFailed(error) if self.run.ends_with(&error) => return Ended::Refused(error),
                 Exit::ReceiveFailed(error) => {
                     // The numbers of an event hub that is not there may start again when it is.
                     if error.kind() == ErrorKind::NotFound {
-                        self.resume.handled = None;
+                        self.progress.resume.handled = None;
                     }
                     if self.pause_after(error).await.is_err() {
                         return Ended::Stopped;
@@ -113,7 +128,7 @@ impl Pump {
                 }
                 Exit::HandlerFailed(error) => {
                     // What was handled since the checkpoint comes again, as documented for a failed callback.
-                    self.resume.handled = None;
+                    self.progress.resume.handled = None;
                     if self.pause_after(error).await.is_err() {
                         return Ended::Stopped;
                     }
@@ -125,8 +140,7 @@ impl Pump {
     async fn pause_after(&mut self, error: Error) -> Result<(), Exit> {
         self.failing_since.get_or_insert_with(Instant::now);
         self.run.report(Some(&self.context), error).await;
-        let pause = sleep(self.pacing.failed());
-        self.unless_ordered(pause).await
+        self.orders.unless_ordered(sleep(self.pacing.failed())).await
     }
 
     /// The store and the credential are the user's too, and may panic.
@@ -139,20 +153,20 @@ impl Pump {
 
     /// One attempt, from the checkpoint to the close hook.
     async fn attempt(&mut self) -> Exit {
-        let mut receiver = match self.open().await {
-            Ok(receiver) => receiver,
+        let mut source = match self.open().await {
+            Ok(source) => source,
             Err(exit) => return exit,
         };
-        let Err(exit) = self.work(&mut receiver).await;
+        let Err(exit) = self.work(&mut source).await;
         let exit = self.verdict(exit).await;
-        self.close(receiver, &exit).await;
+        self.close(source, &exit).await;
         exit
     }
 
     /// Attaches at the end of what was handled. Attaching twice is no waste: the first attach only cuts off
     /// the previous reader, which is what makes it look into the store and write its last checkpoint. That
     /// checkpoint is where the second one begins.
-    async fn open(&mut self) -> Result<PartitionReceiver, Exit> {
+    async fn open(&mut self) -> Result<Source, Exit> {
         if !self.context.checkpointer().is_settled() {
             self.cut_off().await?;
         }
@@ -167,43 +181,42 @@ impl Pump {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
         let cutting = receiver(&run, &context, StartingPosition::Earliest, 1);
-        let cutting = self.unless_ordered(cutting).await?;
+        let cutting = self.orders.unless_ordered(cutting).await?;
         let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
         // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one
         // that it cuts off.
         let limit = run.instance.balancing.interval();
         let handed_over = timeout(limit, context.checkpointer().handed_over());
-        if self.unless_ordered(handed_over).await?.is_err() {
+        if self.orders.unless_ordered(handed_over).await?.is_err() {
             tracing::warn!(
                 partition = %context.partition_id(),
                 ?limit,
                 "the owner before did not hand over in time; events after its last checkpoint are repeated"
             );
         }
-        self.detach(cutting).await;
+        self.detach(Source::new(cutting)).await;
         Ok(())
     }
 
-    async fn attach(&mut self) -> Result<PartitionReceiver, Exit> {
+    async fn attach(&mut self) -> Result<Source, Exit> {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
-        let resume = self.resume.clone();
+        let resume = self.progress.resume.clone();
         let opening = reminding(LONG_ANSWER, open(&run, &context, &resume), |since| {
             tracing::warn!(partition = %context.partition_id(), ?since, "the partition is still being opened");
         });
         let Opened { receiver, resume, after, is_at_checkpoint } =
-            self.unless_ordered(opening).await?.map_err(failed_to_open)?;
-        self.resume = resume;
-        self.reached = after;
+            self.orders.unless_ordered(opening).await?.map_err(failed_to_open)?;
+        self.progress.opened(resume, after);
         self.unproven = after.filter(|_| is_at_checkpoint);
         self.run.opened();
         self.log_recovery();
-        Ok(receiver)
+        Ok(Source::new(receiver))
     }
 
     fn log_recovery(&mut self) {
         if let Some(since) = self.failing_since.take() {
-            let reached = self.reached.map(SequenceNumber::value);
+            let reached = self.progress.reached().map(SequenceNumber::value);
             tracing::info!(after = ?since.elapsed(), after_sequence_number = reached, "reading again");
         }
     }
@@ -217,7 +230,7 @@ impl Pump {
         let orders = &mut self.orders;
         let told = timeout(VERDICT_LIMIT, async {
             theft_signal.send(partition).await.ok()?;
-            Some(ordered(orders, self.context.checkpointer()).await)
+            Some(orders.next().await)
         });
         match told.await {
             Ok(Some(Order::HandOver)) => Exit::Ordered(Order::HandOver),
@@ -226,52 +239,41 @@ impl Pump {
     }
 
     /// Calls the hook and then the callback, until something ends that.
-    async fn work(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
+    async fn work(&mut self, source: &mut Source) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
         if let Some(hook) = &run.hooks.initialize {
-            // Its failure counts as one of the callback: to read on would hand events to a handler that is
-            // not set up.
-            self.call(INITIALIZE_HOOK, |context| hook(context)).await?;
+            // Its failure restarts the partition: to read on would hand events to a handler that is not set up.
+            let tries = self.pacing.failures() + 1;
+            self.sequential
+                .hook(Call::INITIALIZE_HOOK, tries, |slot, context| slot.set(hook(context)))
+                .await?;
         }
-        self.read(receiver).await
+        match self.keyed.take() {
+            None => self.read(source).await,
+            Some(mut keyed) => {
+                let Err(exit) = self.read_keyed(source, &mut keyed).await;
+                keyed.drain(&exit, source, &mut self.progress).await;
+                self.keyed = Some(keyed);
+                Err(exit)
+            }
+        }
     }
 
-    async fn read(&mut self, receiver: &mut PartitionReceiver) -> Result<Infallible, Exit> {
+    /// Hands over events in the order of the partition.
+    async fn read(&mut self, source: &mut Source) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
-        let most = match run.on_events {
-            OnEvents::Each { .. } => EVENTS_A_TURN,
-            OnEvents::Batch(_) => run.options.max_batch_size,
-        };
         loop {
-            let events = self.receive(receiver, most).await?;
+            let events = match run.on_events {
+                OnEvents::Each { .. } => self.receive_checked(source, EVENTS_A_TURN).await?,
+                OnEvents::Batch(_) => self.receive_full(source).await?,
+            };
             match &run.on_events {
-                OnEvents::Each { event, idle } => {
-                    if let (Some(idle), true) = (idle, events.is_empty()) {
-                        self.may_call().await?;
-                        self.call(CALLBACK, |context| idle(context)).await?;
-                    }
-                    // In this order. A pause may take long, so the order and the theft are asked after it;
-                    // between the last question and the call nothing awaits. `deliver` comes before the call,
-                    // or the callback's own checkpoint would be refused.
-                    for one in events {
-                        self.may_call().await?;
-                        still_owned(receiver)?;
-                        let number = self.deliver(&one)?;
-                        self.call(Call { number: Some(number), ..CALLBACK }, |context| event(context, one))
-                            .await?;
-                        // After the call, which the `?` leaves if it failed: a failed event is not handled.
-                        self.resume.handled = Some(number);
-                    }
+                OnEvents::Each { .. } if events.is_empty() => self.idle(&run).await?,
+                OnEvents::Each { event, .. } => {
+                    self.sequential.each(event, events, source, &mut self.progress).await?;
                 }
                 OnEvents::Batch(batch) => {
-                    self.may_call().await?;
-                    still_owned(receiver)?;
-                    let mut number = None;
-                    for event in &events {
-                        number = Some(self.deliver(event)?);
-                    }
-                    self.call(Call { number, ..CALLBACK }, |context| batch(context, events)).await?;
-                    self.resume.handled = number.or(self.resume.handled);
+                    self.sequential.batch(batch, events, source, &mut self.progress).await?;
                 }
             }
             // Here, and not when the link opens: a callback that always fails would be called again without a
@@ -280,37 +282,91 @@ impl Pump {
         }
     }
 
-    /// Notes that an event goes to the callback: before the call, which may write it as a checkpoint.
-    fn deliver(&mut self, event: &ReceivedEvent) -> Result<SequenceNumber, Exit> {
-        let number = event.sequence_number();
-        if self.reached.is_some_and(|reached| number <= reached) {
-            return Err(Exit::Recreated);
+    /// Tells the callback that nothing came for a time.
+    async fn idle(&mut self, run: &Run) -> Result<(), Exit> {
+        let OnEvents::Each { idle: Some(idle), .. } = &run.on_events else { return Ok(()) };
+        let tries = self.pacing.failures() + 1;
+        self.sequential.idle(idle, tries).await
+    }
+
+    /// Hands over several events at once.
+    async fn read_keyed(&mut self, source: &mut Source, keyed: &mut Keyed) -> Result<Infallible, Exit> {
+        let run = Arc::clone(&self.run);
+        loop {
+            let context = self.context.clone();
+            let is_paused = context.is_paused();
+            if !is_paused {
+                keyed.start(source)?;
+            }
+            let most = keyed.room().min(EVENTS_A_TURN);
+            let mut orders = self.orders.clone();
+            tokio::select! {
+                biased;
+                order = orders.next() => return Err(Exit::Ordered(order)),
+                finished = keyed.next() => keyed.finish(finished?, &mut self.progress)?,
+                () = context.resumed(), if is_paused => {}
+                // Dropped when a call ends first: then no event is taken.
+                events = self.receive(source, most, run.options.max_wait_time), if most > 0 => {
+                    let events = events?;
+                    self.check_first(&events).await?;
+                    if events.is_empty() {
+                        self.idle(&run).await?;
+                    }
+                    for event in events {
+                        self.progress.deliver(&event)?;
+                        keyed.push(event);
+                    }
+                    self.pacing.succeeded();
+                }
+            }
         }
-        debug_assert!(
-            self.reached.is_none_or(|reached| reached < number),
-            "events of a partition come in order"
-        );
-        self.reached = Some(number);
-        self.resume.delivered(number);
-        self.context.checkpointer().delivered(event);
-        Ok(number)
+    }
+
+    /// The next batch: as many events as a call waits for, or what came within the time for that.
+    async fn receive_full(&mut self, source: &mut Source) -> Result<Vec<ReceivedEvent>, Exit> {
+        let run = Arc::clone(&self.run);
+        let (least, most) = (run.options.min_batch_size, run.options.max_batch_size);
+        let mut events = self.receive_checked(source, most).await?;
+        let end = Instant::now() + run.options.max_wait_time.unwrap_or_default();
+        while !events.is_empty() && events.len() < least {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // What ends the attempt here drops events that nobody has seen: the next attempt reads them again.
+            events.extend(self.receive(source, most - events.len(), Some(left)).await?);
+        }
+        Ok(events)
+    }
+
+    /// The next events, of which the first is the one that comes after the checkpoint; none after the idle time.
+    async fn receive_checked(
+        &mut self,
+        source: &mut Source,
+        most: usize,
+    ) -> Result<Vec<ReceivedEvent>, Exit> {
+        let events = self.receive(source, most, self.run.options.max_wait_time).await?;
+        self.check_first(&events).await?;
+        Ok(events)
     }
 
     /// The next events. A passing trouble is reported and waited out; the receiver paces its own attempts.
+    ///
+    /// # Cancel safety
+    /// No event is taken before the future is ready.
     async fn receive(
         &mut self,
-        receiver: &mut PartitionReceiver,
+        source: &mut Source,
         most: usize,
+        wait: Option<Duration>,
     ) -> Result<Vec<ReceivedEvent>, Exit> {
-        let wait = self.run.options.max_wait_time;
         loop {
-            match self.unless_ordered(receiver.receive_batch(most, wait)).await? {
+            match self.orders.unless_ordered(source.receive_batch(most, wait)).await? {
                 Ok(events) => {
                     self.log_recovery();
-                    if let Some(properties) = receiver.last_enqueued_event_properties() {
+                    if let Some(properties) = source.last_enqueued_event_properties() {
                         self.context.set_last_enqueued(properties);
                     }
-                    self.check_first(&events).await?;
                     return Ok(events);
                 }
                 // Not reported: a steal is how partitions move. `verdict` finds out whether this one was
@@ -339,7 +395,7 @@ impl Pump {
         let Some(checkpoint) = self.unproven.take() else { return Ok(()) };
         let has_gap = first.value() > checkpoint.value().saturating_add(1);
         // Judged now: the next attempt may begin at another checkpoint.
-        match (has_gap, mem::take(&mut self.resume.doubts_offset)) {
+        match (has_gap, mem::take(&mut self.progress.resume.doubts_offset)) {
             (false, false) => {}
             (true, false) => return Err(Exit::OffsetAhead),
             (true, true) => tracing::warn!(
@@ -360,7 +416,7 @@ impl Pump {
 
     /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's
     /// last checkpoint, the detach, and only then (by the processor) the release (docs/contract.md §8.7).
-    async fn close(&mut self, receiver: PartitionReceiver, exit: &Exit) {
+    async fn close(&mut self, source: Source, exit: &Exit) {
         let reason = exit.close_reason();
         // Before the hook, which may try to write a checkpoint: the partition is somebody else's.
         if reason == CloseReason::OwnershipLost {
@@ -368,23 +424,21 @@ impl Pump {
         }
         let run = Arc::clone(&self.run);
         if let Some(hook) = &run.hooks.close {
-            let closed = self.call(CLOSE_HOOK, |context| {
+            let closed = self.sequential.hook(Call::CLOSE_HOOK, 1, |slot, context| {
                 let closing = hook(context, reason);
-                Box::pin(async move {
-                    closing.await;
-                    Ok(())
-                })
+                slot.set(closing.map(Ok));
             });
             if let Err(Exit::HandlerFailed(error)) = closed.await {
                 run.report(Some(&self.context), error).await;
             }
         }
-        // After the hook, whose checkpoint may be the pending one. Other exits open the partition again, and
-        // that writes what is pending.
+        // After the hook, whose checkpoint is the newer one.
+        self.writer.write(&run, &self.context).await;
+        // Other exits open the partition again, and that writes what is pending.
         if matches!(exit, Exit::Ordered(_)) {
             self.write_last_checkpoint().await;
         }
-        self.detach(receiver).await;
+        self.detach(source).await;
     }
 
     /// What is still pending is written before others may read, or its events come again: the store has as
@@ -403,88 +457,9 @@ impl Pump {
         }
     }
 
-    async fn detach(&self, receiver: PartitionReceiver) {
-        if let Err(error) = receiver.close().await {
+    async fn detach(&self, source: Source) {
+        if let Err(error) = source.close().await {
             tracing::debug!(partition = %self.context.partition_id(), %error, "the detach was not answered");
-        }
-    }
-
-    /// Calls back. A panic is an error like any other, and after an order the callback has the shutdown time
-    /// limit left.
-    async fn call(
-        &mut self,
-        call: Call,
-        callback: impl FnOnce(PartitionContext) -> BoxFuture<'static, HandlerResult>,
-    ) -> Result<(), Exit> {
-        let context = self.context.clone();
-        let partition = self.context.partition_id();
-        let limit = self.run.options.shutdown_timeout;
-        let orders = &mut self.orders;
-        let overdue = async {
-            let order = ordered(orders, self.context.checkpointer()).await;
-            sleep(limit).await;
-            order
-        };
-        let overdue = reminding(LONG_CALL, overdue, |since| {
-            let number = call.number.map(SequenceNumber::value);
-            tracing::warn!(%partition, sequence_number = number, ?since, "the {} is still running", call.what);
-        });
-        let calls = Arc::clone(&self.calls);
-        // The closure may block before it returns a future, so it is called where that is seen.
-        let calling = guarded(|| callback(context));
-        let result = tokio::select! {
-            // A callback that ends at the same moment as its time has ended in time.
-            biased;
-            result = calls.watch(call.number, calling) => result.and_then(|result| result),
-            order = overdue => {
-                let text = format!("{call} was still running {limit:?} after its partition was told to stop");
-                let error = Error::new(ErrorKind::Timeout, text).on_partition(partition);
-                self.run.report(Some(&self.context), error).await;
-                return Err(Exit::Ordered(order));
-            }
-        };
-        result.map_err(|source| self.judge(call, source))
-    }
-
-    /// Tells a failure from the end of the ownership. A callback that writes `update_checkpoint(..).await?`
-    /// fails when the partition is lost meanwhile; that is an order to stop and no failure to report.
-    ///
-    /// Only the own checkpointer knows whether this ownership is over: the callback may have used a context
-    /// of an earlier one, or of another partition.
-    fn judge(&self, call: Call, source: HandlerError) -> Exit {
-        let says_lost =
-            source.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OwnershipLost);
-        if says_lost && !self.context.checkpointer().is_owned() {
-            return Exit::Ordered(Order::OwnershipLost);
-        }
-        let tries = self.pacing.failures() + 1;
-        let error = Error::handler(format!("{call} failed (try {tries})"), source);
-        Exit::HandlerFailed(error.on_partition(self.context.partition_id()))
-    }
-
-    /// Waits out a pause, and obeys any order.
-    async fn may_call(&mut self) -> Result<(), Exit> {
-        if self.context.is_paused() {
-            let context = self.context.clone();
-            self.unless_ordered(context.resumed()).await?;
-        }
-        self.obey()
-    }
-
-    fn obey(&self) -> Result<(), Exit> {
-        match *self.orders.borrow() {
-            Order::Run if self.context.checkpointer().is_owned() => Ok(()),
-            Order::Run => Err(Exit::Ordered(Order::OwnershipLost)),
-            order => Err(Exit::Ordered(order)),
-        }
-    }
-
-    async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Exit> {
-        tokio::select! {
-            // An order first: events that are there already would keep a busy partition from ever stopping.
-            biased;
-            order = ordered(&mut self.orders, self.context.checkpointer()) => Err(Exit::Ordered(order)),
-            value = future => Ok(value),
         }
     }
 
@@ -495,43 +470,21 @@ impl Pump {
 
 /// Writes the checkpoints that the store could not take, with growing pauses, for as long as it is polled.
 /// Why one is pending is reported once, and so is an error that does not pass by itself.
-async fn write_pending(run: Arc<Run>, context: PartitionContext) -> Infallible {
+async fn write_pending(run: &Run, context: &PartitionContext) -> Infallible {
     let checkpointer = context.checkpointer();
     loop {
         if let Some(reason) = checkpointer.becomes_pending().await {
-            run.report(Some(&context), reason).await;
+            run.report(Some(context), reason).await;
         }
         let mut pacing = run.instance.pacing();
         while checkpointer.is_pending() {
             sleep(pacing.failed()).await;
             match checkpointer.flush().await {
                 Err(error) if !error.is_transient() && error.kind() != ErrorKind::OwnershipLost => {
-                    run.report(Some(&context), error).await;
+                    run.report(Some(context), error).await;
                 }
                 _ => {}
             }
-        }
-    }
-}
-
-/// One call of the user's code, for messages.
-#[derive(Debug, Clone, Copy)]
-struct Call {
-    what: &'static str,
-    /// The event, or the last one of a batch.
-    number: Option<SequenceNumber>,
-}
-
-const CALLBACK: Call = Call { what: "callback", number: None };
-const INITIALIZE_HOOK: Call = Call { what: "hook on_partition_initialize", number: None };
-const CLOSE_HOOK: Call = Call { what: "hook on_partition_close", number: None };
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {}", self.what)?;
-        match self.number {
-            Some(number) => write!(f, " at sequence number {number}"),
-            None => Ok(()),
         }
     }
 }
@@ -540,64 +493,14 @@ fn failed_to_open(error: Error) -> Exit {
     if error.kind() == ErrorKind::OwnershipLost { Exit::Stolen } else { Exit::ReceiveFailed(error) }
 }
 
-/// What was received before a theft belongs to the thief.
-fn still_owned(receiver: &PartitionReceiver) -> Result<(), Exit> {
-    if receiver.ownership_lost() {
-        return Err(Exit::Stolen);
-    }
-    Ok(())
-}
-
-/// Waits for an order to stop. A processor that is gone counts as one, and so does a lease that has ended:
-/// the pump stops in time also where the processor is late to say so.
-async fn ordered(orders: &mut watch::Receiver<Order>, checkpointer: &Checkpointer) -> Order {
-    let order = orders.wait_for(|order| *order != Order::Run);
-    tokio::select! {
-        biased;
-        order = order => order.map_or(Order::Shutdown, |order| *order),
-        () = checkpointer.lease_ended() => Order::OwnershipLost,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use eventhubs_checkpoint_store::MemoryCheckpointStore;
-    use eventhubs_types::{ConsumerGroup, ConsumerScope};
-
     use super::*;
-
-    fn checkpointer() -> Checkpointer {
-        let scope =
-            ConsumerScope::new("ns".parse().unwrap(), "hub".parse().unwrap(), ConsumerGroup::default());
-        Checkpointer::new(Arc::new(MemoryCheckpointStore::new()), scope, "0".parse().unwrap(), None)
-    }
-
-    /// A processor that is gone, because its run was dropped, leaves no pump behind.
-    #[tokio::test]
-    async fn a_processor_that_is_gone_is_an_order_to_stop() {
-        let (orders, mut received) = watch::channel(Order::Run);
-        let checkpointer = checkpointer();
-        assert!(ordered(&mut received, &checkpointer).now_or_never().is_none());
-        orders.send_replace(Order::HandOver);
-        assert_eq!(ordered(&mut received, &checkpointer).await, Order::HandOver);
-        orders.send_replace(Order::Run);
-        drop(orders);
-        assert_eq!(ordered(&mut received, &checkpointer).await, Order::Shutdown);
-    }
 
     #[test]
     fn only_a_lost_ownership_makes_a_failed_attach_a_theft() {
         let lost = Error::new(ErrorKind::OwnershipLost, "a higher owner level");
         assert!(matches!(failed_to_open(lost), Exit::Stolen));
         assert!(matches!(failed_to_open(Error::invalid("a test")), Exit::ReceiveFailed(_)));
-    }
-
-    #[test]
-    fn a_call_names_its_event_where_it_has_one() {
-        let call = Call { number: Some(7.into()), ..CALLBACK };
-        assert_eq!(call.to_string(), "the callback at sequence number 7");
-        assert_eq!(CLOSE_HOOK.to_string(), "the hook on_partition_close");
     }
 }

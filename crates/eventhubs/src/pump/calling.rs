@@ -1,0 +1,183 @@
+//! One call of the user's code: guarded against its panic, within its deadline, and with a time limit after an order to
+//! stop. What a failure means is not decided here but in `failing.rs`.
+
+use std::fmt;
+use std::future::{Future, pending, poll_fn, ready};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use eventhubs_types::SequenceNumber;
+use tokio::time::sleep;
+
+use crate::exit::Order;
+use crate::hooks::{Slot, guarded_future};
+use crate::pump::orders::Orders;
+use crate::reminder::{LONG_CALL, reminding};
+use crate::run::Run;
+use crate::watchdog::CallSlot;
+use crate::{Error, ErrorKind, HandlerError, PartitionContext};
+
+/// Calls the user's code for one partition, one call at a time.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    run: Arc<Run>,
+    orders: Orders,
+    /// Where the watchdog sees what is called.
+    watched: Arc<CallSlot>,
+    /// The memory of the callback's future, which is the same size each time.
+    future: Slot,
+}
+
+/// Why a call has no good end.
+#[derive(Debug)]
+pub(crate) enum Interrupted {
+    /// The callback returned an error, panicked or exceeded its deadline.
+    Failed(HandlerError),
+    /// It was dropped, some time after an order to stop.
+    Ordered(Order),
+}
+
+/// One call of the user's code, for messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    what: &'static str,
+    /// The event, or the last one of a batch.
+    number: Option<SequenceNumber>,
+}
+
+impl Call {
+    pub(crate) const IDLE: Self = Self { what: "callback", number: None };
+    pub(crate) const INITIALIZE_HOOK: Self = Self { what: "hook on_partition_initialize", number: None };
+    pub(crate) const CLOSE_HOOK: Self = Self { what: "hook on_partition_close", number: None };
+
+    /// A call of the callback with an event, or with a batch that ends with it.
+    pub(crate) fn at(number: SequenceNumber) -> Self {
+        Self { number: Some(number), ..Self::IDLE }
+    }
+
+    fn has_deadline(self) -> bool {
+        self.what == Self::IDLE.what
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {}", self.what)?;
+        match self.number {
+            Some(number) => write!(f, " at sequence number {number}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Caller {
+    pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
+        let watched = run.calls.register(orders.context().partition_id());
+        Self { run, orders, watched, future: empty() }
+    }
+
+    /// Calls back: `begin` makes the future of the call in the slot. After an order the call has the shutdown time
+    /// limit left.
+    pub(crate) async fn call(
+        &mut self,
+        call: Call,
+        begin: impl FnOnce(&mut Slot, PartitionContext),
+    ) -> Result<(), Interrupted> {
+        let ended = self.until_ended(call, begin).await;
+        if let Ended::By(result) = ended {
+            return result.map_err(Interrupted::Failed);
+        }
+        // What was abandoned is dropped now, and not with the next call.
+        self.future = empty();
+        match ended {
+            Ended::Order(order) => {
+                self.run.report(Some(self.orders.context()), self.overdue(call)).await;
+                Err(Interrupted::Ordered(order))
+            }
+            _ => Err(Interrupted::Failed(self.exceeded(call))),
+        }
+    }
+
+    async fn until_ended(&mut self, call: Call, begin: impl FnOnce(&mut Slot, PartitionContext)) -> Ended {
+        let Self { run, orders, watched, future } = self;
+        let context = orders.context().clone();
+        // The closure may block or panic before it has made a future, so it is called where that is seen.
+        let calling = guarded_future(async {
+            begin(future, context);
+            future.get_pin().await
+        });
+        let mut calling = pin!(watched.watch(call.number, calling));
+        // Most callbacks are ready at once, and need none of the timers that a wait needs.
+        match poll_fn(|cx| Poll::Ready(calling.as_mut().poll(cx))).await {
+            Poll::Ready(result) => Ended::By(result.and_then(|result| result)),
+            Poll::Pending => wait(run, orders, call, calling).await,
+        }
+    }
+
+    fn exceeded(&self, call: Call) -> HandlerError {
+        let limit = self.run.options.deadline.unwrap_or_default();
+        Error::new(ErrorKind::Timeout, format!("{call} did not end within its deadline of {limit:?}")).into()
+    }
+
+    fn overdue(&self, call: Call) -> Error {
+        let limit = self.run.options.shutdown_timeout;
+        let text = format!("{call} was still running {limit:?} after its partition was told to stop");
+        Error::new(ErrorKind::Timeout, text).on_partition(self.orders.context().partition_id())
+    }
+}
+
+/// How a call ended.
+enum Ended {
+    By(Result<(), HandlerError>),
+    Deadline,
+    Order(Order),
+}
+
+/// Waits for a call that was not ready at once.
+async fn wait(
+    run: &Run,
+    orders: &mut Orders,
+    call: Call,
+    mut calling: Pin<&mut impl Future<Output = Result<Result<(), HandlerError>, HandlerError>>>,
+) -> Ended {
+    let limit = run.options.shutdown_timeout;
+    let partition = orders.context().partition_id().clone();
+    let overdue = async {
+        let order = orders.next().await;
+        sleep(limit).await;
+        order
+    };
+    let overdue = reminding(LONG_CALL, overdue, |since| {
+        let number = call.number.map(SequenceNumber::value);
+        tracing::warn!(%partition, sequence_number = number, ?since, "the {} is still running", call.what);
+    });
+    let deadline = async {
+        match run.options.deadline.filter(|_| call.has_deadline()) {
+            Some(deadline) => sleep(deadline).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        // A callback that ends at the same moment as its time has ended in time.
+        biased;
+        result = &mut calling => Ended::By(result.and_then(|result| result)),
+        order = overdue => Ended::Order(order),
+        () = deadline => Ended::Deadline,
+    }
+}
+
+fn empty() -> Slot {
+    Slot::new(ready(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_names_its_event_where_it_has_one() {
+        assert_eq!(Call::at(7.into()).to_string(), "the callback at sequence number 7");
+        assert_eq!(Call::CLOSE_HOOK.to_string(), "the hook on_partition_close");
+    }
+}

@@ -1,0 +1,272 @@
+//! Calls back for several events of one partition at once. Which events may start, and up to where all are done, is
+//! decided in `policy/window.rs`; what a failure means, in `failing.rs`.
+
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventhubs_amqp::ReceivedEvent;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, Span};
+
+use crate::exit::{Exit, Order};
+use crate::hooks::OnEvents;
+use crate::policy::window::Window;
+use crate::pump::calling::{Call, Caller, Interrupted};
+use crate::pump::failing::{Failing, Next, act};
+use crate::pump::orders::Orders;
+use crate::pump::progress::Progress;
+use crate::pump::source::Source;
+use crate::run::Run;
+use crate::{Error, ErrorKind};
+
+/// How long calls that are dropped at the end of their time may take to end.
+const DROP_LIMIT: Duration = Duration::from_secs(1);
+
+/// The events of one partition that are under way.
+pub(crate) struct Keyed {
+    run: Arc<Run>,
+    orders: Orders,
+    failing: Failing,
+    window: Window<ReceivedEvent>,
+    /// The bytes of the messages in the window.
+    bytes: usize,
+    /// One for each call that may begin now.
+    callers: Vec<Caller>,
+    tasks: JoinSet<Finished>,
+    /// Whether it was said that an event holds the others.
+    is_held: bool,
+}
+
+/// A task that has ended.
+pub(crate) struct Finished {
+    place: u64,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Called(Caller, Result<(), Interrupted>),
+    /// What was decided about a failure is done.
+    Acted(Result<Next, Exit>),
+}
+
+impl Keyed {
+    pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
+        let caller = |_| Caller::new(Arc::clone(&run), orders.clone());
+        let callers = (0..run.options.concurrency.calls).map(caller).collect();
+        let failing = Failing::new(Arc::clone(&run), orders.context().clone());
+        Self {
+            run,
+            orders,
+            failing,
+            window: Window::default(),
+            bytes: 0,
+            callers,
+            tasks: JoinSet::new(),
+            is_held: false,
+        }
+    }
+
+    /// How many more events there may be now: bounds the memory, and what comes again after a crash.
+    pub(crate) fn room(&self) -> usize {
+        let has_bytes = self.window.is_empty() || self.bytes < self.run.options.prefetch_bytes;
+        if has_bytes { self.run.options.concurrency.max_ahead.saturating_sub(self.window.len()) } else { 0 }
+    }
+
+    /// Takes the next event of the partition.
+    pub(crate) fn push(&mut self, event: ReceivedEvent) {
+        self.bytes += size(&event);
+        let key = self.run.options.concurrency.key(&event);
+        self.window.push(event, key);
+    }
+
+    /// Begins all calls that may begin now.
+    pub(crate) fn start(&mut self, source: &mut Source) -> Result<(), Exit> {
+        while let Some(caller) = self.callers.pop() {
+            // Asked for each, as between any two calls.
+            if let Err(exit) = self.orders.obey().and_then(|()| source.check_owned()) {
+                self.callers.push(caller);
+                return Err(exit);
+            }
+            if let Err(caller) = self.start_one(caller) {
+                self.callers.push(caller);
+                break;
+            }
+        }
+        self.note_hold();
+        Ok(())
+    }
+
+    /// Begins the next call, unless nothing may begin: then the caller is given back.
+    fn start_one(&mut self, mut caller: Caller) -> Result<(), Caller> {
+        let Some(place) = self.window.start() else { return Err(caller) };
+        let Some(event) = self.window.get(place).cloned() else { return Err(caller) };
+        let run = Arc::clone(&self.run);
+        let calling = async move {
+            let call = Call::at(event.sequence_number());
+            let result = match &run.on_events {
+                OnEvents::Each { event: callback, .. } => {
+                    caller.call(call, |slot, context| callback(slot, context, event)).await
+                }
+                // There is no concurrency for batches, by their types.
+                OnEvents::Batch(_) => Ok(()),
+            };
+            Finished { place, outcome: Outcome::Called(caller, result) }
+        };
+        self.tasks.spawn(calling.instrument(Span::current()));
+        Ok(())
+    }
+
+    /// Waits for the end of a call, or of what follows a failure; forever if there is none.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if it is dropped.
+    pub(crate) async fn next(&mut self) -> Result<Finished, Exit> {
+        match self.tasks.join_next().await {
+            Some(ended) => ended.map_err(|error| Exit::HandlerFailed(self.broken(error))),
+            None => pending().await,
+        }
+    }
+
+    /// Does what follows from the end of a task.
+    pub(crate) fn finish(&mut self, finished: Finished, progress: &mut Progress) -> Result<(), Exit> {
+        let Finished { place, outcome } = finished;
+        match outcome {
+            Outcome::Called(caller, result) => {
+                self.callers.push(caller);
+                match result {
+                    Ok(()) => self.done(place, progress),
+                    Err(failed) => return self.failed(place, failed),
+                }
+            }
+            Outcome::Acted(next) => match next? {
+                Next::Again => self.window.again(place),
+                Next::Pass => self.done(place, progress),
+            },
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, place: u64, progress: &mut Progress) {
+        if let Some(event) = self.window.get(place) {
+            self.failing.settle(event.sequence_number());
+        }
+        let bytes = &mut self.bytes;
+        self.window.done(place, |event| {
+            *bytes = bytes.saturating_sub(size(&event));
+            progress.handled(&event, 1);
+        });
+        self.is_held = false;
+    }
+
+    /// Decides about a call that failed. What follows runs next to the calls of other keys, and takes the place of
+    /// none.
+    fn failed(&mut self, place: u64, failed: Interrupted) -> Result<(), Exit> {
+        let Some(event) = self.window.get(place).cloned() else { return Ok(()) };
+        let number = event.sequence_number();
+        let call = Call::at(number);
+        let source = self.failing.source(failed)?;
+        let judged = self.failing.judge(number, call, source);
+        let (run, mut orders) = (Arc::clone(&self.run), self.orders.clone());
+        let acting = async move {
+            let next = act(&run, &mut orders, judged, std::slice::from_ref(&event)).await;
+            Finished { place, outcome: Outcome::Acted(next) }
+        };
+        self.tasks.spawn(acting.instrument(Span::current()));
+        Ok(())
+    }
+
+    /// Says once that nothing more can start, since one event fails again and again.
+    fn note_hold(&mut self) {
+        if self.is_held || self.room() > 0 {
+            return;
+        }
+        let Some(first) = self.window.first() else { return };
+        if let Some(attempts) = self.failing.attempts(first.sequence_number()) {
+            self.is_held = true;
+            tracing::warn!(
+                partition = %self.orders.context().partition_id(),
+                sequence_number = first.sequence_number().value(), attempts,
+                "an event that fails holds its partition: no more events may be ahead of it (limit its attempts)"
+            );
+        }
+    }
+
+    /// Ends the calls before the partition is closed: after an order to stop, or to hand over, all events up to the
+    /// highest that was started are handled, so that none of them comes again; otherwise only what is under way.
+    pub(crate) async fn drain(&mut self, exit: &Exit, source: &mut Source, progress: &mut Progress) {
+        let deadline = Instant::now() + self.run.options.shutdown_timeout;
+        let is_clean =
+            matches!(exit, Exit::Ordered(Order::Shutdown | Order::HandOver) | Exit::ReceiveFailed(_));
+        if is_clean {
+            self.window.close();
+        } else {
+            self.window.abandon();
+        }
+        loop {
+            if is_clean && self.orders.context().is_owned() && source.check_owned().is_ok() {
+                self.start_all();
+            }
+            if self.tasks.is_empty() {
+                break;
+            }
+            let Ok(finished) = timeout_at(deadline + DROP_LIMIT, self.next()).await else {
+                self.drop_calls().await;
+                break;
+            };
+            if finished.and_then(|finished| self.finish(finished, progress)).is_err() {
+                // A call that was cut off, or an event that fails: nothing beyond it can be passed any more.
+                self.window.abandon();
+            }
+        }
+        self.window = Window::default();
+        self.bytes = 0;
+    }
+
+    fn start_all(&mut self) {
+        while let Some(caller) = self.callers.pop() {
+            if let Err(caller) = self.start_one(caller) {
+                self.callers.push(caller);
+                return;
+            }
+        }
+    }
+
+    /// The time of the calls is over; one that blocks its thread cannot be ended, and nobody waits for it.
+    async fn drop_calls(&mut self) {
+        let calls = self.tasks.len();
+        self.tasks.abort_all();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout_at(Instant::now() + DROP_LIMIT, ended).await.is_err() {
+            self.tasks.detach_all();
+        }
+        let caller = |_| Caller::new(Arc::clone(&self.run), self.orders.clone());
+        self.callers = (0..self.run.options.concurrency.calls).map(caller).collect();
+        let limit = self.run.options.shutdown_timeout;
+        let text =
+            format!("{calls} calls were still running {limit:?} after their partition was told to stop");
+        let error = Error::new(ErrorKind::Timeout, text).on_partition(self.orders.context().partition_id());
+        self.run.report(Some(self.orders.context()), error).await;
+    }
+
+    fn broken(&self, error: JoinError) -> Error {
+        let error = Error::handler("a call ended unexpectedly", error.into());
+        error.on_partition(self.orders.context().partition_id())
+    }
+}
+
+/// How many bytes an event keeps in memory, about.
+fn size(event: &ReceivedEvent) -> usize {
+    event.raw_message().map_or(0, |message| message.bytes().len())
+}
+
+impl fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed")
+            .field("under_way", &self.tasks.len())
+            .field("window", &self.window.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! Hands events to the callback one call after the other, in the order of the partition: one event a call, or a batch.
+//! A call that failed is repeated, or its events are given up, before the next one.
+
+use std::sync::Arc;
+
+use eventhubs_amqp::ReceivedEvent;
+
+use crate::exit::Exit;
+use crate::hooks::{BatchCallback, EachCallback, OnIdle, Slot};
+use crate::policy::bisection::Bisection;
+use crate::policy::failure::{BatchFailed, Cause};
+use crate::pump::calling::{Call, Caller, Interrupted};
+use crate::pump::failing::{Failing, Next, act};
+use crate::pump::orders::Orders;
+use crate::pump::progress::Progress;
+use crate::pump::source::Source;
+use crate::run::Run;
+use crate::{Error, HandlerError, PartitionContext};
+
+/// Calls back for one partition, one call at a time.
+#[derive(Debug)]
+pub(crate) struct Sequential {
+    run: Arc<Run>,
+    orders: Orders,
+    caller: Caller,
+    failing: Failing,
+}
+
+impl Sequential {
+    pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
+        let caller = Caller::new(Arc::clone(&run), orders.clone());
+        let failing = Failing::new(Arc::clone(&run), orders.context().clone());
+        Self { run, orders, caller, failing }
+    }
+
+    /// Calls a hook, whose failure ends the attempt to read the partition. `tries` counts from 1.
+    pub(crate) async fn hook(
+        &mut self,
+        call: Call,
+        tries: u32,
+        begin: impl FnOnce(&mut Slot, PartitionContext),
+    ) -> Result<(), Exit> {
+        match self.caller.call(call, begin).await {
+            Ok(()) => Ok(()),
+            Err(Interrupted::Ordered(order)) => Err(Exit::Ordered(order)),
+            Err(Interrupted::Failed(source)) => {
+                let error = Error::handler(format!("{call} failed (attempt {tries})"), source);
+                Err(Exit::HandlerFailed(error.on_partition(self.orders.context().partition_id())))
+            }
+        }
+    }
+
+    /// Calls the callback for idle partitions.
+    pub(crate) async fn idle(&mut self, idle: &OnIdle, tries: u32) -> Result<(), Exit> {
+        self.orders.may_call().await?;
+        self.hook(Call::IDLE, tries, |slot, context| slot.set(idle(context))).await
+    }
+
+    /// Calls back with each event.
+    pub(crate) async fn each(
+        &mut self,
+        callback: &EachCallback,
+        events: Vec<ReceivedEvent>,
+        source: &mut Source,
+        progress: &mut Progress,
+    ) -> Result<(), Exit> {
+        for event in events {
+            let number = progress.deliver(&event)?;
+            let call = Call::at(number);
+            loop {
+                // In this order. A pause may take long, so the order and the theft are asked after it; between the last
+                // question and the call nothing awaits.
+                self.orders.may_call().await?;
+                source.check_owned()?;
+                let again = event.clone();
+                let Err(failed) =
+                    self.caller.call(call, |slot, context| callback(slot, context, again)).await
+                else {
+                    break;
+                };
+                let judged = self.failing.judge(number, call, self.failing.source(failed)?);
+                if act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).await? == Next::Pass
+                {
+                    break;
+                }
+            }
+            self.failing.settle(number);
+            progress.handled(&event, 1);
+        }
+        Ok(())
+    }
+
+    /// Calls back with the events as one batch, or with parts of it after a failure.
+    pub(crate) async fn batch(
+        &mut self,
+        callback: &BatchCallback,
+        events: Vec<ReceivedEvent>,
+        source: &mut Source,
+        progress: &mut Progress,
+    ) -> Result<(), Exit> {
+        for event in &events {
+            progress.deliver(event)?;
+        }
+        if events.is_empty() {
+            self.orders.may_call().await?;
+            return self.hook(Call::IDLE, 1, |slot, context| callback(slot, context, Vec::new())).await;
+        }
+        let mut parts = Bisection::new(events.len());
+        while let Some(range) = parts.next() {
+            let part = &events[range.clone()];
+            self.orders.may_call().await?;
+            source.check_owned()?;
+            let call = part.last().map_or(Call::IDLE, |last| Call::at(last.sequence_number()));
+            let again = part.to_vec();
+            let done = match self.caller.call(call, |slot, context| callback(slot, context, again)).await {
+                Ok(()) => {
+                    self.failing.settle(part[0].sequence_number());
+                    part.len()
+                }
+                Err(failed) => {
+                    let source = self.failing.source(failed)?;
+                    self.part_failed(call, source, part, range.end, &mut parts).await?
+                }
+            };
+            if let Some(last) = part[..done].last() {
+                progress.handled(last, done);
+            }
+            parts.done(done);
+        }
+        Ok(())
+    }
+
+    /// What becomes of a part of a batch whose call failed. Returns how many of its first events are done.
+    async fn part_failed(
+        &mut self,
+        call: Call,
+        source: HandlerError,
+        part: &[ReceivedEvent],
+        end: usize,
+        parts: &mut Bisection,
+    ) -> Result<usize, Exit> {
+        let named = BatchFailed::index_in(&source).map(|index| index.min(part.len() - 1));
+        let may_halve = named.is_none() && part.len() > 1 && Cause::of(&source) != Cause::Panic;
+        if may_halve && self.run.options.failure.bisects() {
+            // No attempt of any event: it is not known which one failed.
+            let error =
+                Error::handler(format!("{call} failed, and is repeated with half of the batch"), source);
+            let error = error.on_partition(self.orders.context().partition_id());
+            self.run.report(Some(self.orders.context()), error).await;
+            parts.halve(end);
+            return Ok(0);
+        }
+        // What is before the named event is done, whatever becomes of that event. Without a name it is the whole part
+        // that fails.
+        let first = named.unwrap_or(0);
+        let failing = named.map_or(part, |index| &part[index..=index]);
+        let number = part[first].sequence_number();
+        let judged = self.failing.judge(number, call, source);
+        match act(&self.run, &mut self.orders, judged, failing).await? {
+            Next::Again => Ok(first),
+            Next::Pass => {
+                self.failing.settle(number);
+                parts.clear();
+                Ok(first + failing.len())
+            }
+        }
+    }
+}
