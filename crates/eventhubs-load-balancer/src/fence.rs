@@ -51,6 +51,12 @@ impl Lease {
         is_held && !self.term.borrow().is_over()
     }
 
+    /// As [`is_valid`](Self::is_valid), without a look at the wall clock: a host that was suspended since the last look
+    /// at it is not noticed. Half as expensive.
+    pub fn is_valid_unless_suspended(&self) -> bool {
+        self.term.has_changed().is_ok() && Instant::now() < self.term.borrow().end
+    }
+
     /// Waits until the partition is not owned any more.
     ///
     /// # Cancel safety

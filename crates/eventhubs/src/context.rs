@@ -1,11 +1,12 @@
 //! What a callback gets besides the event: its partition, checkpoints, pause and resume.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
 use eventhubs_checkpoint_store::{CheckpointStore, TransactionalCheckpoint};
 use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpointer::{CheckpointStatus, Checkpointer};
@@ -21,7 +22,9 @@ pub struct PartitionContext {
 struct Inner {
     checkpointer: Checkpointer,
     last_enqueued: Mutex<Option<LastEnqueuedEventProperties>>,
-    paused: watch::Sender<bool>,
+    /// Asked for each event.
+    is_paused: AtomicBool,
+    resumed: Notify,
     /// Whether several events of the partition are handled at once: then a callback does not know whether those before
     /// its own are handled.
     is_concurrent: bool,
@@ -33,7 +36,8 @@ impl PartitionContext {
             inner: Arc::new(Inner {
                 checkpointer,
                 last_enqueued: Mutex::new(None),
-                paused: watch::Sender::new(false),
+                is_paused: AtomicBool::new(false),
+                resumed: Notify::new(),
                 is_concurrent,
             }),
         }
@@ -113,17 +117,18 @@ impl PartitionContext {
     /// The partition stays owned, and the link open: what the service has sent ahead is kept, and no more is
     /// asked for. The pause survives a failed callback and ends when the ownership is lost.
     pub fn pause(&self) {
-        self.inner.paused.send_replace(true);
+        self.inner.is_paused.store(true, Ordering::Release);
     }
 
     /// Continues after a [`pause`](Self::pause) where it stopped.
     pub fn resume(&self) {
-        self.inner.paused.send_replace(false);
+        self.inner.is_paused.store(false, Ordering::Release);
+        self.inner.resumed.notify_waiters();
     }
 
     /// Whether the partition is paused.
     pub fn is_paused(&self) -> bool {
-        *self.inner.paused.borrow()
+        self.inner.is_paused.load(Ordering::Acquire)
     }
 
     /// Returns whether the partition is still owned, right now. Cheap: asks neither the store nor the service.
@@ -161,9 +166,14 @@ impl PartitionContext {
     }
 
     pub(crate) async fn resumed(&self) {
-        let mut paused = self.inner.paused.subscribe();
-        // It fails only when the sender is gone, which this holds.
-        let _ = paused.wait_for(|paused| !paused).await;
+        loop {
+            // Registered before the look: a resume between the two would be missed otherwise.
+            let resumed = self.inner.resumed.notified();
+            if !self.is_paused() {
+                return;
+            }
+            resumed.await;
+        }
     }
 
     /// Records that everything up to and including `event` is done: after a restart or a change of owner,

@@ -95,6 +95,10 @@ pub mod receive;
 mod reminder;
 mod run;
 mod runner;
+mod source;
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub mod testing;
 mod thefts;
 mod watchdog;
 

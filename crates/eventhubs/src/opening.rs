@@ -1,12 +1,13 @@
 //! Where a partition is read from, and the receiver there.
 
-use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionProperties, PartitionReceiver};
+use eventhubs_amqp::{ErrorKind as AmqpKind, PartitionProperties};
 use eventhubs_types::{Offset, SequenceNumber, StartingPosition};
 
 use crate::checkpointer::Stored;
 use crate::invalid_position::Cause;
 use crate::log;
 use crate::run::Run;
+use crate::source::Source;
 use crate::{Error, ErrorKind, PartitionContext, Result};
 
 /// The service says so when it has failed over to a region that never knew the offset (docs/contract.md
@@ -39,7 +40,7 @@ impl Resume {
 
 /// A partition that can be read.
 pub(crate) struct Opened {
-    pub(crate) receiver: PartitionReceiver,
+    pub(crate) receiver: Source,
     /// What the next attempt has to know, should this one fail before its first event.
     pub(crate) resume: Resume,
     /// Every event that comes has a higher number than this one.
@@ -49,11 +50,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    fn new(
-        receiver: PartitionReceiver,
-        began: Option<StartingPosition>,
-        after: Option<SequenceNumber>,
-    ) -> Self {
+    fn new(receiver: Source, began: Option<StartingPosition>, after: Option<SequenceNumber>) -> Self {
         Self { receiver, resume: Resume { began, ..Resume::default() }, after, is_at_checkpoint: false }
     }
 }
@@ -204,6 +201,10 @@ struct Newest {
 
 async fn newest(run: &Run, context: &PartitionContext) -> Result<Newest> {
     let partition = context.partition_id();
+    #[cfg(feature = "testkit")]
+    if let Some(script) = &run.script {
+        return Ok(Newest { position: script.end(partition), checkpoint: None });
+    }
     let properties = match run.instance.hub.partition_properties(partition).await {
         // A token for the consumer group alone may read, but not ask.
         Err(error) if error.kind() == AmqpKind::Unauthorized => None,
@@ -242,7 +243,11 @@ pub(crate) async fn receiver(
     context: &PartitionContext,
     position: StartingPosition,
     prefetch: u32,
-) -> eventhubs_amqp::Result<PartitionReceiver> {
+) -> eventhubs_amqp::Result<Source> {
+    #[cfg(feature = "testkit")]
+    if let Some(script) = &run.script {
+        return Ok(Source::Script(script.open(context.partition_id(), &position)));
+    }
     let options = &run.options;
     let mut receiver = run
         .instance
@@ -257,7 +262,7 @@ pub(crate) async fn receiver(
     }
     let opened = receiver.open().await?;
     log::reading(&position);
-    Ok(opened)
+    Ok(Source::Receiver(opened))
 }
 
 pub(crate) fn not_opened(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {

@@ -433,6 +433,15 @@ impl Receive<Batches> {
     }
 }
 
+#[cfg(feature = "testkit")]
+impl<M> Receive<M> {
+    /// The run that this would be, for a test that drives its pumps itself.
+    pub(crate) fn into_run(self) -> Result<Run> {
+        self.validate()?;
+        Ok(Run::new(self.instance, self.on_events, self.hooks, self.options))
+    }
+}
+
 impl<M> IntoFuture for Receive<M> {
     type Output = Result<()>;
     type IntoFuture = BoxFuture<'static, Result<()>>;

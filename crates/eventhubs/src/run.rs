@@ -25,6 +25,12 @@ pub(crate) struct Run {
     pub(crate) options: Options,
     pub(crate) calls: Arc<Calls>,
     pub(crate) dead_letters: DeadLetterRate,
+    /// What is read instead of the event hub.
+    #[cfg(feature = "testkit")]
+    pub(crate) script: Option<crate::testing::Script>,
+    /// The errors so far, for a test.
+    #[cfg(feature = "testkit")]
+    pub(crate) reported: std::sync::Mutex<Vec<(ErrorKind, Option<PartitionId>, String)>>,
     /// Whether any partition was ever open. Never goes back to false: see [`ends_with`](Self::ends_with).
     opened: AtomicBool,
     /// The partitions that the event hub had when a balanced run began.
@@ -40,6 +46,10 @@ impl Run {
             options,
             calls: Arc::default(),
             dead_letters: DeadLetterRate::default(),
+            #[cfg(feature = "testkit")]
+            script: None,
+            #[cfg(feature = "testkit")]
+            reported: std::sync::Mutex::default(),
             opened: AtomicBool::new(false),
             initial: OnceLock::new(),
         }
@@ -94,6 +104,10 @@ impl Run {
     /// Logs an error and calls the hook with it, which has a time limit: its partition waits for it.
     pub(crate) async fn report(&self, context: Option<&PartitionContext>, error: Error) {
         log(&error);
+        #[cfg(feature = "testkit")]
+        if let Ok(mut reported) = self.reported.lock() {
+            reported.push((error.kind(), error.partition().cloned(), error.to_string()));
+        }
         // Logged whether there is a hook or not, and before it: a hook that hangs must not hide the error.
         let Some(hook) = &self.hooks.error else { return };
         let limit = self.options.shutdown_timeout;

@@ -27,6 +27,8 @@ pub(crate) struct Caller {
     watched: Arc<CallSlot>,
     /// The memory of the callback's future, which is the same size each time.
     future: Slot,
+    /// Whether the last call was not ready at once.
+    has_waited: bool,
 }
 
 /// Why a call has no good end.
@@ -74,7 +76,12 @@ impl fmt::Display for Call {
 impl Caller {
     pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
         let watched = run.calls.register(orders.context().partition_id());
-        Self { run, orders, watched, future: empty() }
+        Self { run, orders, watched, future: empty(), has_waited: true }
+    }
+
+    /// Whether time may have passed in the last call, other than what the thread took.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     /// Calls back: `begin` makes the future of the call in the slot. After an order the call has the shutdown time
@@ -100,7 +107,7 @@ impl Caller {
     }
 
     async fn until_ended(&mut self, call: Call, begin: impl FnOnce(&mut Slot, PartitionContext)) -> Ended {
-        let Self { run, orders, watched, future } = self;
+        let Self { run, orders, watched, future, has_waited } = self;
         let context = orders.context().clone();
         // The closure may block or panic before it has made a future, so it is called where that is seen.
         let calling = guarded_future(async {
@@ -109,7 +116,9 @@ impl Caller {
         });
         let mut calling = pin!(watched.watch(call.number, calling));
         // Most callbacks are ready at once, and need none of the timers that a wait needs.
-        match poll_fn(|cx| Poll::Ready(calling.as_mut().poll(cx))).await {
+        let first = poll_fn(|cx| Poll::Ready(calling.as_mut().poll(cx))).await;
+        *has_waited = first.is_pending();
+        match first {
             Poll::Ready(result) => Ended::By(result.and_then(|result| result)),
             Poll::Pending => wait(run, orders, call, calling).await,
         }

@@ -18,8 +18,8 @@ use crate::pump::calling::{Call, Caller, Interrupted};
 use crate::pump::failing::{Failing, Next, act};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
-use crate::pump::source::Source;
 use crate::run::Run;
+use crate::source::Source;
 use crate::{Error, ErrorKind};
 
 /// How long calls that are dropped at the end of their time may take to end.

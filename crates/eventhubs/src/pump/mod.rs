@@ -9,7 +9,6 @@ mod keyed;
 mod orders;
 mod progress;
 mod sequential;
-pub(crate) mod source;
 
 use std::convert::Infallible;
 use std::mem;
@@ -32,9 +31,9 @@ use crate::pump::keyed::Keyed;
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
 use crate::pump::sequential::Sequential;
-use crate::pump::source::Source;
 use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
+use crate::source::Source;
 use crate::{CloseReason, Error, ErrorKind, PartitionContext};
 
 /// How many events are taken from the receiver at a time for a callback that gets one event a call.
@@ -194,7 +193,7 @@ impl Pump {
                 "the owner before did not hand over in time; events after its last checkpoint are repeated"
             );
         }
-        self.detach(Source::new(cutting)).await;
+        self.detach(cutting).await;
         Ok(())
     }
 
@@ -211,7 +210,7 @@ impl Pump {
         self.unproven = after.filter(|_| is_at_checkpoint);
         self.run.opened();
         self.log_recovery();
-        Ok(Source::new(receiver))
+        Ok(receiver)
     }
 
     fn log_recovery(&mut self) {

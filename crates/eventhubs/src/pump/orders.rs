@@ -14,11 +14,13 @@ use crate::exit::{Exit, Order};
 pub(crate) struct Orders {
     context: PartitionContext,
     received: watch::Receiver<Order>,
+    /// The last order that [`next`](Self::next) returned.
+    last: Order,
 }
 
 impl Orders {
     pub(crate) fn new(context: PartitionContext, received: watch::Receiver<Order>) -> Self {
-        Self { context, received }
+        Self { context, received, last: Order::Run }
     }
 
     pub(crate) fn context(&self) -> &PartitionContext {
@@ -34,6 +36,12 @@ impl Orders {
         }
     }
 
+    /// As [`obey`](Self::obey), at a fraction of the cost: between the events of one turn, of which none has waited.
+    pub(crate) fn obey_still(&self) -> Result<(), Exit> {
+        let is_unchanged = self.last == Order::Run && matches!(self.received.has_changed(), Ok(false));
+        if is_unchanged && self.context.checkpointer().is_owned_still() { Ok(()) } else { self.obey() }
+    }
+
     /// Waits out a pause, and obeys any order.
     pub(crate) async fn may_call(&mut self) -> Result<(), Exit> {
         if self.context.is_paused() {
@@ -47,7 +55,7 @@ impl Orders {
     /// stops in time also where the processor is late to say so.
     pub(crate) async fn next(&mut self) -> Order {
         let order = self.received.wait_for(|order| *order != Order::Run);
-        tokio::select! {
+        self.last = tokio::select! {
             biased;
             order = order => order.map_or(Order::Shutdown, |order| *order),
             () = self.context.checkpointer().lease_ended() => {
@@ -55,7 +63,8 @@ impl Orders {
                 self.context.checkpointer().revoke();
                 Order::OwnershipLost
             }
-        }
+        };
+        self.last
     }
 
     /// Waits for the future, or for an order.

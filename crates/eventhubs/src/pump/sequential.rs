@@ -13,8 +13,8 @@ use crate::pump::calling::{Call, Caller, Interrupted};
 use crate::pump::failing::{Failing, Next, act};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
-use crate::pump::source::Source;
 use crate::run::Run;
+use crate::source::Source;
 use crate::{Error, HandlerError, PartitionContext};
 
 /// Calls back for one partition, one call at a time.
@@ -64,13 +64,18 @@ impl Sequential {
         source: &mut Source,
         progress: &mut Progress,
     ) -> Result<(), Exit> {
+        self.orders.may_call().await?;
         for event in events {
             let number = progress.deliver(&event)?;
             let call = Call::at(number);
             loop {
                 // In this order. A pause may take long, so the order and the theft are asked after it; between the last
                 // question and the call nothing awaits.
-                self.orders.may_call().await?;
+                if self.caller.has_waited() || self.orders.context().is_paused() {
+                    self.orders.may_call().await?;
+                } else {
+                    self.orders.obey_still()?;
+                }
                 source.check_owned()?;
                 let again = event.clone();
                 let Err(failed) =
@@ -112,25 +117,21 @@ impl Sequential {
             source.check_owned()?;
             let call = part.last().map_or(Call::IDLE, |last| Call::at(last.sequence_number()));
             let again = part.to_vec();
-            let done = match self.caller.call(call, |slot, context| callback(slot, context, again)).await {
+            match self.caller.call(call, |slot, context| callback(slot, context, again)).await {
                 Ok(()) => {
                     self.failing.settle(part[0].sequence_number());
-                    part.len()
+                    parts.done(pass(part, progress));
                 }
                 Err(failed) => {
                     let source = self.failing.source(failed)?;
-                    self.part_failed(call, source, part, range.end, &mut parts).await?
+                    self.part_failed(call, source, part, range.end, &mut parts, progress).await?;
                 }
-            };
-            if let Some(last) = part[..done].last() {
-                progress.handled(last, done);
             }
-            parts.done(done);
         }
         Ok(())
     }
 
-    /// What becomes of a part of a batch whose call failed. Returns how many of its first events are done.
+    /// What becomes of a part of a batch whose call failed.
     async fn part_failed(
         &mut self,
         call: Call,
@@ -138,7 +139,8 @@ impl Sequential {
         part: &[ReceivedEvent],
         end: usize,
         parts: &mut Bisection,
-    ) -> Result<usize, Exit> {
+        progress: &mut Progress,
+    ) -> Result<(), Exit> {
         let named = BatchFailed::index_in(&source).map(|index| index.min(part.len() - 1));
         let may_halve = named.is_none() && part.len() > 1 && Cause::of(&source) != Cause::Panic;
         if may_halve && self.run.options.failure.bisects() {
@@ -148,21 +150,28 @@ impl Sequential {
             let error = error.on_partition(self.orders.context().partition_id());
             self.run.report(Some(self.orders.context()), error).await;
             parts.halve(end);
-            return Ok(0);
+            return Ok(());
         }
-        // What is before the named event is done, whatever becomes of that event. Without a name it is the whole part
-        // that fails.
-        let first = named.unwrap_or(0);
-        let failing = named.map_or(part, |index| &part[index..=index]);
-        let number = part[first].sequence_number();
+        // What is before the named event is done, whatever becomes of that event, and may be written before the pause.
+        // Without a name it is the whole part that fails.
+        let (done, rest) = part.split_at(named.unwrap_or(0));
+        parts.done(pass(done, progress));
+        let failing = if named.is_some() { &rest[..1] } else { rest };
+        let number = failing[0].sequence_number();
         let judged = self.failing.judge(number, call, source);
-        match act(&self.run, &mut self.orders, judged, failing).await? {
-            Next::Again => Ok(first),
-            Next::Pass => {
-                self.failing.settle(number);
-                parts.clear();
-                Ok(first + failing.len())
-            }
+        if act(&self.run, &mut self.orders, judged, failing).await? == Next::Pass {
+            self.failing.settle(number);
+            parts.done(pass(failing, progress));
+            parts.clear();
         }
+        Ok(())
     }
+}
+
+/// Notes that these events are handled or given up, and returns how many they are.
+fn pass(events: &[ReceivedEvent], progress: &mut Progress) -> usize {
+    if let Some(last) = events.last() {
+        progress.handled(last, events.len());
+    }
+    events.len()
 }

@@ -1,6 +1,7 @@
 //! A store in memory that fails as a test tells it to.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ pub(crate) struct FaultyStore {
     fault: Mutex<Fault>,
     panics: Mutex<usize>,
     lists_block_at: Mutex<Option<Gate>>,
+    writes: AtomicUsize,
 }
 
 /// What blocks the thread that waits for it until the test opens it.
@@ -71,6 +73,11 @@ impl FaultyStore {
     /// A store that panics at the first looks for a checkpoint.
     pub(crate) fn panicking(looks: usize) -> Self {
         Self { panics: Mutex::new(looks), ..Self::default() }
+    }
+
+    /// How many checkpoints were written.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set(&self, fault: Fault) {
@@ -130,6 +137,7 @@ impl CheckpointStore for FaultyStore {
         expected: &Expected,
     ) -> Result<CheckpointOutcome> {
         self.meet().await?;
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.store.update_checkpoint(scope, checkpoint, expected).await
     }
 }
