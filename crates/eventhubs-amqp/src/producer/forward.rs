@@ -100,8 +100,8 @@ impl<'a> Forwarded<'a> {
 /// Descriptor and value of a section.
 fn describes(section: &[u8]) -> Option<(u8, &[u8])> {
     match section {
-        [DESCRIBED, SMALL_ULONG, code, value @ ..] => Some((*code, value)),
-        [DESCRIBED, ULONG, 0, 0, 0, 0, 0, 0, 0, code, value @ ..] => Some((*code, value)),
+        [DESCRIBED, SMALL_ULONG, code, value @ ..]
+        | [DESCRIBED, ULONG, 0, 0, 0, 0, 0, 0, 0, code, value @ ..] => Some((*code, value)),
         _ => None,
     }
 }
