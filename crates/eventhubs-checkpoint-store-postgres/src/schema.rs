@@ -117,8 +117,9 @@ pub fn schema_sql(schema: &str) -> Result<String> {
 /// The migrations as statements, each in a transaction of its own.
 pub(crate) fn printed(schema: &str, migrations: &Migrations) -> Result<String> {
     let schema = Schema::new(schema)?;
-    let script = |(version, sql)| schema.migration(migrations.table, version, sql);
-    Ok(migrations.after(0).map(|next| format!("BEGIN;\n{}COMMIT;\n", script(next))).collect())
+    let transaction =
+        |(version, sql)| format!("BEGIN;\n{}COMMIT;\n", schema.migration(migrations.table, version, sql));
+    Ok(migrations.after(0).map(transaction).collect())
 }
 
 /// Makes sure that the tables are of the version that is needed, and creates or changes them if it

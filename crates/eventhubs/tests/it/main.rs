@@ -7,6 +7,7 @@ mod blocking;
 mod callbacks;
 mod checkpoints;
 mod credentials;
+mod dead_letters;
 mod faulty_store;
 mod handover;
 mod log;
