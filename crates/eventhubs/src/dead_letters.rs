@@ -52,3 +52,8 @@ fn data(event: &ReceivedEvent) -> EventData {
     data.content_type = event.content_type().map(str::to_owned);
     data
 }
+
+/// The replay in the guide, which runs.
+#[cfg(all(doctest, feature = "producer"))]
+#[doc = include_str!("../../../docs/dead-letters.md")]
+struct Guide;

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod damage;
+mod defective;
 mod opening;
 
 use std::path::{Path, PathBuf};
