@@ -31,8 +31,10 @@ const MIGRATIONS: Migrations = Migrations {
 /// letter that comes again updates the reason, the attempts and the owner of its row. Names of the scope are in lower
 /// case; a NUL in an offset, which PostgreSQL does not take, is U+FFFD.
 ///
-/// It shares the connections and the time limit of its store; clones share them too. `Ok` means what a commit means with
-/// the `synchronous_commit` of the server, which should not be `off`.
+/// A letter that is put on its own is on the disk of the server before `Ok`, also with `synchronous_commit = off`. One
+/// that is put [in a transaction](Self::put_in) of the application becomes a row together with the rest of that.
+///
+/// It shares the connections and the time limit of its store; clones share them too.
 #[derive(Debug, Clone)]
 pub struct PostgresDeadLetters {
     store: PostgresCheckpointStore,
@@ -135,7 +137,7 @@ impl DeadLetterSink for PostgresDeadLetters {
     async fn put(&self, letter: &DeadLetter) -> std::result::Result<(), BoxError> {
         let values = row::Values::of(letter)?;
         self.prepare().await?;
-        let put = self.store.call().await?.run(&self.statements.put, &values.parameters()).await;
+        let put = self.store.call().await?.run_durably(&self.statements.put, &values.parameters()).await;
         put.map_err(|failure| failure.during("write a dead letter"))?;
         Ok(())
     }

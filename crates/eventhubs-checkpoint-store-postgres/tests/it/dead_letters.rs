@@ -176,3 +176,26 @@ async fn a_row_that_somebody_changed_is_an_error_without_its_content() {
         assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn a_letter_is_synced_even_where_commits_are_not() {
+    for (of_database, expected) in [("off", "on"), ("remote_apply", "remote_apply")] {
+        let (store, database) = store().await;
+        let sink = PostgresDeadLetters::new(&store);
+        sink.prepare().await.unwrap();
+        let client = connect(&database).await;
+        let setting = format!("ALTER DATABASE {database} SET synchronous_commit = {of_database}");
+        client.batch_execute(&setting).await.unwrap();
+        // What the commit of a letter will do can be seen by a trigger only.
+        let trigger = "CREATE TABLE seen (setting text);
+            CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS
+              $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+            CREATE TRIGGER look AFTER INSERT ON eventhubs.dead_letter FOR EACH ROW EXECUTE FUNCTION look()";
+        client.batch_execute(trigger).await.unwrap();
+        // Settings of a database are for connections that begin after them.
+        let sink = PostgresDeadLetters::new(&store_at(Postgres::shared().await.port(), &database));
+        sink.put(&letter("0", 1)).await.unwrap();
+        let rows = client.query_typed("SELECT setting FROM seen", &[]).await.unwrap();
+        assert_eq!(rows[0].get::<_, &str>(0), expected);
+    }
+}

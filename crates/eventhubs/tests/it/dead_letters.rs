@@ -12,6 +12,7 @@ use eventhubs_amqp::{EventHubClient, RawMessage};
 use eventhubs_checkpoint_store::MemoryCheckpointStore;
 use eventhubs_dead_letters::testkit::{Messages, Place, dead_letter_sink_tests};
 use eventhubs_emulator::{Builder, Emulator};
+use eventhubs_test_harness::{PATIENCE, run_python};
 use eventhubs_types::{ConsumerGroup, StartingPosition};
 use tokio::sync::OnceCell;
 
@@ -143,6 +144,35 @@ async fn real_events_with_odd_bodies_come_back_as_they_were() {
     let raw = poison.message().unwrap();
     let body = raw.windows(3).position(|bytes| bytes == [0x00, 0x53, 0x77]).unwrap();
     assert!(kept.message().unwrap().ends_with(&raw[body..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdk_reads_letters_with_bodies_of_each_kind() {
+    let emulator = builder().start().await.unwrap();
+    let events = odd_events().into_iter().take(3).collect();
+    for letter in letters_of(&emulator, events).await {
+        sink(&emulator).put(&letter).await.unwrap();
+    }
+    let arguments = [&*emulator.connection_string(FAILED), "3"];
+    let printed = run_python("dead_letters.py", &arguments, PATIENCE).await;
+    let lines: Vec<&str> = printed.lines().collect();
+    for (line, body) in lines.iter().zip([
+        r#"{"body": ["two ", "sections"], "kind": "DATA""#,
+        r#"{"body": {"a": 1}, "kind": "VALUE""#,
+        r#"{"body": [[1], [null]], "kind": "SEQUENCE""#,
+    ]) {
+        assert!(line.starts_with(body), "{line}");
+        for property in [
+            r#""DeadLetterReason": "Refused""#,
+            r#""DeadLetterErrorDescription": "the handler refused it""#,
+            r#""colour": "red""#,
+            r#""x-attempts": 3"#,
+            r#""x-original-partition": "0""#,
+        ] {
+            assert!(line.contains(property), "{property}: {line}");
+        }
+    }
+    assert_eq!(lines.len(), 3);
 }
 
 /// What `eventhubs dead-letters replay` does.
