@@ -5,6 +5,7 @@
 mod conformance;
 mod damage;
 mod defective;
+mod kills;
 mod opening;
 
 use std::path::{Path, PathBuf};
