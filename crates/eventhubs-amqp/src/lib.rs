@@ -24,7 +24,7 @@
 //! # }
 //! ```
 //!
-//! The feature `producer` adds a small sender, for tools and tests.
+//! The feature `producer` adds a small sender, for tools, tests and dead letters.
 //!
 //! # Recovery
 //!

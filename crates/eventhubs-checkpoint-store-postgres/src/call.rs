@@ -119,6 +119,20 @@ impl Call {
         self.run_after(&setting, sql, parameters).await
     }
 
+    /// As [`run`](Self::run), with a commit that is on the disk before it is answered, also where the database says that
+    /// it need not be.
+    #[cfg(feature = "dead-letters")]
+    pub(crate) async fn run_durably(
+        &self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> std::result::Result<Vec<Row>, Failure> {
+        // Only then, for a database may ask for more than `on`.
+        const SETTING: &str = "; SELECT set_config('synchronous_commit', 'on', true) \
+            WHERE current_setting('synchronous_commit') = 'off'";
+        self.run_after(SETTING, sql, parameters).await
+    }
+
     async fn run_after(
         &self,
         settings: &str,

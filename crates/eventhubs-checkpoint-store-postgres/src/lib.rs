@@ -70,6 +70,11 @@
 //! `bind::<BigInt, _>`; its errors have no SQLSTATE, so look for `eventhubs: fenced` and `eventhubs: already
 //! done` at the beginning of their text.
 //!
+//! # Dead letters
+//!
+//! The feature `dead-letters`, off by default, adds `PostgresDeadLetters`: a table in the same schema for events that
+//! cannot be handled, also within the transactions of the application.
+//!
 //! # Limits
 //!
 //! | what | limit |
@@ -90,6 +95,8 @@ mod builder;
 mod call;
 mod checkpoints;
 mod conninfo;
+#[cfg(feature = "dead-letters")]
+mod dead_letters;
 mod error;
 mod ownership;
 mod records;
@@ -101,6 +108,8 @@ mod transactional;
 mod watch;
 
 pub use builder::{DEFAULT_CALL_TIMEOUT, PostgresCheckpointStoreBuilder};
+#[cfg(feature = "dead-letters")]
+pub use dead_letters::{MAX_LETTERS, PostgresDeadLetters, dead_letters_schema_sql};
 pub use schema::{DEFAULT_SCHEMA, SCHEMA_VERSION, schema_sql};
 pub use store::{MAX_CLAIMS, MAX_LISTED, PostgresCheckpointStore};
 pub use tokio_postgres;

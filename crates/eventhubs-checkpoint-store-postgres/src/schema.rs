@@ -13,10 +13,43 @@ pub const DEFAULT_SCHEMA: &str = "eventhubs";
 /// The version of the tables that this version of the crate needs.
 pub const SCHEMA_VERSION: i32 = 1;
 
-/// The migration at index `n` leads to version `n + 1`. One that was released is never changed.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [include_str!("schema/1.sql")];
+const SCRIPTS: [&str; SCHEMA_VERSION as usize] = [include_str!("schema/1.sql")];
 
-const VERSION: &str = "SELECT coalesce(max(version), 0) FROM {schema}.migration";
+/// Those of the tables that every store has.
+pub(crate) const MIGRATIONS: Migrations =
+    Migrations { table: "migration", scripts: &SCRIPTS, printed_by: "schema_sql" };
+
+/// How some tables come to be what this version of the crate needs.
+#[derive(Debug)]
+pub(crate) struct Migrations {
+    /// The table that has the versions which were applied.
+    pub(crate) table: &'static str,
+    /// The script at index `n` leads to version `n + 1`. One that was released is never changed.
+    pub(crate) scripts: &'static [&'static str],
+    /// The function of this crate that shows them.
+    pub(crate) printed_by: &'static str,
+}
+
+impl Migrations {
+    fn version(&self) -> i32 {
+        i32::try_from(self.scripts.len()).unwrap_or(i32::MAX)
+    }
+
+    /// Those after this version, each with the version that it leads to.
+    fn after(&self, version: i32) -> impl Iterator<Item = (i32, &'static str)> {
+        (1..).zip(self.scripts.iter().copied()).filter(move |(leads_to, _)| *leads_to > version)
+    }
+
+    /// The statement that asks for the version.
+    fn look(&self, schema: &Schema) -> String {
+        schema.sql(&format!("SELECT coalesce(max(version), 0) FROM {{schema}}.{}", self.table))
+    }
+}
+
+/// Whether there is a table. Not by `to_regclass`: it may know from the look before that there is none, while the
+/// instance that had the lock has created it.
+const IS_THERE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+    ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)";
 
 /// The longest name of PostgreSQL, in bytes.
 const MAX_NAME: usize = 63;
@@ -59,8 +92,8 @@ impl Schema {
     }
 
     /// One migration, for the version that it leads to.
-    fn migration(&self, version: i32, template: &str) -> String {
-        let applied = format!("INSERT INTO {{schema}}.migration (version) VALUES ({version});\n");
+    fn migration(&self, table: &str, version: i32, template: &str) -> String {
+        let applied = format!("INSERT INTO {{schema}}.{table} (version) VALUES ({version});\n");
         self.sql(&format!("{template}\n{applied}"))
     }
 }
@@ -78,37 +111,45 @@ impl Schema {
 /// [`ErrorKind::InvalidArgument`] when the name is empty, is longer than 63 bytes, or has a character other
 /// than letters, digits, ` `, `_`, `-` and `.`.
 pub fn schema_sql(schema: &str) -> Result<String> {
+    printed(schema, &MIGRATIONS)
+}
+
+/// The migrations as statements, each in a transaction of its own.
+pub(crate) fn printed(schema: &str, migrations: &Migrations) -> Result<String> {
     let schema = Schema::new(schema)?;
-    let migrations = (1..).zip(MIGRATIONS);
-    let transactions =
-        migrations.map(|(version, sql)| format!("BEGIN;\n{}COMMIT;\n", schema.migration(version, sql)));
-    Ok(transactions.collect())
+    let transaction =
+        |(version, sql)| format!("BEGIN;\n{}COMMIT;\n", schema.migration(migrations.table, version, sql));
+    Ok(migrations.after(0).map(transaction).collect())
 }
 
 /// Makes sure that the tables are of the version that is needed, and creates or changes them if it
 /// `may_migrate`.
-pub(crate) async fn prepare(database: &Database, schema: &Schema, may_migrate: bool) -> Result<()> {
+pub(crate) async fn prepare(
+    database: &Database,
+    schema: &Schema,
+    migrations: &Migrations,
+    may_migrate: bool,
+) -> Result<()> {
     let call = database.call().await?;
     // The look comes first, so that an instance needs no right to create anything where the tables are there.
-    let found = version(&call, schema).await.map_err(|failure| failure.during("read the schema version"))?;
-    check_not_newer(schema, found)?;
-    if found == SCHEMA_VERSION {
+    let look = migrations.look(schema);
+    let found = version(&call, &look).await.map_err(|failure| failure.during("read the schema version"))?;
+    check_not_newer(schema, migrations, found)?;
+    if found == migrations.version() {
         return Ok(());
     }
     if !may_migrate {
-        return Err(outdated(schema, found));
+        return Err(outdated(schema, migrations, found));
     }
-    for (version, sql) in
-        (found + 1..).zip(MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()))
-    {
-        let migrated = migrate(&call, schema, version, sql).await;
+    for next in migrations.after(found) {
+        let migrated = migrate(&call, schema, migrations, next).await;
         migrated.map_err(|failure| failure.during("create the tables"))?;
     }
     Ok(())
 }
 
-async fn version(call: &Call, schema: &Schema) -> std::result::Result<i32, Failure> {
-    match call.run(&schema.sql(VERSION), &[]).await {
+async fn version(call: &Call, look: &str) -> std::result::Result<i32, Failure> {
+    match call.run(look, &[]).await {
         Ok(rows) => Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?),
         Err(failure) if failure.is(&SqlState::UNDEFINED_TABLE) => Ok(0),
         Err(failure) => Err(failure),
@@ -116,14 +157,19 @@ async fn version(call: &Call, schema: &Schema) -> std::result::Result<i32, Failu
 }
 
 /// Applies one migration, unless another instance was faster.
-async fn migrate(call: &Call, schema: &Schema, version: i32, sql: &str) -> std::result::Result<(), Failure> {
+async fn migrate(
+    call: &Call,
+    schema: &Schema,
+    migrations: &Migrations,
+    (version, sql): (i32, &str),
+) -> std::result::Result<(), Failure> {
     let lock = schema.sql("SELECT pg_advisory_xact_lock(hashtextextended('eventhubs.' || {schema_name}, 0))");
     let client = call.begin_exclusive()?;
     // A lock of the transaction, since one of the session is lost behind a pooler. The look comes after it in
     // a statement of its own: only a new snapshot shows what the instance before has done.
     call.within(client.batch_execute(&format!("{}; {lock}", call.begin()))).await?;
-    let rest = if applied(call, client, schema).await? < version {
-        format!("{} COMMIT", schema.migration(version, sql))
+    let rest = if applied(call, client, schema, migrations).await? < version {
+        format!("{} COMMIT", schema.migration(migrations.table, version, sql))
     } else {
         "COMMIT".to_owned()
     };
@@ -133,35 +179,42 @@ async fn migrate(call: &Call, schema: &Schema, version: i32, sql: &str) -> std::
 }
 
 /// The version in a transaction that must not fail where there is no table yet.
-async fn applied(call: &Call, client: &Client, schema: &Schema) -> std::result::Result<i32, Failure> {
-    let table = schema.sql("{schema}.migration");
-    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table, Type::TEXT)];
-    let look = client.query_typed("SELECT to_regclass($1) IS NOT NULL", &parameters);
+async fn applied(
+    call: &Call,
+    client: &Client,
+    schema: &Schema,
+    migrations: &Migrations,
+) -> std::result::Result<i32, Failure> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&schema.name, Type::TEXT), (&migrations.table, Type::TEXT)];
+    let look = client.query_typed(IS_THERE, &parameters);
     let is_there: bool = call.within(look).await?.first().map_or(Ok(false), |row| row.try_get(0))?;
     if !is_there {
         return Ok(0);
     }
-    let look = schema.sql(VERSION);
+    let look = migrations.look(schema);
     let rows = call.within(client.query_typed(&look, &[])).await?;
     Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
 }
 
-fn check_not_newer(schema: &Schema, found: i32) -> Result<()> {
-    if found <= SCHEMA_VERSION {
+fn check_not_newer(schema: &Schema, migrations: &Migrations, found: i32) -> Result<()> {
+    let known = migrations.version();
+    if found <= known {
         return Ok(());
     }
     let text = format!(
-        "the tables in the schema {:?} have version {found}, and this program knows version {SCHEMA_VERSION}: \
+        "the tables in the schema {:?} have version {found}, and this program knows version {known}: \
          a newer version of it has migrated them",
         schema.name
     );
     Err(Error::new(ErrorKind::Protocol, text))
 }
 
-fn outdated(schema: &Schema, found: i32) -> Error {
+fn outdated(schema: &Schema, migrations: &Migrations, found: i32) -> Error {
+    let (needed, printed_by) = (migrations.version(), migrations.printed_by);
     let text = format!(
-        "the tables in the schema {:?} have version {found}, and version {SCHEMA_VERSION} is needed: `migrate(true)` \
-         creates them, and `schema_sql` prints how",
+        "the tables in the schema {:?} have version {found}, and version {needed} is needed: `migrate(true)` \
+         creates them, and `{printed_by}` prints how",
         schema.name
     );
     Error::new(ErrorKind::NotFound, text)

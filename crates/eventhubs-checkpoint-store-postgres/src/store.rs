@@ -74,7 +74,8 @@ impl PostgresCheckpointStore {
     /// If dropped, a migration is applied as a whole or not at all.
     pub async fn prepare(&self) -> Result<()> {
         let Inner { database, schema, may_migrate, is_prepared, .. } = &*self.inner;
-        is_prepared.get_or_try_init(|| schema::prepare(database, schema, *may_migrate)).await.map(drop)
+        let prepare = || schema::prepare(database, schema, &schema::MIGRATIONS, *may_migrate);
+        is_prepared.get_or_try_init(prepare).await.map(drop)
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -42,6 +42,11 @@
 //! [`parameters`](TransactionalCheckpointExt::parameters), and compare the text of the error with [`FENCED`]
 //! and [`ALREADY_DONE`].
 //!
+//! # Dead letters
+//!
+//! The feature `dead-letters`, off by default, adds `SqliteDeadLetters`: a table in the same file for events that cannot
+//! be handled, also within the transactions of the application.
+//!
 //! # Limits
 //!
 //! SQLite has one writer at a time: all instances on the file wait for a transaction of the application with
@@ -61,6 +66,8 @@
 mod builder;
 mod checkpoints;
 mod clock;
+#[cfg(feature = "dead-letters")]
+mod dead_letters;
 mod error;
 mod filesystem;
 mod hints;
@@ -77,6 +84,8 @@ mod watch;
 mod worker;
 
 pub use builder::{DEFAULT_CALL_TIMEOUT, SqliteCheckpointStoreBuilder};
+#[cfg(feature = "dead-letters")]
+pub use dead_letters::{MAX_LETTERS, SqliteDeadLetters};
 pub use open::Synchronous;
 pub use records::MAX_LISTED;
 pub use rusqlite;

@@ -58,14 +58,23 @@ impl SqliteCheckpointStore {
         Ok(Self { shared })
     }
 
-    async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
         context: &'static str,
         scope: &ConsumerScope,
         work: impl FnOnce(&mut Connection, &ConsumerScope) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let scope = scope.to_lowercase();
-        self.shared.queue.call(context, move |connection| work(connection, &scope)).await
+        self.call_any(context, move |connection| work(connection, &scope)).await
+    }
+
+    /// A call that is about no scope, or about one that the work knows.
+    pub(crate) async fn call_any<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.queue.call(context, work).await
     }
 
     async fn claim_together(&self, scope: &ConsumerScope, claims: &[Claim]) -> Vec<ClaimOutcome> {
@@ -181,6 +190,6 @@ impl CheckpointStore for SqliteCheckpointStore {
     }
 
     async fn list_scopes(&self) -> Result<Vec<ConsumerScope>> {
-        self.shared.queue.call("list scopes", |connection| ownership::scopes(connection)).await
+        self.call_any("list scopes", |connection| ownership::scopes(connection)).await
     }
 }

@@ -40,10 +40,21 @@ pub use scene::Scene;
 /// How long one property may take: a sink that hangs fails its test and not the whole run.
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 
+/// What becomes of the message of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Messages {
+    /// It is kept byte for byte.
+    Kept,
+    /// The sink adds to it, so that only one that cannot be decoded is compared.
+    Changed,
+}
+
 /// Runs one property with the sink that `open` opens, on a runtime with several threads.
 pub fn run<S, O, R>(
     open: impl Fn(Place) -> O + Send + Sync + 'static,
     read: impl Fn(Place) -> R + Send + Sync + 'static,
+    messages: Messages,
     property: impl AsyncFnOnce(Scene),
 ) where
     S: DeadLetterSink,
@@ -52,20 +63,22 @@ pub fn run<S, O, R>(
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     runtime.expect("a runtime can be built in a test").block_on(async {
-        let work = async { property(Scene::open(open, read).await).await };
+        let work = async { property(Scene::open(open, read, messages).await).await };
         let limited = tokio::time::timeout(TIME_LIMIT, work);
         limited.await.expect("the property ends within the time limit");
     });
 }
 
 /// Expands to one `#[test]` for each property. The first argument is an `async fn(Place) -> impl DeadLetterSink`, the
-/// second an `async fn(Place) -> Vec<DeadLetter>` that reads all letters in the place, in any order. A letter that was
-/// put twice may be read once or twice. Where the sink changes messages by its nature, letters are read without their
-/// message, and then compared without it.
+/// second an `async fn(Place) -> Vec<DeadLetter>` that reads all letters in the place, in any order. A letter that was put
+/// twice may be read once or twice. The third argument says what becomes of messages. Default: [`Messages::Kept`].
 #[macro_export]
 macro_rules! dead_letter_sink_tests {
     ($open:expr, $read:expr) => {
-        $crate::dead_letter_sink_tests! { @each $open, $read;
+        $crate::dead_letter_sink_tests!($open, $read, $crate::testkit::Messages::Kept);
+    };
+    ($open:expr, $read:expr, $messages:expr) => {
+        $crate::dead_letter_sink_tests! { @each $open, $read, $messages;
             a_letter_comes_back_as_written
             a_letter_without_a_message_comes_back_as_written
             a_letter_that_comes_twice_is_no_error
@@ -79,10 +92,10 @@ macro_rules! dead_letter_sink_tests {
             a_dropped_put_leaves_the_letter_whole_or_not_at_all
         }
     };
-    (@each $open:expr, $read:expr; $($property:ident)*) => {$(
+    (@each $open:expr, $read:expr, $messages:expr; $($property:ident)*) => {$(
         #[test]
         fn $property() {
-            $crate::testkit::run($open, $read, $crate::testkit::properties::$property);
+            $crate::testkit::run($open, $read, $messages, $crate::testkit::properties::$property);
         }
     )*};
 }

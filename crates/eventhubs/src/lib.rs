@@ -59,8 +59,9 @@
 //! # Features
 //!
 //! `producer` adds [`ProducerClient`](https://docs.rs/eventhubs/latest/eventhubs/struct.ProducerClient.html),
-//! which sends events; `websocket` adds AMQP in a WebSocket and through HTTP proxies. Both are off by
-//! default.
+//! which sends events, and
+//! [`HubDeadLetters`](https://docs.rs/eventhubs/latest/eventhubs/struct.HubDeadLetters.html), which keeps dead
+//! letters in another event hub; `websocket` adds AMQP in a WebSocket and through HTTP proxies. Both are off by default.
 //!
 //! `ring`, which is on, and `aws-lc-rs` choose the cryptography of TLS to the event hub. A process that has
 //! installed a default provider of rustls, for FIPS for example, uses that one.
@@ -74,6 +75,7 @@ mod ambient;
 mod checkpointer;
 mod client;
 mod context;
+pub mod dead_letters;
 pub mod defaults;
 mod error;
 mod exit;
@@ -105,13 +107,15 @@ mod watchdog;
 pub use checkpointer::CheckpointStatus;
 pub use client::{ConsumerClient, ConsumerClientBuilder};
 pub use context::PartitionContext;
+#[cfg(feature = "producer")]
+pub use dead_letters::HubDeadLetters;
+pub use dead_letters::{DeadLetter, DeadLetterSink, FileDeadLetters};
 pub use error::{Error, ErrorKind, HandlerError, HandlerResult, Result};
 pub use eventhubs_amqp::{
     AccessToken, ConnectionOptions, EventHubProperties, LastEnqueuedEventProperties, PartitionProperties,
     RawMessage, ReceivedEvent, RetryPolicy, Section, TokenCredential, TokenError,
 };
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
-pub use eventhubs_dead_letters::{DeadLetter, DeadLetterSink};
 pub use eventhubs_load_balancer::{Assignment, Strategy};
 pub use eventhubs_types::{
     ConsumerGroup, ConsumerScope, EventBody, EventData, EventHubName, Namespace, Offset, OwnerId,

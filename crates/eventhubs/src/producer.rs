@@ -31,6 +31,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct ProducerClient {
     hub: EventHubClient,
+    partition: Option<PartitionId>,
     producer: Producer,
 }
 
@@ -51,6 +52,15 @@ impl ProducerClient {
     ) -> ProducerClientBuilder {
         let hub = EventHubClient::with_credential(namespace, event_hub, credential);
         ProducerClientBuilder { hub: Ok(hub), partition: None }
+    }
+
+    pub(crate) fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    /// The only partition that it sends to.
+    pub(crate) fn partition(&self) -> Option<&PartitionId> {
+        self.partition.as_ref()
     }
 
     /// Sends events, and returns when the service has them all. Events with the same partition key, and
@@ -140,10 +150,10 @@ impl ProducerClientBuilder {
     /// used; the text names the field.
     pub fn build(self) -> Result<ProducerClient> {
         let hub = self.hub?.build()?;
-        let producer = match self.partition {
-            Some(partition) => hub.partition_producer(partition),
+        let producer = match &self.partition {
+            Some(partition) => hub.partition_producer(partition.clone()),
             None => hub.producer(),
         };
-        Ok(ProducerClient { hub, producer })
+        Ok(ProducerClient { hub, partition: self.partition, producer })
     }
 }

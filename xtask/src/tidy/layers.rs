@@ -29,7 +29,7 @@ const FOLDERS: &[(&str, Folders)] = &[
     (
         "eventhubs-amqp",
         &[
-            ("producer", &[ROOT, "connection", "recovery", "runtime"]),
+            ("producer", &[ROOT, "connection", "event", "recovery", "runtime"]),
             ("link", &["connection", "event", "recovery", "runtime", "tap"]),
             ("connection", &["config", "event", "recovery", "runtime", "tap", "transport"]),
             ("transport", &["config", "recovery", "runtime"]),

@@ -52,7 +52,8 @@ impl<'a> Forwarded<'a> {
             let length = value_length::<false>(raw).map_err(|_| NO_SECTIONS)?;
             let (section, rest) = raw.split_at(length);
             let (code, value) = describes(section).ok_or(NO_SECTIONS)?;
-            if code < last {
+            let may_repeat = matches!(code, DATA..FOOTER);
+            if code < last || code == last && !may_repeat {
                 return Err("its sections are out of order");
             }
             forwarded.add(code, value, section)?;
@@ -100,8 +101,8 @@ impl<'a> Forwarded<'a> {
 /// Descriptor and value of a section.
 fn describes(section: &[u8]) -> Option<(u8, &[u8])> {
     match section {
-        [DESCRIBED, SMALL_ULONG, code, value @ ..] => Some((*code, value)),
-        [DESCRIBED, ULONG, 0, 0, 0, 0, 0, 0, 0, code, value @ ..] => Some((*code, value)),
+        [DESCRIBED, SMALL_ULONG, code, value @ ..]
+        | [DESCRIBED, ULONG, 0, 0, 0, 0, 0, 0, 0, code, value @ ..] => Some((*code, value)),
         _ => None,
     }
 }
@@ -300,8 +301,9 @@ mod tests {
         let body = section(DATA, &[0xa0, 1, 7]);
         let late = [body.clone(), section(APPLICATION_PROPERTIES, &map(&[]))].concat();
         let unknown = [body, section(0x79, &[0x41])].concat();
+        let twice = section(APPLICATION_PROPERTIES, &map(&[&symbol("colour"), &[0x41]])).repeat(2);
         for message in
-            [&b"\xff"[..], b"\x40", b"\x00\x53\x75\xa0\x05abc", &late, &unknown, b"\x00\x53\x72\x45"]
+            [&b"\xff"[..], b"\x40", b"\x00\x53\x75\xa0\x05abc", &late, &unknown, &twice, b"\x00\x53\x72\x45"]
         {
             assert!(Forwarded::read(message).is_err(), "{message:x?}");
         }

@@ -4,6 +4,7 @@
 
 mod claims;
 mod conformance;
+mod dead_letters;
 mod opening;
 mod outages;
 mod proxy;

@@ -5,6 +5,7 @@
 
 mod calls;
 mod conformance;
+mod dead_letters;
 mod opening;
 #[cfg(unix)]
 mod permissions;

@@ -28,7 +28,7 @@ impl Disk for File {
     }
 }
 
-/// Whether the file is empty, or begins as a line of ours does, as far as it goes.
+/// Whether the file is empty, or begins as a line of this crate does, as far as it goes.
 pub(super) fn begins_as_ours(file: &mut (impl Read + Seek)) -> io::Result<bool> {
     file.rewind()?;
     let mut start = Vec::with_capacity(line::START.len());

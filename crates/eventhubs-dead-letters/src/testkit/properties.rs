@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::DeadLetter;
 use crate::testkit::letters::{letter, letter_in, message, rich_event, scope};
-use crate::testkit::scene::{Scene, drop_after, is_same};
+use crate::testkit::scene::{Scene, drop_after};
 
 /// How many letters are put at once.
 const AT_ONCE: i64 = 32;
@@ -47,8 +47,8 @@ pub async fn a_letter_that_comes_twice_is_no_error(scene: Scene) {
     scene.put(&first).await;
     scene.put(&second).await;
     let kept = scene.letters().await;
-    assert!(kept.iter().any(|kept| is_same(kept, &second)), "the last one is kept: {kept:#?}");
-    assert!(kept.iter().all(|kept| is_same(kept, &first) || is_same(kept, &second)), "{kept:#?}");
+    assert!(kept.iter().any(|kept| scene.is_same(kept, &second)), "the last one is kept: {kept:#?}");
+    assert!(kept.iter().all(|kept| scene.is_same(kept, &first) || scene.is_same(kept, &second)), "{kept:#?}");
 }
 
 /// Its numbers begin again, so that only the enqueued time tells two events apart.
@@ -153,9 +153,10 @@ pub async fn a_dropped_put_leaves_the_letter_whole_or_not_at_all(scene: Scene) {
         }
     }
     let kept = scene.letters().await;
-    let is_one_of = |letters: &[DeadLetter], kept: &DeadLetter| letters.iter().any(|put| is_same(kept, put));
+    let is_one_of =
+        |letters: &[DeadLetter], kept: &DeadLetter| letters.iter().any(|put| scene.is_same(kept, put));
     assert!(kept.iter().all(|kept| is_one_of(&dropped, kept) || is_one_of(&put, kept)), "{kept:#?}");
-    assert!(put.iter().all(|put| kept.iter().any(|kept| is_same(kept, put))), "{kept:#?}");
+    assert!(put.iter().all(|put| kept.iter().any(|kept| scene.is_same(kept, put))), "{kept:#?}");
 }
 
 fn numbered(number: i64) -> DeadLetter {

@@ -4,6 +4,8 @@
 
 mod conformance;
 mod damage;
+mod defective;
+mod kills;
 mod opening;
 
 use std::path::{Path, PathBuf};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_amqp::RetryPolicy;
-use eventhubs_dead_letters::DeadLetterSink;
 
 use crate::HandlerError;
+use crate::dead_letters::DeadLetterSink;
 
 /// How many events may go to the dead letters per minute, unless it is set.
 const DEAD_LETTERS_PER_MINUTE: u32 = 100;

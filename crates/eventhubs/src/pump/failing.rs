@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use eventhubs_amqp::ReceivedEvent;
-use eventhubs_dead_letters::{DeadLetter, DeadLetterSink};
-use eventhubs_types::{EventData, SequenceNumber};
+
+use eventhubs_types::SequenceNumber;
 use futures::FutureExt as _;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::ambient::{entropy, wall_clock};
+use crate::dead_letters::{DeadLetter, DeadLetterSink, letter};
 use crate::exit::{Exit, Order};
 use crate::hooks::guarded;
 use crate::policy::failure::{Cause, Failures, GiveUp, Verdict};
@@ -194,8 +195,9 @@ async fn give_up(
             orders.unless_ordered(sleep(LIMIT_PAUSE)).await?;
             return Ok(Next::Again);
         }
-        let letter =
-            letter(run, orders.context(), event).because(reason, &description).after(attempts, first_failed);
+        let letter = letter(orders.context(), event, &run.instance.owner)
+            .because(reason, &description)
+            .after(attempts, first_failed);
         put(run, orders, &**sink, &letter).await?;
     }
     Ok(Next::Pass)
@@ -235,25 +237,6 @@ async fn put(
         orders.unless_ordered(sleep(pause)).await?;
     }
     Ok(())
-}
-
-fn letter(run: &Run, context: &PartitionContext, event: &ReceivedEvent) -> DeadLetter {
-    let (scope, partition) = (run.instance.scope.clone(), context.partition_id().clone());
-    let (number, offset) = (event.sequence_number(), event.offset().clone());
-    DeadLetter::new(scope, partition, number, offset, data(event), run.instance.owner.clone())
-        .with_enqueued_time(event.enqueued_time())
-        .with_message(event.raw_message().map(|message| message.bytes().clone()))
-        .with_undecodable_parts(event.undecodable_parts().to_vec())
-}
-
-fn data(event: &ReceivedEvent) -> EventData {
-    let mut data = EventData::with_body(event.body().clone());
-    data.properties = event.properties().clone();
-    data.partition_key = event.partition_key().map(str::to_owned);
-    data.message_id = event.message_id().map(str::to_owned);
-    data.correlation_id = event.correlation_id().map(str::to_owned);
-    data.content_type = event.content_type().map(str::to_owned);
-    data
 }
 
 fn too_many(run: &Run, context: &PartitionContext) -> Error {

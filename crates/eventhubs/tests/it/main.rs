@@ -9,6 +9,7 @@ mod checkpoint_policy;
 mod checkpoints;
 mod concurrency;
 mod credentials;
+mod dead_letters;
 mod failure_policy;
 mod faulty_store;
 mod handover;
