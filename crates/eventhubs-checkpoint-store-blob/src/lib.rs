@@ -52,6 +52,7 @@ mod names;
 mod older;
 mod records;
 mod retry;
+mod sdk;
 mod spellings;
 mod store;
 mod tokens;
@@ -60,6 +61,7 @@ mod version;
 
 pub use builder::{BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT};
 pub use names::Naming;
+pub use sdk::Sdk;
 pub use store::{BlobCheckpointStore, MAX_LISTED};
 
 #[cfg(doctest)]
