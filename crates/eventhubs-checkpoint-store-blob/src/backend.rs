@@ -1,61 +1,25 @@
 //! What the store needs of a blob service, in words that belong to no SDK.
 
 mod answer;
-mod container;
-mod http;
-mod legacy;
+pub(crate) mod container;
+pub(crate) mod http;
+pub(crate) mod legacy;
 mod list_xml;
 #[cfg(feature = "official-sdk")]
-mod official;
+pub(crate) mod official;
 
 #[cfg(test)]
 pub(crate) mod fake;
 
-pub(crate) use self::http::Network;
-
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use eventhubs_checkpoint_store::{Expected, RejectedRecord, Result, Version, async_trait};
 
-use self::container::Container;
-use self::http::Http;
-use self::legacy::Legacy;
-#[cfg(feature = "official-sdk")]
-use self::official::Official;
-use crate::access::Access;
 use crate::records::Metadata;
-use crate::sdk::Sdk;
 
 /// The most pages that a listing reads, for a service may give short or empty ones.
 pub(crate) const MAX_PAGES: usize = 64;
-
-/// Opens a container by the SDK that was chosen; nothing is sent.
-///
-/// # Errors
-/// When the proxy or the certificates are unusable, or TLS is not to be had.
-pub(crate) fn open(
-    sdk: Sdk,
-    name: String,
-    access: Arc<Access>,
-    network: &Network,
-    version: String,
-) -> Result<Arc<dyn BlobBackend>> {
-    let account = access.account();
-    let http = Http::new(&account.endpoint, network)?;
-    Ok(match sdk {
-        Sdk::Legacy => {
-            let sdk = Legacy::new(&name, account, http, &version);
-            Arc::new(Container { sdk, access, name, version })
-        }
-        #[cfg(feature = "official-sdk")]
-        Sdk::Official => {
-            let sdk = Official::new(&name, account, http, &version)?;
-            Arc::new(Container { sdk, access, name, version })
-        }
-    })
-}
 
 /// One container of a blob service. Each method is one request and is not repeated.
 ///

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::access::Access;
 use crate::account::{Connection, Credential};
-use crate::backend::{self, Network};
+use crate::backend::http::Network;
 use crate::names::{self, Naming};
 use crate::sdk::Sdk;
 use crate::store::{BlobCheckpointStore, Options};
@@ -223,7 +223,7 @@ impl BlobCheckpointStoreBuilder {
         }
         let access = Arc::new(Access::new(connection));
         let version = self.api_version.unwrap_or_else(|| version::DEFAULT.to_owned());
-        let backend = backend::open(self.sdk, container, Arc::clone(&access), &self.network, version)?;
+        let backend = self.sdk.open(container, Arc::clone(&access), &self.network, version)?;
         Ok(BlobCheckpointStore::new(backend, access, self.options))
     }
 }

@@ -13,14 +13,14 @@ use crate::records::Metadata;
 use crate::tokens::NoToken;
 
 /// The answer to a request, or why there is none.
-pub(super) type Exchange = Result<Answer, Failure>;
+pub(crate) type Exchange = Result<Answer, Failure>;
 
 /// The most of a header that an error repeats, in bytes.
 const MAX_SHOWN: usize = 64;
 
 /// An error that does not yet say what was tried. It holds no text of an SDK's and no URL.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     pub(super) kind: ErrorKind,
     pub(super) reason: Cow<'static, str>,
     pub(super) retry_after: Option<Duration>,
@@ -64,7 +64,7 @@ fn kind_of(error: &reqwest::Error) -> ErrorKind {
 
 /// A whole answer, good or bad.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,

@@ -17,14 +17,14 @@ const PAGE_SIZE: u32 = 1_000;
 
 /// What an SDK is needed for: it makes requests of the service, and nothing of what follows from them.
 #[async_trait]
-pub(super) trait Sdk: Send + Sync {
+pub(crate) trait Requests: Send + Sync {
     /// Sends one request, once, with this proof, and gives the whole answer.
     async fn send(&self, operation: &Operation<'_>, proof: &Proof) -> Exchange;
 }
 
 /// One request.
 #[derive(Debug)]
-pub(super) enum Operation<'a> {
+pub(crate) enum Operation<'a> {
     CreateContainer,
     /// Puts an empty blob there unless there is one: not "set metadata" on the same condition, which Azurite ignores
     /// there.
@@ -54,7 +54,7 @@ pub(super) enum Operation<'a> {
 
 /// What is listed of a container.
 #[derive(Debug)]
-pub(super) struct Listing<'a> {
+pub(crate) struct Listing<'a> {
     prefix: &'a str,
     marker: Option<&'a str>,
     delimiter: Option<&'a str>,
@@ -63,7 +63,7 @@ pub(super) struct Listing<'a> {
 impl Listing<'_> {
     /// The URL of the request; `container` is that of the container. No SDK makes it: the old one would read the page
     /// itself, the official one has no delimiter.
-    pub(super) fn url(&self, mut container: Url) -> Url {
+    pub(crate) fn url(&self, mut container: Url) -> Url {
         container
             .query_pairs_mut()
             .extend_pairs([("restype", "container"), ("comp", "list"), ("prefix", self.prefix)])
@@ -75,16 +75,16 @@ impl Listing<'_> {
 }
 
 /// A container, opened through an SDK.
-pub(super) struct Container<S> {
-    pub(super) sdk: S,
-    pub(super) access: Arc<Access>,
+pub(crate) struct Container<S> {
+    pub(crate) sdk: S,
+    pub(crate) access: Arc<Access>,
     /// For errors.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// For errors.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
-impl<S: Sdk> Container<S> {
+impl<S: Requests> Container<S> {
     /// Sends a request and gives the service's answer. One whose token or signature is refused is sent once more if
     /// there is another one by now; it had no effect.
     async fn exchange(&self, operation: Operation<'_>) -> Exchange {
@@ -138,7 +138,7 @@ impl<S: Sdk> Container<S> {
 }
 
 #[async_trait]
-impl<S: Sdk> BlobBackend for Container<S> {
+impl<S: Requests> BlobBackend for Container<S> {
     async fn create_container(&self) -> Result<()> {
         let created = match self.exchange(Operation::CreateContainer).await {
             Ok(answer) if answer.is_success() || answer.code() == "ContainerAlreadyExists" => Ok(()),

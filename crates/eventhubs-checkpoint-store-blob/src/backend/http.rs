@@ -52,14 +52,14 @@ pub(crate) struct Network {
 
 /// The client, which knows no SDK.
 #[derive(Debug)]
-pub(super) struct Http(reqwest::Client);
+pub(crate) struct Http(reqwest::Client);
 
 impl Http {
     /// `endpoint` is where the requests go, through the given proxy or else that of the environment.
     ///
     /// # Errors
     /// When the proxy or the certificates are unusable, or TLS is not to be had.
-    pub(super) fn new(endpoint: &Url, network: &Network) -> eventhubs_checkpoint_store::Result<Self> {
+    pub(crate) fn new(endpoint: &Url, network: &Network) -> eventhubs_checkpoint_store::Result<Self> {
         let mut builder = reqwest::Client::builder()
             .use_preconfigured_tls(tls_config(&network.authorities)?)
             .connect_timeout(CONNECT_TIMEOUT)

@@ -26,14 +26,14 @@ use tracing::subscriber::NoSubscriber;
 use self::prepare::Prepare;
 use self::transport::Transport;
 use super::answer::{Exchange, Failure};
-use super::container::{Operation, Sdk};
+use super::container::{Operation, Requests};
 use super::http::{Http, Slot};
 use crate::access::Proof;
 use crate::account::{Account, Secret};
 use crate::records::Metadata;
 
 /// A container, opened through the SDK.
-pub(super) struct Legacy {
+pub(crate) struct Legacy {
     container: ContainerClient,
     /// For requests whose answers the SDK would parse itself.
     pipeline: Pipeline,
@@ -50,7 +50,7 @@ struct Signer {
 
 impl Legacy {
     /// Opens the container; nothing is sent.
-    pub(super) fn new(container: &str, account: &Account, http: Http, version: &str) -> Self {
+    pub(crate) fn new(container: &str, account: &Account, http: Http, version: &str) -> Self {
         let transport = TransportOptions::new_custom_policy(Arc::new(Transport { http }));
         let mut options = ClientOptions::new(transport).retry(RetryOptions::none());
         options.per_call_policies_mut().push(Arc::new(Prepare { version: version.to_owned() }));
@@ -90,7 +90,7 @@ impl Legacy {
 }
 
 #[async_trait]
-impl Sdk for Legacy {
+impl Requests for Legacy {
     async fn send(&self, operation: &Operation<'_>, proof: &Proof) -> Exchange {
         let blob = |name| self.container.blob_client(name);
         match *operation {

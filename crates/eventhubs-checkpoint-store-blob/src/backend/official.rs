@@ -24,14 +24,14 @@ use reqwest::Url;
 
 use self::transport::Transport;
 use super::answer::{Exchange, Failure};
-use super::container::{Operation, Sdk};
+use super::container::{Operation, Requests};
 use super::http::{Http, Slot};
 use crate::access::Proof;
 use crate::account::Account;
 use crate::records::Metadata;
 
 /// A container, opened through the SDK.
-pub(super) struct Official {
+pub(crate) struct Official {
     container: BlobContainerClient,
     /// For requests that the SDK does not have, or whose answers it would parse itself.
     pipeline: Pipeline,
@@ -44,7 +44,7 @@ impl Official {
     ///
     /// # Errors
     /// When the endpoint cannot have a container.
-    pub(super) fn new(container: &str, account: &Account, http: Http, version: &str) -> Result<Self> {
+    pub(crate) fn new(container: &str, account: &Account, http: Http, version: &str) -> Result<Self> {
         let transport = Transport { http, account: account.name.clone() };
         let options = ClientOptions {
             retry: RetryOptions::none(),
@@ -121,7 +121,7 @@ impl Official {
 }
 
 #[async_trait]
-impl Sdk for Official {
+impl Requests for Official {
     async fn send(&self, operation: &Operation<'_>, proof: &Proof) -> Exchange {
         let slot = Slot::default();
         let context = Context::new().with_value(slot.clone()).with_value(proof.clone());

@@ -29,7 +29,10 @@ impl Transport {
         let mut request = convert(request)?;
         match proof {
             Some(Proof::Given(secret)) => match &**secret {
-                Secret::Key(key) => shared_key::sign(&mut request, &self.account, key, wall_clock())?,
+                Secret::Key(key) => {
+                    let value = shared_key::sign(&mut request, &self.account, key, wall_clock())?;
+                    authorize(&mut request, &value)?;
+                }
                 Secret::Sas(signature) => append_signature(request.url_mut(), signature),
             },
             Some(Proof::Token(token)) => authorize(&mut request, &format!("Bearer {}", token.expose()))?,
@@ -65,7 +68,7 @@ fn convert(request: &Request) -> Result<reqwest::Request, Failure> {
 }
 
 /// Sets what opens the request; no log of the HTTP library shows it.
-pub(super) fn authorize(request: &mut reqwest::Request, value: &str) -> Result<(), Failure> {
+fn authorize(request: &mut reqwest::Request, value: &str) -> Result<(), Failure> {
     let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
     value.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, value);
