@@ -26,14 +26,12 @@ pub(crate) trait Requests: Send + Sync {
 #[derive(Debug)]
 pub(crate) enum Operation<'a> {
     CreateContainer,
-    /// Puts an empty blob there unless there is one: not "set metadata" on the same condition, which Azurite ignores
-    /// there.
+    /// Puts an empty blob there unless there is one.
     Create {
         name: &'a str,
         metadata: &'a Metadata,
     },
-    /// Replaces the metadata of a blob that has this version. Not "put blob": with soft delete on, each would leave a
-    /// deleted version behind (contract §9.4).
+    /// Replaces the metadata of a blob that has this version.
     SetMetadata {
         name: &'a str,
         metadata: &'a Metadata,
@@ -150,7 +148,9 @@ impl<S: Requests> BlobBackend for Container<S> {
     async fn write(&self, name: &str, metadata: &Metadata, expected: &Expected) -> Result<Option<Stamp>> {
         let is_lost = |code| matches!(code, "BlobAlreadyExists" | "ConditionNotMet" | "BlobNotFound");
         let operation = match expected {
+            // Not "set metadata" on the same condition: Azurite ignores the condition there.
             Expected::Absent => Operation::Create { name, metadata },
+            // Not "put blob": with soft delete on, each would leave a deleted version (contract §9.4).
             Expected::Version(version) => Operation::SetMetadata { name, metadata, version },
         };
         let written = match self.exchange(operation).await {

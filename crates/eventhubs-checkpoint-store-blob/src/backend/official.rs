@@ -56,7 +56,7 @@ impl Official {
         let url = below(&account.endpoint, [container]);
         let container = BlobContainerClient::new(url, None, Some(container_options));
         let unusable = |_| Error::new(ErrorKind::InvalidArgument, "endpoint: cannot have a container");
-        let (name, release) = (option_env!("CARGO_PKG_NAME"), option_env!("CARGO_PKG_VERSION"));
+        let (name, release) = (Some(env!("CARGO_PKG_NAME")), Some(env!("CARGO_PKG_VERSION")));
         Ok(Self {
             container: container.map_err(unusable)?,
             pipeline: Pipeline::new(name, release, options.clone(), Vec::new(), Vec::new(), None),
@@ -69,7 +69,8 @@ impl Official {
         below(self.container.url(), name.split('/'))
     }
 
-    /// Not the container's own client of a blob: it sends each slash of the name as `%2F`, which no other SDK does.
+    /// Not the container's own client of a blob: it sends each slash of a name as `%2F`, which
+    /// the SDKs of other languages keep.
     fn blob(&self, name: &str) -> azure_core_1::Result<BlobClient> {
         let options =
             BlobClientOptions { client_options: self.options.clone(), version: self.version.clone() };
