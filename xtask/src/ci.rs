@@ -41,6 +41,7 @@ const WITH_FEATURES: &[&str] = &[
     "eventhubs-amqp",
     "eventhubs-azure-core",
     "eventhubs-checkpoint-store",
+    "eventhubs-checkpoint-store-blob",
     "eventhubs-checkpoint-store-postgres",
     "eventhubs-checkpoint-store-sqlite",
     "eventhubs-dead-letters",

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_types::AccessToken;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::account::{Account, Connection, Credential, Secret};
 use crate::tokens::{NoToken, Tokens};
@@ -85,6 +87,14 @@ impl Access {
         *secret.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(())
     }
+}
+
+/// Adds a shared access signature to the query of a request.
+pub(crate) fn append_signature(url: &mut Url, signature: &SecretString) {
+    let signature = signature.expose_secret();
+    // Parsed as a query, so that the pairs are encoded once, however the signature came.
+    let Ok(parsed) = Url::parse(&format!("https://unused.invalid/?{signature}")) else { return };
+    url.query_pairs_mut().extend_pairs(parsed.query_pairs());
 }
 
 fn current(secret: &Mutex<Arc<Secret>>) -> Arc<Secret> {

@@ -1,7 +1,12 @@
 //! What the store needs of a blob service, in words that belong to no SDK.
 
+mod answer;
+pub(crate) mod container;
+pub(crate) mod http;
 pub(crate) mod legacy;
 mod list_xml;
+#[cfg(feature = "official-sdk")]
+pub(crate) mod official;
 
 #[cfg(test)]
 pub(crate) mod fake;

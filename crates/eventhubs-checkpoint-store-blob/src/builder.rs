@@ -10,8 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::access::Access;
 use crate::account::{Connection, Credential};
-use crate::backend::legacy::{LegacyBackend, Network};
+use crate::backend::http::Network;
 use crate::names::{self, Naming};
+use crate::sdk::Sdk;
 use crate::store::{BlobCheckpointStore, Options};
 use crate::version;
 
@@ -24,6 +25,7 @@ pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct BlobCheckpointStoreBuilder {
     opening: Opening,
     network: Network,
+    sdk: Sdk,
     api_version: Option<String>,
     options: Options,
 }
@@ -126,6 +128,7 @@ impl BlobCheckpointStoreBuilder {
         Self {
             opening,
             network: Network::default(),
+            sdk: Sdk::default(),
             api_version: None,
             options: Options {
                 naming: Naming::default(),
@@ -133,6 +136,13 @@ impl BlobCheckpointStoreBuilder {
                 takes_older: false,
             },
         }
+    }
+
+    /// Chooses the crate of Azure's that makes the requests. Default: [`Sdk::Legacy`], whatever features are on.
+    #[must_use]
+    pub fn sdk(mut self, sdk: Sdk) -> Self {
+        self.sdk = sdk;
+        self
     }
 
     /// Sets the version of the storage API that requests ask for, `2019-07-07` for example. Azure Stack Hub
@@ -212,9 +222,9 @@ impl BlobCheckpointStoreBuilder {
             version::check(version, matches!(connection.credential, Credential::Tokens(_)))?;
         }
         let access = Arc::new(Access::new(connection));
-        let version = self.api_version.as_deref();
-        let backend = LegacyBackend::new(&container, Arc::clone(&access), &self.network, version)?;
-        Ok(BlobCheckpointStore::new(Arc::new(backend), access, self.options))
+        let version = self.api_version.unwrap_or_else(|| version::DEFAULT.to_owned());
+        let backend = self.sdk.open(container, Arc::clone(&access), &self.network, version)?;
+        Ok(BlobCheckpointStore::new(backend, access, self.options))
     }
 }
 
@@ -223,6 +233,7 @@ impl fmt::Debug for BlobCheckpointStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlobCheckpointStoreBuilder")
             .field("authorities", &self.network.authorities.len())
+            .field("sdk", &self.sdk)
             .field("api_version", &self.api_version)
             .field("options", &self.options)
             .finish_non_exhaustive()

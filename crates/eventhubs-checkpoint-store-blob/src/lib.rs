@@ -36,11 +36,26 @@
 //! | a token credential | 15 s for a token, which is kept for 24 hours at most |
 //! | one page; the metadata of one blob in it | 16 MiB; 8 KiB |
 //!
+//! # Two SDKs
+//!
+//! Azure has two crates for blobs, and either can make the requests: `azure_storage_blobs` 0.21, which is the default, and
+//! `azure_storage_blob` 1, the official one, with the cargo feature `official-sdk`. The feature alone changes nothing, since another
+//! crate of the program may have turned it on: a store chooses by [`sdk`](BlobCheckpointStoreBuilder::sdk). [`Sdk`] has a table of
+//! what each can do.
+//!
+//! ```
+//! use eventhubs_checkpoint_store_blob::{BlobCheckpointStore, Sdk};
+//!
+//! let builder = BlobCheckpointStore::builder("UseDevelopmentStorage=true", "checkpoints");
+//! let store = builder.sdk(Sdk::Official).build()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Secrets
 //!
-//! Azure's crate for blobs, `azure_storage_blobs` 0.21, is frozen, logs credentials and repeats them in its
-//! errors. It is used for building and signing requests only, inside one private module, with its logs off.
-//! No key, signature, token or connection string is in any log, error or `Debug` output of this crate.
+//! `azure_storage_blobs` 0.21 is frozen, logs credentials and repeats them in its errors. It is used for building and signing requests
+//! only, inside one private module, with its logs off. The official SDK builds requests and never has what opens them. No key,
+//! signature, token or connection string is in any log, error or `Debug` output of this crate.
 
 mod access;
 mod account;
@@ -52,6 +67,7 @@ mod names;
 mod older;
 mod records;
 mod retry;
+mod sdk;
 mod spellings;
 mod store;
 mod tokens;
@@ -60,6 +76,7 @@ mod version;
 
 pub use builder::{BlobCheckpointStoreBuilder, DEFAULT_CALL_TIMEOUT};
 pub use names::Naming;
+pub use sdk::Sdk;
 pub use store::{BlobCheckpointStore, MAX_LISTED};
 
 #[cfg(doctest)]

@@ -27,7 +27,7 @@ pub(crate) async fn all_errors(store: &BlobCheckpointStore) -> Vec<Error> {
 #[tokio::test]
 async fn a_missing_container_is_not_found_and_named() {
     let text = Azurite::shared().await.connection_string();
-    let store = BlobCheckpointStore::from_connection_string(&text, "nobody-made-this").unwrap();
+    let store = crate::open(&text, "nobody-made-this").unwrap();
     for error in all_errors(&store).await {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
         assert!(error.to_string().contains("container `nobody-made-this`"), "{error}");
@@ -37,7 +37,7 @@ async fn a_missing_container_is_not_found_and_named() {
 #[tokio::test]
 async fn a_wrong_key_is_unauthorized() {
     let text = Azurite::shared().await.connection_string().replace("AccountKey=Eby8", "AccountKey=AAAA");
-    let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
+    let store = crate::open(&text, "checkpoints").unwrap();
     for error in all_errors(&store).await {
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
     }
@@ -47,7 +47,7 @@ async fn a_wrong_key_is_unauthorized() {
 async fn a_service_that_is_not_there_is_unavailable_with_the_cause() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let text = Azurite::connection_string_at(nobody);
-    let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
+    let store = crate::open(&text, "checkpoints").unwrap();
     let error = store.list_ownership(&scope()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |&error| error.source());
@@ -59,7 +59,7 @@ async fn a_service_that_is_not_there_is_unavailable_with_the_cause() {
 async fn a_service_that_never_answers_is_a_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let text = Azurite::connection_string_at(silent.local_addr().unwrap().port());
-    let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
+    let store = crate::open(&text, "checkpoints").unwrap();
     for error in all_errors(&store).await {
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     }

@@ -11,7 +11,7 @@ use crate::secrets::Log;
 use crate::{claim, scope, won};
 
 async fn store(port: u16, container: &str, naming: Naming) -> BlobCheckpointStore {
-    let builder = BlobCheckpointStore::builder(&Azurite::connection_string_at(port), container);
+    let builder = crate::builder(&Azurite::connection_string_at(port), container);
     let store = builder.naming(naming).build().unwrap();
     store.create_container_if_absent().await.unwrap();
     store

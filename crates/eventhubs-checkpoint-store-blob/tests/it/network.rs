@@ -5,7 +5,6 @@ use std::process::Command;
 use std::sync::Arc;
 
 use eventhubs_checkpoint_store::{CheckpointStore, ErrorKind, Expected};
-use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_test_harness::Azurite;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -38,7 +37,7 @@ fn connection_string(host: &str) -> String {
 #[tokio::test]
 async fn requests_go_through_the_proxy_that_is_given() {
     let proxy = http_proxy().await;
-    let builder = BlobCheckpointStore::builder(&connection_string(HOST), &Azurite::unused_container());
+    let builder = crate::builder(&connection_string(HOST), &Azurite::unused_container());
     let store = builder.proxy(&format!("http://me:s3cret@127.0.0.1:{}", proxy.port)).build().unwrap();
     store.create_container_if_absent().await.unwrap();
     won(&store, &claim("0", Some("me"), Expected::Absent)).await;
@@ -51,7 +50,7 @@ async fn requests_go_through_the_proxy_that_is_given() {
 #[tokio::test]
 async fn plain_http_to_this_machine_goes_through_no_proxy() {
     let (proxy, azurite) = (Proxy::start().await, Azurite::shared().await);
-    let builder = BlobCheckpointStore::builder(&azurite.connection_string(), &Azurite::unused_container());
+    let builder = crate::builder(&azurite.connection_string(), &Azurite::unused_container());
     let store = builder.proxy(&format!("http://127.0.0.1:{}", proxy.port)).build().unwrap();
     store.create_container_if_absent().await.unwrap();
     assert_eq!(proxy.take_seen(), [""; 0]);
@@ -61,7 +60,7 @@ async fn plain_http_to_this_machine_goes_through_no_proxy() {
 #[tokio::test]
 async fn requests_go_through_the_proxy_of_the_environment() {
     if let Ok(host) = env::var("BLOB_TEST_HOST") {
-        let store = BlobCheckpointStore::from_connection_string(&connection_string(&host), "checkpoints");
+        let store = crate::open(&connection_string(&host), "checkpoints");
         let listed = store.unwrap().list_ownership(&scope()).await;
         // The container is not there, and to know that somebody must have been reached.
         assert_eq!(listed.unwrap_err().kind(), ErrorKind::NotFound);
@@ -122,7 +121,7 @@ fn tls_connection_string(port: u16) -> String {
 #[tokio::test]
 async fn a_further_authority_is_trusted_and_no_other() {
     let (port, authority) = tls_front().await;
-    let builder = BlobCheckpointStore::builder(&tls_connection_string(port), &Azurite::unused_container());
+    let builder = crate::builder(&tls_connection_string(port), &Azurite::unused_container());
     let trusting = builder.clone().trust(&authority).build().unwrap();
     trusting.create_container_if_absent().await.unwrap();
     won(&trusting, &claim("0", Some("me"), Expected::Absent)).await;
@@ -136,7 +135,7 @@ async fn a_further_authority_is_trusted_and_no_other() {
 
 #[test]
 fn a_bad_certificate_or_proxy_is_refused_without_io() {
-    let builder = || BlobCheckpointStore::builder("UseDevelopmentStorage=true", "checkpoints");
+    let builder = || crate::builder("UseDevelopmentStorage=true", "checkpoints");
     for (builder, field) in [
         (builder().trust("canary"), "certificates: none"),
         (builder().trust("-----BEGIN CERTIFICATE-----\n*canary*\n-----END CERTIFICATE-----"), "certificates"),
@@ -153,7 +152,7 @@ fn a_bad_certificate_or_proxy_is_refused_without_io() {
 async fn development_storage_may_be_on_another_host() {
     let (port, container) = (Azurite::shared().await.port(), Azurite::unused_container());
     let text = format!("UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://localhost:{port}");
-    let store = BlobCheckpointStore::from_connection_string(&text, &container).unwrap();
+    let store = crate::open(&text, &container).unwrap();
     store.create_container_if_absent().await.unwrap();
     won(&store, &claim("0", Some("me"), Expected::Absent)).await;
     let same = store_at(port, &container).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventhubs_checkpoint_store::{CheckpointOutcome, CheckpointStore, Expected};
-use eventhubs_checkpoint_store_blob::{BlobCheckpointStore, BlobCheckpointStoreBuilder, Naming};
+use eventhubs_checkpoint_store_blob::{BlobCheckpointStoreBuilder, Naming};
 use eventhubs_test_harness::Azurite;
 
 use crate::proxy::{Proxy, upload};
@@ -14,7 +14,7 @@ const JSON: &str =
     r#"{"PartitionId":"3","Owner":"h","Token":"t","Epoch":5,"Offset":"4711","SequenceNumber":77}"#;
 
 fn builder(port: u16, container: &str) -> BlobCheckpointStoreBuilder {
-    BlobCheckpointStore::builder(&Azurite::connection_string_at(port), container)
+    crate::builder(&Azurite::connection_string_at(port), container)
 }
 
 #[tokio::test]

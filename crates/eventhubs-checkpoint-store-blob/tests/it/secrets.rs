@@ -105,8 +105,7 @@ fn connection_strings(port: u16) -> [String; 3] {
 #[tokio::test]
 async fn a_shared_access_signature_opens_the_store() {
     let [_, _, with_signature] = connection_strings(Azurite::shared().await.port());
-    let store =
-        BlobCheckpointStore::from_connection_string(&with_signature, &Azurite::unused_container()).unwrap();
+    let store = crate::open(&with_signature, &Azurite::unused_container()).unwrap();
     store.create_container_if_absent().await.unwrap();
     let first = won(&store, &claim("0", Some("me"), Expected::Absent)).await;
     let second = won(&store, &claim("0", Some("me"), version_of(&first))).await;
@@ -125,17 +124,16 @@ async fn no_key_signature_or_token_shows_in_logs_or_errors() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let mut shown = String::new();
     for text in connection_strings(proxy.port) {
-        let store = BlobCheckpointStore::from_connection_string(&text, &Azurite::unused_container()).unwrap();
+        let store = crate::open(&text, &Azurite::unused_container()).unwrap();
         shown += &exercise(&store, &proxy).await;
     }
     let endpoint = format!("http://127.0.0.1:{}/devstoreaccount1", proxy.port);
-    let with_token = BlobCheckpointStore::with_credential(&endpoint, "checkpoints", Bearer).build().unwrap();
-    let with_url =
-        BlobCheckpointStore::with_sas_url(&format!("{endpoint}/checkpoints?{SAS}")).build().unwrap();
+    let with_token = crate::with_credential(&endpoint, "checkpoints", Bearer).build().unwrap();
+    let with_url = crate::with_sas_url(&format!("{endpoint}/checkpoints?{SAS}")).build().unwrap();
     shown += &exercise(&with_token, &proxy).await;
     shown += &exercise(&with_url, &proxy).await;
     for text in connection_strings(nobody) {
-        let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
+        let store = crate::open(&text, "checkpoints").unwrap();
         shown += &show(&store.list_ownership(&scope()).await.unwrap_err());
     }
     let seen = proxy.take_seen();
@@ -152,7 +150,7 @@ async fn no_key_signature_or_token_shows_in_logs_or_errors() {
     ]);
     let logged = log.text();
     assert!(
-        logged.contains("azure_core") && logged.contains("sent again"),
+        logged.contains(crate::SDK_LOG) && logged.contains("sent again"),
         "the log is there, the SDK's and ours"
     );
     assert!(shown.contains("refused the credential") && shown.contains("Connection refused"), "{shown}");

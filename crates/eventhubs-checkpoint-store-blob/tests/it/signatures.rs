@@ -1,7 +1,6 @@
 //! Shared access signatures and keys that are exchanged while the store is in use, and URLs that hold one.
 
 use eventhubs_checkpoint_store::{CheckpointStore, ErrorKind, Expected, async_trait};
-use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 use eventhubs_test_harness::Azurite;
 use eventhubs_types::{AccessToken, TokenCredential, TokenError};
 
@@ -19,7 +18,7 @@ fn url(port: u16, signature: &str) -> String {
 
 #[tokio::test]
 async fn a_url_of_a_container_opens_it() {
-    let store = BlobCheckpointStore::with_sas_url(&url(Azurite::shared().await.port(), SAS)).build().unwrap();
+    let store = crate::with_sas_url(&url(Azurite::shared().await.port(), SAS)).build().unwrap();
     store.create_container_if_absent().await.unwrap();
     won(&store, &claim("0", Some("me"), Expected::Absent)).await;
     assert_eq!(store.list_ownership(&scope()).await.unwrap().records.len(), 1);
@@ -27,8 +26,7 @@ async fn a_url_of_a_container_opens_it() {
 
 #[tokio::test]
 async fn an_expired_signature_is_exchanged_for_all_clones() {
-    let store =
-        BlobCheckpointStore::with_sas_url(&url(Azurite::shared().await.port(), EXPIRED)).build().unwrap();
+    let store = crate::with_sas_url(&url(Azurite::shared().await.port(), EXPIRED)).build().unwrap();
     let clone = store.clone();
     assert_eq!(store.create_container_if_absent().await.unwrap_err().kind(), ErrorKind::Unauthorized);
     clone.update_shared_access_signature(&format!("?{SAS}")).unwrap();
@@ -39,7 +37,7 @@ async fn an_expired_signature_is_exchanged_for_all_clones() {
 #[tokio::test]
 async fn a_request_that_the_exchange_overtakes_is_sent_again() {
     let proxy = Proxy::start().await;
-    let store = BlobCheckpointStore::with_sas_url(&url(proxy.port, EXPIRED)).build().unwrap();
+    let store = crate::with_sas_url(&url(proxy.port, EXPIRED)).build().unwrap();
     let clone = store.clone();
     proxy.guard(move |head| {
         let refuses = head.contains("ZXhwaXJlZA");
@@ -58,7 +56,7 @@ async fn a_key_is_exchanged_for_another_or_for_a_signature() {
     let port = Azurite::shared().await.port();
     let good = Azurite::connection_string_at(port);
     let bad = good.replace("AccountKey=Eby8", "AccountKey=AAAA");
-    let store = BlobCheckpointStore::from_connection_string(&bad, &Azurite::unused_container()).unwrap();
+    let store = crate::open(&bad, &Azurite::unused_container()).unwrap();
     assert_eq!(store.create_container_if_absent().await.unwrap_err().kind(), ErrorKind::Unauthorized);
     store.update_connection_string(&good).unwrap();
     store.create_container_if_absent().await.unwrap();
@@ -70,7 +68,7 @@ async fn a_key_is_exchanged_for_another_or_for_a_signature() {
 #[test]
 fn what_is_no_signature_is_refused_and_not_repeated() {
     for bad in ["", "?", "canary", "sv=1&sig=", "sig=&sv=canary"] {
-        let store = BlobCheckpointStore::with_sas_url(&url(1, SAS)).build().unwrap();
+        let store = crate::with_sas_url(&url(1, SAS)).build().unwrap();
         let error = store.update_shared_access_signature(bad).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(!error.to_string().contains("canary"), "{error}");
@@ -87,8 +85,7 @@ fn a_store_with_a_token_credential_has_no_signature_to_exchange() {
             Err("nobody".into())
         }
     }
-    let builder =
-        BlobCheckpointStore::with_credential("contoso.blob.core.windows.net", "checkpoints", Nobody);
+    let builder = crate::with_credential("contoso.blob.core.windows.net", "checkpoints", Nobody);
     let error = builder.build().unwrap().update_shared_access_signature(SAS).unwrap_err();
     assert!(error.to_string().contains("token credential"), "{error}");
 }
@@ -96,7 +93,7 @@ fn a_store_with_a_token_credential_has_no_signature_to_exchange() {
 #[test]
 fn a_connection_string_of_another_account_is_refused() {
     let text = Azurite::connection_string_at(1);
-    let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
+    let store = crate::open(&text, "checkpoints").unwrap();
     store.update_connection_string(&text).unwrap();
     for other in
         [Azurite::connection_string_at(2), text.replace("AccountName=devstoreaccount1", "AccountName=a")]
@@ -109,7 +106,7 @@ fn a_connection_string_of_another_account_is_refused() {
 #[test]
 fn a_signature_does_not_follow_a_key_in_clear_text() {
     let text = Azurite::connection_string_at(1).replace("127.0.0.1:1", "contoso.example");
-    let store = BlobCheckpointStore::from_connection_string(&text, "checkpoints").unwrap();
+    let store = crate::open(&text, "checkpoints").unwrap();
     let error = store.update_shared_access_signature(SAS).unwrap_err();
     assert!(error.to_string().contains("https only"), "{error}");
 }

@@ -51,7 +51,7 @@ async fn proxy_for(token: &'static str) -> Proxy {
 fn store(proxy: &Proxy, issuer: &Issuer) -> BlobCheckpointStore {
     let endpoint = format!("http://127.0.0.1:{}/devstoreaccount1/", proxy.port);
     let container = Azurite::unused_container();
-    BlobCheckpointStore::with_credential(&endpoint, &container, issuer.clone()).build().unwrap()
+    crate::with_credential(&endpoint, &container, issuer.clone()).build().unwrap()
 }
 
 #[tokio::test]
@@ -112,8 +112,7 @@ async fn an_issuer_that_is_away_is_transient_and_the_cause() {
 
 #[test]
 fn a_token_is_never_sent_in_clear_text_to_another_machine() {
-    let builder =
-        BlobCheckpointStore::with_credential("http://contoso.example", "checkpoints", Issuer::of([]));
+    let builder = crate::with_credential("http://contoso.example", "checkpoints", Issuer::of([]));
     let error = builder.build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.to_string().contains("https only"), "{error}");

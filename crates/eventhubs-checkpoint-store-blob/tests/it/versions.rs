@@ -29,7 +29,7 @@ async fn proxy_for(version: &'static str) -> Proxy {
 }
 
 fn builder(port: u16) -> BlobCheckpointStoreBuilder {
-    BlobCheckpointStore::builder(&Azurite::connection_string_at(port), &Azurite::unused_container())
+    crate::builder(&Azurite::connection_string_at(port), &Azurite::unused_container())
 }
 
 async fn use_all(store: &BlobCheckpointStore) {
@@ -55,7 +55,7 @@ async fn a_signature_goes_with_any_version() {
     let proxy = proxy_for("2019-07-07").await;
     let text =
         format!("BlobEndpoint=http://127.0.0.1:{}/devstoreaccount1;SharedAccessSignature={SAS}", proxy.port);
-    let builder = BlobCheckpointStore::builder(&text, &Azurite::unused_container());
+    let builder = crate::builder(&text, &Azurite::unused_container());
     use_all(&builder.api_version("2019-07-07").build().unwrap()).await;
 }
 

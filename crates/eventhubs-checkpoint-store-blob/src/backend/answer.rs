@@ -8,15 +8,19 @@ use eventhubs_checkpoint_store::{ErrorKind, Version};
 use eventhubs_types::says_unknown_host;
 use reqwest::header::HeaderMap;
 
-use crate::backend::Stamp;
+use super::Stamp;
 use crate::records::Metadata;
+use crate::tokens::NoToken;
+
+/// The answer to a request, or why there is none.
+pub(crate) type Exchange = Result<Answer, Failure>;
 
 /// The most of a header that an error repeats, in bytes.
 const MAX_SHOWN: usize = 64;
 
-/// An error that does not yet say what was tried. It holds no text of the SDK's and no URL.
+/// An error that does not yet say what was tried. It holds no text of an SDK's and no URL.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     pub(super) kind: ErrorKind,
     pub(super) reason: Cow<'static, str>,
     pub(super) retry_after: Option<Duration>,
@@ -33,6 +37,12 @@ impl Failure {
         let kind = kind_of(&error);
         // The query of the URL may hold a signature.
         Self { source: Some(error.without_url().into()), ..Self::new(kind, reason) }
+    }
+}
+
+impl From<NoToken> for Failure {
+    fn from(NoToken { kind, reason, source }: NoToken) -> Self {
+        Self { source, ..Self::new(kind, reason) }
     }
 }
 
@@ -54,7 +64,7 @@ fn kind_of(error: &reqwest::Error) -> ErrorKind {
 
 /// A whole answer, good or bad.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
