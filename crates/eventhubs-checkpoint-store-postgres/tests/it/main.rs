@@ -6,6 +6,7 @@ mod claims;
 mod conformance;
 mod opening;
 mod outages;
+mod processes;
 mod proxy;
 mod secrets;
 mod tls;
