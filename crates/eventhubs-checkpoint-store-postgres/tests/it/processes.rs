@@ -11,13 +11,13 @@ use crate::{claim, connect, won};
 fn sixteen_processes_start_at_once_on_an_empty_database() {
     const TEST: &str = "processes::sixteen_processes_start_at_once_on_an_empty_database";
     match begun() {
-        Some(begun) => start_and_claim(begun),
+        Some(begun) => start_and_claim(&begun),
         None => start_sixteen(TEST),
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn start_and_claim(begun: Begun) {
+async fn start_and_claim(begun: &Begun) {
     let store = PostgresCheckpointStore::from_connection_string(&begun.place).unwrap();
     won(&store, &claim(&begun.number.to_string(), Some("a"), Expected::Absent)).await;
 }

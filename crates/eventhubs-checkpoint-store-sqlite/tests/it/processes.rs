@@ -16,7 +16,7 @@ fn again(test: &str, path: &Path, number: usize) -> Child {
 #[test]
 fn sixteen_processes_start_at_once_on_an_absent_file() {
     if let Some(begun) = begun() {
-        return start_and_claim(begun);
+        return start_and_claim(&begun);
     }
     for _ in 0..5 {
         let (_folder, path) = absent_file();
@@ -32,7 +32,7 @@ fn sixteen_processes_start_at_once_on_an_absent_file() {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn start_and_claim(begun: Begun) {
+async fn start_and_claim(begun: &Begun) {
     let number = begun.number.to_string();
     won(&open(begun.place.as_ref()).await, &claim(&number, Some(&number), Expected::Absent)).await;
 }
@@ -40,7 +40,7 @@ async fn start_and_claim(begun: Begun) {
 #[test]
 fn eight_processes_make_fifty_claims_each_without_an_error() {
     if let Some(begun) = begun() {
-        return claim_and_renew(begun);
+        return claim_and_renew(&begun);
     }
     let (_folder, path) = absent_file();
     let test = "processes::eight_processes_make_fifty_claims_each_without_an_error";
@@ -54,7 +54,7 @@ fn eight_processes_make_fifty_claims_each_without_an_error() {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn claim_and_renew(begun: Begun) {
+async fn claim_and_renew(begun: &Begun) {
     let (store, number) = (open(begun.place.as_ref()).await, begun.number.to_string());
     for id in 0..25 {
         let record = won(&store, &claim(&format!("{number}-{id}"), Some(&number), Expected::Absent)).await;
@@ -65,7 +65,7 @@ async fn claim_and_renew(begun: Begun) {
 #[test]
 fn what_was_answered_survives_a_kill() {
     if let Some(begun) = begun() {
-        return renew_until_killed(begun);
+        return renew_until_killed(&begun);
     }
     let (_folder, path) = absent_file();
     for _ in 0..5 {
@@ -88,7 +88,7 @@ fn what_was_answered_survives_a_kill() {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn renew_until_killed(begun: Begun) {
+async fn renew_until_killed(begun: &Begun) {
     let store = open(begun.place.as_ref()).await;
     let found = store.list_ownership(&scope()).await.unwrap().records.pop();
     let mut expected = found.map_or(Expected::Absent, |record| version_of(&record));
