@@ -1,25 +1,35 @@
-//! Microsoft Entra ID instead of keys: `cargo run -p eventhubs-azure-core --example entra_id -- contoso.servicebus.windows.net orders`, after `az login` or with
-//! whatever else `azure_identity` finds.
+//! Microsoft Entra ID instead of keys, for the event hub and for its checkpoints, after `az login` or with whatever else
+//! `azure_identity` finds. Needs the roles *Azure Event Hubs Data Receiver* and *Storage Blob Data Contributor*.
+//!
+//! `cargo run -p eventhubs-azure-core --example entra_id -- contoso.servicebus.windows.net orders https://contoso.blob.core.windows.net checkpoints`
 #![allow(clippy::print_stdout, reason = "an example talks to people")]
+
+use std::env;
+use std::sync::Arc;
 
 use eventhubs::ConsumerClient;
 use eventhubs_azure_core::AzureCore1;
+use eventhubs_checkpoint_store_blob::BlobCheckpointStore;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(namespace), Some(event_hub)) = (arguments.next(), arguments.next()) else {
-        println!("usage: entra_id NAMESPACE EVENT_HUB");
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let [namespace, event_hub, account, container] = &arguments[..] else {
+        println!("usage: entra_id NAMESPACE EVENT_HUB STORAGE_URL CONTAINER");
         return Ok(());
     };
-    let credential = azure_identity_1::DeveloperToolsCredential::new(None)?;
-    let client = ConsumerClient::builder_with_credential(
-        namespace,
-        event_hub,
-        "$Default",
-        AzureCore1::new(credential),
-    )
-    .build()?;
-    println!("{:?}", client.event_hub_properties().await?);
-    Ok(())
+    // One credential for both; on a server, that of a managed identity.
+    let credential = Arc::new(AzureCore1::new(azure_identity_1::DeveloperToolsCredential::new(None)?));
+    let store = BlobCheckpointStore::with_credential(account, container, Arc::clone(&credential)).build()?;
+    store.create_container_if_absent().await?;
+    let client = ConsumerClient::builder_with_credential(namespace, event_hub, "$Default", credential)
+        .checkpoint_store(store)
+        .build()?;
+    let receive = client.receive(|context, event| async move {
+        println!("partition {}: event {}", context.partition_id(), event.sequence_number());
+        context.update_checkpoint(&event).await?;
+        Ok(())
+    });
+    let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
+    Ok(receive.with_graceful_shutdown(ctrl_c).await?)
 }

@@ -1,5 +1,6 @@
 //! Sends the hints on claims that were won and announce themselves.
 
+use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
@@ -12,10 +13,12 @@ use crate::call::Database;
 /// How many hints wait to be sent. What does not fit is dropped: a hint may be missed.
 const MAX_WAITING: usize = 256;
 
-/// A hint on its way: the channel and what is said in it.
-type Announcement = (String, String);
+const NOTIFY: &str = "SELECT pg_notify(channel, payload) FROM unnest($1, $2) AS hint (channel, payload)";
 
-/// The sender of hints. Its task and connection begin with the first one, and end with the store.
+/// A hint on its way: the channel and what is said in it.
+pub(crate) type Announcement = (String, String);
+
+/// The sender of hints. Its task and connection begin with the first watch or hint, and end with the store.
 pub(crate) struct Announcer {
     database: Arc<Database>,
     queue: OnceLock<mpsc::Sender<Announcement>>,
@@ -26,33 +29,35 @@ impl Announcer {
         Self { database, queue: OnceLock::new() }
     }
 
+    /// Opens the connection, if it is not open yet. A watch does so: the first hint, which is often that of a stop,
+    /// then waits for no connection.
+    pub(crate) fn begin(&self) -> &mpsc::Sender<Announcement> {
+        self.queue.get_or_init(|| {
+            let (sender, queue) = mpsc::channel(MAX_WAITING);
+            tokio::spawn(send_all(Arc::clone(&self.database), queue));
+            sender
+        })
+    }
+
     /// Sends a hint after all earlier ones. The claim does not wait for it.
     pub(crate) fn announce(&self, channel: String, payload: String) {
-        if let Some(queue) = self.queue.get() {
-            let _ = queue.try_send((channel, payload));
-            return;
-        }
-        let (sender, queue) = mpsc::channel(MAX_WAITING);
-        let _ = sender.try_send((channel, payload));
-        // If another claim was faster, its task has the connection, and this hint is missed.
-        if self.queue.set(sender).is_ok() {
-            tokio::spawn(send_all(Arc::clone(&self.database), queue));
-        }
+        let _missed_when_full = self.begin().try_send((channel, payload));
     }
 }
 
 async fn send_all(database: Arc<Database>, mut queue: mpsc::Receiver<Announcement>) {
-    let mut open: Option<Client> = None;
-    while let Some((channel, payload)) = queue.recv().await {
+    let mut open = connected(&database).await;
+    let mut announcements = Vec::new();
+    while queue.recv_many(&mut announcements, MAX_WAITING).await > 0 {
         let client = match open.take().filter(|client| !client.is_closed()) {
             Some(client) => Some(client),
             None => connected(&database).await,
         };
+        let due = mem::take(&mut announcements);
         let Some(client) = client else { continue };
-        // Alone in its transaction: a commit with a notification takes a lock that all other such commits of
-        // the server wait for.
-        let sending = notify(&client, &channel, &payload);
-        if let Ok(Ok(())) = timeout(database.call_timeout(), sending).await {
+        // Apart from the claims: a commit with a notification takes a lock that all other such commits of the
+        // server wait for. For the same reason all hints of a round are in one.
+        if let Ok(Ok(())) = timeout(database.call_timeout(), notify(&client, due)).await {
             open = Some(client);
         }
     }
@@ -72,13 +77,13 @@ async fn connected(database: &Database) -> Option<Client> {
     }
 }
 
-/// Sends one notification.
+/// Sends notifications in one transaction.
 pub(crate) async fn notify(
     client: &Client,
-    channel: &str,
-    payload: &str,
+    announcements: Vec<Announcement>,
 ) -> Result<(), tokio_postgres::Error> {
+    let (channels, payloads): (Vec<_>, Vec<_>) = announcements.into_iter().unzip();
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-        [(&channel, Type::TEXT), (&payload, Type::TEXT)];
-    client.query_typed("SELECT pg_notify($1, $2)", &parameters).await.map(drop)
+        [(&channels, Type::TEXT_ARRAY), (&payloads, Type::TEXT_ARRAY)];
+    client.query_typed(NOTIFY, &parameters).await.map(drop)
 }

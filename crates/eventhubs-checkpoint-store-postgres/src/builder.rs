@@ -80,7 +80,7 @@ impl PostgresCheckpointStoreBuilder {
         let connector = tls::connector(info.verifies, self.authorities)?;
         let database = Arc::new(Database::new(info.config, connector, self.call_timeout)?);
         Ok(PostgresCheckpointStore::new(Inner {
-            announcer: Announcer::new(Arc::clone(&database)),
+            announcer: Arc::new(Announcer::new(Arc::clone(&database))),
             statements: Statements::new(&schema),
             may_migrate: self.migrate,
             is_prepared: OnceCell::new(),

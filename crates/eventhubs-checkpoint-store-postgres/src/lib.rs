@@ -52,7 +52,7 @@
 //! ```text
 //! let mut transaction = pool.begin().await?;
 //! let statement = store.checkpoint_statement(&checkpoint);
-//! let written = sqlx::query(&statement.sql)
+//! let written = sqlx::query(AssertSqlSafe(statement.sql))
 //!     .bind(statement.namespace).bind(statement.event_hub).bind(statement.consumer_group)
 //!     .bind(statement.partition).bind(statement.epoch).bind(statement.offset).bind(statement.sequence_number)
 //!     .execute(&mut *transaction).await;
@@ -66,7 +66,7 @@
 //! }
 //! ```
 //!
-//! With `diesel`, `diesel::sql_query(statement.sql)` takes the same seven values by `bind::<Text, _>` and
+//! `examples/transactions` of the repository has this as a program, and one with `diesel` on SQLite. With `diesel`, `diesel::sql_query(statement.sql)` takes the same seven values by `bind::<Text, _>` and
 //! `bind::<BigInt, _>`; its errors have no SQLSTATE, so look for `eventhubs: fenced` and `eventhubs: already
 //! done` at the beginning of their text.
 //!
@@ -81,7 +81,7 @@
 //! |---|---|
 //! | a call, the waits for a connection and for locks included; `statement_timeout` | 10 s, unless set otherwise |
 //! | to connect to one host | 5 s, or `connect_timeout` |
-//! | connections for calls; for each watch; for announcements | 2; 1, and 2 while it begins; 1 |
+//! | connections for calls; for each watch; for announcements, from the first watch on | 2; 1, and 2 while it begins; 1 |
 //! | calls that write a checkpoint or begin an ownership at a time | 1: the other connection is for renewals |
 //! | one wait for a transaction that has written a checkpoint | 50 ms, growing to 1 s, until the limit of the call |
 //! | claims in one statement | 2048 |

@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) database: Arc<Database>,
     pub(crate) schema: Schema,
     pub(crate) statements: Statements,
-    pub(crate) announcer: Announcer,
+    pub(crate) announcer: Arc<Announcer>,
     pub(crate) may_migrate: bool,
     pub(crate) is_prepared: OnceCell<()>,
     /// Whoever writes checkpoints may wait for a transaction of the application. One of two connections is
@@ -122,7 +122,8 @@ impl CheckpointStore for PostgresCheckpointStore {
     }
 
     fn watch(&self, scope: &ConsumerScope) -> BoxStream<'static, Hint> {
-        watch::hints(Arc::clone(&self.inner.database), watch::channel(self.inner.schema.name(), scope))
+        let channel = watch::channel(self.inner.schema.name(), scope);
+        watch::hints(Arc::clone(&self.inner.database), Arc::clone(&self.inner.announcer), channel)
     }
 
     async fn checkpoint(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<Option<Checkpoint>> {

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Notification};
 
-use crate::announcer::notify;
+use crate::announcer::{Announcer, notify};
 use crate::call::{Database, Failure, OwnConnection};
 
 /// How many hints wait for whoever reads them. What does not fit is dropped: a hint may be missed.
@@ -70,8 +70,14 @@ fn hint(payload: &str) -> Option<Hint> {
 
 /// The hints of a channel. The connection begins when the stream is first polled, and ends when it is
 /// dropped.
-pub(crate) fn hints(database: Arc<Database>, channel: String) -> BoxStream<'static, Hint> {
+pub(crate) fn hints(
+    database: Arc<Database>,
+    announcer: Arc<Announcer>,
+    channel: String,
+) -> BoxStream<'static, Hint> {
     let begun = stream::once(async move {
+        // Whoever watches announces too.
+        announcer.begin();
         let (sender, hints) = mpsc::channel(MAX_WAITING);
         let mut task = JoinSet::new();
         task.spawn(listen_forever(database, channel, sender));
@@ -175,7 +181,7 @@ async fn hears_itself(
     let (other, connection) = database.connect_alone().await?;
     let mut driver = JoinSet::new();
     driver.spawn(async move { drop(connection.await) });
-    in_time(database, notify(&other, &echo, "")).await?;
+    in_time(database, notify(&other, vec![(echo.clone(), String::new())])).await?;
     let arrival = async {
         while let Some(notification) = notifications.recv().await {
             if notification.channel() == echo {

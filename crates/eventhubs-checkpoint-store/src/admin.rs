@@ -5,7 +5,7 @@
 
 mod export;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
@@ -140,14 +140,8 @@ impl<'s> Admin<'s> {
     /// # Cancel safety
     /// If dropped, the checkpoint may or may not have been written.
     pub async fn reset(&self, scope: &ConsumerScope, checkpoint: &Checkpoint) -> Result<()> {
-        let partition = &checkpoint.partition;
-        let state = self.changeable(scope, partition).await?;
-        let version = state.checkpoint.and_then(|checkpoint| checkpoint.version);
-        let expected = version.map_or(Expected::Absent, Expected::Version);
-        match self.store.update_checkpoint(scope, checkpoint, &expected).await? {
-            CheckpointOutcome::Written(_) => Ok(()),
-            CheckpointOutcome::Conflict => Err(conflict("the checkpoint", partition)),
-        }
+        let state = self.changeable(scope, &checkpoint.partition).await?;
+        self.replace(scope, state.checkpoint, checkpoint).await
     }
 
     /// Deletes the checkpoint of a partition. Returns whether there was one.
@@ -189,30 +183,63 @@ impl<'s> Admin<'s> {
     /// Sets the checkpoints of an export, each as [`reset`](Self::reset) does. Partitions that the export does not
     /// have stay as they are. Returns the outcome of each partition, in the order of the export.
     ///
+    /// The owners are listed once, before anything is written: let no instance start meanwhile.
+    ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when the export has a name that is none; then nothing is
-    /// written.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when the export has a name that is none, and the errors of the
+    /// store when the owners could not be listed; then nothing is written.
+    ///
+    /// # Cancel safety
+    /// If dropped, some checkpoints may have been written; import the same export again.
     pub async fn import(&self, export: &ScopeExport) -> Result<Vec<(PartitionId, Result<()>)>> {
-        let scope = export.scope()?;
-        let mut outcomes = Vec::new();
-        for checkpoint in export.checkpoints()? {
-            let outcome = self.reset(&scope, &checkpoint).await;
-            outcomes.push((checkpoint.partition, outcome));
+        let (scope, checkpoints) = (export.scope()?, export.checkpoints()?);
+        // As in `get`, before the owners are listed: who takes a partition afterwards writes another version.
+        let mut found = Vec::with_capacity(checkpoints.len());
+        for checkpoint in &checkpoints {
+            found.push(self.store.checkpoint(&scope, &checkpoint.partition).await);
+        }
+        let OwnershipList { records, now, .. } = self.store.list_ownership(&scope).await?;
+        let mut records: HashMap<_, _> =
+            records.into_iter().map(|record| (record.partition.clone(), record)).collect();
+        let mut outcomes = Vec::with_capacity(checkpoints.len());
+        for (checkpoint, found) in checkpoints.into_iter().zip(found) {
+            let partition = checkpoint.partition.clone();
+            let state = self.state(partition.clone(), records.remove(&partition), now);
+            let may_change = found.and_then(|found| self.unless_live(&scope, &state).map(|()| found));
+            let outcome = match may_change {
+                Ok(found) => self.replace(&scope, found, &checkpoint).await,
+                Err(error) => Err(error),
+            };
+            outcomes.push((partition, outcome));
         }
         Ok(outcomes)
     }
 
     async fn changeable(&self, scope: &ConsumerScope, partition: &PartitionId) -> Result<PartitionState> {
         let state = self.get(scope, partition).await?;
-        match state.owner().filter(|_| state.is_live && !self.is_forced) {
-            None => Ok(state),
-            Some(owner) => {
-                let text = format!(
-                    "partition {partition} of {scope} belongs to {owner}, renewed {}",
-                    ago(state.age)
-                );
-                Err(Error::new(ErrorKind::Owned, text))
-            }
+        self.unless_live(scope, &state)?;
+        Ok(state)
+    }
+
+    fn unless_live(&self, scope: &ConsumerScope, state: &PartitionState) -> Result<()> {
+        let Some(owner) = state.owner().filter(|_| state.is_live && !self.is_forced) else { return Ok(()) };
+        let (partition, ago) = (&state.partition, ago(state.age));
+        let text = format!("partition {partition} of {scope} belongs to {owner}, renewed {ago}");
+        Err(Error::new(ErrorKind::Owned, text))
+    }
+
+    /// Writes a checkpoint over the one that was found.
+    async fn replace(
+        &self,
+        scope: &ConsumerScope,
+        found: Option<Checkpoint>,
+        checkpoint: &Checkpoint,
+    ) -> Result<()> {
+        let version = found.and_then(|found| found.version);
+        let expected = version.map_or(Expected::Absent, Expected::Version);
+        match self.store.update_checkpoint(scope, checkpoint, &expected).await? {
+            CheckpointOutcome::Written(_) => Ok(()),
+            CheckpointOutcome::Conflict => Err(conflict("the checkpoint", &checkpoint.partition)),
         }
     }
 

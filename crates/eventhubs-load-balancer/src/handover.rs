@@ -88,10 +88,9 @@ impl Balancer {
     }
 
     /// From now on takes nothing, and offers what it has: each [`round`](Self::round) renews and tells what
-    /// was taken. Gives the time to wait before the first of them: at random up to a quarter of the interval,
-    /// so that many that stop together do not meet, or up to 10 ms per owner and 500 ms where the store gives
-    /// [hints](Self::hinted), by which others come at once; none where the last round saw nobody who would take
-    /// an offer.
+    /// was taken. Gives the time to wait before the first of them: at random up to 10 ms per owner and at most a
+    /// quarter of the interval, so that many that stop together do not meet; none where the last round saw
+    /// nobody who would take an offer.
     ///
     /// Continue reading, and hand over what is [asked](Round::asked) for, as long as
     /// [`is_offering`](Self::is_offering); then [`wind_down`](Self::wind_down).
@@ -100,8 +99,9 @@ impl Balancer {
         if !self.has_takers {
             return Duration::ZERO;
         }
-        let pause = self.settings.leaving_pause();
-        let spread = if self.hinted_at.is_some() { pause.min(self.hint_spread()) } else { pause };
+        // By the size of the fleet and not by what was heard of it: in a calm fleet no hint comes for hours,
+        // although the others would follow one at once.
+        let spread = self.spread().min(self.settings.leaving_pause());
         spread.mul_f64(self.rng.random_range(0.0..1.0))
     }
 

@@ -15,9 +15,10 @@ use crate::handover::Stage;
 const MIN_GAP: Duration = Duration::from_millis(250);
 /// The same of hints for this instance, which cost only its own listings, and for which another one waits.
 const MIN_OWN_GAP: Duration = Duration::from_millis(50);
-/// Where everybody is told of a free partition, the instances look within this time for each of them, so that a
-/// large fleet does not list the records all at once.
+/// Where everybody is told of a free partition, and where many stop together, the instances list the records within
+/// this time for each of them, so that a large fleet does not do so all at once.
 const SPREAD_PER_OWNER: Duration = Duration::from_millis(10);
+/// The longest spread after a hint.
 const MAX_SPREAD: Duration = Duration::from_millis(500);
 
 impl Balancer {
@@ -38,7 +39,7 @@ impl Balancer {
             Audience::Everyone if self.may_take(hint) => {
                 // What is due is more than a look.
                 self.due = None;
-                (self.hint_spread().mul_f64(self.rng.random_range(0.0..1.0)), MIN_GAP)
+                (self.spread().min(MAX_SPREAD).mul_f64(self.rng.random_range(0.0..1.0)), MIN_GAP)
             }
             _ => return next_round,
         };
@@ -56,8 +57,8 @@ impl Balancer {
             && self.holdings.lease(&hint.partition).is_none()
     }
 
-    /// Within which instances that act on the same news do so, each at a random time.
-    pub(crate) fn hint_spread(&self) -> Duration {
-        SPREAD_PER_OWNER.saturating_mul(self.tempo.owners()).min(MAX_SPREAD)
+    /// Within which instances that act at the same time do so, each at a random moment.
+    pub(crate) fn spread(&self) -> Duration {
+        SPREAD_PER_OWNER.saturating_mul(self.tempo.owners())
     }
 }

@@ -481,6 +481,19 @@ mod tests {
         assert_eq!(after(7, 7).await, 7);
     }
 
+    /// As a fail-over of Redis may lose it. With `Latest` events would be skipped if it stayed away.
+    #[tokio::test]
+    async fn a_first_checkpoint_that_the_store_lost_is_written_back() {
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let us = checkpointer(&store);
+        us.begin(Offset::new("-1"), SequenceNumber::new(-1)).await.unwrap();
+        let first = us.read().await.unwrap().unwrap();
+        store.delete_checkpoint(us.scope(), us.partition(), &first.version.unwrap()).await.unwrap();
+        us.delivered(&event(1));
+        assert_eq!(us.update(&event(1)).await.unwrap(), CheckpointStatus::Written);
+        assert_eq!(us.read().await.unwrap().unwrap().sequence_number, Some(1.into()));
+    }
+
     #[tokio::test]
     async fn an_event_that_was_not_delivered_is_no_checkpoint() {
         let checkpointer = checkpointer(&Arc::new(MemoryCheckpointStore::new()));

@@ -1,6 +1,7 @@
 //! What the tests of several crates share: foreign servers and programs that end with the test, and limits of
 //! time.
 
+mod again;
 mod azurite;
 mod installed;
 mod limit;
@@ -9,6 +10,7 @@ mod python;
 mod redis;
 mod supervised;
 
+pub use again::{Begun, again, assert_all_succeed, begin, begun, until_said};
 pub use azurite::{Azurite, AzuriteBuilder};
 pub use installed::{installed, interpreter};
 pub use limit::{PATIENCE, seeing, until, until_async, within};

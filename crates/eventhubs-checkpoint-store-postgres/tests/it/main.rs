@@ -7,6 +7,7 @@ mod conformance;
 mod dead_letters;
 mod opening;
 mod outages;
+mod processes;
 mod proxy;
 mod secrets;
 mod tls;

@@ -1,6 +1,7 @@
 //! Promise: an operator changes nothing that a live owner holds, unless it is forced, and loses no checkpoint on
 //! the way from one store to another.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use eventhubs_checkpoint_store::admin::{Admin, ScopeExport};
@@ -17,11 +18,14 @@ struct Aged {
     age: Duration,
     /// An instance writes this checkpoint during each listing.
     overtakes: Option<Checkpoint>,
+    /// How often the owners were listed.
+    listings: AtomicUsize,
 }
 
 #[async_trait]
 impl CheckpointStore for Aged {
     async fn list_ownership(&self, scope: &ConsumerScope) -> Result<OwnershipList> {
+        self.listings.fetch_add(1, Ordering::Relaxed);
         if let Some(checkpoint) = &self.overtakes {
             Admin::new(&self.store).reset(scope, checkpoint).await?;
         }
@@ -181,6 +185,37 @@ async fn an_export_is_imported_into_another_store() {
     assert_eq!(outcomes, [("3", None), ("4", None), ("5", Some(ErrorKind::Owned))]);
     Admin::new(&new).forced().import(&export).await.unwrap();
     assert_eq!(Admin::new(&new).export(&scope).await.unwrap(), export);
+}
+
+/// A group of 32 partitions.
+async fn exported() -> ScopeExport {
+    let store = MemoryCheckpointStore::new();
+    for id in 0..32 {
+        Admin::new(&store).reset(&scope(), &position(&id.to_string(), id)).await.unwrap();
+    }
+    Admin::new(&store).export(&scope()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_import_lists_the_owners_once() {
+    let (store, export) = (Aged::default(), exported().await);
+    let outcomes = Admin::new(&store).import(&export).await.unwrap();
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
+    assert_eq!(store.listings.load(Ordering::Relaxed), 1);
+    assert_eq!(Admin::new(&store).export(&scope()).await.unwrap(), export);
+}
+
+/// The instance that took the partition between the look at its checkpoint and the listing keeps its own.
+#[tokio::test]
+async fn an_import_writes_over_no_checkpoint_that_came_meanwhile() {
+    let store = Aged { overtakes: Some(position("7", 99)), ..Aged::default() };
+    let outcomes = Admin::new(&store).import(&exported().await).await.unwrap();
+    let refused =
+        outcomes.iter().filter_map(|(partition, outcome)| Some((partition, outcome.as_ref().err()?)));
+    let refused: Vec<_> = refused.map(|(partition, error)| (partition.as_str(), error.kind())).collect();
+    assert_eq!(refused, [("7", ErrorKind::Conflict)]);
+    let left = store.checkpoint(&scope(), &partition("7")).await.unwrap().unwrap();
+    assert_eq!(left.sequence_number, Some(99.into()));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use crate::serve::sasl::Sasl;
 use crate::serve::session;
 use crate::transport;
 use crate::wire::inspector::Inspector;
+use crate::wire::numbers::ClientChannel;
 use crate::wire::stream::client_stream;
 
 const CONTAINER: &str = "eventhubs-emulator";
@@ -126,7 +127,7 @@ async fn serve_sessions(
         tokio::select! {
             incoming = handle.next_incoming_session() => {
                 let Some(incoming) = incoming else { return };
-                let channel = incoming.channel;
+                let channel = ClientChannel(incoming.channel);
                 if let Some(session) = begin(handle, incoming).await {
                     sessions.spawn(session::serve(session, channel, Arc::clone(&state)));
                 }

@@ -16,6 +16,7 @@ use crate::serve::replies::ReplyLinks;
 use crate::wire::attaching::LinkState;
 use crate::wire::inspector::SECOND;
 use crate::wire::link_ends::{LinkInbox, LinkOutbox};
+use crate::wire::numbers::ClientChannel;
 use crate::wire::outbox::Outbox;
 use crate::wire::receiving_link::ReceivingLink;
 use crate::wire::sending_link::SendingLink;
@@ -39,8 +40,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: u64,
-    /// As the client counts.
-    pub(crate) channel: u16,
+    pub(crate) channel: ClientChannel,
     pub(crate) connection: Arc<Connection>,
     pub(crate) outbox: Arc<Outbox>,
 }

@@ -9,9 +9,14 @@ use tokio::time::timeout;
 use crate::serve::context::{Connection, HANDSHAKE_TIMEOUT, Session};
 use crate::serve::farewell::FAREWELL_TIMEOUT;
 use crate::serve::link;
+use crate::wire::numbers::ClientChannel;
 
 /// Serves one session until the client or a fault ends it.
-pub(crate) async fn serve(mut handle: ListenerSessionHandle, channel: u16, connection: Arc<Connection>) {
+pub(crate) async fn serve(
+    mut handle: ListenerSessionHandle,
+    channel: ClientChannel,
+    connection: Arc<Connection>,
+) {
     let entry = connection.broker.peers.enter_session();
     let switch = connection.shared.switch.clone();
     let state = Session { id: entry.id, channel, outbox: connection.shared.outbox(channel), connection };

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::wire::numbers::ClientChannel;
 use crate::wire::receiving_link::ReceivingLink;
 use crate::wire::sending_link::SendingLink;
 
@@ -29,10 +30,10 @@ impl LinkState {
 
 /// Links in the order of their attaches, by the client's channel.
 #[derive(Debug, Default)]
-pub(crate) struct Attaching(VecDeque<(u16, String, LinkState)>);
+pub(crate) struct Attaching(VecDeque<(ClientChannel, String, LinkState)>);
 
 impl Attaching {
-    pub(crate) fn push(&mut self, channel: u16, name: String, link: LinkState) {
+    pub(crate) fn push(&mut self, channel: ClientChannel, name: String, link: LinkState) {
         if self.0.len() == MAX_WAITING {
             // Only a client that attaches without waiting for any answer comes here; its oldest links get no credit.
             self.0.pop_front();
@@ -41,12 +42,12 @@ impl Attaching {
     }
 
     /// Takes the oldest link with this name.
-    pub(crate) fn take(&mut self, channel: u16, name: &str) -> Option<LinkState> {
+    pub(crate) fn take(&mut self, channel: ClientChannel, name: &str) -> Option<LinkState> {
         let index = self.0.iter().position(|(of, known, _)| *of == channel && known == name)?;
         self.0.remove(index).map(|(.., link)| link)
     }
 
-    pub(crate) fn forget_session(&mut self, channel: u16) {
+    pub(crate) fn forget_session(&mut self, channel: ClientChannel) {
         self.0.retain(|(of, ..)| *of != channel);
     }
 }
@@ -55,31 +56,33 @@ impl Attaching {
 mod tests {
     use super::*;
 
+    const CHANNEL: ClientChannel = ClientChannel(0);
+
     #[test]
     fn links_of_one_name_come_in_the_order_of_their_attaches() {
         let mut attaching = Attaching::default();
         let [first, second]: [Arc<SendingLink>; 2] = Default::default();
         for link in [&first, &second] {
-            attaching.push(0, "a".to_owned(), LinkState::Sending(Arc::clone(link)));
+            attaching.push(CHANNEL, "a".to_owned(), LinkState::Sending(Arc::clone(link)));
         }
-        assert!(attaching.take(1, "a").is_none() && attaching.take(0, "b").is_none());
+        assert!(attaching.take(ClientChannel(1), "a").is_none() && attaching.take(CHANNEL, "b").is_none());
         for link in [&first, &second] {
-            let Some(LinkState::Sending(taken)) = attaching.take(0, "a") else { panic!("it is there") };
+            let Some(LinkState::Sending(taken)) = attaching.take(CHANNEL, "a") else { panic!("it is there") };
             assert!(Arc::ptr_eq(&taken, link));
         }
-        assert!(attaching.take(0, "a").is_none());
+        assert!(attaching.take(CHANNEL, "a").is_none());
     }
 
     #[test]
     fn the_oldest_one_leaves_when_there_are_too_many() {
         let mut attaching = Attaching::default();
         let any = LinkState::Sending(Arc::default());
-        attaching.push(0, "first".to_owned(), any.clone());
+        attaching.push(CHANNEL, "first".to_owned(), any.clone());
         for _ in 0..MAX_WAITING {
-            attaching.push(0, "a".to_owned(), any.clone());
+            attaching.push(CHANNEL, "a".to_owned(), any.clone());
         }
-        assert!(attaching.take(0, "first").is_none());
-        attaching.forget_session(0);
+        assert!(attaching.take(CHANNEL, "first").is_none());
+        attaching.forget_session(CHANNEL);
         assert!(attaching.0.is_empty());
     }
 }

@@ -21,9 +21,12 @@ use crate::wire::attaching::{Attaching, LinkState};
 use crate::wire::frame::{self, Limits, decode, framed};
 use crate::wire::frame_writer::FrameWriter;
 use crate::wire::late_detaches::Detaches;
+use crate::wire::numbers::{
+    ClientChannel, ClientHandle, ClientLink, OurChannel, OurHandle, OurLink, SentCount,
+};
 use crate::wire::receiving_link::ReceivingLink;
 use crate::wire::session_flow::{HubsWithoutCredit, SessionFlow};
-use crate::wire::shared::{LinkId, Shared};
+use crate::wire::shared::Shared;
 
 /// The least that a client may offer (AMQP 1.0 part 2, §2.4.1).
 const MIN_MAX_FRAME_SIZE: u32 = 512;
@@ -39,20 +42,18 @@ pub(crate) struct Inspector {
     pub(crate) limits: Limits,
     /// The silence after which we give a client up; zero for any.
     idle_timeout: Duration,
-    /// By the client's channel.
-    sessions: BTreeMap<u16, SessionFlow>,
+    sessions: BTreeMap<ClientChannel, SessionFlow>,
     /// The session that is written first next time, so that a busy one does not keep back the others.
-    first_session: u16,
-    /// The client's channel of each session, by ours.
-    channels: BTreeMap<u16, u16>,
+    first_session: ClientChannel,
+    channels: BTreeMap<OurChannel, ClientChannel>,
     /// The links that the client has attached, of both roles.
-    attached: BTreeMap<LinkId, Attached>,
+    attached: BTreeMap<ClientLink, Attached>,
     /// Those that are not answered yet.
     unanswered: Attaching,
     detaches: Detaches,
-    /// Attaches that refuse a link, by our channel and handle. Each waits for the detach that says why: a client that sees it alone
+    /// Attaches that refuse a link. Each waits for the detach that says why: a client that sees it alone
     /// may detach first, and one that sees a flow in between believes that it is attached.
-    refusals: BTreeMap<LinkId, BytesMut>,
+    refusals: BTreeMap<OurLink, BytesMut>,
     /// Whether the client has opened the connection.
     is_open: bool,
     /// Our open until then: the library does not wait for what the client offers.
@@ -78,7 +79,7 @@ impl Inspector {
             limits,
             idle_timeout,
             sessions: BTreeMap::new(),
-            first_session: 0,
+            first_session: ClientChannel(0),
             channels: BTreeMap::new(),
             attached: BTreeMap::new(),
             unanswered: Attaching::default(),
@@ -92,7 +93,7 @@ impl Inspector {
     /// Gives a transfer to its link. The library gets only those without a link, and without what they carry, to say so.
     fn incoming_transfer(
         &mut self,
-        channel: u16,
+        channel: ClientChannel,
         block: &Bytes,
         range: Range<usize>,
         passed: &mut BytesMut,
@@ -104,11 +105,11 @@ impl Inspector {
         if let Some(session) = self.sessions.get_mut(&channel) {
             session.incoming_transfer();
         }
-        match self.attached.get(&(channel, transfer.handle)) {
+        match self.attached.get(&ClientLink { channel, handle: ClientHandle(transfer.handle) }) {
             Some(Attached { link: LinkState::Receiving(link), .. }) => {
                 link.transfer(transfer, block.slice(range.start + transfer.payload..range.end));
             }
-            _ => frame::write(channel, &frame[frame::body_start(frame)..transfer.payload], passed),
+            _ => frame::write(channel.0, &frame[frame::body_start(frame)..transfer.payload], passed),
         }
         Ok(())
     }
@@ -116,7 +117,7 @@ impl Inspector {
     /// The library cannot read what rhea writes for no capabilities; see [`encoded::put_without_empty_arrays`].
     fn incoming_readable(
         &mut self,
-        channel: u16,
+        channel: ClientChannel,
         descriptor: u8,
         body: &[u8],
         passed: &mut BytesMut,
@@ -125,14 +126,14 @@ impl Inspector {
         encoded::put_without_empty_arrays(body, &mut readable);
         Performative::read(&readable)?;
         let mut frame = BytesMut::new();
-        frame::write(channel, &readable, &mut frame);
+        frame::write(channel.0, &readable, &mut frame);
         self.incoming_control(channel, descriptor, &readable, &frame, passed);
         Ok(())
     }
 
     fn incoming_control(
         &mut self,
-        channel: u16,
+        channel: ClientChannel,
         performative: u8,
         body: &[u8],
         frame: &[u8],
@@ -159,7 +160,8 @@ impl Inspector {
             DISPOSITION => return,
             DETACH => {
                 if let Some(detach) = decode::<Detach>(body)
-                    && let Some(attached) = self.attached.remove(&(channel, detach.handle.0))
+                    && let Some(attached) =
+                        self.attached.remove(&ClientLink { channel, handle: ClientHandle(detach.handle.0) })
                 {
                     attached.link.close();
                 }
@@ -169,11 +171,11 @@ impl Inspector {
         out.put_slice(frame);
     }
 
-    fn forget_session(&mut self, channel: u16) {
+    fn forget_session(&mut self, channel: ClientChannel) {
         self.sessions.remove(&channel);
         self.unanswered.forget_session(channel);
         self.shared.forget_session(channel);
-        self.attached.retain(|(of, _), _| *of != channel);
+        self.attached.retain(|link, _| link.channel != channel);
     }
 
     /// The library sends an empty frame in each idle time-out; a client that counts strictly wants two
@@ -198,13 +200,13 @@ impl Inspector {
 
     /// Two links of a session may have one name if they go in opposite directions; the library knows links by their names, so
     /// the second gets another one on its way there.
-    fn incoming_attach(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+    fn incoming_attach(&mut self, channel: ClientChannel, frame: &[u8], body: &[u8], out: &mut BytesMut) {
         let Some(mut attach) = decode::<Attach>(body) else {
             return out.put_slice(frame);
         };
-        if self.attached.iter().any(|((of, _), known)| *of == channel && known.name == attach.name) {
+        if self.attached.iter().any(|(of, known)| of.channel == channel && known.name == attach.name) {
             attach.name.push(SECOND);
-            frame::put(channel, &attach, out);
+            frame::put(channel.0, &attach, out);
         } else {
             out.put_slice(frame);
         }
@@ -213,7 +215,8 @@ impl Inspector {
         // hands the attach to it. Either may be first.
         self.unanswered.push(channel, attach.name.clone(), link.clone());
         self.shared.attaches(channel, attach.name.clone(), link.clone());
-        self.attached.insert((channel, attach.handle.0), Attached { name: attach.name, link });
+        let id = ClientLink { channel, handle: ClientHandle(attach.handle.0) };
+        self.attached.insert(id, Attached { name: attach.name, link });
     }
 
     fn link_state(&self, attach: &Attach) -> LinkState {
@@ -225,7 +228,7 @@ impl Inspector {
     }
 
     /// Keeps from the library what is about links, which it knows nothing of but that they are there.
-    fn incoming_flow(&mut self, channel: u16, frame: &[u8], body: &[u8], out: &mut BytesMut) {
+    fn incoming_flow(&mut self, channel: ClientChannel, frame: &[u8], body: &[u8], out: &mut BytesMut) {
         let Some(mut flow) = decode::<Flow>(body) else {
             return out.put_slice(frame);
         };
@@ -233,7 +236,7 @@ impl Inspector {
             session.incoming_flow(&mut flow);
         }
         if let Some(handle) = flow.handle.take() {
-            let attached = self.attached.get(&(channel, handle.0));
+            let attached = self.attached.get(&ClientLink { channel, handle: ClientHandle(handle.0) });
             if let Some((link, session)) =
                 attached.map(|attached| &attached.link).zip(self.sessions.get_mut(&channel))
             {
@@ -242,24 +245,26 @@ impl Inspector {
             }
             flow = without_link(flow);
         }
-        frame::put(channel, &flow, out);
+        frame::put(channel.0, &flow, out);
     }
 
     /// Keeps what belongs to a refused link until its detach, which goes out right after its attach, and only once: a client whose own
     /// detach crosses it makes the library send another.
     fn is_held(&mut self, frame: &BytesMut, out: &mut BytesMut) -> bool {
         let Some((channel, performative, body)) = frame::parse(frame) else { return false };
+        let channel = OurChannel(channel);
         match performative {
             ATTACH if frame::refuses_link(frame) => {
                 let Some(attach) = decode::<Attach>(body) else { return false };
-                self.refusals.insert((channel, attach.handle.0), frame.clone());
+                let link = OurLink { channel, handle: OurHandle(attach.handle.0) };
+                self.refusals.insert(link, frame.clone());
                 true
             }
             // The credit of its links, which the library gives out by itself and does not use.
             FLOW => decode::<Flow>(body).is_some_and(|flow| flow.handle.is_some()),
             DETACH => {
                 let Some(detach) = decode::<Detach>(body) else { return false };
-                let link = (channel, detach.handle.0);
+                let link = OurLink { channel, handle: OurHandle(detach.handle.0) };
                 // Both frames go into one buffer, so no flow or transfer can come between them.
                 if let Some(attach) = self.refusals.remove(&link) {
                     self.put(attach, out);
@@ -270,7 +275,7 @@ impl Inspector {
                 false
             }
             END => {
-                self.refusals.retain(|(of, _), _| *of != channel);
+                self.refusals.retain(|link, _| link.channel != channel);
                 false
             }
             _ => false,
@@ -278,37 +283,37 @@ impl Inspector {
     }
 
     /// What the client gets in place of a control frame of the library.
-    fn replaced(&mut self, channel: u16, performative: u8, body: &[u8]) -> Option<BytesMut> {
+    fn replaced(&mut self, channel: OurChannel, performative: u8, body: &[u8]) -> Option<BytesMut> {
         match performative {
             OPEN => return self.announced(decode(body)?),
             BEGIN => self.outgoing_begin(channel, &decode(body)?),
             ATTACH => return self.outgoing_attach(channel, decode(body)?),
             FLOW => return self.outgoing_flow(channel, decode(body)?),
             DETACH => {
-                let handle = decode::<Detach>(body)?.handle.0;
+                let handle = OurHandle(decode::<Detach>(body)?.handle.0);
                 if let Some(session) = self.session_on(channel) {
                     session.detached(handle);
                 }
             }
             END => {
                 self.outgoing_end(channel);
-                return Some(framed(channel, &self.detaches.end(channel)?));
+                return Some(framed(channel.0, &self.detaches.end(channel)?));
             }
             _ => {}
         }
         None
     }
 
-    fn outgoing_begin(&mut self, channel: u16, begin: &Begin) {
+    fn outgoing_begin(&mut self, channel: OurChannel, begin: &Begin) {
         self.detaches.begin(channel, begin);
-        let Some(remote) = begin.remote_channel else { return };
+        let Some(remote) = begin.remote_channel.map(ClientChannel) else { return };
         self.channels.insert(channel, remote);
         if let Some(session) = self.sessions.get_mut(&remote) {
             session.answered(channel, begin);
         }
     }
 
-    fn outgoing_end(&mut self, channel: u16) {
+    fn outgoing_end(&mut self, channel: OurChannel) {
         // The client may have begun its next session on the same channel before we answer the end of this
         // one; that next one has to stay.
         let is_ours = self.session_on(channel).is_some();
@@ -320,41 +325,43 @@ impl Inspector {
     }
 
     /// The session that we have on this channel, unless the client has ended it.
-    fn session_on(&mut self, channel: u16) -> Option<&mut SessionFlow> {
+    fn session_on(&mut self, channel: OurChannel) -> Option<&mut SessionFlow> {
         let remote = self.channels.get(&channel)?;
         self.sessions.get_mut(remote).filter(|session| session.is_on(channel))
     }
 
     /// That of a session; see [`is_held`](Self::is_held).
-    fn outgoing_flow(&mut self, channel: u16, mut flow: Flow) -> Option<BytesMut> {
+    fn outgoing_flow(&mut self, channel: OurChannel, mut flow: Flow) -> Option<BytesMut> {
         if flow.handle.is_some() {
             return None;
         }
         self.session_on(channel)?.refresh(&mut flow);
-        Some(framed(channel, &flow))
+        Some(framed(channel.0, &flow))
     }
 
-    fn outgoing_attach(&mut self, channel: u16, mut attach: Attach) -> Option<BytesMut> {
-        self.detaches.attach((channel, attach.handle.0));
+    fn outgoing_attach(&mut self, channel: OurChannel, mut attach: Attach) -> Option<BytesMut> {
+        let handle = OurHandle(attach.handle.0);
+        self.detaches.attach(OurLink { channel, handle });
         if let Some(remote) = self.channels.get(&channel)
             && let Some(link) = self.unanswered.take(*remote, &attach.name)
             && let Some(session) = self.session_on(channel)
         {
-            session.attached(attach.handle.0, link);
+            session.attached(handle, link);
         }
         attach.name = attach.name.strip_suffix(SECOND)?.to_owned();
-        Some(framed(channel, &attach))
+        Some(framed(channel.0, &attach))
     }
 
     /// Begins with another session each time that there is no space for all.
     fn write_sessions(&mut self, out: &mut BytesMut) {
         let mut writer = FrameWriter { out, limits: self.limits, shared: &self.shared };
         // Next time begins after the session that used up the space, or that one would always be first.
-        for channels in [self.first_session..=u16::MAX, 0..=self.first_session] {
+        for channels in [self.first_session..=ClientChannel(u16::MAX), ClientChannel(0)..=self.first_session]
+        {
             for (channel, session) in self.sessions.range_mut(channels) {
                 session.write(&mut writer, &self.starved);
                 if !writer.has_space() {
-                    self.first_session = channel.wrapping_add(1);
+                    self.first_session = ClientChannel(channel.0.wrapping_add(1));
                     return;
                 }
             }
@@ -386,13 +393,15 @@ impl Tap for Inspector {
     fn incoming(&mut self, block: &Bytes, range: Range<usize>, passed: &mut BytesMut) -> io::Result<()> {
         let frame = &block[range.clone()];
         match frame::parse(frame) {
-            Some((channel, TRANSFER, _)) => return self.incoming_transfer(channel, block, range, passed),
+            Some((channel, TRANSFER, _)) => {
+                return self.incoming_transfer(ClientChannel(channel), block, range, passed);
+            }
             Some((channel, descriptor @ (OPEN | BEGIN | ATTACH), body)) => {
-                return self.incoming_readable(channel, descriptor, body, passed);
+                return self.incoming_readable(ClientChannel(channel), descriptor, body, passed);
             }
             Some((channel, descriptor, body)) => {
                 Performative::of_frame(frame)?;
-                self.incoming_control(channel, descriptor, body, frame, passed);
+                self.incoming_control(ClientChannel(channel), descriptor, body, frame, passed);
             }
             None => {
                 Performative::of_frame(frame)?;
@@ -412,7 +421,7 @@ impl Tap for Inspector {
                 self.write_early_open(outgoing);
                 // What was sent before a detach, an end or a close comes before it.
                 self.write_sessions(outgoing);
-                self.replaced(channel, performative, body).unwrap_or(frame)
+                self.replaced(OurChannel(channel), performative, body).unwrap_or(frame)
             }
             None => frame,
         };
@@ -442,7 +451,7 @@ impl Tap for Inspector {
 fn link_flow(flow: &Flow, link: &LinkState, session: &mut SessionFlow) {
     match link {
         LinkState::Sending(link) => {
-            link.grant(flow.delivery_count.unwrap_or(0), flow.link_credit, flow.drain);
+            link.grant(SentCount::new(flow.delivery_count.unwrap_or(0)), flow.link_credit, flow.drain);
             // The answer to a drain follows once the link has sent what there is.
             if flow.echo && !flow.drain {
                 session.echo(link);

@@ -6,6 +6,7 @@ pub(crate) mod frame_writer;
 pub(crate) mod inspector;
 pub(crate) mod late_detaches;
 pub(crate) mod link_ends;
+pub(crate) mod numbers;
 pub(crate) mod outbox;
 pub(crate) mod pace;
 pub(crate) mod receiving_link;

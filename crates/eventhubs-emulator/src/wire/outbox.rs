@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::sync::lock;
+use crate::wire::numbers::ClientDelivery;
 use crate::wire::receiving_link::ReceivingLink;
 use crate::wire::sending_link::{SendingLink, Turn};
 
@@ -45,8 +46,8 @@ pub(crate) enum Item {
 #[derive(Debug)]
 pub(crate) enum Control {
     Credit(Arc<ReceivingLink>),
-    /// What became of the delivery with this id.
-    Outcome(u32, DeliveryState),
+    /// What became of a delivery.
+    Outcome(ClientDelivery, DeliveryState),
 }
 
 /// Why a link cannot put in more for now.
@@ -146,11 +147,12 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+    use crate::wire::numbers::{OurHandle, SentCount};
 
     fn link(credit: u32) -> Arc<SendingLink> {
         let link = Arc::new(SendingLink::default());
-        link.attach(0);
-        link.grant(0, Some(credit), false);
+        link.attach(OurHandle(0));
+        link.grant(SentCount::new(0), Some(credit), false);
         link
     }
 
@@ -175,7 +177,7 @@ mod tests {
     fn each_message_takes_one_credit() {
         let (outbox, link) = (Outbox::default(), link(2));
         assert_eq!(outbox.put(&link, messages(&[1, 1, 1])), (2, Full::Credit));
-        link.grant(0, None, true);
+        link.grant(SentCount::new(0), None, true);
         assert_eq!(outbox.put(&link, messages(&[1])), (0, Full::Drain));
         assert_eq!(outbox.put(&link, messages(&[])), (0, Full::No));
     }

@@ -10,6 +10,7 @@ use eventhubs_amqp_frames::Transfer;
 use tokio::sync::Notify;
 
 use crate::sync::lock;
+use crate::wire::numbers::{ClientDelivery, OurHandle, ReceivedCount};
 
 /// How many messages a client may send ahead of their outcomes.
 const CREDIT: u32 = 200;
@@ -29,7 +30,6 @@ pub(crate) struct ReceivingLink {
     pub(crate) hub: Option<String>,
 }
 
-/// `received`, `done` and `limit` are delivery counts, which wrap.
 #[derive(Debug, Default)]
 struct State {
     partial: Option<Partial>,
@@ -39,21 +39,21 @@ struct State {
     whole: VecDeque<Message>,
     /// Of the messages in `whole`.
     bytes: usize,
-    received: u32,
+    received: ReceivedCount,
     /// Those that have their outcome.
-    done: u32,
+    done: ReceivedCount,
     /// What the client was told last. `None` until the link is served.
-    limit: Option<u32>,
+    limit: Option<ReceivedCount>,
     refusal: Option<Refusal>,
     /// Our handle, once our attach is written.
-    handle: Option<u32>,
+    handle: Option<OurHandle>,
     closed: bool,
 }
 
 /// One message that came in.
 #[derive(Debug)]
 pub(crate) struct Message {
-    pub(crate) id: u32,
+    pub(crate) id: ClientDelivery,
     pub(crate) is_settled: bool,
     pub(crate) format: u32,
     pub(crate) bytes: Bytes,
@@ -62,7 +62,7 @@ pub(crate) struct Message {
 /// A message of which frames are missing.
 #[derive(Debug)]
 struct Partial {
-    id: u32,
+    id: ClientDelivery,
     is_settled: bool,
     format: u32,
     /// How many of its bytes are in the buffer of the link, which has no others.
@@ -72,9 +72,9 @@ struct Partial {
 /// The credit of a link, as a flow says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
-    pub(crate) handle: u32,
+    pub(crate) handle: OurHandle,
     /// How many deliveries have come.
-    pub(crate) delivery_count: u32,
+    pub(crate) delivery_count: ReceivedCount,
     pub(crate) credit: u32,
 }
 
@@ -103,7 +103,7 @@ impl ReceivingLink {
     }
 
     /// Our attach is written, so that flows may follow.
-    pub(crate) fn attach(&self, handle: u32) {
+    pub(crate) fn attach(&self, handle: OurHandle) {
         self.change(|state| state.handle = Some(handle));
     }
 
@@ -152,8 +152,8 @@ impl ReceivingLink {
     /// Counts a message that has its outcome. Returns whether it is time to grant more credit.
     pub(crate) fn done(&self) -> bool {
         self.change(|state| {
-            state.done = state.done.wrapping_add(1);
-            let granted = state.limit.map_or(0, |limit| limit.wrapping_sub(state.done));
+            state.done = state.done.next();
+            let granted = state.limit.map_or(0, |limit| limit.since(state.done));
             // At half, so that a producer that sends all the time does not run dry, and a flow is written for
             // a hundred messages and not for each.
             granted <= CREDIT / 2
@@ -164,7 +164,7 @@ impl ReceivingLink {
     pub(crate) fn grant(&self) -> Option<Grant> {
         self.change(|state| {
             let handle = state.handle?;
-            state.limit = Some(state.limit.map(|_| state.done.wrapping_add(CREDIT))?);
+            state.limit = Some(state.limit.map(|_| state.done.after(CREDIT))?);
             Some(Grant { handle, delivery_count: state.received, credit: state.credit() })
         })
     }
@@ -195,7 +195,7 @@ impl State {
         };
         // The client has spent the credit, and no outcome will ever count it, so it counts as done here.
         if transfer.aborted {
-            self.done = self.done.wrapping_add(1);
+            self.done = self.done.next();
             self.buffer.clear();
             return Ok(());
         }
@@ -232,9 +232,9 @@ impl State {
         if self.credit() == 0 {
             return Err(Refusal::NoCredit);
         }
-        self.received = self.received.wrapping_add(1);
+        self.received = self.received.next();
         Ok(Partial {
-            id: transfer.delivery_id.unwrap_or(0),
+            id: ClientDelivery::new(transfer.delivery_id.unwrap_or(0)),
             is_settled: false,
             format: transfer.message_format.unwrap_or(0),
             size: 0,
@@ -248,7 +248,7 @@ impl State {
     }
 
     fn credit(&self) -> u32 {
-        self.limit.map_or(0, |limit| limit.wrapping_sub(self.received))
+        self.limit.map_or(0, |limit| limit.since(self.received))
     }
 }
 
@@ -258,6 +258,7 @@ mod tests {
 
     use super::*;
 
+    const HANDLE: OurHandle = OurHandle(3);
     const FRAME: Transfer = Transfer {
         handle: 0,
         delivery_id: Some(7),
@@ -273,9 +274,13 @@ mod tests {
         let link = ReceivingLink::new(Arc::clone(&waiting), max_message_size, None);
         link.serve();
         assert_eq!(link.grant(), None, "it is not attached");
-        link.attach(3);
-        assert_eq!(link.grant(), Some(Grant { handle: 3, delivery_count: 0, credit: CREDIT }));
+        link.attach(HANDLE);
+        assert_eq!(link.grant(), Some(grant(0, CREDIT)));
         (link, waiting)
+    }
+
+    fn grant(delivery_count: u32, credit: u32) -> Grant {
+        Grant { handle: HANDLE, delivery_count: ReceivedCount::new(delivery_count), credit }
     }
 
     fn next(link: &ReceivingLink) -> Option<Result<Vec<u8>, Refusal>> {
@@ -300,7 +305,7 @@ mod tests {
         link.transfer(Transfer { more: true, ..FRAME }, "ab".into());
         link.transfer(Transfer { aborted: true, ..FRAME }, "cd".into());
         assert_eq!((next(&link), waiting.0.load(Ordering::Relaxed)), (None, 0));
-        assert_eq!(link.grant(), Some(Grant { handle: 3, delivery_count: 1, credit: CREDIT }));
+        assert_eq!(link.grant(), Some(grant(1, CREDIT)));
     }
 
     /// As soon as it is too large, not once it is whole: that could take all memory.
@@ -325,7 +330,7 @@ mod tests {
         link.transfer(FRAME, Bytes::new());
         let due: Vec<_> = (0..CREDIT / 2).map(|_| link.done()).collect();
         assert_eq!(due.iter().position(|due| *due), Some(CREDIT as usize / 2 - 1));
-        assert_eq!(link.grant(), Some(Grant { handle: 3, delivery_count: CREDIT, credit: CREDIT / 2 }));
+        assert_eq!(link.grant(), Some(grant(CREDIT, CREDIT / 2)));
         for _ in 0..CREDIT {
             assert!(matches!(next(&link), Some(Ok(_))));
         }
@@ -335,7 +340,7 @@ mod tests {
     #[test]
     fn a_link_that_nobody_serves_takes_nothing() {
         let link = ReceivingLink::new(Arc::default(), 10, None);
-        link.attach(3);
+        link.attach(HANDLE);
         assert_eq!(link.grant(), None);
         link.transfer(FRAME, Bytes::new());
         assert_eq!(next(&link), Some(Err(Refusal::NoCredit)));

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use tokio::sync::Notify;
 
 use crate::sync::lock;
+use crate::wire::numbers::{OurHandle, SentCount};
 
 /// Where events and responses leave for one client link.
 #[derive(Debug, Default)]
@@ -15,15 +16,15 @@ pub(crate) struct SendingLink {
     changed: Notify,
 }
 
-/// `spent` is a delivery count, which wraps (AMQP 1.0 part 2, §2.6.7). What has been spent is in the outbox or has been written.
+/// What has been spent is in the outbox or has been written (AMQP 1.0 part 2, §2.6.7).
 #[derive(Debug, Default)]
 struct State {
-    spent: u32,
+    spent: SentCount,
     /// The credit after `spent`; up to all of `u32`.
     left: u32,
     draining: bool,
     /// Our handle, from our attach to the first detach of either side.
-    handle: Option<u32>,
+    handle: Option<OurHandle>,
     closed: bool,
 }
 
@@ -38,7 +39,7 @@ pub(crate) enum Turn {
 
 impl SendingLink {
     /// Opens the link: our attach is written, so that transfers may follow. A link that has been closed meanwhile stays closed.
-    pub(crate) fn attach(&self, handle: u32) {
+    pub(crate) fn attach(&self, handle: OurHandle) {
         let mut state = lock(&self.state);
         debug_assert!(state.handle.is_none(), "a link is attached once");
         // The detach of the client may have come in before our attach goes out.
@@ -54,7 +55,7 @@ impl SendingLink {
     }
 
     /// Returns our handle while the link is open.
-    pub(crate) fn handle(&self) -> Option<u32> {
+    pub(crate) fn handle(&self) -> Option<OurHandle> {
         lock(&self.state).handle
     }
 
@@ -66,11 +67,11 @@ impl SendingLink {
 
     /// Takes a flow of the client: so much credit, after the deliveries that it has counted. Without credit it is about draining
     /// only.
-    pub(crate) fn grant(&self, delivery_count: u32, credit: Option<u32>, draining: bool) {
+    pub(crate) fn grant(&self, delivery_count: SentCount, credit: Option<u32>, draining: bool) {
         let mut state = lock(&self.state);
         if let Some(credit) = credit {
             // A client that lowers its credit below what is on the way has none left.
-            state.left = credit.saturating_sub(state.spent.wrapping_sub(delivery_count));
+            state.left = credit.saturating_sub(state.spent.since(delivery_count));
         }
         state.draining = draining;
         self.changed.notify_one();
@@ -81,10 +82,10 @@ impl SendingLink {
         lock(&self.state).left
     }
 
-    /// Returns the credit that is left after this many deliveries.
-    pub(crate) fn left_after(&self, delivery_count: u32) -> u32 {
+    /// Returns the credit that is left after what this count has delivered.
+    pub(crate) fn left_after(&self, delivery_count: SentCount) -> u32 {
         let state = lock(&self.state);
-        state.left.saturating_add(state.spent.wrapping_sub(delivery_count))
+        state.left.saturating_add(state.spent.since(delivery_count))
     }
 
     /// Spends credit for one delivery, if there is some. None is spent before the link is open: the client could get a transfer before
@@ -96,7 +97,7 @@ impl SendingLink {
             0 if state.draining => Turn::Drain,
             0 => Turn::Wait,
             _ => {
-                state.spent = state.spent.wrapping_add(1);
+                state.spent = state.spent.next();
                 state.left -= 1;
                 Turn::Send
             }
@@ -126,7 +127,7 @@ impl SendingLink {
         let returned = std::mem::take(&mut state.left);
         // As if delivered: the client counts the same way when it reads the answer, and a flow that crosses
         // it would else give the credit a second time.
-        state.spent = state.spent.wrapping_add(returned);
+        state.spent = state.spent.after(returned);
         state.draining = false;
         returned
     }
@@ -138,7 +139,7 @@ mod tests {
 
     fn open() -> SendingLink {
         let link = SendingLink::default();
-        link.attach(0);
+        link.attach(OurHandle(0));
         link
     }
 
@@ -146,22 +147,22 @@ mod tests {
     fn credit_is_the_distance_from_the_count_to_the_limit() {
         let link = open();
         assert_eq!(link.spend(), Turn::Wait);
-        link.grant(0, Some(2), false);
+        link.grant(SentCount::new(0), Some(2), false);
         assert_eq!([link.spend(), link.spend(), link.spend()], [Turn::Send, Turn::Send, Turn::Wait]);
-        link.grant(0, Some(1), false);
+        link.grant(SentCount::new(0), Some(1), false);
         assert_eq!(link.outstanding(), 0);
-        link.grant(1, Some(4), false);
-        assert_eq!((link.outstanding(), link.left_after(1)), (3, 4));
+        link.grant(SentCount::new(1), Some(4), false);
+        assert_eq!((link.outstanding(), link.left_after(SentCount::new(1))), (3, 4));
     }
 
     #[test]
     fn a_drained_link_gives_back_what_it_did_not_need() {
         let link = open();
-        link.grant(0, Some(10), true);
+        link.grant(SentCount::new(0), Some(10), true);
         assert_eq!(link.spend(), Turn::Send);
         assert_eq!(link.give_back(), 9);
         assert_eq!((link.outstanding(), link.spend()), (0, Turn::Wait));
-        link.grant(0, None, true);
+        link.grant(SentCount::new(0), None, true);
         assert_eq!(link.spend(), Turn::Drain);
     }
 
@@ -169,10 +170,10 @@ mod tests {
     #[test]
     fn credit_waits_for_the_attach_and_ends_with_the_detach() {
         let link = SendingLink::default();
-        link.grant(0, Some(2), true);
+        link.grant(SentCount::new(0), Some(2), true);
         assert_eq!((link.spend(), link.is_draining()), (Turn::Wait, false));
-        link.attach(7);
-        assert_eq!((link.spend(), link.handle()), (Turn::Send, Some(7)));
+        link.attach(OurHandle(7));
+        assert_eq!((link.spend(), link.handle()), (Turn::Send, Some(OurHandle(7))));
         link.close();
         assert_eq!((link.spend(), link.handle()), (Turn::Wait, None));
     }
@@ -182,18 +183,18 @@ mod tests {
     fn a_closed_link_is_not_opened() {
         let link = SendingLink::default();
         link.close();
-        link.attach(7);
+        link.attach(OurHandle(7));
         assert_eq!(link.handle(), None);
     }
 
     #[test]
     fn counts_wrap_and_the_largest_credit_is_credit() {
         let link = open();
-        link.grant(0, Some(u32::MAX), false);
+        link.grant(SentCount::new(0), Some(u32::MAX), false);
         assert_eq!((link.give_back(), link.outstanding()), (u32::MAX, 0));
-        link.grant(u32::MAX, Some(2), false);
+        link.grant(SentCount::new(u32::MAX), Some(2), false);
         assert_eq!([link.spend(), link.spend(), link.spend()], [Turn::Send, Turn::Send, Turn::Wait]);
-        link.grant(0, Some(u32::MAX), false);
-        assert_eq!((link.outstanding(), link.left_after(0)), (u32::MAX - 1, u32::MAX));
+        link.grant(SentCount::new(0), Some(u32::MAX), false);
+        assert_eq!((link.outstanding(), link.left_after(SentCount::new(0))), (u32::MAX - 1, u32::MAX));
     }
 }

@@ -14,12 +14,15 @@ use tokio::sync::watch;
 use crate::wire::attaching::LinkState;
 use crate::wire::frame;
 use crate::wire::frame_writer::FrameWriter;
+use crate::wire::numbers::{
+    ClientDelivery, ClientTransfer, OurChannel, OurDelivery, OurHandle, OurTransfer, SentCount,
+};
 use crate::wire::outbox::{Control, Item, Outbox};
 use crate::wire::receiving_link::{Grant, ReceivingLink};
 use crate::wire::sending_link::SendingLink;
 use crate::wire::transfers::Delivery;
 
-/// Follows one session. All numbers wrap (AMQP 1.0 part 2, §2.5.6).
+/// Follows one session (AMQP 1.0 part 2, §2.5.6).
 #[derive(Debug)]
 pub(crate) struct SessionFlow {
     outbox: Arc<Outbox>,
@@ -27,24 +30,23 @@ pub(crate) struct SessionFlow {
     taken: VecDeque<Item>,
     begun: usize,
     /// Our channel, once our begin is written.
-    channel: Option<u16>,
-    next_delivery_id: u32,
+    channel: Option<OurChannel>,
+    next_delivery_id: OurDelivery,
     /// Where our count of frames starts, and where the count of the library stays.
-    initial_outgoing_id: u32,
+    initial_outgoing_id: OurTransfer,
     /// Of our next frame.
-    next_outgoing_id: u32,
+    next_outgoing_id: OurTransfer,
     /// How many frames the client takes from now on; up to all of `u32`, which Microsoft's Rust SDK says.
     outgoing_window_left: u32,
     /// Of the client's next frame, and of the first one that we do not take.
-    next_incoming_id: u32,
-    incoming_end: u32,
+    next_incoming_id: ClientTransfer,
+    incoming_end: ClientTransfer,
     /// The client's window until its first flow. It starts where our begin says.
     first_window: u32,
     /// Ours, as our begin says.
     incoming_window: u32,
     outgoing_window: u32,
-    /// By our handle.
-    links: BTreeMap<u32, OpenLink>,
+    links: BTreeMap<OurHandle, OpenLink>,
     /// Links whose client asked for their state.
     echoes: Vec<Arc<SendingLink>>,
     /// Links whose client is to hear of its credit.
@@ -55,7 +57,7 @@ pub(crate) struct SessionFlow {
 #[derive(Debug)]
 struct OpenLink {
     link: LinkState,
-    delivery_count: u32,
+    delivery_count: SentCount,
 }
 
 /// The event hubs whose producers get no credit, in lower case.
@@ -69,12 +71,12 @@ impl SessionFlow {
             taken: VecDeque::new(),
             begun: 0,
             channel: None,
-            next_delivery_id: 0,
-            initial_outgoing_id: 0,
-            next_outgoing_id: 0,
+            next_delivery_id: OurDelivery::default(),
+            initial_outgoing_id: OurTransfer::default(),
+            next_outgoing_id: OurTransfer::default(),
             outgoing_window_left: 0,
-            next_incoming_id: begin.next_outgoing_id,
-            incoming_end: begin.next_outgoing_id,
+            next_incoming_id: ClientTransfer::new(begin.next_outgoing_id),
+            incoming_end: ClientTransfer::new(begin.next_outgoing_id),
             first_window: begin.incoming_window,
             incoming_window: 0,
             outgoing_window: 0,
@@ -85,24 +87,24 @@ impl SessionFlow {
     }
 
     /// Our begin is written.
-    pub(crate) fn answered(&mut self, channel: u16, begin: &Begin) {
+    pub(crate) fn answered(&mut self, channel: OurChannel, begin: &Begin) {
         self.channel = Some(channel);
         self.incoming_window = begin.incoming_window;
         self.outgoing_window = begin.outgoing_window;
-        self.initial_outgoing_id = begin.next_outgoing_id;
-        self.next_outgoing_id = begin.next_outgoing_id;
+        self.initial_outgoing_id = OurTransfer::new(begin.next_outgoing_id);
+        self.next_outgoing_id = self.initial_outgoing_id;
         self.outgoing_window_left = self.first_window;
-        self.incoming_end = self.next_incoming_id.wrapping_add(begin.incoming_window);
+        self.incoming_end = self.next_incoming_id.after(begin.incoming_window);
     }
 
     /// Whether this is our channel of the session. A client may use its own one for the next session before the end of this one is
     /// answered.
-    pub(crate) fn is_on(&self, channel: u16) -> bool {
+    pub(crate) fn is_on(&self, channel: OurChannel) -> bool {
         self.channel == Some(channel)
     }
 
     /// Our attach of a link is written.
-    pub(crate) fn attached(&mut self, handle: u32, link: LinkState) {
+    pub(crate) fn attached(&mut self, handle: OurHandle, link: LinkState) {
         match &link {
             LinkState::Sending(link) => link.attach(handle),
             LinkState::Receiving(link) => {
@@ -111,11 +113,11 @@ impl SessionFlow {
                 self.due.push(Arc::clone(link));
             }
         }
-        self.links.insert(handle, OpenLink { link, delivery_count: 0 });
+        self.links.insert(handle, OpenLink { link, delivery_count: SentCount::default() });
     }
 
     /// Our detach of a link is next.
-    pub(crate) fn detached(&mut self, handle: u32) {
+    pub(crate) fn detached(&mut self, handle: OurHandle) {
         if let Some(open) = self.links.remove(&handle) {
             open.link.close();
         }
@@ -124,17 +126,17 @@ impl SessionFlow {
     /// Takes what a flow of the client says about the session. The library may read the rest: for it, nothing was sent.
     pub(crate) fn incoming_flow(&mut self, flow: &mut Flow) {
         // A client leaves the id out as long as it has received nothing of the session.
-        let first_not_received = flow.next_incoming_id.unwrap_or(self.initial_outgoing_id);
-        let in_flight = distance(first_not_received, self.next_outgoing_id);
+        let first_not_received = flow.next_incoming_id.map_or(self.initial_outgoing_id, OurTransfer::new);
+        let in_flight = self.next_outgoing_id.since_if_ahead(first_not_received);
         // The client had not seen the frames in flight when it wrote the flow, and each takes one place of
         // the window that it announces. More in flight than that is a window of zero, not a huge one.
         self.outgoing_window_left = flow.incoming_window.saturating_sub(in_flight);
-        flow.next_incoming_id = Some(self.initial_outgoing_id);
+        flow.next_incoming_id = Some(self.initial_outgoing_id.get());
     }
 
     /// Counts a transfer of the client.
     pub(crate) fn incoming_transfer(&mut self) {
-        self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
+        self.next_incoming_id = self.next_incoming_id.next();
     }
 
     /// The client wants to know the state of a link.
@@ -162,10 +164,10 @@ impl SessionFlow {
 
     /// Makes a flow say how the session is now, which opens the whole window to the client again.
     pub(crate) fn refresh(&mut self, flow: &mut Flow) {
-        self.incoming_end = self.next_incoming_id.wrapping_add(self.incoming_window);
-        flow.next_incoming_id = Some(self.next_incoming_id);
+        self.incoming_end = self.next_incoming_id.after(self.incoming_window);
+        flow.next_incoming_id = Some(self.next_incoming_id.get());
         flow.incoming_window = self.incoming_window;
-        flow.next_outgoing_id = self.next_outgoing_id;
+        flow.next_outgoing_id = self.next_outgoing_id.get();
     }
 
     /// Writes what waits, as far as the session window of the client and the space of the writer allow.
@@ -182,9 +184,9 @@ impl SessionFlow {
         self.answer_echoes(channel, writer);
         // At half of the window, so that a client that sends all the time does not stop until the flow
         // arrives.
-        if distance(self.next_incoming_id, self.incoming_end) < self.incoming_window / 2 {
+        if self.incoming_end.since_if_ahead(self.next_incoming_id) < self.incoming_window / 2 {
             let flow = self.session_flow();
-            writer.put(frame::framed(channel, &flow));
+            writer.put(frame::framed(channel.0, &flow));
         }
         let mut written = 0;
         while writer.has_space()
@@ -199,7 +201,7 @@ impl SessionFlow {
 
     /// Writes one frame, or skips what nobody waits for any more. Returns how many bytes of the outbox are done with; `None` if
     /// nothing can be written.
-    fn write_next(&mut self, channel: u16, writer: &mut FrameWriter<'_>) -> Option<usize> {
+    fn write_next(&mut self, channel: OurChannel, writer: &mut FrameWriter<'_>) -> Option<usize> {
         if self.taken.is_empty() {
             self.taken = self.outbox.take_all();
         }
@@ -217,9 +219,9 @@ impl SessionFlow {
         let is_first = self.begun == 0;
         self.begun += writer.put_transfer(&delivery, self.begun);
         let is_last = self.begun == message.len();
-        self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
+        self.next_outgoing_id = self.next_outgoing_id.next();
         if is_first {
-            self.next_delivery_id = self.next_delivery_id.wrapping_add(1);
+            self.next_delivery_id = self.next_delivery_id.next();
             self.count(handle, 1);
         }
         Some(if is_last { self.finish() } else { 0 })
@@ -231,7 +233,7 @@ impl SessionFlow {
         self.taken.pop_front().map_or(0, |item| item.bytes())
     }
 
-    fn answer_drain(&mut self, channel: u16, writer: &mut FrameWriter<'_>) -> usize {
+    fn answer_drain(&mut self, channel: OurChannel, writer: &mut FrameWriter<'_>) -> usize {
         if let Some(Item::Drained(link, returned)) = self.taken.pop_front()
             && let Some(handle) = link.handle()
         {
@@ -239,17 +241,17 @@ impl SessionFlow {
             // part 2, §2.6.7), so that both sides compute zero.
             self.count(handle, returned);
             let flow = self.link_flow(handle, 0, true);
-            writer.put(frame::framed(channel, &flow));
+            writer.put(frame::framed(channel.0, &flow));
         }
         0
     }
 
-    fn write_controls(&mut self, channel: u16, writer: &mut FrameWriter<'_>) {
+    fn write_controls(&mut self, channel: OurChannel, writer: &mut FrameWriter<'_>) {
         for control in self.outbox.take_controls() {
             match control {
                 Control::Credit(link) => self.due.push(link),
                 Control::Outcome(id, outcome) => {
-                    writer.put(frame::framed(channel, &disposition(id, outcome)));
+                    writer.put(frame::framed(channel.0, &disposition(id, outcome)));
                 }
             }
         }
@@ -257,7 +259,7 @@ impl SessionFlow {
 
     fn write_credit(
         &mut self,
-        channel: u16,
+        channel: OurChannel,
         writer: &mut FrameWriter<'_>,
         starved: &watch::Receiver<HubsWithoutCredit>,
     ) {
@@ -265,37 +267,37 @@ impl SessionFlow {
             let Some(Grant { handle, delivery_count, credit }) = link.grant() else { continue };
             let is_starved = link.hub.as_ref().is_some_and(|hub| starved.borrow().contains(hub));
             let flow = Flow {
-                handle: Some(Handle(handle)),
-                delivery_count: Some(delivery_count),
+                handle: Some(Handle(handle.0)),
+                delivery_count: Some(delivery_count.get()),
                 link_credit: Some(if is_starved { 0 } else { credit }),
                 ..self.session_flow()
             };
-            writer.put(frame::framed(channel, &flow));
+            writer.put(frame::framed(channel.0, &flow));
         }
     }
 
-    fn answer_echoes(&mut self, channel: u16, writer: &mut FrameWriter<'_>) {
+    fn answer_echoes(&mut self, channel: OurChannel, writer: &mut FrameWriter<'_>) {
         let open: Vec<_> =
             self.echoes.iter().filter_map(|link| Some((link.handle()?, Arc::clone(link)))).collect();
         for (handle, link) in open {
-            let written = self.links.get(&handle).map_or(0, |open| open.delivery_count);
+            let written = self.links.get(&handle).map_or(SentCount::default(), |open| open.delivery_count);
             let flow = self.link_flow(handle, link.left_after(written), false);
-            writer.put(frame::framed(channel, &flow));
+            writer.put(frame::framed(channel.0, &flow));
         }
         // A link that is not attached yet is answered once it is.
         self.echoes.retain(|link| link.is_awaited());
     }
 
-    fn count(&mut self, handle: u32, deliveries: u32) {
+    fn count(&mut self, handle: OurHandle, deliveries: u32) {
         if let Some(open) = self.links.get_mut(&handle) {
-            open.delivery_count = open.delivery_count.wrapping_add(deliveries);
+            open.delivery_count = open.delivery_count.after(deliveries);
         }
     }
 
-    fn link_flow(&mut self, handle: u32, credit: u32, drain: bool) -> Flow {
+    fn link_flow(&mut self, handle: OurHandle, credit: u32, drain: bool) -> Flow {
         Flow {
-            handle: Some(Handle(handle)),
-            delivery_count: self.links.get(&handle).map(|open| open.delivery_count),
+            handle: Some(Handle(handle.0)),
+            delivery_count: self.links.get(&handle).map(|open| open.delivery_count.get()),
             link_credit: Some(credit),
             drain,
             ..self.session_flow()
@@ -321,10 +323,10 @@ impl SessionFlow {
     }
 }
 
-fn disposition(id: u32, outcome: DeliveryState) -> Disposition {
+fn disposition(id: ClientDelivery, outcome: DeliveryState) -> Disposition {
     Disposition {
         role: Role::Receiver,
-        first: id,
+        first: id.get(),
         last: None,
         settled: true,
         state: Some(outcome),
@@ -340,12 +342,6 @@ impl Drop for SessionFlow {
         }
         self.outbox.written(self.taken.iter().map(Item::bytes).sum());
     }
-}
-
-/// From one number up to another that may have wrapped; 0 if it is not ahead.
-fn distance(from: u32, to: u32) -> u32 {
-    let distance = to.wrapping_sub(from);
-    if distance > u32::MAX / 2 { 0 } else { distance }
 }
 
 #[cfg(test)]
@@ -377,14 +373,14 @@ mod tests {
     fn session(window: u32) -> (SessionFlow, Arc<Outbox>) {
         let outbox = Arc::<Outbox>::default();
         let mut session = SessionFlow::new(&begin(window), Arc::clone(&outbox));
-        session.answered(3, &begin(2048));
+        session.answered(OurChannel(3), &begin(2048));
         (session, outbox)
     }
 
     fn link(session: &mut SessionFlow, handle: u32) -> Arc<SendingLink> {
         let link = Arc::<SendingLink>::default();
-        link.grant(0, Some(100), false);
-        session.attached(handle, LinkState::Sending(Arc::clone(&link)));
+        link.grant(SentCount::new(0), Some(100), false);
+        session.attached(OurHandle(handle), LinkState::Sending(Arc::clone(&link)));
         link
     }
 
@@ -469,7 +465,7 @@ mod tests {
         assert_eq!(transfers(&mut session), [(4, Some(0))]);
         put(&outbox, &gone, &[1, 1]);
         put(&outbox, &stays, &[1]);
-        session.detached(4);
+        session.detached(OurHandle(4));
         assert_eq!(transfers(&mut session), [(5, Some(1))]);
     }
 
@@ -496,11 +492,11 @@ mod tests {
     fn an_echo_is_answered_once_the_link_is_attached() {
         let (mut session, outbox) = session(1);
         let late = Arc::<SendingLink>::default();
-        late.grant(0, Some(10), false);
+        late.grant(SentCount::new(0), Some(10), false);
         session.echo(&late);
         session.echo(&late);
         assert!(write(&mut session).is_empty());
-        session.attached(4, LinkState::Sending(Arc::clone(&late)));
+        session.attached(OurHandle(4), LinkState::Sending(Arc::clone(&late)));
         put(&outbox, &late, &[1, 1]);
         let [Written::Flow(flow), Written::Transfer(_)] = &write(&mut session)[..] else { panic!() };
         assert_eq!((flow.delivery_count, flow.link_credit, flow.drain), (Some(0), Some(10), false));
@@ -518,8 +514,8 @@ mod tests {
         drop(session);
         assert_eq!(link.handle(), None);
         let next = Arc::<SendingLink>::default();
-        next.attach(0);
-        next.grant(0, Some(1), false);
+        next.attach(OurHandle(0));
+        next.grant(SentCount::new(0), Some(1), false);
         put(&outbox, &next, &[1]);
     }
 
@@ -549,7 +545,7 @@ mod tests {
             .map(|hub| Arc::new(ReceivingLink::new(Arc::default(), 10, Some(hub.to_owned()))));
         for (handle, link) in [(5, &fed), (6, &hungry)] {
             link.serve();
-            session.attached(handle, LinkState::Receiving(Arc::clone(link)));
+            session.attached(OurHandle(handle), LinkState::Receiving(Arc::clone(link)));
         }
         let [Written::Flow(first), Written::Flow(second)] = &write(&mut session)[..] else {
             panic!("no credit")

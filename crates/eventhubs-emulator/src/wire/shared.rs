@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 use crate::wire::attaching::{Attaching, LinkState};
+use crate::wire::numbers::ClientChannel;
 use crate::wire::outbox::Outbox;
 use crate::wire::receiving_link::WaitingBytes;
 
@@ -22,9 +23,6 @@ pub(crate) const MAX_UNSENT: usize = 256 * 1024;
 /// As many bytes of outcomes and credit may wait for a client that sends and does not read; above this nothing more of it is read. A
 /// client that reads stays below: of messages no more wait than [`MAX_UNSENT`].
 const MAX_UNREAD: usize = 4 * MAX_UNSENT;
-
-/// A link as its own side counts: a channel, and a handle there.
-pub(crate) type LinkId = (u16, u32);
 
 /// The state; each part has one writer.
 #[derive(Debug)]
@@ -46,7 +44,7 @@ pub(crate) struct Shared {
     /// Links that have come in and that no task serves yet.
     attaching: Mutex<Attaching>,
     /// By the client's channel.
-    outboxes: Mutex<BTreeMap<u16, Arc<Outbox>>>,
+    outboxes: Mutex<BTreeMap<ClientChannel, Arc<Outbox>>>,
     /// Of the messages that came in.
     pub(crate) waiting: Arc<WaitingBytes>,
 }
@@ -125,23 +123,23 @@ impl Shared {
     }
 
     /// The client attaches a link.
-    pub(crate) fn attaches(&self, channel: u16, name: String, link: LinkState) {
+    pub(crate) fn attaches(&self, channel: ClientChannel, name: String, link: LinkState) {
         lock(&self.attaching).push(channel, name, link);
     }
 
     /// Returns the link of an attach that the AMQP library hands out, once for each; `None` if the client wrote it in a form that
     /// only the library understands.
-    pub(crate) fn take_attached(&self, channel: u16, name: &str) -> Option<LinkState> {
+    pub(crate) fn take_attached(&self, channel: ClientChannel, name: &str) -> Option<LinkState> {
         lock(&self.attaching).take(channel, name)
     }
 
     /// Returns the outbox of the session that the client has on this channel.
-    pub(crate) fn outbox(&self, channel: u16) -> Arc<Outbox> {
+    pub(crate) fn outbox(&self, channel: ClientChannel) -> Arc<Outbox> {
         Arc::clone(lock(&self.outboxes).entry(channel).or_default())
     }
 
     /// Forgets a session with all its links.
-    pub(crate) fn forget_session(&self, channel: u16) {
+    pub(crate) fn forget_session(&self, channel: ClientChannel) {
         lock(&self.attaching).forget_session(channel);
         lock(&self.outboxes).remove(&channel);
     }

@@ -4,15 +4,17 @@ use bytes::{BufMut, BytesMut};
 use eventhubs_amqp_frames::descriptor::TRANSFER;
 use eventhubs_amqp_frames::format::{BINARY8, DESCRIBED, FALSE, LIST8, NULL, SMALL_ULONG, TRUE, UINT, UINT0};
 
+use crate::wire::numbers::{OurChannel, OurDelivery, OurHandle};
+
 /// All fields are written: the Python SDK reads each of them (docs/contract.md §2.3).
 const FIELDS: u8 = 11;
 
 /// One message that goes out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delivery<'a> {
-    pub(crate) channel: u16,
-    pub(crate) handle: u32,
-    pub(crate) id: u32,
+    pub(crate) channel: OurChannel,
+    pub(crate) handle: OurHandle,
+    pub(crate) id: OurDelivery,
     pub(crate) message: &'a [u8],
 }
 
@@ -22,7 +24,7 @@ impl Delivery<'_> {
         let start = out.len();
         out.put_u32(0);
         out.put_slice(&[2, 0]);
-        out.put_u16(self.channel);
+        out.put_u16(self.channel.0);
         let more = self.put_performative(sent == 0, out);
         let left = &self.message[sent..];
         let space = (max_frame_size as usize).saturating_sub(out.len() - start);
@@ -41,13 +43,13 @@ impl Delivery<'_> {
     fn put_performative(&self, is_first: bool, out: &mut BytesMut) -> usize {
         out.put_slice(&[DESCRIBED, SMALL_ULONG, TRANSFER, LIST8, 0, FIELDS, UINT]);
         let size = out.len() - 3;
-        out.put_u32(self.handle);
+        out.put_u32(self.handle.0);
         if is_first {
             out.put_u8(UINT);
-            out.put_u32(self.id);
+            out.put_u32(self.id.get());
             // The delivery tag has to differ among unsettled deliveries only, and there are none.
             out.put_slice(&[BINARY8, 4]);
-            out.put_u32(self.id);
+            out.put_u32(self.id.get());
             out.put_u8(UINT0);
         } else {
             out.put_slice(&[NULL, NULL, NULL]);
@@ -68,7 +70,8 @@ mod tests {
 
     /// The frames of a message, each as its performative and payload.
     fn frames(message: &[u8], max_frame_size: u32) -> Vec<(Transfer, Vec<u8>)> {
-        let delivery = Delivery { channel: 258, handle: 9, id: 7, message };
+        let (channel, handle, id) = (OurChannel(258), OurHandle(9), OurDelivery::new(7));
+        let delivery = Delivery { channel, handle, id, message };
         let (mut sent, mut frames) = (0, Vec::new());
         loop {
             let mut out = BytesMut::from("before".as_bytes());

@@ -1,6 +1,6 @@
 //! Several instances that share a store, each in a task of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,6 +197,34 @@ async fn a_settled_fleet_is_calm_for_a_hundred_rounds() {
         sleep(100 * PAUSE).await;
         assert_eq!(store.moves().len(), moves, "{instances} instances, {count} partitions");
     }
+}
+
+/// docs/stores.md has these numbers, for each instance of three, with 32 partitions and the default interval.
+#[tokio::test(start_paused = true)]
+async fn a_fleet_at_rest_announces_nothing_and_costs_what_is_documented() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let store = FaultyStore::with_clock();
+    let mut fleet = Fleet::new(&store, 32);
+    for name in ["a", "b", "c"] {
+        fleet.start(name);
+    }
+    fleet.settle(6 * INTERVAL).await;
+    sleep(EXPIRY).await;
+    let listed = store.script().listed;
+    store.script().changes.clear();
+    sleep(HOUR).await;
+
+    let listed = store.script().listed - listed;
+    let changes = store.script().changes.clone();
+    assert!(changes.iter().all(|change| change.announces_to.is_none()), "0 hints");
+    assert!(changes.iter().all(|change| change.before == change.after), "renewals only");
+    // No time passes within a round here.
+    let rounds: BTreeSet<_> = changes.iter().map(|change| (change.at, change.after.clone())).collect();
+    let [listings, renewals, rounds] = [listed, changes.len(), rounds.len()].map(|number| number / 3);
+    println!("{listings} listings, {renewals} renewals in {rounds} rounds");
+    assert!((850..=950).contains(&listings), "{listings} listings");
+    assert!((1400..=1550).contains(&renewals), "{renewals} renewals");
+    assert!((130..=200).contains(&rounds), "renewals in {rounds} rounds");
 }
 
 #[tokio::test(start_paused = true)]
