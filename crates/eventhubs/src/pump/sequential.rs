@@ -14,6 +14,7 @@ use crate::pump::failing::{Failing, Next, act};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
 use crate::pump::source::Source;
+use crate::report::Fate;
 use crate::run::Run;
 use crate::{Error, HandlerError, PartitionContext};
 
@@ -50,6 +51,11 @@ impl Sequential {
         }
     }
 
+    /// Reading continues elsewhere.
+    pub(crate) fn sought(&mut self) {
+        self.failing.forget();
+    }
+
     /// Calls the callback for idle partitions.
     pub(crate) async fn idle(&mut self, idle: &OnIdle, tries: u32) -> Result<(), Exit> {
         self.orders.may_call().await?;
@@ -67,7 +73,7 @@ impl Sequential {
         for event in events {
             let number = progress.deliver(&event)?;
             let call = Call::at(number);
-            loop {
+            let fate = loop {
                 // In this order. A pause may take long, so the order and the theft are asked after it; between the last
                 // question and the call nothing awaits.
                 self.orders.may_call().await?;
@@ -76,16 +82,18 @@ impl Sequential {
                 let Err(failed) =
                     self.caller.call(call, |slot, context| callback(slot, context, again)).await
                 else {
-                    break;
+                    break Fate::Handled;
                 };
                 let judged = self.failing.judge(number, call, self.failing.source(failed)?);
-                if act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).await? == Next::Pass
-                {
-                    break;
+                progress.failed();
+                let next = act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).await?;
+                if let Next::Pass(fate) = next {
+                    break fate;
                 }
-            }
+            };
             self.failing.settle(number);
-            progress.handled(&event, 1);
+            progress.count(fate, 1);
+            progress.handled(std::slice::from_ref(&event));
         }
         Ok(())
     }
@@ -115,16 +123,16 @@ impl Sequential {
             let done = match self.caller.call(call, |slot, context| callback(slot, context, again)).await {
                 Ok(()) => {
                     self.failing.settle(part[0].sequence_number());
+                    progress.count(Fate::Handled, part.len());
                     part.len()
                 }
                 Err(failed) => {
                     let source = self.failing.source(failed)?;
-                    self.part_failed(call, source, part, range.end, &mut parts).await?
+                    progress.failed();
+                    self.part_failed(call, source, part, range.end, &mut parts, progress).await?
                 }
             };
-            if let Some(last) = part[..done].last() {
-                progress.handled(last, done);
-            }
+            progress.handled(&part[..done]);
             parts.done(done);
         }
         Ok(())
@@ -138,6 +146,7 @@ impl Sequential {
         part: &[ReceivedEvent],
         end: usize,
         parts: &mut Bisection,
+        progress: &mut Progress,
     ) -> Result<usize, Exit> {
         let named = BatchFailed::index_in(&source).map(|index| index.min(part.len() - 1));
         let may_halve = named.is_none() && part.len() > 1 && Cause::of(&source) != Cause::Panic;
@@ -156,9 +165,12 @@ impl Sequential {
         let failing = named.map_or(part, |index| &part[index..=index]);
         let number = part[first].sequence_number();
         let judged = self.failing.judge(number, call, source);
-        match act(&self.run, &mut self.orders, judged, failing).await? {
+        let next = act(&self.run, &mut self.orders, judged, failing).await?;
+        progress.count(Fate::Handled, first);
+        match next {
             Next::Again => Ok(first),
-            Next::Pass => {
+            Next::Pass(fate) => {
+                progress.count(fate, failing.len());
                 self.failing.settle(number);
                 parts.clear();
                 Ok(first + failing.len())
