@@ -395,14 +395,14 @@ impl Pump {
         let run = Arc::clone(&self.run);
         let (least, most) = (run.options.min_batch_size, run.options.max_batch_size);
         let mut events = self.receive_checked(source, most).await?;
-        let end = Instant::now() + run.options.max_wait_time.unwrap_or_default();
+        let end = Instant::now().checked_add(run.options.max_wait_time.unwrap_or_default());
         while !events.is_empty() && events.len() < least && !self.has_ended() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
                 break;
             }
             // What ends the attempt here drops events that nobody has seen: the next attempt reads them again.
-            let more = self.receive_within(source, most - events.len(), Some(left)).await?;
+            let more = self.receive_within(source, most - events.len(), left).await?;
             events.extend(self.checked(more).await?);
         }
         Ok(events)
@@ -438,7 +438,8 @@ impl Pump {
         most: usize,
         wait: Option<Duration>,
     ) -> Result<Vec<ReceivedEvent>, Exit> {
-        let end = wait.map(|wait| Instant::now() + wait);
+        // `None` also where the clock cannot count that far.
+        let end = wait.and_then(|wait| Instant::now().checked_add(wait));
         while !self.has_ended() {
             let look = self.bounded.as_ref().map(Bounded::next_look);
             let until = end.into_iter().chain(look).min();
