@@ -61,6 +61,21 @@ fn a_paused_partition_continues_after_the_resume() {
 }
 
 #[test]
+fn a_bounded_run_ends_and_the_next_one_continues() {
+    let first = ["the first run exports order 9", "the first run is complete: true, events: 10"];
+    let second = ["the second run exports late order", "the second run is complete: true, events: 1"];
+    says("bounded_run", &[&first[1..], &second].concat());
+    says("bounded_run", &first);
+}
+
+#[test]
+fn events_come_again_after_a_seek() {
+    let before = ["#0: order 0", "#1: order 1", "#2: order 2", "closed: Sought"];
+    let after = ["#1: order 1", "#2: order 2", "#3: order 3", "closed: Bounded"];
+    says("seek", &[before, after].concat());
+}
+
+#[test]
 fn a_store_of_ones_own_sees_each_checkpoint() {
     says("own_store", &["3 checkpoints were written"]);
 }

@@ -89,7 +89,7 @@ struct Fleet {
 
 struct Instance {
     stop: oneshot::Sender<()>,
-    receiving: JoinHandle<eventhubs::Result<()>>,
+    receiving: JoinHandle<eventhubs::Result<eventhubs::ReceiveReport>>,
 }
 
 impl Fleet {

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 struct Consumer {
     seen: Arc<Mutex<Seen>>,
     stop: oneshot::Sender<()>,
-    receiving: JoinHandle<eventhubs::Result<()>>,
+    receiving: JoinHandle<eventhubs::Result<eventhubs::ReceiveReport>>,
 }
 
 #[derive(Debug, Default, Clone)]

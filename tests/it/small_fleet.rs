@@ -33,7 +33,7 @@ type Log = Arc<Mutex<Vec<Handled>>>;
 
 struct Instance {
     stop: oneshot::Sender<()>,
-    receiving: JoinHandle<eventhubs::Result<()>>,
+    receiving: JoinHandle<eventhubs::Result<eventhubs::ReceiveReport>>,
 }
 
 async fn start(world: &World, log: &Log, instance: &'static str) -> Instance {

@@ -32,8 +32,8 @@ impl Assignment {
         *self != Self::Balanced
     }
 
-    /// Those of the partitions that the instance may own.
-    pub(crate) fn of(&self, partitions: &[PartitionId]) -> Vec<PartitionId> {
+    /// Returns those of the event hub's partitions that the instance may own.
+    pub fn of(&self, partitions: &[PartitionId]) -> Vec<PartitionId> {
         match self {
             Self::Balanced => partitions.to_vec(),
             Self::Static(ids) => partitions.iter().filter(|id| ids.contains(*id)).cloned().collect(),

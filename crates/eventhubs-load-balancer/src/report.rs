@@ -25,6 +25,9 @@ pub struct Round {
     pub origins: BTreeMap<PartitionId, Origin>,
     /// Who has what was lost to another owner, or is asked for.
     pub takers: BTreeMap<PartitionId, OwnerId>,
+    /// A partition that this instance may own and another live one does, with that owner; the first of them, as of
+    /// the listing at the beginning of the round. What is offered by its owner does not count.
+    pub held_elsewhere: Option<(PartitionId, OwnerId)>,
     /// Calls of the store that failed. The next round tries again, so nothing has to be done but to tell.
     pub failures: Vec<Failure>,
     /// Ownership records that could not be read. They are taken for missing.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use eventhubs_checkpoint_store::{
     Audience, Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList,
 };
-use eventhubs_types::PartitionId;
+use eventhubs_types::{OwnerId, PartitionId};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
@@ -87,6 +87,7 @@ impl Balancer {
             round.is_owner_taken = true;
             return;
         }
+        round.held_elsewhere = self.held_elsewhere(&list.records, &expired);
         // Before the claims are made: `note_to_keep` reads whether there are takers.
         self.look_for_takers(&list.records, &expired);
         let (plan, mut findings) = match purpose {
@@ -208,6 +209,18 @@ impl Balancer {
                 && self.hub.has(&record.partition)
         };
         !list.records.iter().any(is_late)
+    }
+
+    fn held_elsewhere(
+        &self,
+        records: &[Ownership],
+        expired: &BTreeSet<PartitionId>,
+    ) -> Option<(PartitionId, OwnerId)> {
+        records.iter().find_map(|record| {
+            let owner = record.owner.as_ref().filter(|owner| **owner != self.owner)?;
+            let is_live = !expired.contains(&record.partition) && Note::of(record) != Some(Note::Offered);
+            (is_live && self.hub.has(&record.partition)).then(|| (record.partition.clone(), owner.clone()))
+        })
     }
 
     /// Another owner's record ends a lease, expired or not: it was read elsewhere in between.

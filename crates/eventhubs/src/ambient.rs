@@ -11,8 +11,8 @@ pub(crate) fn entropy() -> StdRng {
     StdRng::from_rng(&mut rand::rng())
 }
 
-/// Returns the time of day, for what people read.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads it; nothing is decided by it")]
+/// Returns the time of day, for what people read, and to wait for a time that they set.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -78,6 +78,8 @@ pub(crate) struct Checkpointer {
     lost: CancellationToken,
     /// The highest sequence number that the callback got; no checkpoint is ahead of it.
     delivered: AtomicI64,
+    /// The sequence number of what the store held last; `i64::MIN` where it held none. For the report.
+    recorded: AtomicI64,
     /// Held across the calls of the store: two updates at once would write over each other's version.
     known: Mutex<Known>,
     /// Never held across an await, so that an update can be added while a write hangs.
@@ -107,7 +109,7 @@ impl Pending {
 struct Known {
     expected: Expected,
     sequence_number: Option<SequenceNumber>,
-    /// The version of a checkpoint that was given up: its position cannot be read from.
+    /// The version of a checkpoint that was given up: its position cannot be read from, or the user sought another.
     forgotten: Option<Version>,
 }
 
@@ -146,6 +148,7 @@ impl Checkpointer {
             revoked: AtomicBool::new(false),
             lost: CancellationToken::new(),
             delivered: AtomicI64::new(i64::MIN),
+            recorded: AtomicI64::new(i64::MIN),
             known: Mutex::new(Known { expected: Expected::Absent, sequence_number: None, forgotten: None }),
             pending: SyncMutex::new(None),
             has_pending: Notify::new(),
@@ -203,6 +206,16 @@ impl Checkpointer {
         }
     }
 
+    /// The sequence number of the checkpoint in the store, as it was last read or written.
+    pub(crate) fn recorded(&self) -> Option<SequenceNumber> {
+        let number = self.recorded.load(Ordering::Acquire);
+        (number != i64::MIN).then(|| number.into())
+    }
+
+    fn record(&self, number: Option<SequenceNumber>) {
+        self.recorded.store(number.map_or(i64::MIN, SequenceNumber::value), Ordering::Release);
+    }
+
     /// Remembers that this event was handed to the callback.
     pub(crate) fn delivered(&self, event: &ReceivedEvent) {
         let number = event.sequence_number().value();
@@ -223,6 +236,7 @@ impl Checkpointer {
         self.flush().await?;
         let mut known = self.known.lock().await;
         let checkpoint = self.read_fenced().await?;
+        self.record(checkpoint.as_ref().and_then(|checkpoint| checkpoint.sequence_number));
         let Some(checkpoint) = known.learn(checkpoint.as_ref()) else { return Ok(Stored::Nothing) };
         Ok(match checkpoint.resume_position() {
             Some(position) => Stored::At { position, number: checkpoint.sequence_number },
@@ -230,8 +244,8 @@ impl Checkpointer {
         })
     }
 
-    /// The position of the checkpoint that was read last cannot be used: the numbers may start again, and the
-    /// next checkpoint replaces it whatever its number.
+    /// Reading begins elsewhere than at the checkpoint that was read last, perhaps before it: the next checkpoint
+    /// replaces it whatever its number.
     pub(crate) async fn forget(&self) {
         let mut known = self.known.lock().await;
         known.sequence_number = None;
@@ -252,6 +266,7 @@ impl Checkpointer {
         match self.write(&checkpoint, &known.expected).await? {
             CheckpointOutcome::Written(version) => {
                 known.wrote(version, Some(number));
+                self.record(Some(number));
                 self.delivered.store(i64::MIN, Ordering::Release);
                 Ok(true)
             }
@@ -367,9 +382,14 @@ impl Checkpointer {
             match self.write(checkpoint, &known.expected).await? {
                 CheckpointOutcome::Written(version) => {
                     known.wrote(version, checkpoint.sequence_number);
+                    self.record(checkpoint.sequence_number);
                     return Ok(CheckpointStatus::Written);
                 }
-                _ => _ = known.learn(self.read().await?.as_ref()),
+                _ => {
+                    let theirs = self.read().await?;
+                    self.record(theirs.as_ref().and_then(|checkpoint| checkpoint.sequence_number));
+                    known.learn(theirs.as_ref());
+                }
             }
         }
         Err(self.error(Error::new(ErrorKind::Store, "others keep writing the same checkpoint").passing()))

@@ -53,6 +53,46 @@ impl ConsumerClient {
         ConsumerClientBuilder::new(Ok(hub), consumer_group.as_ref())
     }
 
+    /// Returns a client for another consumer group of the same event hub. It shares the connection and the store with
+    /// this one, and has the same owner id and options; both may receive at the same time.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let emulator = Emulator::builder().event_hub("orders", 2).consumer_group("orders", "audit").start().await?;
+    /// # emulator.publish("orders", ["tea"])?; let client = client(&emulator.connection_string("orders"))?;
+    /// let audit = client.for_consumer_group("audit")?;
+    /// let (billed, audited) = tokio::join!(
+    ///     client.receive(handle).starting_position(StartingPosition::Earliest).until(Until::now()).into_future(),
+    ///     audit.receive(handle).starting_position(StartingPosition::Earliest).until(Until::now()).into_future(),
+    /// );
+    /// assert_eq!((billed?.handled(), audited?.handled()), (1, 1));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the name cannot be used. Whether the group exists shows
+    /// when it receives.
+    pub fn for_consumer_group(&self, consumer_group: impl AsRef<str>) -> Result<Self> {
+        let consumer_group = ConsumerGroup::new(consumer_group)?;
+        if consumer_group.as_str().eq_ignore_ascii_case(self.instance.scope.consumer_group.as_str()) {
+            // Two instances of one group would need two owner ids.
+            return Ok(self.clone());
+        }
+        let Instance { hub, scope, store, owner, balancing, retry, .. } = &*self.instance;
+        let instance = Instance {
+            hub: hub.clone(),
+            scope: ConsumerScope::new(scope.namespace.clone(), scope.event_hub.clone(), consumer_group),
+            store: Arc::clone(store),
+            owner: owner.clone(),
+            balancing: balancing.clone(),
+            retry: retry.clone(),
+            readings: Readings::default(),
+        };
+        Ok(Self { instance: Arc::new(instance) })
+    }
+
     /// Switches to the key in another connection string, so that keys can be rotated while receiving
     /// continues.
     ///
@@ -142,7 +182,8 @@ impl ConsumerClient {
         &self.instance.owner
     }
 
-    /// Closes the connection to the service for good. Runs that are still going end with
+    /// Closes the connection to the service for good, also for clients of [other
+    /// groups](Self::for_consumer_group) that share it. Runs that are still going end with
     /// [`Closed`](crate::ErrorKind::Closed) and release their partitions; stop them first.
     ///
     /// # Cancel safety

@@ -1,16 +1,16 @@
-//! What a callback gets besides the event: its partition, checkpoints, pause and resume.
+//! What a callback gets besides the event: its partition, checkpoints, pause and resume, seek.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
 use eventhubs_checkpoint_store::{CheckpointStore, TransactionalCheckpoint};
-use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId};
+use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId, StartingPosition};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpointer::{CheckpointStatus, Checkpointer};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The partition that a callback is called for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,9 +25,19 @@ struct Inner {
     /// Asked for each event.
     is_paused: AtomicBool,
     resumed: Notify,
+    sought: Sought,
     /// Whether several events of the partition are handled at once: then a callback does not know whether those before
     /// its own are handled.
     is_concurrent: bool,
+}
+
+/// Where the user wants to read on.
+#[derive(Debug, Default)]
+struct Sought {
+    position: Mutex<Option<StartingPosition>>,
+    /// Whether there is one: asked before each call, without the lock.
+    is_there: AtomicBool,
+    news: Notify,
 }
 
 impl PartitionContext {
@@ -38,6 +48,7 @@ impl PartitionContext {
                 last_enqueued: Mutex::new(None),
                 is_paused: AtomicBool::new(false),
                 resumed: Notify::new(),
+                sought: Sought::default(),
                 is_concurrent,
             }),
         }
@@ -129,6 +140,69 @@ impl PartitionContext {
     /// Whether the partition is paused.
     pub fn is_paused(&self) -> bool {
         self.inner.is_paused.load(Ordering::Acquire)
+    }
+
+    /// Reads on at another position of this partition, earlier or later: the running call ends, the link is detached, and
+    /// the next event is the first one at `position`. What was received and not handled is dropped.
+    ///
+    /// It may be called by the callback, by a hook, or by any task that has the context, also while no event comes. With a
+    /// [`concurrency`](crate::Receive::concurrency) of more than one, the calls that are under way end first. The
+    /// partition is closed with [`CloseReason::Sought`](crate::CloseReason::Sought) and initialized again, unless
+    /// [`on_partition_initialize`](crate::Receive::on_partition_initialize) seeks: then it begins there. Of several
+    /// positions, the last one counts that is given before the link is opened again.
+    ///
+    /// The checkpoint stays as it is until the next one, which may be lower. After a crash before that, or with a new
+    /// owner, reading continues at the checkpoint. A store refuses a lower
+    /// [`transactional_checkpoint`](Self::transactional_checkpoint) as that of an event that is done.
+    ///
+    /// A position that the service refuses is reported as
+    /// [`InvalidPosition`](crate::ErrorKind::InvalidPosition), and reading continues where it was.
+    ///
+    /// ```
+    /// # use eventhubs::{HandlerResult, PartitionContext, ReceivedEvent, StartingPosition};
+    /// async fn handle(context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+    ///     if event.body_as_str()? == "start over" {
+    ///         context.seek(StartingPosition::Earliest)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when the partition is not owned, or is closed for good.
+    pub fn seek(&self, position: StartingPosition) -> Result<()> {
+        if !self.is_owned() {
+            let error =
+                Error::new(ErrorKind::OwnershipLost, "the position was refused: the partition is not owned");
+            return Err(error.on_partition(self.partition_id()));
+        }
+        let sought = &self.inner.sought;
+        let mut wanted = sought.position.lock().unwrap_or_else(PoisonError::into_inner);
+        *wanted = Some(position);
+        sought.is_there.store(true, Ordering::Release);
+        drop(wanted);
+        sought.news.notify_waiters();
+        Ok(())
+    }
+
+    /// Whether reading is to continue elsewhere.
+    pub(crate) fn is_sought(&self) -> bool {
+        self.inner.sought.is_there.load(Ordering::Acquire)
+    }
+
+    /// Waits until reading is to continue elsewhere.
+    pub(crate) async fn sought(&self) {
+        let news = self.inner.sought.news.notified();
+        // The waiter counts from its creation, so that no call of `seek` falls between the question and the wait.
+        if !self.is_sought() {
+            news.await;
+        }
+    }
+
+    pub(crate) fn take_sought(&self) -> Option<StartingPosition> {
+        let mut position = self.inner.sought.position.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.sought.is_there.store(false, Ordering::Release);
+        position.take()
     }
 
     /// Returns whether the partition is still owned, right now. Cheap: asks neither the store nor the service.

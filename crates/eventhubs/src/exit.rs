@@ -19,6 +19,8 @@ pub(crate) enum Ended {
     Stopped,
     /// Another reader took the partition at the broker.
     Stolen,
+    /// It was read to the bound of the run.
+    Bounded,
     /// Nothing can be read, because of a mistake in the configuration or because the client is closed.
     Refused(Error),
 }
@@ -28,6 +30,10 @@ pub(crate) enum Ended {
 pub(crate) enum Exit {
     Ordered(Order),
     Stolen,
+    /// Everything up to the bound of the run is done.
+    Bounded,
+    /// The user wants to read on elsewhere.
+    Sought,
     HandlerFailed(Error),
     /// An event was given up, and the user wants the run to end then.
     HandlerGaveUp(Error),
@@ -44,6 +50,8 @@ impl Exit {
             Self::Ordered(Order::OwnershipLost) | Self::Stolen => CloseReason::OwnershipLost,
             Self::Ordered(Order::HandOver) => CloseReason::HandedOver,
             Self::Ordered(_) => CloseReason::Shutdown,
+            Self::Bounded => CloseReason::Bounded,
+            Self::Sought => CloseReason::Sought,
             Self::HandlerFailed(_) | Self::HandlerGaveUp(_) => CloseReason::HandlerFailed,
             Self::ReceiveFailed(_) | Self::Recreated | Self::OffsetAhead => CloseReason::ReceiveFailed,
         }
@@ -54,8 +62,8 @@ impl Exit {
 mod tests {
     use super::*;
 
-    /// The hook may write a checkpoint after `Shutdown` and `HandedOver` only: an exit that is taken for one
-    /// of them would let an instance write over the checkpoint of the next owner.
+    /// An exit after which the partition is somebody else's must not be taken for another one: the hook would write over
+    /// the checkpoint of the next owner.
     #[test]
     fn the_close_reason_says_whether_the_partition_is_still_owned() {
         let error = || Error::invalid("a test");
@@ -64,6 +72,8 @@ mod tests {
             (Exit::Ordered(Order::HandOver), CloseReason::HandedOver),
             (Exit::Ordered(Order::OwnershipLost), CloseReason::OwnershipLost),
             (Exit::Stolen, CloseReason::OwnershipLost),
+            (Exit::Bounded, CloseReason::Bounded),
+            (Exit::Sought, CloseReason::Sought),
             (Exit::HandlerFailed(error()), CloseReason::HandlerFailed),
             (Exit::HandlerGaveUp(error()), CloseReason::HandlerFailed),
             (Exit::ReceiveFailed(error()), CloseReason::ReceiveFailed),

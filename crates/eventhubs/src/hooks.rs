@@ -28,6 +28,12 @@ pub enum CloseReason {
     HandlerFailed,
     /// The partition could not be read. It stays owned and is tried again after a pause.
     ReceiveFailed,
+    /// A [bounded](crate::Receive::until) run has read the partition to its bound. It is still owned, so a last
+    /// checkpoint can be written, and it is not opened again.
+    Bounded,
+    /// [`PartitionContext::seek`] was called: the partition stays owned and is opened again at the position asked for. A
+    /// checkpoint can be written.
+    Sought,
 }
 
 pub(crate) type Callback1<A, R> = Box<dyn Fn(A) -> BoxFuture<'static, R> + Send + Sync>;

@@ -94,7 +94,9 @@ mod processor;
 mod producer;
 mod pump;
 pub mod receive;
+mod remaining;
 mod reminder;
+mod report;
 mod run;
 mod runner;
 mod source;
@@ -126,9 +128,11 @@ pub use hooks::CloseReason;
 pub use invalid_position::InvalidPosition;
 pub use policy::checkpoints::CheckpointPolicy;
 pub use policy::failure::{BatchFailed, FailurePolicy, GiveUp, Poison};
+pub use policy::until::Until;
 #[cfg(feature = "producer")]
 pub use producer::{ProducerClient, ProducerClientBuilder};
 pub use receive::Receive;
+pub use report::{PartitionReport, ReceiveReport};
 
 /// What a checkpoint store of your own is made of: the trait [`CheckpointStore`], its arguments and outcomes,
 /// and its error.

@@ -21,6 +21,8 @@ pub(crate) struct Resume {
     pub(crate) began: Option<StartingPosition>,
     /// The last event whose callback returned `Ok`, where nothing has failed since.
     pub(crate) handled: Option<SequenceNumber>,
+    /// The user wants to read on here.
+    pub(crate) sought: Option<StartingPosition>,
     /// Events came that contradict the checkpoint: the event hub was re-created.
     pub(crate) is_recreated: bool,
     /// The offset of the checkpoint led beyond the event that comes after its sequence number: the number
@@ -60,6 +62,11 @@ impl Opened {
 pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume) -> Result<Opened> {
     // Read even where it does not decide: the first write has to know the version.
     let stored = context.checkpointer().stored().await?;
+    if let Some(position) = resume.sought.clone()
+        && let Some(opened) = at_sought(run, context, position).await?
+    {
+        return Ok(opened);
+    }
     if resume.is_recreated {
         return replace(run, context, Cause::Recreated, recreated(context)).await;
     }
@@ -83,6 +90,31 @@ pub(crate) async fn open(run: &Run, context: &PartitionContext, resume: &Resume)
             let has_failed_over = error.condition() == Some(FAILED_OVER);
             let cause = if has_failed_over { Cause::FailedOver(after) } else { Cause::Refused };
             replace(run, context, cause, not_at_checkpoint(context, error)).await
+        }
+        Err(error) => Err(not_opened(context, error)),
+    }
+}
+
+/// Where the user wants to read on; `None` where the service refuses that.
+async fn at_sought(
+    run: &Run,
+    context: &PartitionContext,
+    position: StartingPosition,
+) -> Result<Option<Opened>> {
+    let position = match position {
+        StartingPosition::Latest => newest(run, context).await?.position,
+        position => position,
+    };
+    match receiver(run, context, position.clone(), run.options.prefetch).await {
+        Ok(receiver) => {
+            // Only now: a position that is refused must leave the checkpoint as it was.
+            context.checkpointer().forget().await;
+            Ok(Some(Opened::new(receiver, Some(position), None)))
+        }
+        Err(error) if error.kind() == AmqpKind::InvalidPosition => {
+            let text = "the position that was sought is not known, so reading continues where it was";
+            run.report(Some(context), Error::amqp(text, error).on_partition(context.partition_id())).await;
+            Ok(None)
         }
         Err(error) => Err(not_opened(context, error)),
     }
@@ -122,7 +154,7 @@ async fn after_handled(
     let position = StartingPosition::after_sequence_number(number);
     match receiver(run, context, position, run.options.prefetch).await {
         Ok(receiver) => {
-            let resume = resume.clone();
+            let resume = Resume { sought: None, ..resume.clone() };
             Ok(Some(Opened { receiver, resume, after: Some(number), is_at_checkpoint: false }))
         }
         Err(error) if error.kind() == AmqpKind::InvalidPosition => Ok(None),

@@ -11,6 +11,7 @@ use crate::invalid_position::InvalidPosition;
 use crate::policy::checkpoints::CheckpointPolicy;
 use crate::policy::concurrency::Concurrency;
 use crate::policy::failure::FailurePolicy;
+use crate::policy::until::Until;
 
 /// The options of one call of `receive`.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) deadline: Option<Duration>,
     pub(crate) checkpoints: Option<CheckpointPolicy>,
     pub(crate) concurrency: Concurrency,
+    pub(crate) until: Option<Until>,
 }
 
 impl Options {
@@ -69,6 +71,9 @@ impl Options {
         }
         if let Some(mistake) = self.concurrency.mistake() {
             return Some(mistake.to_owned());
+        }
+        if let Some(mistake) = self.until.as_ref().and_then(|until| until.mistake(self.partition.as_ref())) {
+            return Some(mistake);
         }
         self.zero().map(|option| format!("{option} must be more than zero"))
     }

@@ -22,6 +22,7 @@ use crate::exit::{Ended, Order};
 use crate::instance::Instance;
 use crate::log;
 use crate::pump::{Pump, TheftSignal};
+use crate::remaining::Remaining;
 use crate::run::Run;
 use crate::thefts::Thefts;
 use crate::{Error, ErrorKind, PartitionContext, Result};
@@ -57,6 +58,7 @@ pub(crate) struct Processor {
     background: JoinSet<()>,
     reports: JoinSet<()>,
     thefts: Thefts,
+    remaining: Remaining,
     /// Since when calls of the store have failed.
     store_fails_since: Option<Instant>,
 }
@@ -72,7 +74,7 @@ struct Running {
 }
 
 impl Processor {
-    pub(crate) fn new(run: Arc<Run>, partitions: Vec<PartitionId>) -> Self {
+    pub(crate) fn new(run: Arc<Run>, partitions: Vec<PartitionId>, remaining: Remaining) -> Self {
         let instance = &run.instance;
         let mut balancer = Balancer::new(
             Arc::clone(&instance.store),
@@ -86,7 +88,10 @@ impl Processor {
         let (known, partitions) = watch::channel(partitions);
         let (theft_signal, theft_signals) = mpsc::channel(MAX_THEFT_SIGNALS);
         let mut background = JoinSet::new();
-        background.spawn(watch_partitions(Arc::clone(&run), known).in_current_span());
+        // What the event hub gets later is not part of a bounded run.
+        if !remaining.is_bounded() {
+            background.spawn(watch_partitions(Arc::clone(&run), known).in_current_span());
+        }
         Self {
             run,
             balancer,
@@ -100,6 +105,7 @@ impl Processor {
             background,
             reports: JoinSet::new(),
             thefts: Thefts::default(),
+            remaining,
             store_fails_since: None,
         }
     }
@@ -120,12 +126,16 @@ impl Processor {
         result
     }
 
-    /// Until told to stop, and then while other instances take over.
+    /// Until told to stop, and then while other instances take over; or until a bounded run is over.
     ///
     /// # Errors
-    /// As [`pumps_ended`](Self::pumps_ended) and [`follow`](Self::follow).
+    /// As [`pumps_ended`](Self::pumps_ended), [`follow`](Self::follow) and [`Remaining::is_over`].
     async fn balance(&mut self, mut stop: BoxFuture<'static, ()>) -> Result<()> {
+        self.look_for_rivals().await?;
         loop {
+            if self.remaining.is_over()? {
+                return Ok(());
+            }
             tokio::select! {
                 // A stop first, since a busy run always has something else to do. Pumps that have ended come
                 // before theft signals: that of a pump that has ended needs no answer. A round comes last: it may
@@ -138,6 +148,16 @@ impl Processor {
                 () = sleep_until(self.next_round) => self.round().await?,
             }
         }
+    }
+
+    /// A bounded run takes nothing from others, so it looks before it claims.
+    async fn look_for_rivals(&mut self) -> Result<()> {
+        if self.remaining.is_bounded() {
+            let partitions = self.partitions.borrow().clone();
+            let look = self.balancer.look(&partitions).await;
+            self.follow(look).await?;
+        }
+        Ok(())
     }
 
     /// Something may have changed hands: the next round comes earlier.
@@ -239,6 +259,7 @@ impl Processor {
     /// # Errors
     /// When another process has the owner id: that ends the run.
     async fn follow(&mut self, round: Round) -> Result<()> {
+        self.remaining.note_rival(&round);
         // Lost before acquired: a partition may be both, and has to start again from its checkpoint.
         for (partition, reason) in round.lost {
             log::lost(&partition, reason, round.takers.get(&partition));
@@ -290,9 +311,12 @@ impl Processor {
     }
 
     /// Starts a pump, unless the one of an earlier ownership is still finishing, whose end starts the next,
-    /// or the partition was just stolen.
+    /// or the partition was just stolen, or is read to its bound.
     fn start(&mut self, partition: PartitionId) {
-        if self.pumps.contains_key(&partition) || !self.thefts.may_read(&partition, Instant::now()) {
+        if !self.remaining.has(&partition)
+            || self.pumps.contains_key(&partition)
+            || !self.thefts.may_read(&partition, Instant::now())
+        {
             return;
         }
         let context = self.run.context(&partition, self.balancer.lease(&partition));
@@ -328,6 +352,7 @@ impl Processor {
         debug_assert!(self.tasks.len() >= self.pumps.len(), "each pump that is known has a task");
         match ended {
             Ended::Stopped => {}
+            Ended::Bounded => self.remaining.remove(&partition),
             Ended::Stolen => {
                 tracing::info!(%partition, "partition taken by another reader");
                 self.balancer.forget(&partition);

@@ -19,7 +19,10 @@ use crate::invalid_position::InvalidPosition;
 use crate::options::Options;
 use crate::policy::concurrency::Concurrency;
 use crate::run::Run;
-use crate::{CloseReason, Error, FailurePolicy, HandlerResult, PartitionContext, Result, defaults, runner};
+use crate::{
+    CloseReason, Error, FailurePolicy, HandlerResult, PartitionContext, ReceiveReport, Result, defaults,
+    runner,
+};
 
 mod policies;
 
@@ -36,8 +39,9 @@ pub enum Batches {}
 
 /// One run of receiving: set its options, then await it.
 ///
-/// It ends when the signal given to [`with_graceful_shutdown`](Self::with_graceful_shutdown) comes, or with
-/// an error when the very first contact shows that what the client was given cannot work: an event hub,
+/// It ends with a [`ReceiveReport`] when the signal given to
+/// [`with_graceful_shutdown`](Self::with_graceful_shutdown) comes or the bound of [`until`](Self::until) is reached, or
+/// with an error when the very first contact shows that what the client was given cannot work: an event hub,
 /// consumer group, partition or container that does not exist, a wrong key; or with
 /// [`OwnerIdInUse`](crate::ErrorKind::OwnerIdInUse) when another live instance has its owner id; or with
 /// [`Closed`](crate::ErrorKind::Closed) when the client is closed. Other errors go to
@@ -77,6 +81,7 @@ impl<M> Receive<M> {
             deadline: None,
             checkpoints: None,
             concurrency: Concurrency::default(),
+            until: None,
         };
         let stop = futures::future::pending().boxed();
         Self { instance, on_events, hooks: Hooks::default(), options, stop, mode: PhantomData }
@@ -306,7 +311,8 @@ impl<M> Receive<M> {
     }
 
     /// Called after the last event of a partition, before others may read it. With [`CloseReason::Shutdown`]
-    /// and [`CloseReason::HandedOver`] a checkpoint can still be written.
+    /// and [`CloseReason::HandedOver`] a checkpoint can still be written, as with every reason after which the partition
+    /// is still owned.
     ///
     /// ```
     /// # #![allow(unused)]
@@ -443,8 +449,8 @@ impl<M> Receive<M> {
 }
 
 impl<M> IntoFuture for Receive<M> {
-    type Output = Result<()>;
-    type IntoFuture = BoxFuture<'static, Result<()>>;
+    type Output = Result<ReceiveReport>;
+    type IntoFuture = BoxFuture<'static, Result<ReceiveReport>>;
 
     fn into_future(self) -> Self::IntoFuture {
         let valid = self.validate();

@@ -1,11 +1,11 @@
 //! What the tasks of one run share: client, callbacks, options, and reports to `on_error`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use eventhubs_load_balancer::Lease;
-use eventhubs_types::PartitionId;
+use eventhubs_types::{PartitionId, SequenceNumber};
 use tokio::time::timeout;
 
 use crate::checkpointer::Checkpointer;
@@ -13,6 +13,7 @@ use crate::hooks::{Hooks, OnEvents, guarded};
 use crate::instance::Instance;
 use crate::options::Options;
 use crate::policy::rate::DeadLetterRate;
+use crate::report::{PartitionReport, ReceiveReport};
 use crate::watchdog::Calls;
 use crate::{Error, ErrorKind, PartitionContext};
 
@@ -30,11 +31,14 @@ pub(crate) struct Run {
     pub(crate) script: Option<crate::testing::Script>,
     /// The errors so far, for a test.
     #[cfg(feature = "testkit")]
-    pub(crate) reported: std::sync::Mutex<Vec<(ErrorKind, Option<PartitionId>, String)>>,
+    pub(crate) reported: Mutex<Vec<(ErrorKind, Option<PartitionId>, String)>>,
     /// Whether any partition was ever open. Never goes back to false: see [`ends_with`](Self::ends_with).
     opened: AtomicBool,
     /// The partitions that the event hub had when a balanced run began.
     initial: OnceLock<BTreeSet<PartitionId>>,
+    /// The last events of a bounded run, where the service said what they are. Outlives the pumps.
+    ends: Mutex<BTreeMap<PartitionId, SequenceNumber>>,
+    report: Mutex<ReceiveReport>,
 }
 
 impl Run {
@@ -49,10 +53,37 @@ impl Run {
             #[cfg(feature = "testkit")]
             script: None,
             #[cfg(feature = "testkit")]
-            reported: std::sync::Mutex::default(),
+            reported: Mutex::default(),
             opened: AtomicBool::new(false),
             initial: OnceLock::new(),
+            ends: Mutex::default(),
+            report: Mutex::default(),
         }
+    }
+
+    /// These partitions are read, so that the report has them whatever becomes of them.
+    pub(crate) fn reads<'a>(&self, partitions: impl IntoIterator<Item = &'a PartitionId>) {
+        partitions.into_iter().for_each(|partition| self.add(partition, PartitionReport::default()));
+    }
+
+    /// Adds what was done on a partition.
+    pub(crate) fn add(&self, partition: &PartitionId, report: PartitionReport) {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).add(partition, report);
+    }
+
+    /// What was done so far by pumps that have ended.
+    pub(crate) fn report_so_far(&self) -> ReceiveReport {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the last event of a partition in a bounded run: `newest`, unless it is known from before.
+    pub(crate) fn fix_end(&self, partition: &PartitionId, newest: SequenceNumber) -> SequenceNumber {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        *ends.entry(partition.clone()).or_insert(newest)
+    }
+
+    pub(crate) fn forget_end(&self, partition: &PartitionId) {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
     }
 
     /// What a pump and its callbacks share; `lease` says how long, where the partition is owned.

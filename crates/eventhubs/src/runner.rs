@@ -19,23 +19,25 @@ use crate::exit::{Ended, Order};
 use crate::log;
 use crate::processor::{ABORT_LIMIT, Processor, STOP_MARGIN};
 use crate::pump::Pump;
+use crate::remaining::Remaining;
 use crate::reminder::{LONG_ANSWER, reminding};
 use crate::run::Run;
 use crate::watchdog::Watchdog;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, ReceiveReport, Result};
 
 /// Receives until told to stop.
-pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
+pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<ReceiveReport> {
     let _reading = run.instance.begin(run.options.partition.clone())?;
     let span = log::run_span(&run.instance.scope, &run.instance.owner);
     let _watchdog = Watchdog::start(Arc::clone(&run.calls), span.clone());
     let receiving = async {
         match run.options.partition.clone() {
-            Some(partition) => read_one(run, partition, stop).await,
-            None => read_share(run, stop).await,
+            Some(partition) => read_one(Arc::clone(&run), partition, stop).await,
+            None => read_share(Arc::clone(&run), stop).await,
         }
     };
-    receiving.instrument(span).await
+    receiving.instrument(span).await?;
+    Ok(run.report_so_far())
 }
 
 /// Reads what the balancer says.
@@ -56,7 +58,8 @@ async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
         match looking.await? {
             Some((partitions, told)) => {
                 run.found(&partitions);
-                Processor::new(run, partitions).run(told).await
+                let remaining = Remaining::new(&run, &partitions)?;
+                Processor::new(run, partitions, remaining).run(told).await
             }
             None => Ok(()),
         }
@@ -76,12 +79,13 @@ async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
 async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
     let context = run.context(&partition, None);
     let limit = run.options.shutdown_timeout + STOP_MARGIN;
+    run.reads([&partition]);
     let (orders, received) = watch::channel(Order::Run);
     let span = log::partition_span(&run.instance.scope, &run.instance.owner, &partition);
     let reading = Pump::new(run, context, received, None).run().instrument(span);
     let shut_down = || _ = orders.send_replace(Order::Shutdown);
     match in_own_task(reading, stop, shut_down, limit).await {
-        Some(Ended::Stopped) => Ok(()),
+        Some(Ended::Stopped | Ended::Bounded) => Ok(()),
         Some(Ended::Refused(error)) => Err(error),
         Some(Ended::Stolen) => {
             let text = "another reader took the partition with an equal or higher owner level";

@@ -20,6 +20,7 @@ use crate::hooks::guarded;
 use crate::policy::failure::{Cause, Failures, GiveUp, Verdict};
 use crate::pump::calling::{Call, Interrupted};
 use crate::pump::orders::Orders;
+use crate::report::Fate;
 use crate::run::Run;
 use crate::{Error, ErrorKind, HandlerError, PartitionContext};
 
@@ -67,7 +68,8 @@ pub(crate) struct Judged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Again,
-    Pass,
+    /// They are done.
+    Pass(Fate),
 }
 
 impl Failing {
@@ -122,6 +124,11 @@ impl Failing {
     /// How often the event has failed; `None` if never.
     pub(crate) fn attempts(&self, number: SequenceNumber) -> Option<u32> {
         self.failed.get(&number).map(|failed| failed.count)
+    }
+
+    /// Reading continues elsewhere: the events that failed may not come again.
+    pub(crate) fn forget(&mut self) {
+        self.failed.clear();
     }
 
     /// The event is handled, or given up.
@@ -183,7 +190,7 @@ async fn give_up(
                 let sequence_number = event.sequence_number().value();
                 tracing::warn!(%partition, sequence_number, attempts = judged.attempts, "the event is skipped");
             }
-            return Ok(Next::Pass);
+            return Ok(Next::Pass(Fate::Skipped));
         }
         GiveUp::DeadLetter(sink) => sink,
     };
@@ -200,7 +207,7 @@ async fn give_up(
             .after(attempts, first_failed);
         put(run, orders, &**sink, &letter).await?;
     }
-    Ok(Next::Pass)
+    Ok(Next::Pass(Fate::DeadLettered))
 }
 
 /// Puts a letter until the sink has it.

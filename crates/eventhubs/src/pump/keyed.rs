@@ -1,10 +1,10 @@
 //! Calls back for several events of one partition at once. Which events may start, and up to where all are done, is
 //! decided in `policy/window.rs`; what a failure means, in `failing.rs`.
 
-use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, slice};
 
 use eventhubs_amqp::ReceivedEvent;
 use tokio::task::{JoinError, JoinSet};
@@ -18,6 +18,7 @@ use crate::pump::calling::{Call, Caller, Interrupted};
 use crate::pump::failing::{Failing, Next, act};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
+use crate::report::Fate;
 use crate::run::Run;
 use crate::source::Source;
 use crate::{Error, ErrorKind};
@@ -67,6 +68,21 @@ impl Keyed {
             tasks: JoinSet::new(),
             is_held: false,
         }
+    }
+
+    /// Whether nothing is under way, and nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.window.is_empty()
+    }
+
+    /// Whether no call is under way, nor what follows a failure.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Reading continues elsewhere.
+    pub(crate) fn sought(&mut self) {
+        self.failing.forget();
     }
 
     /// How many more events there may be now: bounds the memory, and what comes again after a crash.
@@ -137,41 +153,43 @@ impl Keyed {
             Outcome::Called(caller, result) => {
                 self.callers.push(caller);
                 match result {
-                    Ok(()) => self.done(place, progress),
-                    Err(failed) => return self.failed(place, failed),
+                    Ok(()) => self.done(place, Fate::Handled, progress),
+                    Err(failed) => return self.failed(place, failed, progress),
                 }
             }
             Outcome::Acted(next) => match next? {
                 Next::Again => self.window.again(place),
-                Next::Pass => self.done(place, progress),
+                Next::Pass(fate) => self.done(place, fate, progress),
             },
         }
         Ok(())
     }
 
-    fn done(&mut self, place: u64, progress: &mut Progress) {
+    fn done(&mut self, place: u64, fate: Fate, progress: &mut Progress) {
+        progress.count(fate, 1);
         if let Some(event) = self.window.get(place) {
             self.failing.settle(event.sequence_number());
         }
         let bytes = &mut self.bytes;
         self.window.done(place, |event| {
             *bytes = bytes.saturating_sub(size(&event));
-            progress.handled(&event, 1);
+            progress.handled(slice::from_ref(&event));
         });
         self.is_held = false;
     }
 
     /// Decides about a call that failed. What follows runs next to the calls of other keys, and takes the place of
     /// none.
-    fn failed(&mut self, place: u64, failed: Interrupted) -> Result<(), Exit> {
+    fn failed(&mut self, place: u64, failed: Interrupted, progress: &mut Progress) -> Result<(), Exit> {
         let Some(event) = self.window.get(place).cloned() else { return Ok(()) };
         let number = event.sequence_number();
         let call = Call::at(number);
         let source = self.failing.source(failed)?;
         let judged = self.failing.judge(number, call, source);
+        progress.failed();
         let (run, mut orders) = (Arc::clone(&self.run), self.orders.clone());
         let acting = async move {
-            let next = act(&run, &mut orders, judged, std::slice::from_ref(&event)).await;
+            let next = act(&run, &mut orders, judged, slice::from_ref(&event)).await;
             Finished { place, outcome: Outcome::Acted(next) }
         };
         self.tasks.spawn(acting.instrument(Span::current()));

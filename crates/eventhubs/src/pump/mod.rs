@@ -2,6 +2,7 @@
 //! the callback is in `sequential.rs` and `keyed.rs`. Its tests are in `tests/it`: `callbacks`, `checkpoints`,
 //! `failures`, `concurrency`, `ownership`, `positions` and `handover`.
 
+mod bounded;
 mod calling;
 mod checkpoint_writer;
 mod failing;
@@ -25,6 +26,7 @@ use crate::exit::{Ended, Exit, Order};
 use crate::hooks::{OnEvents, guarded};
 use crate::opening::{Opened, Resume, not_opened, open, receiver};
 use crate::pacing::Pacing;
+use crate::pump::bounded::Bounded;
 use crate::pump::calling::Call;
 use crate::pump::checkpoint_writer::CheckpointWriter;
 use crate::pump::keyed::Keyed;
@@ -41,6 +43,9 @@ const EVENTS_A_TURN: usize = 100;
 
 /// How long a pump whose link was stolen waits to be told by whom: as long as a look into the store may take.
 const VERDICT_LIMIT: Duration = Duration::from_secs(15);
+
+/// How often a pump at its bound looks whether a pending checkpoint is written.
+const PENDING_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a pump tells the processor that its link was stolen.
 pub(crate) type TheftSignal = mpsc::Sender<PartitionId>;
@@ -64,6 +69,8 @@ pub(crate) struct Pump {
     failing_since: Option<Instant>,
     /// The sequence number of the checkpoint that reading started at, until the first event has come.
     unproven: Option<SequenceNumber>,
+    /// Where a bounded run ends.
+    bounded: Option<Bounded>,
 }
 
 impl Pump {
@@ -80,12 +87,13 @@ impl Pump {
         Self {
             theft_signal,
             pacing,
-            progress: Progress::new(context.clone(), Arc::clone(&writer)),
+            progress: Progress::new(Arc::clone(&run), context.clone(), Arc::clone(&writer)),
             writer,
             sequential: Sequential::new(Arc::clone(&run), orders.clone()),
             keyed: is_concurrent.then(|| Keyed::new(Arc::clone(&run), orders.clone())),
             failing_since: None,
             unproven: None,
+            bounded: Bounded::new(&run, context.partition_id()),
             run,
             context,
             orders,
@@ -109,10 +117,16 @@ impl Pump {
 
     async fn attempts(&mut self) -> Ended {
         loop {
+            self.take_sought();
             match self.attempt_guarded().await {
                 Exit::Ordered(_) => return Ended::Stopped,
+                Exit::Bounded => return Ended::Bounded,
+                Exit::Sought => {}
                 Exit::Stolen => return Ended::Stolen,
-                Exit::Recreated => self.progress.resume = Resume { is_recreated: true, ..Resume::default() },
+                Exit::Recreated => {
+                    self.progress.resume = Resume { is_recreated: true, ..Resume::default() };
+                    self.bounded.iter_mut().for_each(Bounded::recreated);
+                }
                 Exit::OffsetAhead => self.progress.resume.doubts_offset = true,
                 Exit::HandlerGaveUp(error) => return Ended::Refused(error),
                 Exit::ReceiveFailed(error) if self.run.ends_with(&error) => return Ended::Refused(error),
@@ -139,7 +153,20 @@ impl Pump {
     async fn pause_after(&mut self, error: Error) -> Result<(), Exit> {
         self.failing_since.get_or_insert_with(Instant::now);
         self.run.report(Some(&self.context), error).await;
-        self.orders.unless_ordered(sleep(self.pacing.failed())).await
+        match self.orders.unless_ordered(sleep(self.pacing.failed())).await {
+            // What fails here may not fail there.
+            Err(Exit::Sought) => Ok(()),
+            paused => paused,
+        }
+    }
+
+    /// From here on the next attempt begins where the user wants to read. Returns whether there is such a position.
+    fn take_sought(&mut self) -> bool {
+        let Some(position) = self.context.take_sought() else { return false };
+        self.progress.resume.sought = Some(position);
+        self.sequential.sought();
+        self.keyed.iter_mut().for_each(Keyed::sought);
+        true
     }
 
     /// The store and the credential are the user's too, and may panic.
@@ -153,7 +180,7 @@ impl Pump {
     /// One attempt, from the checkpoint to the close hook.
     async fn attempt(&mut self) -> Exit {
         let mut source = match self.open().await {
-            Ok(source) => source,
+            Ok(source) => Some(source),
             Err(exit) => return exit,
         };
         let Err(exit) = self.work(&mut source).await;
@@ -208,9 +235,17 @@ impl Pump {
             self.orders.unless_ordered(opening).await?.map_err(failed_to_open)?;
         self.progress.opened(resume, after);
         self.unproven = after.filter(|_| is_at_checkpoint);
+        self.look_for_end().await?;
         self.run.opened();
         self.log_recovery();
         Ok(receiver)
+    }
+
+    /// Asks where a bounded run ends: before anything is read, so that a mistake ends the run.
+    async fn look_for_end(&mut self) -> Result<(), Exit> {
+        let Some(bounded) = &mut self.bounded else { return Ok(()) };
+        let looking = bounded.opened(self.progress.standing());
+        self.orders.unless_ordered(looking).await?.map_err(failed_to_open)
     }
 
     fn log_recovery(&mut self) {
@@ -238,15 +273,16 @@ impl Pump {
     }
 
     /// Calls the hook and then the callback, until something ends that.
-    async fn work(&mut self, source: &mut Source) -> Result<Infallible, Exit> {
-        let run = Arc::clone(&self.run);
-        if let Some(hook) = &run.hooks.initialize {
-            // Its failure restarts the partition: to read on would hand events to a handler that is not set up.
-            let tries = self.pacing.failures() + 1;
-            self.sequential
-                .hook(Call::INITIALIZE_HOOK, tries, |slot, context| slot.set(hook(context)))
-                .await?;
+    async fn work(&mut self, source: &mut Option<Source>) -> Result<Infallible, Exit> {
+        self.initialize().await?;
+        // A hook that says where to begin would say so again if it were called for that.
+        while self.take_sought() {
+            if let Some(source) = source.take() {
+                self.detach(source).await;
+            }
+            *source = Some(self.attach().await?);
         }
+        let Some(source) = source else { return Err(Exit::Sought) };
         match self.keyed.take() {
             None => self.read(source).await,
             Some(mut keyed) => {
@@ -258,6 +294,18 @@ impl Pump {
         }
     }
 
+    async fn initialize(&mut self) -> Result<(), Exit> {
+        let run = Arc::clone(&self.run);
+        if let Some(hook) = &run.hooks.initialize {
+            // Its failure restarts the partition: to read on would hand events to a handler that is not set up.
+            let tries = self.pacing.failures() + 1;
+            self.sequential
+                .hook(Call::INITIALIZE_HOOK, tries, |slot, context| slot.set(hook(context)))
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Hands over events in the order of the partition.
     async fn read(&mut self, source: &mut Source) -> Result<Infallible, Exit> {
         let run = Arc::clone(&self.run);
@@ -266,6 +314,11 @@ impl Pump {
                 OnEvents::Each { .. } => self.receive_checked(source, EVENTS_A_TURN).await?,
                 OnEvents::Batch(_) => self.receive_full(source).await?,
             };
+            if events.is_empty() && self.has_ended() {
+                // The last call may have said where to read on.
+                self.orders.obey()?;
+                return Err(Exit::Bounded);
+            }
             match &run.on_events {
                 OnEvents::Each { .. } if events.is_empty() => self.idle(&run).await?,
                 OnEvents::Each { event, .. } => {
@@ -293,22 +346,37 @@ impl Pump {
         let run = Arc::clone(&self.run);
         loop {
             let context = self.context.clone();
-            let is_paused = context.is_paused();
-            if !is_paused {
+            let (is_paused, is_sought) = (context.is_paused(), context.is_sought());
+            if keyed.is_empty() && self.has_ended() && !is_sought {
+                return Err(Exit::Bounded);
+            }
+            // A call takes as long as it takes: nobody waits for the partition.
+            if is_sought && keyed.is_at_rest() {
+                return Err(Exit::Sought);
+            }
+            if !is_paused && !is_sought {
                 keyed.start(source)?;
             }
-            let most = keyed.room().min(EVENTS_A_TURN);
+            let is_reading = !is_sought && !self.has_ended();
+            let most = if is_reading { keyed.room().min(EVENTS_A_TURN) } else { 0 };
             let mut orders = self.orders.clone();
             tokio::select! {
                 biased;
                 order = orders.next() => return Err(Exit::Ordered(order)),
-                finished = keyed.next() => keyed.finish(finished?, &mut self.progress)?,
+                finished = keyed.next() => match keyed.finish(finished?, &mut self.progress) {
+                    // The pause before another attempt; the other calls are still under way.
+                    Err(Exit::Sought) => {}
+                    finished => finished?,
+                },
+                () = context.sought(), if !is_sought => {}
                 () = context.resumed(), if is_paused => {}
                 // Dropped when a call ends first: then no event is taken.
-                events = self.receive(source, most, run.options.max_wait_time), if most > 0 => {
-                    let events = events?;
-                    self.check_first(&events).await?;
-                    if events.is_empty() {
+                events = self.receive_within(source, most, run.options.max_wait_time), if most > 0 => {
+                    let events = match events {
+                        Err(Exit::Sought) => continue,
+                        events => self.checked(events?).await?,
+                    };
+                    if events.is_empty() && !self.has_ended() {
                         self.idle(&run).await?;
                     }
                     for event in events {
@@ -326,14 +394,15 @@ impl Pump {
         let run = Arc::clone(&self.run);
         let (least, most) = (run.options.min_batch_size, run.options.max_batch_size);
         let mut events = self.receive_checked(source, most).await?;
-        let end = Instant::now() + run.options.max_wait_time.unwrap_or_default();
-        while !events.is_empty() && events.len() < least {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+        let end = Instant::now().checked_add(run.options.max_wait_time.unwrap_or_default());
+        while !events.is_empty() && events.len() < least && !self.has_ended() {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
                 break;
             }
             // What ends the attempt here drops events that nobody has seen: the next attempt reads them again.
-            events.extend(self.receive(source, most - events.len(), Some(left)).await?);
+            let more = self.receive_within(source, most - events.len(), left).await?;
+            events.extend(self.checked(more).await?);
         }
         Ok(events)
     }
@@ -344,9 +413,59 @@ impl Pump {
         source: &mut Source,
         most: usize,
     ) -> Result<Vec<ReceivedEvent>, Exit> {
-        let events = self.receive(source, most, self.run.options.max_wait_time).await?;
+        let events = self.receive_within(source, most, self.run.options.max_wait_time).await?;
+        self.checked(events).await
+    }
+
+    /// Leaves the events that come before the end of a bounded run. All of them are checked: what comes first may come
+    /// after the end.
+    async fn checked(&mut self, mut events: Vec<ReceivedEvent>) -> Result<Vec<ReceivedEvent>, Exit> {
         self.check_first(&events).await?;
+        if let Some(bounded) = &mut self.bounded {
+            bounded.cut(&mut events);
+        }
         Ok(events)
+    }
+
+    /// The next events; none after this time, or when the end of a bounded run is reached.
+    ///
+    /// # Cancel safety
+    /// No event is taken before the future is ready.
+    async fn receive_within(
+        &mut self,
+        source: &mut Source,
+        most: usize,
+        wait: Option<Duration>,
+    ) -> Result<Vec<ReceivedEvent>, Exit> {
+        // `None` also where the clock cannot count that far.
+        let end = wait.and_then(|wait| Instant::now().checked_add(wait));
+        while !self.has_ended() {
+            let look = self.bounded.as_ref().map(Bounded::next_look);
+            let until = end.into_iter().chain(look).min();
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let events = self.receive(source, most, left).await?;
+            let is_over = !events.is_empty() || end.is_some_and(|end| end <= Instant::now());
+            if is_over || look.is_none() {
+                return Ok(events);
+            }
+            self.look_again().await?;
+        }
+        Ok(Vec::new())
+    }
+
+    /// Asks whether a bounded run has anything left to read here.
+    async fn look_again(&mut self) -> Result<(), Exit> {
+        let Some(bounded) = &mut self.bounded else { return Ok(()) };
+        let looking = bounded.look(self.progress.standing());
+        if let Err(error) = self.orders.unless_ordered(looking).await? {
+            self.run.report(Some(&self.context), error).await;
+        }
+        Ok(())
+    }
+
+    /// Whether everything that a bounded run reads here was received.
+    fn has_ended(&self) -> bool {
+        self.bounded.as_ref().is_some_and(Bounded::is_reached)
     }
 
     /// The next events. A passing trouble is reported and waited out; the receiver paces its own attempts.
@@ -415,8 +534,9 @@ impl Pump {
 
     /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's
     /// last checkpoint, the detach, and only then (by the processor) the release (docs/contract.md §8.7).
-    async fn close(&mut self, source: Source, exit: &Exit) {
+    async fn close(&mut self, source: Option<Source>, exit: &Exit) {
         let reason = exit.close_reason();
+        self.progress.closed(reason);
         // Before the hook, which may try to write a checkpoint: the partition is somebody else's.
         if reason == CloseReason::OwnershipLost {
             self.context.checkpointer().revoke();
@@ -434,10 +554,28 @@ impl Pump {
         // After the hook, whose checkpoint is the newer one.
         self.writer.write(&run, &self.context).await;
         // Other exits open the partition again, and that writes what is pending.
-        if matches!(exit, Exit::Ordered(_)) {
-            self.write_last_checkpoint().await;
+        match exit {
+            Exit::Ordered(_) => self.write_last_checkpoint().await,
+            Exit::Bounded => self.write_checkpoint_at_bound().await,
+            _ => {}
         }
-        self.detach(source).await;
+        if let Some(source) = source {
+            self.detach(source).await;
+        }
+    }
+
+    /// Nobody waits for this partition, so the store has as long to come back as it takes.
+    async fn write_checkpoint_at_bound(&mut self) {
+        let context = self.context.clone();
+        let written = async {
+            // `write_pending` tries again and again.
+            while context.checkpointer().is_pending() {
+                sleep(PENDING_PAUSE).await;
+            }
+        };
+        // Whether it is written or an order came, the rest is as with any close.
+        let _ = self.orders.unless_ordered(written).await;
+        self.write_last_checkpoint().await;
     }
 
     /// What is still pending is written before others may read, or its events come again: the store has as

@@ -1,4 +1,5 @@
-//! What a pump has to obey while it works and waits: the orders of the processor, the end of the lease, and a pause.
+//! What a pump has to obey while it works and waits: the orders of the processor, the end of the lease, a pause, and a
+//! position that the user seeks.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -30,8 +31,9 @@ impl Orders {
     /// Whether to continue, right now.
     pub(crate) fn obey(&self) -> Result<(), Exit> {
         match *self.received.borrow() {
-            Order::Run if self.context.checkpointer().is_owned() => Ok(()),
-            Order::Run => Err(Exit::Ordered(Order::OwnershipLost)),
+            Order::Run if !self.context.checkpointer().is_owned() => Err(Exit::Ordered(Order::OwnershipLost)),
+            Order::Run if self.context.is_sought() => Err(Exit::Sought),
+            Order::Run => Ok(()),
             order => Err(Exit::Ordered(order)),
         }
     }
@@ -67,7 +69,7 @@ impl Orders {
         self.last
     }
 
-    /// Waits for the future, or for an order.
+    /// Waits for the future, or for an order or a seek.
     ///
     /// What is ready at once costs no timer and no registration.
     pub(crate) async fn unless_ordered<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Exit> {
@@ -77,9 +79,11 @@ impl Orders {
         if let Poll::Ready(value) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
             return Ok(value);
         }
+        let context = self.context.clone();
         tokio::select! {
             biased;
             order = self.next() => Err(Exit::Ordered(order)),
+            () = context.sought() => Err(Exit::Sought),
             value = future => Ok(value),
         }
     }

@@ -13,6 +13,7 @@ use crate::pump::calling::{Call, Caller, Interrupted};
 use crate::pump::failing::{Failing, Next, act};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
+use crate::report::Fate;
 use crate::run::Run;
 use crate::source::Source;
 use crate::{Error, HandlerError, PartitionContext};
@@ -50,6 +51,11 @@ impl Sequential {
         }
     }
 
+    /// Reading continues elsewhere.
+    pub(crate) fn sought(&mut self) {
+        self.failing.forget();
+    }
+
     /// Calls the callback for idle partitions.
     pub(crate) async fn idle(&mut self, idle: &OnIdle, tries: u32) -> Result<(), Exit> {
         self.orders.may_call().await?;
@@ -68,7 +74,7 @@ impl Sequential {
         for event in events {
             let number = progress.deliver(&event)?;
             let call = Call::at(number);
-            loop {
+            let fate = loop {
                 // In this order. A pause may take long, so the order and the theft are asked after it; between the last
                 // question and the call nothing awaits.
                 if self.caller.has_waited() || self.orders.context().is_paused() {
@@ -81,16 +87,18 @@ impl Sequential {
                 let Err(failed) =
                     self.caller.call(call, |slot, context| callback(slot, context, again)).await
                 else {
-                    break;
+                    break Fate::Handled;
                 };
                 let judged = self.failing.judge(number, call, self.failing.source(failed)?);
-                if act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).await? == Next::Pass
-                {
-                    break;
+                progress.failed();
+                let next = act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).await?;
+                if let Next::Pass(fate) = next {
+                    break fate;
                 }
-            }
+            };
             self.failing.settle(number);
-            progress.handled(&event, 1);
+            progress.count(fate, 1);
+            progress.handled(std::slice::from_ref(&event));
         }
         Ok(())
     }
@@ -120,10 +128,11 @@ impl Sequential {
             match self.caller.call(call, |slot, context| callback(slot, context, again)).await {
                 Ok(()) => {
                     self.failing.settle(part[0].sequence_number());
-                    parts.done(pass(part, progress));
+                    parts.done(pass(part, Fate::Handled, progress));
                 }
                 Err(failed) => {
                     let source = self.failing.source(failed)?;
+                    progress.failed();
                     self.part_failed(call, source, part, range.end, &mut parts, progress).await?;
                 }
             }
@@ -155,23 +164,22 @@ impl Sequential {
         // What is before the named event is done, whatever becomes of that event, and may be written before the pause.
         // Without a name it is the whole part that fails.
         let (done, rest) = part.split_at(named.unwrap_or(0));
-        parts.done(pass(done, progress));
+        parts.done(pass(done, Fate::Handled, progress));
         let failing = if named.is_some() { &rest[..1] } else { rest };
         let number = failing[0].sequence_number();
         let judged = self.failing.judge(number, call, source);
-        if act(&self.run, &mut self.orders, judged, failing).await? == Next::Pass {
+        if let Next::Pass(fate) = act(&self.run, &mut self.orders, judged, failing).await? {
             self.failing.settle(number);
-            parts.done(pass(failing, progress));
+            parts.done(pass(failing, fate, progress));
             parts.clear();
         }
         Ok(())
     }
 }
 
-/// Notes that these events are handled or given up, and returns how many they are.
-fn pass(events: &[ReceivedEvent], progress: &mut Progress) -> usize {
-    if let Some(last) = events.last() {
-        progress.handled(last, events.len());
-    }
+/// Notes what became of these events, and returns how many they are.
+fn pass(events: &[ReceivedEvent], fate: Fate, progress: &mut Progress) -> usize {
+    progress.count(fate, events.len());
+    progress.handled(events);
     events.len()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use eventhubs_amqp::ReceivedEvent;
 
 use super::{Batches, Events, Receive};
-use crate::{CheckpointPolicy, FailurePolicy};
+use crate::{CheckpointPolicy, FailurePolicy, Until};
 
 impl<M> Receive<M> {
     /// Sets what becomes of an event whose callback fails. Default: the callback is called with the same event again,
@@ -65,6 +65,39 @@ impl<M> Receive<M> {
     /// ```
     pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
         self.options.checkpoints = Some(policy);
+        self
+    }
+}
+
+impl<M> Receive<M> {
+    /// Ends the run when its partitions are read up to a bound. Default: it runs until it is told to stop.
+    ///
+    /// A partition that is there is closed with [`CloseReason::Bounded`](crate::CloseReason::Bounded), after the calls
+    /// that are under way, with a last checkpoint where a [policy](Self::checkpoint) writes them. It stays owned and is
+    /// not opened again. When all are there, the run releases them and ends; the [`ReceiveReport`](crate::ReceiveReport)
+    /// says how far it got. A partition that is there from the beginning, since it is empty or its checkpoint is at the
+    /// bound, ends at once.
+    ///
+    /// Each event up to the bound is handled as in any run: a failed one is retried, and the run does not end before it
+    /// is handled or given up. Partitions that the event hub gets during the run are not read.
+    ///
+    /// It works with a [`partition_id`](Self::partition_id), with a fixed
+    /// [assignment](crate::ConsumerClientBuilder::assignment), and with one balanced instance. Where another live
+    /// instance owns one of the partitions, at the start or later, the run ends with
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument).
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
+    /// let receive = client.receive(handle).starting_position(StartingPosition::Earliest);
+    /// let report = receive.until(Until::now()).await?;
+    /// assert!(report.is_complete());
+    /// # Ok(()) }
+    /// ```
+    pub fn until(mut self, until: Until) -> Self {
+        self.options.until = Some(until);
         self
     }
 }

@@ -2,6 +2,7 @@
 // run that ends.
 
 use std::error::Error;
+use std::future::IntoFuture;
 use std::time::{Duration, SystemTime};
 
 use eventhubs::receive::Receive;
@@ -42,7 +43,8 @@ async fn handle_batch(_: PartitionContext, events: Vec<ReceivedEvent>) -> Handle
 /// Runs until an event was handled.
 async fn run<M>(receive: Receive<M>) -> Result {
     let handled = async { HANDLED.acquire().await.map(drop) };
-    Ok(tokio::time::timeout(Duration::from_secs(60), receive.with_graceful_shutdown(handled)).await??)
+    tokio::time::timeout(Duration::from_secs(60), receive.with_graceful_shutdown(handled)).await??;
+    Ok(())
 }
 
 /// As [`run`], from the first event.

@@ -296,7 +296,7 @@ async fn with_a_stale_context(one_partition: bool) -> (Seen, eventhubs::Result<(
     }
     let stop = async move { all.until_count(5).await };
     let result = receive.with_graceful_shutdown(stop).await;
-    (seen, result)
+    (seen, result.map(drop))
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use eventhubs::receive::{Events, Receive};
 use eventhubs::{
     CheckpointStore, ConsumerClient, ConsumerGroup, ConsumerScope, Error, FailurePolicy, HandlerResult,
-    MemoryCheckpointStore, PartitionContext, ReceivedEvent, RetryPolicy, StartingPosition,
+    MemoryCheckpointStore, OwnerId, PartitionContext, ReceiveReport, ReceivedEvent, RetryPolicy,
+    StartingPosition,
 };
 use eventhubs_checkpoint_store::Ownership;
 use eventhubs_emulator::Emulator;
@@ -137,7 +138,7 @@ pub(crate) fn checkpointing(client: &ConsumerClient, seen: &Seen) -> Receive<Eve
 /// A run in the background.
 pub(crate) struct Running {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<eventhubs::Result<()>>,
+    task: JoinHandle<eventhubs::Result<ReceiveReport>>,
 }
 
 /// Starts a run; `with_stop` gives it the signal to stop.
@@ -148,8 +149,15 @@ pub(crate) fn start<M: 'static>(receive: Receive<M>) -> Running {
 }
 
 impl Running {
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(self) -> ReceiveReport {
         self.stop.send(()).unwrap();
-        self.task.await.unwrap().unwrap();
+        self.task.await.unwrap().unwrap()
     }
+}
+
+/// Waits until the record of a partition names this owner.
+pub(crate) async fn until_owner(store: &impl CheckpointStore, partition: &str, owner: &OwnerId) {
+    let is_owner =
+        async || record(store, partition).await.and_then(|record| record.owner).as_ref() == Some(owner);
+    eventhubs_test_harness::until_async(format!("{owner} owns partition {partition}"), is_owner).await;
 }
