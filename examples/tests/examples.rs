@@ -76,6 +76,22 @@ fn events_come_again_after_a_seek() {
 }
 
 #[test]
+fn an_event_that_cannot_be_read_is_a_dead_letter_with_its_reason() {
+    let letter = "#2 is a dead letter: Poison, no retry can help: invalid digit found in string";
+    says("dead_letters", &["handled order 0", "handled order 7", "handled 3, dead letters 1", letter]);
+}
+
+#[test]
+fn orders_of_a_customer_are_in_order_and_others_at_once() {
+    says("keyed_concurrency", &["the checkpoint is at #63"]);
+}
+
+#[test]
+fn checkpoints_are_written_before_the_stop() {
+    says("checkpoint_policy", &["the first run handled 1000 events", "the second run handled 0 events"]);
+}
+
+#[test]
 fn a_store_of_ones_own_sees_each_checkpoint() {
     says("own_store", &["3 checkpoints were written"]);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use eventhubs::testing::{Command, TestRun};
 use eventhubs::{
     CheckpointStore, ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, PartitionId, Receive,
+    ReceiveReport,
 };
 use tokio::time::sleep;
 
@@ -148,11 +149,11 @@ impl HandlerTest {
         self.run.errors().into_iter().map(reported).collect()
     }
 
-    /// Stops the run as a signal does, and waits for its end.
+    /// Stops the run as a signal does, and returns what it reports.
     ///
     /// # Errors
     /// The error that ended the run before, as [`GiveUp::Stop`](eventhubs::GiveUp::Stop) does.
-    pub async fn stop(mut self) -> Result<(), Error> {
+    pub async fn stop(mut self) -> Result<ReceiveReport, Error> {
         let partitions = self.run.partitions();
         for partition in &partitions {
             self.run.command(partition, Command::Stop);
@@ -161,7 +162,7 @@ impl HandlerTest {
         for partition in &partitions {
             result = result.and(self.run.closed(partition).await);
         }
-        result
+        result.map(|()| self.run.report())
     }
 
     fn send(&mut self, partition: &str, event: impl Into<TestEvent>) -> i64 {

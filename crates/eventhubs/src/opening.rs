@@ -294,7 +294,7 @@ pub(crate) async fn receiver(
     }
     let opened = receiver.open().await?;
     log::reading(&position);
-    Ok(Source::Receiver(opened))
+    Ok(Source::Receiver(Box::new(opened)))
 }
 
 pub(crate) fn not_opened(context: &PartitionContext, source: eventhubs_amqp::Error) -> Error {

@@ -11,7 +11,7 @@ use crate::testing::ScriptedReceiver;
 /// A link to a partition.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Receiver(PartitionReceiver),
+    Receiver(Box<PartitionReceiver>),
     #[cfg(feature = "testkit")]
     Script(ScriptedReceiver),
 }

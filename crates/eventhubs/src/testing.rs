@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::exit::{Ended, Order};
 use crate::pump::Pump;
 use crate::run::Run;
-use crate::{Error, ErrorKind, PartitionContext, Receive, Result};
+use crate::{Error, ErrorKind, PartitionContext, Receive, ReceiveReport, Result};
 
 /// The events of all partitions, which are never removed: a partition that is opened again is read again.
 #[derive(Debug, Clone, Default)]
@@ -196,6 +196,11 @@ impl TestRun {
     /// The errors that were reported so far.
     pub fn errors(&self) -> Vec<(ErrorKind, Option<PartitionId>, String)> {
         self.run.reported.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What became of the events, of the partitions that are not read any more.
+    pub fn report(&self) -> ReceiveReport {
+        self.run.report_so_far()
     }
 
     /// Waits until a partition is not read any more.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_amqp::RetryPolicy;
+use eventhubs_types::write_with_causes;
 
 use crate::HandlerError;
 use crate::dead_letters::DeadLetterSink;
@@ -234,7 +235,7 @@ impl Poison {
 
 impl fmt::Display for Poison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no retry can help")
+        write_with_causes(f, "no retry can help", self.source())
     }
 }
 
@@ -281,7 +282,7 @@ impl BatchFailed {
 
 impl fmt::Display for BatchFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event at index {} failed", self.index)
+        write_with_causes(f, &format!("the event at index {} failed", self.index), self.source())
     }
 }
 

@@ -40,7 +40,9 @@ impl Orders {
 
     /// As [`obey`](Self::obey), at a fraction of the cost: between the events of one turn, of which none has waited.
     pub(crate) fn obey_still(&self) -> Result<(), Exit> {
-        let is_unchanged = self.last == Order::Run && matches!(self.received.has_changed(), Ok(false));
+        let is_unchanged = self.last == Order::Run
+            && matches!(self.received.has_changed(), Ok(false))
+            && !self.context.is_sought();
         if is_unchanged && self.context.checkpointer().is_owned_still() { Ok(()) } else { self.obey() }
     }
 

@@ -255,7 +255,8 @@ async fn every_event_is_handled_or_in_the_dead_letters() {
     assert_eq!(handled, (0..10_000).filter(|number| number % 100 != 99).collect::<Vec<_>>());
     assert_eq!(sink.numbers(), (0..10_000).filter(|number| number % 100 == 99).collect::<Vec<_>>());
     assert_eq!(test.checkpoint("0").await, Some(9_999));
-    test.stop().await.unwrap();
+    let report = test.stop().await.unwrap();
+    assert_eq!((report.handled(), report.dead_lettered(), report.failed()), (9_900, 100, 300));
 }
 
 /// A batch callback that fails as `fail` says.
@@ -382,7 +383,7 @@ async fn obeys(end: End, wait: Wait) {
     test.push_all("0", ["a", "b"]).await;
     let before = tokio::time::Instant::now();
     match end {
-        End::Stop => test.stop().await.unwrap(),
+        End::Stop => drop(test.stop().await.unwrap()),
         End::HandOver => test.hand_over("0").await,
         End::Revoke => test.revoke("0").await,
     }
