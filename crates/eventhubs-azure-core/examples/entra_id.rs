@@ -31,5 +31,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
     });
     let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
-    Ok(receive.with_graceful_shutdown(ctrl_c).await?)
+    receive.with_graceful_shutdown(ctrl_c).await?;
+    Ok(())
 }

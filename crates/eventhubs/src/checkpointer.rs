@@ -379,18 +379,15 @@ impl Checkpointer {
             if checkpoint.sequence_number.is_some_and(|number| known.covers(number)) {
                 return Ok(CheckpointStatus::Covered);
             }
-            match self.write(checkpoint, &known.expected).await? {
-                CheckpointOutcome::Written(version) => {
-                    known.wrote(version, checkpoint.sequence_number);
-                    self.record(checkpoint.sequence_number);
-                    return Ok(CheckpointStatus::Written);
-                }
-                _ => {
-                    let theirs = self.read().await?;
-                    self.record(theirs.as_ref().and_then(|checkpoint| checkpoint.sequence_number));
-                    known.learn(theirs.as_ref());
-                }
+            let outcome = self.write(checkpoint, &known.expected).await?;
+            if let CheckpointOutcome::Written(version) = outcome {
+                known.wrote(version, checkpoint.sequence_number);
+                self.record(checkpoint.sequence_number);
+                return Ok(CheckpointStatus::Written);
             }
+            let theirs = self.read().await?;
+            self.record(theirs.as_ref().and_then(|checkpoint| checkpoint.sequence_number));
+            known.learn(theirs.as_ref());
         }
         Err(self.error(Error::new(ErrorKind::Store, "others keep writing the same checkpoint").passing()))
     }

@@ -93,7 +93,7 @@ impl ReceiveReport {
     }
 
     /// Adds what was done while a partition was owned, after what was done there before.
-    pub(crate) fn add(&mut self, partition: &PartitionId, report: PartitionReport) {
+    pub(crate) fn add(&mut self, partition: &PartitionId, report: &PartitionReport) {
         self.partitions.entry(partition.clone()).or_default().add(report);
     }
 }
@@ -108,7 +108,7 @@ impl PartitionReport {
         *count += events as u64;
     }
 
-    fn add(&mut self, later: Self) {
+    fn add(&mut self, later: &Self) {
         self.first = self.first.or(later.first);
         self.last = later.last.or(self.last);
         self.handled += later.handled;
@@ -143,9 +143,9 @@ mod tests {
     fn a_partition_that_is_opened_several_times_has_one_report() {
         let mut report = ReceiveReport::default();
         let partition = "0".parse().unwrap();
-        report.add(&partition, done(0, 5, CloseReason::OwnershipLost));
-        report.add(&partition, PartitionReport::default());
-        report.add(&partition, done(6, 11, CloseReason::Shutdown));
+        report.add(&partition, &done(0, 5, CloseReason::OwnershipLost));
+        report.add(&partition, &PartitionReport::default());
+        report.add(&partition, &done(6, 11, CloseReason::Shutdown));
         let expected = PartitionReport {
             handled: 6,
             failed: 2,
@@ -163,11 +163,11 @@ mod tests {
     #[test]
     fn a_report_is_complete_when_each_partition_was_read_to_its_bound() {
         let mut report = ReceiveReport::default();
-        report.add(&"0".parse().unwrap(), done(0, 1, CloseReason::Bounded));
+        report.add(&"0".parse().unwrap(), &done(0, 1, CloseReason::Bounded));
         assert!(report.is_complete());
-        report.add(&"1".parse().unwrap(), PartitionReport::default());
+        report.add(&"1".parse().unwrap(), &PartitionReport::default());
         assert!(!report.is_complete());
-        report.add(&"1".parse().unwrap(), done(0, 1, CloseReason::Shutdown));
+        report.add(&"1".parse().unwrap(), &done(0, 1, CloseReason::Shutdown));
         assert!(!report.is_complete());
     }
 }

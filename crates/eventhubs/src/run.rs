@@ -63,11 +63,11 @@ impl Run {
 
     /// These partitions are read, so that the report has them whatever becomes of them.
     pub(crate) fn reads<'a>(&self, partitions: impl IntoIterator<Item = &'a PartitionId>) {
-        partitions.into_iter().for_each(|partition| self.add(partition, PartitionReport::default()));
+        partitions.into_iter().for_each(|partition| self.add(partition, &PartitionReport::default()));
     }
 
     /// Adds what was done on a partition.
-    pub(crate) fn add(&self, partition: &PartitionId, report: PartitionReport) {
+    pub(crate) fn add(&self, partition: &PartitionId, report: &PartitionReport) {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).add(partition, report);
     }
 

@@ -12,7 +12,15 @@ const ROOT: &str = ".";
 type Folders = &'static [(&'static str, &'static [&'static str])];
 
 const FOLDERS: &[(&str, Folders)] = &[
-    ("eventhubs", &[("receive", &[ROOT, "policy"]), ("pump", &[ROOT, "policy"]), ("policy", &[ROOT])]),
+    (
+        "eventhubs",
+        &[
+            ("receive", &[ROOT, "policy"]),
+            ("pump", &[ROOT, "policy"]),
+            ("policy", &[ROOT]),
+            ("dead_letters", &[ROOT]),
+        ],
+    ),
     (
         "eventhubs-emulator",
         &[

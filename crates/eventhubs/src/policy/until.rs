@@ -203,10 +203,12 @@ impl Standing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    fn at(seconds: i64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
     }
 
     /// All events and limits of a small partition, in which event n is enqueued at second n.
@@ -215,9 +217,9 @@ mod tests {
         let limits = std::iter::once(None).chain((0..6).map(Some));
         for (last, before) in limits.clone().flat_map(|last| limits.clone().map(move |before| (last, before)))
         {
-            let limit = Limit { last: last.map(SequenceNumber::new), before: before.map(|n| at(n as u64)) };
+            let limit = Limit { last: last.map(SequenceNumber::new), before: before.map(at) };
             for number in 0..6_i64 {
-                let decision = limit.decide(number.into(), Some(at(number as u64)));
+                let decision = limit.decide(number.into(), Some(at(number)));
                 let is_in =
                     last.is_none_or(|last| number <= last) && before.is_none_or(|before| number < before);
                 assert_eq!(decision != Decision::Stop, is_in, "{number} of {limit:?}");
@@ -239,7 +241,7 @@ mod tests {
             oldest: Some(oldest.into()),
             newest: newest.into(),
             newest_offset: (newest >= 0).then(|| format!("offset {newest}").into()),
-            newest_time: u64::try_from(newest).ok().map(at),
+            newest_time: (newest >= 0).then(|| at(newest)),
             is_empty: oldest > newest,
         }
     }
@@ -250,8 +252,8 @@ mod tests {
         for number in 0..=newest + 2 {
             positions.push((None, StartingPosition::from_sequence_number(number), number));
             positions.push((None, StartingPosition::after_sequence_number(number), number + 1));
-            positions.push((None, StartingPosition::from_enqueued_time(at(number as u64)), number));
-            positions.push((None, StartingPosition::after_enqueued_time(at(number as u64)), number + 1));
+            positions.push((None, StartingPosition::from_enqueued_time(at(number)), number));
+            positions.push((None, StartingPosition::after_enqueued_time(at(number)), number + 1));
             // Where it began does not matter any more.
             positions.push((Some(number), StartingPosition::Earliest, number + 1));
         }
@@ -300,7 +302,10 @@ mod tests {
         assert!(Until::sequence_numbers([]).mistake(None).is_some());
         assert!(Until::idle(Duration::ZERO).mistake(None).is_some());
         assert_eq!(Until::now().mistake(Some(&zero)), None);
-        assert_eq!((named.unknown_among(&[]), named.unknown_among(&[zero.clone()])), (Some(&zero), None));
+        assert_eq!(
+            (named.unknown_among(&[]), named.unknown_among(slice::from_ref(&zero))),
+            (Some(&zero), None)
+        );
         assert!(named.reads(&zero) && !named.reads(&"1".parse().unwrap()));
     }
 

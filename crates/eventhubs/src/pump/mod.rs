@@ -7,6 +7,7 @@ mod calling;
 mod checkpoint_writer;
 mod failing;
 mod keyed;
+mod last_checkpoint;
 mod orders;
 mod progress;
 mod sequential;
@@ -30,6 +31,7 @@ use crate::pump::bounded::Bounded;
 use crate::pump::calling::Call;
 use crate::pump::checkpoint_writer::CheckpointWriter;
 use crate::pump::keyed::Keyed;
+use crate::pump::last_checkpoint::{write_at_bound, write_last, write_pending};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
 use crate::pump::sequential::Sequential;
@@ -43,9 +45,6 @@ const EVENTS_A_TURN: usize = 100;
 
 /// How long a pump whose link was stolen waits to be told by whom: as long as a look into the store may take.
 const VERDICT_LIMIT: Duration = Duration::from_secs(15);
-
-/// How often a pump at its bound looks whether a pending checkpoint is written.
-const PENDING_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a pump tells the processor that its link was stolen.
 pub(crate) type TheftSignal = mpsc::Sender<PartitionId>;
@@ -555,42 +554,12 @@ impl Pump {
         self.writer.write(&run, &self.context).await;
         // Other exits open the partition again, and that writes what is pending.
         match exit {
-            Exit::Ordered(_) => self.write_last_checkpoint().await,
-            Exit::Bounded => self.write_checkpoint_at_bound().await,
+            Exit::Ordered(_) => write_last(&run, &self.context).await,
+            Exit::Bounded => write_at_bound(&run, &mut self.orders).await,
             _ => {}
         }
         if let Some(source) = source {
             self.detach(source).await;
-        }
-    }
-
-    /// Nobody waits for this partition, so the store has as long to come back as it takes.
-    async fn write_checkpoint_at_bound(&mut self) {
-        let context = self.context.clone();
-        let written = async {
-            // `write_pending` tries again and again.
-            while context.checkpointer().is_pending() {
-                sleep(PENDING_PAUSE).await;
-            }
-        };
-        // Whether it is written or an order came, the rest is as with any close.
-        let _ = self.orders.unless_ordered(written).await;
-        self.write_last_checkpoint().await;
-    }
-
-    /// What is still pending is written before others may read, or its events come again: the store has as
-    /// long to come back as a callback has to end.
-    async fn write_last_checkpoint(&self) {
-        let checkpointer = self.context.checkpointer();
-        let end = Instant::now() + self.run.options.shutdown_timeout;
-        let mut pacing = self.run.instance.pacing();
-        while checkpointer.is_owned() {
-            let Err(error) = checkpointer.flush().await else { return };
-            let pause = pacing.failed();
-            if !error.is_transient() || Instant::now() + pause >= end {
-                return self.run.report(Some(&self.context), error).await;
-            }
-            sleep(pause).await;
         }
     }
 
@@ -602,27 +571,6 @@ impl Pump {
 
     fn receive_error(&self, source: eventhubs_amqp::Error) -> Error {
         Error::amqp("the partition could not be read", source).on_partition(self.context.partition_id())
-    }
-}
-
-/// Writes the checkpoints that the store could not take, with growing pauses, for as long as it is polled.
-/// Why one is pending is reported once, and so is an error that does not pass by itself.
-async fn write_pending(run: &Run, context: &PartitionContext) -> Infallible {
-    let checkpointer = context.checkpointer();
-    loop {
-        if let Some(reason) = checkpointer.becomes_pending().await {
-            run.report(Some(context), reason).await;
-        }
-        let mut pacing = run.instance.pacing();
-        while checkpointer.is_pending() {
-            sleep(pacing.failed()).await;
-            match checkpointer.flush().await {
-                Err(error) if !error.is_transient() && error.kind() != ErrorKind::OwnershipLost => {
-                    run.report(Some(context), error).await;
-                }
-                _ => {}
-            }
-        }
     }
 }
 

@@ -96,6 +96,6 @@ impl Drop for Progress {
     fn drop(&mut self) {
         let checkpoint = self.context.checkpointer().recorded();
         let report = PartitionReport { checkpoint, ..mem::take(&mut self.report) };
-        self.run.add(self.context.partition_id(), report);
+        self.run.add(self.context.partition_id(), &report);
     }
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use eventhubs::receive::Events;
 use eventhubs::{
     CheckpointPolicy, CheckpointStore, CloseReason, ConsumerClient, ErrorKind, MemoryCheckpointStore,
-    Receive, ReceiveReport, StartingPosition, Until,
+    Receive, ReceiveReport, SequenceNumber, StartingPosition, Until,
 };
 use eventhubs_emulator::{Emulator, RequestKind, Verdict};
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::positions::watching;
 use crate::support::{
-    HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, record, recording, scope, start,
-    until, within,
+    HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, record, recording, restarting,
+    scope, start, until, within,
 };
 
 fn events(seen: &Seen) -> Vec<String> {
@@ -31,7 +31,7 @@ fn reading(client: &ConsumerClient, seen: &Seen) -> Receive<Events> {
 
 async fn checkpoint(store: &impl CheckpointStore, partition: &str) -> Option<i64> {
     let checkpoint = store.checkpoint(&scope(), &partition.parse().unwrap()).await.unwrap();
-    checkpoint.and_then(|checkpoint| checkpoint.sequence_number).map(|number| number.value())
+    checkpoint.and_then(|checkpoint| checkpoint.sequence_number).map(SequenceNumber::value)
 }
 
 fn reasons(report: &ReceiveReport) -> Vec<Option<CloseReason>> {
@@ -99,6 +99,28 @@ async fn a_partition_at_its_bound_stays_owned_and_closed_until_all_are() {
         assert_eq!(seen.all().iter().filter(|seen| *seen == "open 0").count(), 1);
         assert!(report.is_complete());
         assert_eq!(report.partitions.len(), 2);
+    })
+    .await;
+}
+
+/// The service is asked for the newest event once, however often the partition is opened.
+#[tokio::test]
+async fn the_newest_event_stays_the_bound_when_a_partition_is_opened_again() {
+    within(async {
+        let emulator = Arc::new(emulator(1).await);
+        publish_to(&emulator, "0", &["a", "b"]);
+        let (seen, hub) = (Seen::default(), Arc::clone(&emulator));
+        let log = seen.clone();
+        let receive = client(&emulator).receive(move |_, event| {
+            let fails = log.count() == 1;
+            log.push(body(&event));
+            publish_to(&hub, "0", &["late"]);
+            async move { if fails { Err("the first call with b".into()) } else { Ok(()) } }
+        });
+        let receive = receive.starting_position(StartingPosition::Earliest).on_failure(restarting());
+        let report = receive.until(Until::now()).await.unwrap();
+        assert_eq!(seen.all(), ["a", "b", "a", "b"]);
+        assert!(report.is_complete());
     })
     .await;
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs::{
-    Assignment, ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, Receive, StartingPosition, Until,
+    Assignment, ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, PartitionId, Receive,
+    StartingPosition, Until,
 };
 use eventhubs_emulator::Emulator;
 
@@ -113,7 +114,7 @@ async fn instances_with_fixed_assignments_read_each_their_own_to_the_end() {
         let (one, other) = tokio::join!(run(0), run(1));
         for (report, expected) in [(one.unwrap(), ["0", "2"]), (other.unwrap(), ["1", "3"])] {
             assert_eq!((report.handled(), report.is_complete()), (4, true));
-            assert!(report.partitions.keys().map(|id| id.as_str()).eq(expected));
+            assert!(report.partitions.keys().map(PartitionId::as_str).eq(expected));
         }
         assert_eq!(record(&*store, "3").await.unwrap().owner, None);
     })

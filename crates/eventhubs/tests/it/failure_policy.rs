@@ -218,7 +218,7 @@ async fn an_outage_of_everything_sends_few_events_to_the_dead_letters() {
     };
     let mut test = HandlerTest::start(|client| failing(client, &seen, fail).on_failure(policy)).unwrap();
     for partition in ["0", "1"] {
-        test.push_all(partition, ["x"; 1_000]).await;
+        test.push_all(partition, std::iter::repeat_n("x", 1_000)).await;
     }
     test.advance(SECOND * 300).await;
     let letters = sink.numbers().len();

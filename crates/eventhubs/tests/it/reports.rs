@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use eventhubs::store::async_trait;
 use eventhubs::{
     BatchFailed, CheckpointPolicy, CloseReason, DeadLetter, DeadLetterSink, FailurePolicy, GiveUp,
-    HandlerError, MemoryCheckpointStore, PartitionReport, ReceiveReport, StartingPosition,
+    HandlerError, MemoryCheckpointStore, PartitionReport, ReceiveReport, SequenceNumber, StartingPosition,
 };
 
 use crate::support::{
@@ -17,7 +17,7 @@ fn of<'a>(report: &'a ReceiveReport, partition: &str) -> &'a PartitionReport {
 }
 
 fn numbers(report: &PartitionReport) -> [Option<i64>; 3] {
-    [report.first, report.last, report.checkpoint].map(|number| number.map(|number| number.value()))
+    [report.first, report.last, report.checkpoint].map(|number| number.map(SequenceNumber::value))
 }
 
 #[tokio::test]

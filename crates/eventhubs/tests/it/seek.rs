@@ -7,12 +7,13 @@ use std::time::Duration;
 use eventhubs::receive::Events;
 use eventhubs::{
     CheckpointStatus, CheckpointStore, ConsumerClient, ErrorKind, FailurePolicy, HandlerResult,
-    MemoryCheckpointStore, PartitionContext, Receive, ReceivedEvent, RetryPolicy, StartingPosition, Until,
+    MemoryCheckpointStore, PartitionContext, Receive, ReceivedEvent, RetryPolicy, SequenceNumber,
+    StartingPosition, Until,
 };
 use tokio::sync::Notify;
 
 use crate::support::{
-    Seen, body, client, client_on, emulator, publish_to, restarting, scope, start, until, within,
+    HUB, Seen, body, client, client_on, emulator, publish_to, restarting, scope, start, until, within,
 };
 
 /// A run from the first event on, whose callback is given the event's body and a place for notes.
@@ -52,7 +53,7 @@ fn once() -> impl Fn() -> bool {
 
 async fn checkpoint(store: &impl CheckpointStore) -> Option<i64> {
     let checkpoint = store.checkpoint(&scope(), &"0".parse().unwrap()).await.unwrap();
-    checkpoint.and_then(|checkpoint| checkpoint.sequence_number).map(|number| number.value())
+    checkpoint.and_then(|checkpoint| checkpoint.sequence_number).map(SequenceNumber::value)
 }
 
 #[tokio::test]
@@ -192,6 +193,31 @@ async fn a_seek_ends_the_pause_before_another_attempt() {
     .await;
 }
 
+/// The partition is closed then, and waits before it is opened again.
+#[tokio::test]
+async fn a_seek_ends_the_pause_before_a_restart() {
+    within(async {
+        let emulator = emulator(1).await;
+        publish_to(&emulator, "0", &["a", "b"]);
+        let (seen, kept) = (Seen::default(), Arc::new(Mutex::new(None)));
+        let keep = Arc::clone(&kept);
+        let client = ConsumerClient::builder(emulator.connection_string(HUB), "$Default");
+        let client = client.retry(RetryPolicy::fixed(Duration::from_secs(3600))).build().unwrap();
+        let receive = reading(&client, &seen, move |context, _, text| {
+            *keep.lock().unwrap() = Some(context.clone());
+            if text == "a" { Err("it fails".into()) } else { Ok(()) }
+        });
+        let running = start(receive.on_failure(restarting()).partition_id("0".parse().unwrap()));
+        seen.until_contains("Handler").await;
+        let context: PartitionContext = kept.lock().unwrap().clone().unwrap();
+        context.seek(StartingPosition::from_sequence_number(1)).unwrap();
+        seen.until_contains("b").await;
+        running.stop().await;
+        assert_eq!(seen.all(), ["open", "a", "HandlerFailed", "Handler", "open", "b", "Shutdown"]);
+    })
+    .await;
+}
+
 /// A hook that looks up where to begin would do so again each time that it is called.
 #[tokio::test]
 async fn the_initialize_hook_says_where_to_begin() {
@@ -284,9 +310,11 @@ async fn a_failure_after_a_seek_restarts_where_it_led_to() {
 #[tokio::test]
 async fn calls_under_way_end_before_a_concurrent_run_reads_elsewhere() {
     within(async {
-        let emulator = emulator(1).await;
+        let emulator = emulator(2).await;
         publish_to(&emulator, "0", &["a", "b", "c"]);
         let (seen, go) = (Seen::default(), Arc::new(Notify::new()));
+        let idle = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&idle);
         let (log, wait, is_first) = (seen.clone(), Arc::clone(&go), once());
         let closed = seen.clone();
         let receive = client(&emulator).receive(move |context, event| {
@@ -310,12 +338,19 @@ async fn calls_under_way_end_before_a_concurrent_run_reads_elsewhere() {
         // A time that a stop would give them, and a seek does not need.
         let receive = receive.concurrency(2).keyed_by(|event| event.sequence_number().value());
         let receive = receive.shutdown_timeout(Duration::ZERO).starting_position(StartingPosition::Earliest);
-        let running = start(receive.on_partition_close(move |_, reason| {
+        let receive = receive.on_partition_close(move |_, reason| {
             closed.push(format!("{reason:?}"));
             async {}
+        });
+        // The other partition counts the time.
+        let running = start(receive.max_wait_time(Duration::from_millis(500), move |_| {
+            counting.fetch_add(1, Ordering::Relaxed);
+            async { Ok(()) }
         }));
         seen.until_contains("a begins").await;
         seen.until_contains("b seeks").await;
+        let before = idle.load(Ordering::Relaxed);
+        until("a stop would have dropped the call", || idle.load(Ordering::Relaxed) >= before + 4).await;
         go.notify_one();
         seen.until_contains("Sought").await;
         until("it reads on", || seen.all().iter().filter(|seen| *seen == "c").count() >= 1).await;
