@@ -1,9 +1,10 @@
 //! Handles several events of a partition at once, and those of one customer in their order.
 #![allow(clippy::print_stdout, reason = "an example talks to people")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eventhubs::{CheckpointPolicy, ConsumerClient, EventData, StartingPosition, Until};
+use tokio::time::Instant;
 
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
