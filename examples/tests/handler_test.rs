@@ -1,5 +1,4 @@
 //! How a handler is tested: with the policies of production, in virtual time, and without a network.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

@@ -106,8 +106,9 @@ impl ConsumerClient {
     /// Receives events, one per call. Calls for one partition never overlap and are in order; calls for
     /// different partitions run at the same time.
     ///
-    /// When the callback fails, the error is reported, and its partition is read again from its checkpoint
-    /// after a pause; other partitions continue.
+    /// When the callback fails, the error is reported, and after a growing pause the callback is called again with the same
+    /// event; other partitions continue. [`on_failure`](Receive::on_failure) says what else may become of the event. When
+    /// the callback panics, its partition is read again from its checkpoint.
     ///
     /// A callback must not block its thread: what it does takes place on the workers of the runtime, which
     /// also read the other partitions and renew their leases. Call what blocks by

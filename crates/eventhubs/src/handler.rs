@@ -11,8 +11,8 @@ use crate::{CloseReason, ConsumerClient, Error, HandlerError, HandlerResult, Par
 
 /// Handles the events of all partitions of a run.
 ///
-/// Calls for one partition never overlap and are in order; calls for different partitions run at the same
-/// time, which is why a handler is shared. Each method may be written as an `async fn`. See
+/// Calls for one partition never overlap and are in order, unless a [concurrency](Receive::concurrency) is set; calls for
+/// different partitions run at the same time, which is why a handler is shared. Each method may be written as an `async fn`. See
 /// [`ConsumerClient::receive`] for what a failure means.
 ///
 /// ```

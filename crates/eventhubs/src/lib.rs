@@ -41,11 +41,11 @@
 //!
 //! # What happens to an event
 //!
-//! It is handed to the callback at least once as long as the event hub keeps it, in the order of its
-//! partition, and one call at a time. It comes again after a crash, a change of owner or a failed callback,
-//! if it is after the last
-//! [checkpoint](PartitionContext::update_checkpoint). After a [graceful stop](Receive::with_graceful_shutdown) nothing
-//! comes again that was checkpointed.
+//! It is handed to the callback at least once as long as the event hub keeps it, in the order of its partition, and one
+//! call at a time unless a [concurrency](Receive::concurrency) is set. It comes again while its callback fails, as the
+//! [failure policy](FailurePolicy) says, and after a crash, a change of owner or a panic, if it is after the last
+//! checkpoint: that of [`update_checkpoint`](PartitionContext::update_checkpoint), or of a [policy](CheckpointPolicy).
+//! After a [graceful stop](Receive::with_graceful_shutdown) nothing comes again that was checkpointed.
 //!
 //! # Who reads what
 //!

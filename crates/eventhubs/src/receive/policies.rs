@@ -60,7 +60,7 @@ impl<M> Receive<M> {
     /// use eventhubs::CheckpointPolicy;
     ///
     /// let policy = CheckpointPolicy::every(Duration::from_secs(10)).or_events(1_000);
-    /// let receive = client.receive(handle).checkpoint(policy);
+    /// let receive = client.receive(import).checkpoint(policy);
     /// # read(receive).await }
     /// ```
     pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
@@ -119,7 +119,7 @@ impl Receive<Events> {
     /// # #[tokio::main] async fn main() -> Result {
     /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
     /// let receive = client
-    ///     .receive(handle)
+    ///     .receive(import)
     ///     .concurrency(16)
     ///     .keyed_by(|event| event.partition_key().map(str::to_owned));
     /// # read(receive).await }
@@ -146,7 +146,7 @@ impl Receive<Events> {
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
     /// # #[tokio::main] async fn main() -> Result {
     /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
-    /// let receive = client.receive(handle).concurrency(4).unordered();
+    /// let receive = client.receive(import).concurrency(4).unordered();
     /// # read(receive).await }
     /// ```
     pub fn unordered(mut self) -> Self {
