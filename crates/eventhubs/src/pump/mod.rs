@@ -62,7 +62,7 @@ pub(crate) struct Pump {
     writer: Arc<CheckpointWriter>,
     /// Calls the hooks as well.
     sequential: Sequential,
-    /// Where several events of the partition are handled at once.
+    /// Where several events of the partition are handled at once, from the first attempt on.
     keyed: Option<Keyed>,
     /// Since when nothing can be read.
     failing_since: Option<Instant>,
@@ -82,14 +82,13 @@ impl Pump {
         let pacing = run.instance.pacing();
         let orders = Orders::new(context.clone(), orders);
         let writer = Arc::new(CheckpointWriter::new(run.options.checkpoints()));
-        let is_concurrent = run.options.concurrency.is_used();
         Self {
             theft_signal,
             pacing,
             progress: Progress::new(Arc::clone(&run), context.clone(), Arc::clone(&writer)),
             writer,
             sequential: Sequential::new(Arc::clone(&run), orders.clone()),
-            keyed: is_concurrent.then(|| Keyed::new(Arc::clone(&run), orders.clone())),
+            keyed: None,
             failing_since: None,
             unproven: None,
             bounded: Bounded::new(&run, context.partition_id()),
@@ -282,15 +281,16 @@ impl Pump {
             *source = Some(self.attach().await?);
         }
         let Some(source) = source else { return Err(Exit::Sought) };
-        match self.keyed.take() {
-            None => self.read(source).await,
-            Some(mut keyed) => {
-                let Err(exit) = self.read_keyed(source, &mut keyed).await;
-                keyed.drain(&exit, source, &mut self.progress).await;
-                self.keyed = Some(keyed);
-                Err(exit)
-            }
+        if !self.run.options.concurrency.is_used() {
+            return self.read(source).await;
         }
+        // A new one after a panic of the function that gives the keys, which drops the calls under way.
+        let keyed = self.keyed.take();
+        let mut keyed = keyed.unwrap_or_else(|| Keyed::new(Arc::clone(&self.run), self.orders.clone()));
+        let Err(exit) = self.read_keyed(source, &mut keyed).await;
+        keyed.drain(&exit, source, &mut self.progress).await;
+        self.keyed = Some(keyed);
+        Err(exit)
     }
 
     async fn initialize(&mut self) -> Result<(), Exit> {

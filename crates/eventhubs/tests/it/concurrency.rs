@@ -1,6 +1,7 @@
 //! Several events of a partition at once, on a paused clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -144,6 +145,23 @@ async fn a_call_that_does_not_end_is_dropped_with_the_time_of_the_stop() {
     assert!(!test.is_open("0"));
     assert_eq!(test.checkpoint("0").await, Some(0));
     assert!(test.errors().iter().any(|error| error.kind == ErrorKind::Timeout), "{:?}", test.errors());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_handled_at_once_also_after_a_panic_of_the_key() {
+    let (seen, panics) = (Seen::default(), AtomicBool::new(true));
+    let mut test = HandlerTest::start(|client| {
+        sleeping(client, &seen).keyed_by(move |event| {
+            assert!(!panics.swap(false, Ordering::Relaxed), "a defect of the application");
+            event.sequence_number().value()
+        })
+    })
+    .unwrap();
+    test.push_all("0", ["5", "5", "5"]).await;
+    test.advance(SECOND * 3).await;
+    assert!(test.errors()[0].text.contains("a defect of the application"), "{:?}", test.errors());
+    assert_eq!(seen.all(), ["+0", "+1", "+2"]);
+    test.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
