@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventhubs::testing::{Command, TestRun};
 use eventhubs::{
-    CheckpointStore, ConsumerClient, Error, ErrorKind, MemoryCheckpointStore, PartitionId, Receive,
+    CheckpointStore, ConsumerClient, Error, ErrorKind, HeldBy, MemoryCheckpointStore, PartitionId, Receive,
     ReceiveReport,
 };
 use tokio::time::sleep;
@@ -132,6 +132,14 @@ impl HandlerTest {
     /// If `partition` is not a partition id.
     pub fn is_open(&self, partition: &str) -> bool {
         self.run.is_open(&id(partition))
+    }
+
+    /// Returns the event that holds a partition, since it fails again and again, if one does.
+    ///
+    /// # Panics
+    /// If `partition` is not a partition id.
+    pub fn held_by(&self, partition: &str) -> Option<HeldBy> {
+        self.run.held_by(&id(partition))
     }
 
     /// Returns the sequence number of the checkpoint in the store.

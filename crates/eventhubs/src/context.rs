@@ -5,12 +5,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
 use eventhubs_checkpoint_store::{CheckpointStore, TransactionalCheckpoint};
-use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId, StartingPosition};
+use eventhubs_types::{
+    ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId, SequenceNumber, StartingPosition,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpointer::{CheckpointStatus, Checkpointer};
 use crate::{Error, ErrorKind, Result};
+
+/// The event that holds its partition: it fails again and again, and no later one may be handled before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct HeldBy {
+    /// The event.
+    pub sequence_number: SequenceNumber,
+    /// How often its callback has failed.
+    pub attempts: u32,
+}
 
 /// The partition that a callback is called for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +38,7 @@ struct Inner {
     is_paused: AtomicBool,
     resumed: Notify,
     sought: Sought,
+    held_by: Mutex<Option<HeldBy>>,
     /// Whether several events of the partition are handled at once: then a callback does not know whether those before
     /// its own are handled.
     is_concurrent: bool,
@@ -49,6 +62,7 @@ impl PartitionContext {
                 is_paused: AtomicBool::new(false),
                 resumed: Notify::new(),
                 sought: Sought::default(),
+                held_by: Mutex::new(None),
                 is_concurrent,
             }),
         }
@@ -203,6 +217,17 @@ impl PartitionContext {
         let mut position = self.inner.sought.position.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.sought.is_there.store(false, Ordering::Release);
         position.take()
+    }
+
+    /// Returns the event that holds the partition, if one does. With a [`concurrency`](crate::Receive::concurrency) of
+    /// more than one, an event that fails holds its partition only once [`max_ahead`](crate::Receive::max_ahead) is used
+    /// up.
+    pub fn held_by(&self) -> Option<HeldBy> {
+        *self.inner.held_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_held_by(&self, event: Option<HeldBy>) {
+        *self.inner.held_by.lock().unwrap_or_else(PoisonError::into_inner) = event;
     }
 
     /// Returns whether the partition is still owned, right now. Cheap: asks neither the store nor the service.

@@ -108,7 +108,7 @@ mod watchdog;
 
 pub use checkpointer::CheckpointStatus;
 pub use client::{ConsumerClient, ConsumerClientBuilder};
-pub use context::PartitionContext;
+pub use context::{HeldBy, PartitionContext};
 #[cfg(feature = "producer")]
 pub use dead_letters::HubDeadLetters;
 pub use dead_letters::{DeadLetter, DeadLetterSink, FileDeadLetters};

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::exit::{Ended, Order};
 use crate::pump::Pump;
 use crate::run::Run;
-use crate::{Error, ErrorKind, PartitionContext, Receive, ReceiveReport, Result};
+use crate::{Error, ErrorKind, HeldBy, PartitionContext, Receive, ReceiveReport, Result};
 
 /// The events of all partitions, which are never removed: a partition that is opened again is read again.
 #[derive(Debug, Clone, Default)]
@@ -174,6 +174,11 @@ impl TestRun {
             running.context.checkpointer().revoke();
         }
         running.orders.send_replace(order);
+    }
+
+    /// The event that holds a partition, if one does.
+    pub fn held_by(&self, partition: &PartitionId) -> Option<HeldBy> {
+        self.partitions.get(partition)?.context.held_by()
     }
 
     /// The partitions that were ever read.

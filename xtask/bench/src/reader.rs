@@ -40,6 +40,10 @@ pub enum Reader {
     Receive,
     /// `ConsumerClient::receive_batch` with an empty callback.
     ReceiveBatch,
+    /// As `Receive`, with policies for failures and checkpoints.
+    ReceivePolicies,
+    /// As `Receive`, several events of a partition at once.
+    ReceiveKeyed,
 }
 
 /// What a reader is told on its command line.
@@ -124,7 +128,9 @@ async fn read(orders: &Orders, meter: Arc<Meter>) -> Outcome {
         Reader::Limit => limit::read(orders, &meter).await,
         Reader::Fe2o3 => bare::read(orders, &meter).await,
         Reader::PartitionReceiver => partition::read(orders, &meter).await,
-        Reader::Receive => consumer::receive(orders, meter).await,
+        Reader::Receive => consumer::receive(orders, meter, |receive| receive).await,
+        Reader::ReceivePolicies => consumer::receive(orders, meter, consumer::with_policies).await,
+        Reader::ReceiveKeyed => consumer::receive(orders, meter, consumer::keyed).await,
         Reader::ReceiveBatch => consumer::receive_batch(orders, meter).await,
     }
 }

@@ -22,7 +22,7 @@ use crate::pump::calling::{Call, Interrupted};
 use crate::pump::orders::Orders;
 use crate::report::Fate;
 use crate::run::Run;
-use crate::{Error, ErrorKind, HandlerError, PartitionContext};
+use crate::{Error, ErrorKind, HandlerError, HeldBy, PartitionContext};
 
 /// How often one dead letter is put before the partition is restarted.
 const MAX_PUTS: u32 = 10;
@@ -121,9 +121,14 @@ impl Failing {
         Judged { verdict, error, attempts: count, first_failed: first_time, reason, description }
     }
 
-    /// How often the event has failed; `None` if never.
-    pub(crate) fn attempts(&self, number: SequenceNumber) -> Option<u32> {
-        self.failed.get(&number).map(|failed| failed.count)
+    /// Says that an event holds the others of its partition. Returns it if it has failed and if that is news.
+    pub(crate) fn hold(&self, number: SequenceNumber) -> Option<HeldBy> {
+        let attempts = self.failed.get(&number)?.count;
+        let held_by = HeldBy { sequence_number: number, attempts };
+        let before = self.context.held_by();
+        self.context.set_held_by(Some(held_by));
+        let is_news = before.is_none_or(|before| before.sequence_number != number);
+        is_news.then_some(held_by)
     }
 
     /// Reading continues elsewhere: the events that failed may not come again.
@@ -134,6 +139,9 @@ impl Failing {
     /// The event is handled, or given up.
     pub(crate) fn settle(&mut self, number: SequenceNumber) {
         if let Some(failed) = self.failed.remove(&number) {
+            if self.context.held_by().is_some_and(|held_by| held_by.sequence_number == number) {
+                self.context.set_held_by(None);
+            }
             tracing::info!(
                 partition = %self.context.partition_id(), sequence_number = number.value(), failures = failed.count,
                 "an event that had failed is done"

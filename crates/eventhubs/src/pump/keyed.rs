@@ -21,7 +21,7 @@ use crate::pump::progress::Progress;
 use crate::report::Fate;
 use crate::run::Run;
 use crate::source::Source;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, HeldBy};
 
 /// How long calls that are dropped at the end of their time may take to end.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
@@ -37,8 +37,6 @@ pub(crate) struct Keyed {
     /// One for each call that may begin now.
     callers: Vec<Caller>,
     tasks: JoinSet<Finished>,
-    /// Whether it was said that an event holds the others.
-    is_held: bool,
 }
 
 /// A task that has ended.
@@ -58,16 +56,7 @@ impl Keyed {
         let caller = |_| Caller::new(Arc::clone(&run), orders.clone());
         let callers = (0..run.options.concurrency.calls).map(caller).collect();
         let failing = Failing::new(Arc::clone(&run), orders.context().clone());
-        Self {
-            run,
-            orders,
-            failing,
-            window: Window::default(),
-            bytes: 0,
-            callers,
-            tasks: JoinSet::new(),
-            is_held: false,
-        }
+        Self { run, orders, failing, window: Window::default(), bytes: 0, callers, tasks: JoinSet::new() }
     }
 
     /// Whether nothing is under way, and nothing waits.
@@ -175,7 +164,6 @@ impl Keyed {
             *bytes = bytes.saturating_sub(size(&event));
             progress.handled(slice::from_ref(&event));
         });
-        self.is_held = false;
     }
 
     /// Decides about a call that failed. What follows runs next to the calls of other keys, and takes the place of
@@ -196,17 +184,15 @@ impl Keyed {
         Ok(())
     }
 
-    /// Says once that nothing more can start, since one event fails again and again.
-    fn note_hold(&mut self) {
-        if self.is_held || self.room() > 0 {
+    /// Says that nothing more can start, where that is so because one event fails again and again.
+    fn note_hold(&self) {
+        if self.room() > 0 {
             return;
         }
         let Some(first) = self.window.first() else { return };
-        if let Some(attempts) = self.failing.attempts(first.sequence_number()) {
-            self.is_held = true;
+        if let Some(HeldBy { sequence_number, attempts }) = self.failing.hold(first.sequence_number()) {
             tracing::warn!(
-                partition = %self.orders.context().partition_id(),
-                sequence_number = first.sequence_number().value(), attempts,
+                partition = %self.orders.context().partition_id(), sequence_number = sequence_number.value(), attempts,
                 "an event that fails holds its partition: no more events may be ahead of it (limit its attempts)"
             );
         }

@@ -90,6 +90,7 @@ impl Sequential {
                     break Fate::Handled;
                 };
                 let judged = self.failing.judge(number, call, self.failing.source(failed)?);
+                self.failing.hold(number);
                 progress.failed();
                 let next = act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).await?;
                 if let Next::Pass(fate) = next {
@@ -168,6 +169,7 @@ impl Sequential {
         let failing = if named.is_some() { &rest[..1] } else { rest };
         let number = failing[0].sequence_number();
         let judged = self.failing.judge(number, call, source);
+        self.failing.hold(number);
         if let Next::Pass(fate) = act(&self.run, &mut self.orders, judged, failing).await? {
             self.failing.settle(number);
             parts.done(pass(failing, fate, progress));

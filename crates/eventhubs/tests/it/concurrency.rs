@@ -87,6 +87,8 @@ async fn a_key_that_fails_holds_others_only_as_far_as_they_may_be_ahead() {
         let expected = if attempts.is_some() { (199, Some(199)) } else { (59, Some(9)) };
         let last = *done.lock().unwrap().last().unwrap();
         assert_eq!((last, test.checkpoint("0").await), expected);
+        let held_by = test.held_by("0").map(|event| event.sequence_number.value());
+        assert_eq!(held_by, attempts.is_none().then_some(10));
     }
 }
 

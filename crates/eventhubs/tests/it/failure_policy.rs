@@ -78,6 +78,8 @@ async fn an_event_that_fails_holds_its_partition_and_no_other() {
     assert_eq!(seen.all(), ["a", "b", "z", "b", "b", "b"]);
     assert_eq!((test.checkpoint("0").await, test.checkpoint("1").await), (Some(0), Some(0)));
     assert!(test.errors().iter().all(|error| error.kind == ErrorKind::Handler));
+    let held_by = test.held_by("0").unwrap();
+    assert_eq!((held_by.sequence_number.value(), held_by.attempts, test.held_by("1")), (1, 4, None));
 }
 
 #[tokio::test(start_paused = true)]

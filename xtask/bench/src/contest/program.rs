@@ -24,6 +24,10 @@ pub enum Contestant {
     Receive,
     /// Our `ConsumerClient::receive_batch` with an empty callback
     ReceiveBatch,
+    /// The same as `receive`, with policies for failures and checkpoints
+    ReceivePolicies,
+    /// The same as `receive`, 16 events of a partition at once in order of 1 000 keys
+    ReceiveKeyed,
     /// Python's azure-eventhub, blocking
     Python,
     /// Python's azure-eventhub, asyncio

@@ -4,7 +4,11 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs::{ConsumerClient, HandlerResult, PartitionContext, ReceivedEvent, StartingPosition};
+use eventhubs::receive::Events;
+use eventhubs::{
+    CheckpointPolicy, ConsumerClient, FailurePolicy, GiveUp, HandlerResult, PartitionContext, Receive,
+    ReceivedEvent, StartingPosition,
+};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
 use tokio::time::sleep;
@@ -19,7 +23,22 @@ fn client(orders: &Orders) -> eventhubs::Result<ConsumerClient> {
         .build()
 }
 
-pub(super) async fn receive(orders: &Orders, meter: Arc<Meter>) -> Outcome {
+/// What a service in production sets.
+pub(super) fn with_policies(receive: Receive<Events>) -> Receive<Events> {
+    let checkpoints = CheckpointPolicy::every(Duration::from_secs(10)).or_events(100_000);
+    receive.on_failure(FailurePolicy::default().attempts(5).then(GiveUp::Skip)).checkpoint(checkpoints)
+}
+
+/// Several events at once, of which those with one key are in order.
+pub(super) fn keyed(receive: Receive<Events>) -> Receive<Events> {
+    with_policies(receive).concurrency(16).keyed_by(|event| event.sequence_number().value() % 1_000)
+}
+
+pub(super) async fn receive(
+    orders: &Orders,
+    meter: Arc<Meter>,
+    with: impl FnOnce(Receive<Events>) -> Receive<Events>,
+) -> Outcome {
     let slow = orders.slow;
     let on_event = move |context: PartitionContext, event: ReceivedEvent| {
         meter.comes_from(|| partition(&context));
@@ -30,7 +49,7 @@ pub(super) async fn receive(orders: &Orders, meter: Arc<Meter>) -> Outcome {
         meter.count(1);
         at_once()
     };
-    let receiving = client(orders)?.receive(on_event);
+    let receiving = with(client(orders)?.receive(on_event));
     receiving.starting_position(StartingPosition::Earliest).prefetch(orders.prefetch).await?;
     Ok(())
 }
