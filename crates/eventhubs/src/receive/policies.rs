@@ -118,6 +118,7 @@ impl Receive<Events> {
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
     /// # #[tokio::main] async fn main() -> Result {
     /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
+    /// # async fn handle(_: PartitionContext, _: ReceivedEvent) -> HandlerResult { HANDLED.add_permits(1); Ok(()) }
     /// let receive = client
     ///     .receive(handle)
     ///     .concurrency(16)
@@ -146,6 +147,7 @@ impl Receive<Events> {
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
     /// # #[tokio::main] async fn main() -> Result {
     /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
+    /// # async fn handle(_: PartitionContext, _: ReceivedEvent) -> HandlerResult { HANDLED.add_permits(1); Ok(()) }
     /// let receive = client.receive(handle).concurrency(4).unordered();
     /// # read(receive).await }
     /// ```
