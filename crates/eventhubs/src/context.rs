@@ -173,13 +173,17 @@ impl PartitionContext {
     /// [`InvalidPosition`](crate::ErrorKind::InvalidPosition), and reading continues where it was.
     ///
     /// ```
-    /// # use eventhubs::{HandlerResult, PartitionContext, ReceivedEvent, StartingPosition};
-    /// async fn handle(context: PartitionContext, event: ReceivedEvent) -> HandlerResult {
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
+    /// let receive = client.receive(|context, event| async move {
     ///     if event.body_as_str()? == "start over" {
     ///         context.seek(StartingPosition::Earliest)?;
     ///     }
-    ///     Ok(())
-    /// }
+    ///     handle(context, event).await
+    /// });
+    /// # read(receive).await }
     /// ```
     ///
     /// # Errors

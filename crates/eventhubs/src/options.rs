@@ -57,6 +57,9 @@ impl Options {
 
     /// What cannot be used as it is, if anything, with the name of the option.
     pub(crate) fn mistake(&self) -> Option<String> {
+        if let Some(option) = self.zero() {
+            return Some(format!("{option} must be more than zero"));
+        }
         if self.prefetch > PartitionReceiverBuilder::MAX_PREFETCH {
             return Some(format!("prefetch must be at most {}", PartitionReceiverBuilder::MAX_PREFETCH));
         }
@@ -72,10 +75,7 @@ impl Options {
         if let Some(mistake) = self.concurrency.mistake() {
             return Some(mistake.to_owned());
         }
-        if let Some(mistake) = self.until.as_ref().and_then(|until| until.mistake(self.partition.as_ref())) {
-            return Some(mistake);
-        }
-        self.zero().map(|option| format!("{option} must be more than zero"))
+        self.until.as_ref().and_then(|until| until.mistake(self.partition.as_ref()))
     }
 
     /// The first option that must not be zero and is.

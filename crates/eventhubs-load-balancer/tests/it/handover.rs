@@ -194,8 +194,11 @@ async fn who_leaves_reads_on_until_others_have_taken_what_it_offers() {
     a.round(&hub).await;
     a.hand_over(&[taken]).await;
     let kept = owned(&a);
+    let held = b.look(&hub).await.held_elsewhere;
+    assert_eq!(held.map(|(_, owner)| owner), Some(owner("a")));
     a.leave();
     let round = a.round(&hub).await;
+    assert_eq!(b.look(&hub).await.held_elsewhere, None, "what is offered does not count");
     assert!(a.is_offering() && round.lost.is_empty() && round.asked.is_empty());
     assert_eq!(owned(&a), kept, "it still reads");
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::MemoryCheckpointStore;
-use eventhubs_load_balancer::{LossReason, Settings, Strategy};
+use eventhubs_load_balancer::{Assignment, LossReason, Settings, Strategy};
 use tokio::time::advance;
 
 use crate::faulty_store::FaultyStore;
@@ -53,6 +53,19 @@ async fn a_partition_that_another_owner_took_is_lost() {
     assert_eq!(round.lost, [(partition(0), LossReason::Taken)]);
     assert!(round.acquired.is_empty());
     assert!(balancer.owned().eq([&hub[1]]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_tells_that_another_live_instance_has_a_partition_of_the_assignment() {
+    let (store, hub) = (memory(), partitions(3));
+    overwrite(&store, &hub[1], Some("b")).await;
+    let mut all = balancer(&store, "a", &greedy());
+    assert_eq!(all.look(&hub).await.held_elsewhere, Some((partition(1), owner("b"))));
+    assert!(all.owned().next().is_none(), "a look takes nothing");
+    let others = greedy().with_assignment(Assignment::Static([partition(0), partition(2)].into())).unwrap();
+    assert_eq!(balancer(&store, "c", &others).look(&hub).await.held_elsewhere, None);
+    advance(greedy().expiry()).await;
+    assert_eq!(all.look(&hub).await.held_elsewhere, None, "its lease has expired");
 }
 
 #[tokio::test(start_paused = true)]
