@@ -42,7 +42,8 @@ async fn main() -> HandlerResult {
     if let Err(error) = &run {
         println!("ended {error}");
     }
-    Ok(run?)
+    run?;
+    Ok(())
 }
 
 fn var(name: &str) -> Result<String, HandlerError> {
