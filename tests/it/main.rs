@@ -8,6 +8,7 @@ mod deploys;
 mod every_store;
 mod exactly_once;
 mod fail_over;
+mod handlers;
 mod misuse;
 mod odd_bodies;
 mod proxies;

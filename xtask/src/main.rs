@@ -32,7 +32,7 @@ Commands:
   bench receive   Measure what receiving costs, for us and for others, side by side; also slow, idle, emulator
   tidy            Check the rules that the compiler cannot: who may use whom, lean crates, pure planning
   api             Write the public API of each library into docs/api, which `tidy` compares with the sources
-  soak            Play schedules of faults in many processes at once, deploys or kills, for what shows once in some hundred runs
+  soak            Play schedules of faults in many processes at once, deploys, kills or handlers with faults, for what shows once in some hundred runs
   simulate        Play fleets of the load balancer on virtual time, and check what must hold
   audit           Check the dependencies against the advisory database, which is fetched
   ci              Everything that must pass before a change lands, cheapest check first
@@ -80,6 +80,7 @@ Play schedules of faults in many processes at once: what shows once in some hund
 Usage: cargo xtask soak [SEEDS] [COPIES]
        cargo xtask soak deploys [ROUNDS]
        cargo xtask soak kills [KILLS]
+       cargo xtask soak handlers [ROUNDS]
 
 Each copy is the test `schedules`: a consumer against an emulator that drops, freezes, throttles, refuses and garbles
 for four seconds, and nothing may be lost. What a copy printed is kept below the target folder if it fails.
@@ -90,12 +91,18 @@ hub, the links and the store answer late. No event may be lost, and none may com
 `kills` is the test `exactly_once`: three processes write a row for each event with a transactional checkpoint, on each store
 that has them, while KILLS of them are killed or suspended beyond their leases. Each row must be there exactly once.
 
+`handlers` is the test of that name: three processes whose handlers are slow, fail and panic read 16 partitions, on blobs and on
+SQLite. Each of the ROUNDS publishes 500 events and brings one trouble: a kill, a stop, cut links or an outage of the store. Nothing may
+be lost, changed or out of order, and what comes twice must be beyond the checkpoint. EVENTHUBS_HANDLER_SEED sets the seed, which is
+printed.
+
 Examples:
   cargo xtask soak            seeds 1 to 30, 30 copies of each: four minutes on two cores
   cargo xtask soak 5 40       seed 5, 40 copies
   cargo xtask soak 100..200   seeds 100 to 199
   cargo xtask soak deploys    eight rounds, more than 500 hand-overs: two minutes on two cores
-  cargo xtask soak kills      100 kills and 200 000 events on each store: ten minutes on two cores";
+  cargo xtask soak kills      100 kills and 200 000 events on each store: ten minutes on two cores
+  cargo xtask soak handlers   400 rounds, 200 000 events on each store";
 
 const AUDIT_HELP: &str = "\
 Check the dependencies against the advisory database of RustSec, which is fetched from GitHub.

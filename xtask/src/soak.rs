@@ -1,5 +1,5 @@
 //! `cargo xtask soak`: what shows once in some hundred runs, and only on a machine that is busy; deploys without
-//! end, and kills.
+//! end, kills, and handlers with faults.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -18,6 +18,8 @@ const MOST_COPIES: usize = 200;
 const DEPLOYS: usize = 8;
 /// With these, 200 000 events: 80 kills and 20 suspensions on each store.
 const KILLS: usize = 100;
+/// With these, 200 000 events on each store.
+const HANDLER_ROUNDS: usize = 400;
 const MOST_ROUNDS: usize = 1000;
 
 /// Plays each schedule of faults in many processes at once; `arguments` are the seeds and the number of
@@ -29,6 +31,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
     if let ["kills", arguments @ ..] = arguments {
         return play("exactly_once::", "EVENTHUBS_KILLS", number("kills", arguments, KILLS)?);
+    }
+    if let ["handlers", arguments @ ..] = arguments {
+        let rounds = number("handlers", arguments, HANDLER_ROUNDS)?;
+        return play("handlers::", "EVENTHUBS_HANDLER_ROUNDS", rounds);
     }
     let (seeds, copies) = read(arguments)?;
     let program = build()?;

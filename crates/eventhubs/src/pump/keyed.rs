@@ -209,8 +209,11 @@ impl Keyed {
         } else {
             self.window.abandon();
         }
+        // The next owner has cut off the link already, and waits.
+        let is_handed_over = matches!(exit, Exit::Ordered(Order::HandOver));
         loop {
-            if is_clean && self.orders.context().is_owned() && source.check_owned().is_ok() {
+            let may_start = is_handed_over || (is_clean && source.check_owned().is_ok());
+            if may_start && self.orders.context().is_owned() {
                 self.start_all();
             }
             if self.tasks.is_empty() {

@@ -183,6 +183,10 @@ impl Pump {
         };
         let Err(exit) = self.work(&mut source).await;
         let exit = self.verdict(exit).await;
+        // Only the verdict tells a theft, after which nothing more may begin, from a hand-over, before which all ends.
+        if let (Some(keyed), Some(source)) = (&mut self.keyed, &mut source) {
+            keyed.drain(&exit, source, &mut self.progress).await;
+        }
         self.close(source, &exit).await;
         exit
     }
@@ -288,7 +292,6 @@ impl Pump {
         let keyed = self.keyed.take();
         let mut keyed = keyed.unwrap_or_else(|| Keyed::new(Arc::clone(&self.run), self.orders.clone()));
         let Err(exit) = self.read_keyed(source, &mut keyed).await;
-        keyed.drain(&exit, source, &mut self.progress).await;
         self.keyed = Some(keyed);
         Err(exit)
     }

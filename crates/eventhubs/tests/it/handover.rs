@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventhubs::{CheckpointStore, CloseReason, ConsumerClient, MemoryCheckpointStore, StartingPosition};
+use eventhubs::{
+    CheckpointPolicy, CheckpointStore, CloseReason, ConsumerClient, EventData, MemoryCheckpointStore,
+    ReceivedEvent, StartingPosition,
+};
 use eventhubs_emulator::Emulator;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use crate::support::{HUB, Running, Seen, body, publish_to, start, until, within};
 
@@ -127,6 +131,55 @@ async fn an_instance_that_stops_reads_on_until_its_partitions_are_taken() {
         stayer.stop().await;
         assert_eq!(closed(&second), ["Shutdown"; PARTITIONS], "there is nobody to wait for");
         once_each(&events, published);
+    })
+    .await;
+}
+
+/// The cut link is all that the old owner sees at first; only a look into the store tells it from a theft.
+#[tokio::test]
+async fn what_keyed_calls_have_begun_is_finished_before_it_is_read_again() {
+    within(async {
+        let emulator = Emulator::builder().event_hub(HUB, 2).start().await.unwrap();
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let gate = Arc::new(Semaphore::new(0));
+        let keyed = |client: &ConsumerClient, seen: &Seen| {
+            let (seen, gate) = (seen.clone(), Arc::clone(&gate));
+            let receive = client.receive(move |_, event| {
+                let (seen, gate) = (seen.clone(), Arc::clone(&gate));
+                async move {
+                    if body(&event) == "slow" {
+                        drop(gate.acquire().await?);
+                        // Until the link that was cut off is seen.
+                        sleep(Duration::from_millis(200)).await;
+                    }
+                    seen.push(body(&event));
+                    Ok(())
+                }
+            });
+            let receive = receive.starting_position(StartingPosition::Earliest);
+            let policy = CheckpointPolicy::on_close_only();
+            let key = |event: &ReceivedEvent| event.partition_key().map(str::to_owned);
+            start(receive.checkpoint(policy).concurrency(2).keyed_by(key))
+        };
+        let (first, second) = (Seen::default(), Seen::default());
+        let older = keyed(&client(&emulator, &store), &first);
+        for partition in ["0", "1"] {
+            let events = [("a", "slow"), ("a", "next"), ("b", "other")];
+            let events = events.map(|(key, body)| EventData::new(body).partition_key(key));
+            emulator.publish_to(HUB, partition, events).unwrap();
+        }
+        first.until_count(2).await;
+
+        let newcomer = client(&emulator, &store);
+        let newer = keyed(&newcomer, &second);
+        let readers = || emulator.receivers(HUB).unwrap();
+        let is_newcomer = |name: &Option<String>| name.as_deref() == Some(newcomer.owner_id().as_str());
+        until("the newcomer reads", || readers().iter().any(|reader| is_newcomer(&reader.name))).await;
+        gate.add_permits(2);
+        until("all events are handled", || first.count() + second.count() >= 6).await;
+        newer.stop().await;
+        older.stop().await;
+        assert_eq!((first.count(), second.all()), (6, vec![]), "nothing came twice");
     })
     .await;
 }
