@@ -20,10 +20,21 @@ fn rows_of(what: &str, arguments: &[&str]) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("one object a row")).collect()
 }
 
+/// All that need nothing to be installed.
+const OURS: &[&str] = &[
+    "limit",
+    "fe2o3",
+    "partition-receiver",
+    "receive",
+    "receive-batch",
+    "receive-policies",
+    "receive-keyed",
+];
+
 #[track_caller]
 fn all_read(rows: &[Value]) {
     let readers: Vec<&str> = rows.iter().filter_map(|row| row["reader"].as_str()).collect();
-    assert_eq!(readers, ["limit", "fe2o3", "partition-receiver", "receive", "receive-batch"]);
+    assert_eq!(readers, OURS);
     for row in rows {
         for number in ["events_per_s", "cpu_ns_per_event", "p99_us"] {
             assert!(row[number].as_f64().is_some_and(|number| number > 0.0), "{number} of {row}");
