@@ -94,22 +94,27 @@ async fn an_event_that_is_done_is_refused_with_its_rows() {
     handle(&store, &mut application, 6, token).await.unwrap();
 }
 
+/// Whoever commits again after each of fifty lost answers inserts no row twice.
 #[tokio::test]
 async fn the_retry_of_a_commit_whose_answer_was_lost_is_done_already() {
+    const COMMITS: i64 = 50;
     let (server, (store, database)) = (Postgres::shared().await, store().await);
     let mut observer = connect(&database).await;
     observer.batch_execute("CREATE TABLE output (number bigint NOT NULL)").await.unwrap();
     let (token, _) = fence(&store).await;
     let proxy = Proxy::start(server.port()).await;
-    let mut application = connect_at(proxy.port(), &database).await;
-    let transaction = application.transaction().await.unwrap();
-    transaction.batch_execute("INSERT INTO output VALUES (1)").await.unwrap();
-    store.write_checkpoint(&transaction, &checkpoint(1, token)).await.unwrap();
-    proxy.swallow_next_answer();
-    assert!(transaction.commit().await.unwrap_err().is_closed());
-    let error = handle(&store, &mut observer, 1, token).await.unwrap_err();
-    assert!(is_already_done(&error), "{error}");
-    assert_eq!(output(&observer).await, [1]);
+    for number in 1..=COMMITS {
+        // The connection is gone with each lost answer.
+        let mut application = connect_at(proxy.port(), &database).await;
+        let transaction = application.transaction().await.unwrap();
+        transaction.batch_execute(&format!("INSERT INTO output VALUES ({number})")).await.unwrap();
+        store.write_checkpoint(&transaction, &checkpoint(number, token)).await.unwrap();
+        proxy.swallow_next_answer();
+        assert!(transaction.commit().await.unwrap_err().is_closed());
+        let error = handle(&store, &mut observer, number, token).await.unwrap_err();
+        assert!(is_already_done(&error), "{error}");
+    }
+    assert_eq!(output(&observer).await, (1..=COMMITS).collect::<Vec<_>>());
 }
 
 #[tokio::test]
