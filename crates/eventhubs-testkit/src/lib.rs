@@ -17,7 +17,7 @@ pub use crate::event::{TestEvent, event};
 const CONNECTION_STRING: &str =
     "Endpoint=sb://test.invalid;SharedAccessKeyName=test;SharedAccessKey=dGVzdA==;EntityPath=test";
 
-/// Long enough for the clock to stand still until every task waits, and short against any timer of a test.
+/// A paused clock moves on only when every task waits; short against any timer of a test.
 const TICK: Duration = Duration::from_millis(1);
 
 /// A run of a handler that is fed and ordered about by a test.

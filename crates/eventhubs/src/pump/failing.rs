@@ -17,6 +17,7 @@ use crate::ambient::{entropy, wall_clock};
 use crate::dead_letters::{DeadLetter, DeadLetterSink, letter};
 use crate::exit::{Exit, Order};
 use crate::hooks::guarded;
+use crate::pacing::Pacing;
 use crate::policy::failure::{Cause, Failures, GiveUp, Verdict};
 use crate::pump::calling::{Call, Interrupted};
 use crate::pump::orders::Orders;
@@ -229,8 +230,9 @@ async fn put(
     letter: &DeadLetter,
 ) -> Result<(), Exit> {
     let number = letter.sequence_number();
-    let mut rng = entropy();
-    for attempt in 1.. {
+    let mut pacing = Pacing::new(run.options.failure.backoff().clone(), entropy());
+    loop {
+        let attempt = pacing.failures() + 1;
         let putting = timeout(PUT_LIMIT, guarded(|| sink.put(letter).boxed()));
         let error = match orders.unless_ordered(putting).await? {
             Ok(Ok(Ok(()))) => {
@@ -248,10 +250,8 @@ async fn put(
             return Err(Exit::HandlerFailed(error));
         }
         run.report(Some(orders.context()), error).await;
-        let pause = run.options.failure.backoff().delay(attempt - 1, rng.random_range(0.0..=1.0));
-        orders.unless_ordered(sleep(pause)).await?;
+        orders.unless_ordered(sleep(pacing.failed())).await?;
     }
-    Ok(())
 }
 
 fn too_many(run: &Run, context: &PartitionContext) -> Error {

@@ -53,8 +53,7 @@ enum Outcome {
 
 impl Keyed {
     pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
-        let caller = |_| Caller::new(Arc::clone(&run), orders.clone());
-        let callers = (0..run.options.concurrency.calls).map(caller).collect();
+        let callers = callers(&run, &orders);
         let failing = Failing::new(Arc::clone(&run), orders.context().clone());
         Self { run, orders, failing, window: Window::default(), bytes: 0, callers, tasks: JoinSet::new() }
     }
@@ -89,9 +88,15 @@ impl Keyed {
 
     /// Begins all calls that may begin now.
     pub(crate) fn start(&mut self, source: &mut Source) -> Result<(), Exit> {
+        self.start_if(|orders| orders.obey().and_then(|()| source.check_owned()))?;
+        self.note_hold();
+        Ok(())
+    }
+
+    /// Begins all calls that may begin now. The question is asked for each, as between any two calls.
+    fn start_if(&mut self, may_call: impl Fn(&Orders) -> Result<(), Exit>) -> Result<(), Exit> {
         while let Some(caller) = self.callers.pop() {
-            // Asked for each, as between any two calls.
-            if let Err(exit) = self.orders.obey().and_then(|()| source.check_owned()) {
+            if let Err(exit) = may_call(&self.orders) {
                 self.callers.push(caller);
                 return Err(exit);
             }
@@ -100,7 +105,6 @@ impl Keyed {
                 break;
             }
         }
-        self.note_hold();
         Ok(())
     }
 
@@ -214,7 +218,8 @@ impl Keyed {
         loop {
             let may_start = is_handed_over || (is_clean && source.check_owned().is_ok());
             if may_start && self.orders.context().is_owned() {
-                self.start_all();
+                // Nothing is asked again: the order to end is there already, so that this cannot fail.
+                let _ = self.start_if(|_| Ok(()));
             }
             if self.tasks.is_empty() {
                 break;
@@ -232,15 +237,6 @@ impl Keyed {
         self.bytes = 0;
     }
 
-    fn start_all(&mut self) {
-        while let Some(caller) = self.callers.pop() {
-            if let Err(caller) = self.start_one(caller) {
-                self.callers.push(caller);
-                return;
-            }
-        }
-    }
-
     /// The time of the calls is over; one that blocks its thread cannot be ended, and nobody waits for it.
     async fn drop_calls(&mut self) {
         let calls = self.tasks.len();
@@ -249,8 +245,7 @@ impl Keyed {
         if timeout_at(Instant::now() + DROP_LIMIT, ended).await.is_err() {
             self.tasks.detach_all();
         }
-        let caller = |_| Caller::new(Arc::clone(&self.run), self.orders.clone());
-        self.callers = (0..self.run.options.concurrency.calls).map(caller).collect();
+        self.callers = callers(&self.run, &self.orders);
         let limit = self.run.options.shutdown_timeout;
         let text =
             format!("{calls} calls were still running {limit:?} after their partition was told to stop");
@@ -262,6 +257,12 @@ impl Keyed {
         let error = Error::handler("a call ended unexpectedly", error.into());
         error.on_partition(self.orders.context().partition_id())
     }
+}
+
+/// One for each call that there may be at once.
+fn callers(run: &Arc<Run>, orders: &Orders) -> Vec<Caller> {
+    let caller = |_| Caller::new(Arc::clone(run), orders.clone());
+    (0..run.options.concurrency.calls).map(caller).collect()
 }
 
 /// How many bytes an event keeps in memory, about.

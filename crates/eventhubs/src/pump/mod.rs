@@ -391,7 +391,7 @@ impl Pump {
         }
     }
 
-    /// The next batch: as many events as a call waits for, or what came within the time for that.
+    /// The next batch: the number of events that a call waits for, or what came within the time for that.
     async fn receive_full(&mut self, source: &mut Source) -> Result<Vec<ReceivedEvent>, Exit> {
         let run = Arc::clone(&self.run);
         let (least, most) = (run.options.min_batch_size, run.options.max_batch_size);

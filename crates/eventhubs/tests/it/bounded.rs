@@ -9,13 +9,13 @@ use eventhubs::{
     CheckpointPolicy, CheckpointStore, CloseReason, ConsumerClient, ErrorKind, MemoryCheckpointStore,
     Receive, ReceiveReport, SequenceNumber, StartingPosition, Until,
 };
-use eventhubs_emulator::{Emulator, RequestKind, Verdict};
+use eventhubs_emulator::Emulator;
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::positions::watching;
 use crate::support::{
-    HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, record, recording, restarting,
-    scope, start, until, within,
+    HUB, Seen, body, checkpointing, client, client_on, emulator, publish_to, record, recording,
+    refuse_questions_about_partitions, restarting, scope, start, until, within,
 };
 
 fn events(seen: &Seen) -> Vec<String> {
@@ -350,13 +350,7 @@ async fn who_may_not_ask_for_the_newest_event_is_told_at_once() {
     within(async {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["a"]);
-        emulator.intercept(|request| {
-            if request.kind != RequestKind::Read || !request.address.contains("Partitions") {
-                return Verdict::Pass;
-            }
-            let (condition, description) = ("amqp:unauthorized-access".into(), "a test".into());
-            Verdict::Refuse { condition, description }
-        });
+        refuse_questions_about_partitions(&emulator);
         let seen = Seen::default();
         let error = reading(&client(&emulator), &seen).until(Until::now()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);

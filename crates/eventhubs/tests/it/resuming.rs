@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventhubs::{CheckpointStore, InvalidPosition, MemoryCheckpointStore, Receive, StartingPosition};
 use eventhubs_checkpoint_store::{Checkpoint, Expected};
-use eventhubs_emulator::{RequestKind, Verdict};
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::positions::watching;
-use crate::support::{HUB, Seen, body, client_on, emulator, publish_to, scope, start, until, within};
+use crate::support::{
+    HUB, Seen, body, client_on, emulator, publish_to, refuse_questions_about_partitions, scope, start, until,
+    within,
+};
 
 fn events(seen: &Seen) -> Vec<String> {
     seen.all().into_iter().filter(|seen| seen.len() == 1).collect()
@@ -48,13 +50,7 @@ async fn a_failed_event_comes_again_although_the_newest_event_is_not_known() {
     within(async {
         let emulator = emulator(1).await;
         publish_to(&emulator, "0", &["old"]);
-        emulator.intercept(|request| {
-            if request.kind != RequestKind::Read || !request.address.contains("Partitions") {
-                return Verdict::Pass;
-            }
-            let (condition, description) = ("amqp:unauthorized-access".into(), "a test".into());
-            Verdict::Refuse { condition, description }
-        });
+        refuse_questions_about_partitions(&emulator);
         let seen = Seen::default();
         let log = seen.clone();
         let opened = seen.clone();

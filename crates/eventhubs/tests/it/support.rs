@@ -12,7 +12,7 @@ use eventhubs::{
     StartingPosition,
 };
 use eventhubs_checkpoint_store::Ownership;
-use eventhubs_emulator::Emulator;
+use eventhubs_emulator::{Emulator, RequestKind, Verdict};
 use eventhubs_test_harness::PATIENCE;
 pub(crate) use eventhubs_test_harness::{seeing, until};
 use tokio::sync::oneshot;
@@ -58,6 +58,17 @@ pub(crate) fn scope() -> ConsumerScope {
 pub(crate) async fn record(store: &impl CheckpointStore, partition: &str) -> Option<Ownership> {
     let list = store.list_ownership(&scope()).await.unwrap();
     list.records.into_iter().find(|record| record.partition.as_str() == partition)
+}
+
+/// Refuses questions about partitions, as where a token is for the consumer group alone: it may read, but not ask.
+pub(crate) fn refuse_questions_about_partitions(emulator: &Emulator) {
+    emulator.intercept(|request| {
+        if request.kind != RequestKind::Read || !request.address.contains("Partitions") {
+            return Verdict::Pass;
+        }
+        let (condition, description) = ("amqp:unauthorized-access".into(), "a test".into());
+        Verdict::Refuse { condition, description }
+    });
 }
 
 pub(crate) fn publish_to(emulator: &Emulator, partition: &str, bodies: &[&'static str]) {
