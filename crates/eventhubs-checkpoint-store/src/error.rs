@@ -50,6 +50,25 @@ pub enum ErrorKind {
     Conflict,
 }
 
+impl ErrorKind {
+    /// Returns the name in snake case, for labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::UntrustedCertificate => "untrusted_certificate",
+            Self::Unauthorized => "unauthorized",
+            Self::Throttled => "throttled",
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::InvalidArgument => "invalid_argument",
+            Self::Protocol => "protocol",
+            Self::Unsupported => "unsupported",
+            Self::Owned => "owned",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
 impl Error {
     /// An error of this kind; `context` says what was tried, or which field is wrong, and holds no secret.
     pub fn new(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {

@@ -24,7 +24,7 @@ use crate::settings::JITTER;
 use crate::sorted::Hub;
 use crate::tempo::{Findings, Tempo};
 use crate::twin::TwinWatch;
-use crate::{Failure, Lease, LeaseObserver, Operation, Origin, Round, Settings};
+use crate::{ClaimCounts, Failure, Lease, LeaseObserver, Operation, Origin, Round, Settings};
 
 /// One instance's part in sharing out the partitions of an event hub.
 ///
@@ -77,6 +77,8 @@ pub struct Balancer {
     /// For the report of the round that is under way.
     pub(crate) origins: BTreeMap<PartitionId, Origin>,
     pub(crate) takers: BTreeMap<PartitionId, OwnerId>,
+    /// Since they were last taken.
+    pub(crate) claims: ClaimCounts,
 }
 
 impl Balancer {
@@ -113,6 +115,7 @@ impl Balancer {
             has_takers: false,
             origins: BTreeMap::new(),
             takers: BTreeMap::new(),
+            claims: ClaimCounts::new(),
             owner,
             settings,
             rng: StdRng::seed_from_u64(seed),
@@ -251,6 +254,11 @@ impl Balancer {
             Err(error) => round.fail(Operation::ListOwnership, error),
         }
         round.failures
+    }
+
+    /// Returns what became of all claims since it was last called.
+    pub fn take_claims(&mut self) -> ClaimCounts {
+        mem::take(&mut self.claims)
     }
 
     /// How long to wait before the first round, so that instances that start together do not meet: at random

@@ -34,7 +34,7 @@ pub use balancer::Balancer;
 pub use fence::Lease;
 pub use lease::LeaseObserver;
 pub use plan::{Plan, plan};
-pub use report::{Failure, LossReason, Operation, Origin, Round};
+pub use report::{ClaimCounts, Failure, LossReason, Operation, Origin, Round};
 pub use settings::{InvalidSettings, Settings, Strategy};
 pub use view::{Peer, View};
 

@@ -129,6 +129,25 @@ pub enum Operation {
     Round,
 }
 
+/// How many claims had an outcome, by operation (`renew`, `claim`, `steal`, `release`, `hand_over`) and outcome (`won`,
+/// `lost`, `failed`).
+pub type ClaimCounts = BTreeMap<(&'static str, &'static str), u64>;
+
+impl Operation {
+    /// The name in snake case; `is_steal` tells a claim of what another owner has.
+    pub(crate) fn name(&self, is_steal: bool) -> &'static str {
+        match self {
+            Self::ListOwnership => "list_ownership",
+            Self::Renew(_) => "renew",
+            Self::Claim(_) if is_steal => "steal",
+            Self::Claim(_) => "claim",
+            Self::Release(_) => "release",
+            Self::HandOver(_) => "hand_over",
+            Self::Round => "round",
+        }
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -27,6 +27,14 @@ fn retry_after(failures: &[Failure]) -> Duration {
     asked.max().unwrap_or_default()
 }
 
+fn outcome_name(outcome: Option<&ClaimOutcome>) -> &'static str {
+    match outcome {
+        Some(ClaimOutcome::Won(_)) => "won",
+        Some(ClaimOutcome::Lost) => "lost",
+        _ => "failed",
+    }
+}
+
 fn owners_of(view: &View) -> u32 {
     view.owners().try_into().unwrap_or(u32::MAX)
 }
@@ -311,11 +319,13 @@ impl Balancer {
         findings: &mut Findings,
     ) -> Vec<PartitionId> {
         let limit = self.settings.handover_limit();
-        let Self { calls, holdings, twins, .. } = self;
+        let Self { calls, holdings, twins, origins, claims, .. } = self;
         let (mut unsent, mut doubtful) = (0_usize, Vec::new());
         let mut attempted = pin!(calls.attempt_all(attempts, deadline));
         while let Some(Attempted { attempt, begun, outcome }) = attempted.next().await {
             let Attempt { operation, claim } = attempt;
+            let is_steal = matches!(origins.get(&claim.partition), Some(Origin::Stolen(_)));
+            *claims.entry((operation.name(is_steal), outcome_name(outcome.as_ref()))).or_default() += 1;
             match &outcome {
                 Some(ClaimOutcome::Won(record)) => twins.wrote(record),
                 // Without this, an own write whose answer was lost would look like one of a twin.

@@ -80,6 +80,8 @@ pub(crate) struct Checkpointer {
     delivered: AtomicI64,
     /// The sequence number of what the store held last; `i64::MIN` where it held none. For the report.
     recorded: AtomicI64,
+    /// When that was read or written; `None` where there is none.
+    recorded_at: SyncMutex<Option<Instant>>,
     /// Held across the calls of the store: two updates at once would write over each other's version.
     known: Mutex<Known>,
     /// Never held across an await, so that an update can be added while a write hangs.
@@ -149,6 +151,7 @@ impl Checkpointer {
             lost: CancellationToken::new(),
             delivered: AtomicI64::new(i64::MIN),
             recorded: AtomicI64::new(i64::MIN),
+            recorded_at: SyncMutex::new(None),
             known: Mutex::new(Known { expected: Expected::Absent, sequence_number: None, forgotten: None }),
             pending: SyncMutex::new(None),
             has_pending: Notify::new(),
@@ -212,7 +215,13 @@ impl Checkpointer {
         (number != i64::MIN).then(|| number.into())
     }
 
+    /// When that was.
+    pub(crate) fn recorded_at(&self) -> Option<Instant> {
+        *self.recorded_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn record(&self, number: Option<SequenceNumber>) {
+        *self.recorded_at.lock().unwrap_or_else(PoisonError::into_inner) = number.map(|_| Instant::now());
         self.recorded.store(number.map_or(i64::MIN, SequenceNumber::value), Ordering::Release);
     }
 

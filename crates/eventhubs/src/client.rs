@@ -16,10 +16,15 @@ use eventhubs_types::{ConsumerGroup, ConsumerScope, InvalidName, Namespace, Owne
 use rand::RngExt as _;
 
 use crate::ambient::entropy;
+use crate::board::Board;
 use crate::guarded_store::GuardedStore;
 use crate::instance::{Instance, Readings};
+use crate::observe::Observer;
+use crate::observers::Observers;
 use crate::receive::{Batches, Events, Receive};
-use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy, defaults};
+use crate::snapshot::snapshot;
+use crate::status::StatusReader;
+use crate::{Error, HandlerResult, PartitionContext, Result, RetryPolicy, Status, defaults};
 
 /// Reads an event hub as one instance of a consumer group. Cheap to clone; nothing is contacted before it is
 /// used.
@@ -80,17 +85,55 @@ impl ConsumerClient {
             // Two instances of one group would need two owner ids.
             return Ok(self.clone());
         }
-        let Instance { hub, scope, store, owner, balancing, retry, .. } = &*self.instance;
+        let Instance { hub, scope, store, owner, balancing, retry, observers, .. } = &*self.instance;
+        let board = Arc::new(Board::new());
         let instance = Instance {
             hub: hub.clone(),
             scope: ConsumerScope::new(scope.namespace.clone(), scope.event_hub.clone(), consumer_group),
-            store: Arc::clone(store),
+            store: Arc::new(store.observed_by(&board, observers)),
             owner: owner.clone(),
             balancing: balancing.clone(),
             retry: retry.clone(),
             readings: Readings::default(),
+            board,
+            observers: observers.clone(),
         };
-        Ok(Self { instance: Arc::new(instance) })
+        Ok(Self::started(instance))
+    }
+
+    fn started(instance: Instance) -> Self {
+        let instance = Arc::new(instance);
+        instance.observers.started(&StatusReader(Arc::downgrade(&instance)));
+        Self { instance }
+    }
+
+    /// Returns what the client is at: its partitions with position, checkpoint and lag, its rounds, and whether the store
+    /// answers. Cheap: it waits for nothing and asks nobody.
+    ///
+    /// For the [lag](crate::status::PartitionStatus::lag), the client asks the service for the newest event of each
+    /// partition that it reads: up to four requests a second, at most every 30 seconds for each, and only while somebody
+    /// reads the status. So it is not known in the first status. With
+    /// [`track_last_enqueued_event_properties`](Receive::track_last_enqueued_event_properties) the events bring it.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
+    /// let status = client.status();
+    /// for partition in &status.partitions {
+    ///     println!("{}: {:?} at {:?}", partition.partition, partition.state, partition.position);
+    /// }
+    /// assert!(status.is_alive());
+    /// # Ok(()) }
+    /// ```
+    pub fn status(&self) -> Status {
+        snapshot(&self.instance)
+    }
+
+    /// Returns what reads the [`status`](Self::status) without keeping the client alive, for a task that serves it.
+    pub fn status_reader(&self) -> StatusReader {
+        StatusReader(Arc::downgrade(&self.instance))
     }
 
     /// Switches to the key in another connection string, so that keys can be rotated while receiving
@@ -172,10 +215,7 @@ impl ConsumerClient {
     /// # Cancel safety
     /// Can be dropped at any time.
     pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
-        let properties = self.instance.hub.partition_properties(partition).await;
-        properties.map_err(|source| {
-            Error::amqp("the partition could not be looked up", source).on_partition(partition)
-        })
+        self.instance.partition_properties(partition).await
     }
 
     /// The id under which this instance owns partitions.
@@ -211,6 +251,7 @@ pub struct ConsumerClientBuilder {
     assignment: Assignment,
     max_partitions: Option<NonZeroUsize>,
     retry: RetryPolicy,
+    observers: Observers,
 }
 
 impl ConsumerClientBuilder {
@@ -227,6 +268,7 @@ impl ConsumerClientBuilder {
             assignment: Assignment::default(),
             max_partitions: None,
             retry: RetryPolicy::default(),
+            observers: Observers::default(),
         }
     }
 
@@ -462,6 +504,12 @@ impl ConsumerClientBuilder {
         self
     }
 
+    /// Adds an observer of the client: for metrics, spans, or a log of your own. See [`Observer`].
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// Builds the client. Nothing is contacted yet.
     ///
     /// # Errors
@@ -479,16 +527,19 @@ impl ConsumerClientBuilder {
             hub.event_hub().clone(),
             consumer_group,
         );
+        let board = Arc::new(Board::new());
         let instance = Instance {
             hub,
             scope,
-            store: Arc::new(GuardedStore(store)),
+            store: Arc::new(GuardedStore::new(store, &board, &self.observers)),
             owner,
             balancing,
             retry: self.retry,
             readings: Readings::default(),
+            board,
+            observers: self.observers,
         };
-        Ok(ConsumerClient { instance: Arc::new(instance) })
+        Ok(ConsumerClient::started(instance))
     }
 }
 

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpointer::{CheckpointStatus, Checkpointer};
+use crate::defaults;
+use crate::gauges::Gauges;
 use crate::{Error, ErrorKind, Result};
 
 /// The event that holds its partition: it fails again and again, and no later one may be handled before it is done.
@@ -33,6 +35,7 @@ pub struct PartitionContext {
 #[derive(Debug)]
 struct Inner {
     checkpointer: Checkpointer,
+    gauges: Arc<Gauges>,
     last_enqueued: Mutex<Option<LastEnqueuedEventProperties>>,
     /// Asked for each event.
     is_paused: AtomicBool,
@@ -54,10 +57,11 @@ struct Sought {
 }
 
 impl PartitionContext {
-    pub(crate) fn new(checkpointer: Checkpointer, is_concurrent: bool) -> Self {
+    pub(crate) fn new(checkpointer: Checkpointer, gauges: Arc<Gauges>, is_concurrent: bool) -> Self {
         Self {
             inner: Arc::new(Inner {
                 checkpointer,
+                gauges,
                 last_enqueued: Mutex::new(None),
                 is_paused: AtomicBool::new(false),
                 resumed: Notify::new(),
@@ -97,9 +101,19 @@ impl PartitionContext {
     /// # }
     /// ```
     pub fn for_tests(store: impl CheckpointStore, scope: ConsumerScope, partition: PartitionId) -> Self {
+        let gauges = Arc::new(Gauges::new(defaults::STALL_AFTER));
         let checkpointer = Checkpointer::new(Arc::new(store), scope, partition, None);
         checkpointer.accept_any_event();
-        Self::new(checkpointer, false)
+        Self::new(checkpointer, gauges, false)
+    }
+
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.inner.gauges
+    }
+
+    /// Whether this is the same ownership of the same partition.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     pub(crate) fn checkpointer(&self) -> &Checkpointer {
@@ -107,6 +121,7 @@ impl PartitionContext {
     }
 
     pub(crate) fn set_last_enqueued(&self, properties: LastEnqueuedEventProperties) {
+        self.gauges().set_newest(properties.sequence_number);
         *self.inner.last_enqueued.lock().unwrap_or_else(PoisonError::into_inner) = Some(properties);
     }
 

@@ -37,6 +37,10 @@ pub const OFFER_TIMEOUT: Duration = defaults::DEFAULT_OFFER_TIMEOUT;
 /// [`shutdown_timeout`](crate::Receive::shutdown_timeout).
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// After which time a call of the callback or of a hook counts as stalled: 5 minutes. See
+/// [`stall_after`](crate::Receive::stall_after).
+pub const STALL_AFTER: Duration = Duration::from_secs(5 * 60);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,12 +5,16 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventhubs_amqp::{EventHubClient, EventHubProperties};
-use eventhubs_checkpoint_store::CheckpointStore;
+use eventhubs_amqp::{EventHubClient, EventHubProperties, PartitionProperties};
 use eventhubs_load_balancer::Settings;
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
+use tokio::time::Instant;
 
 use crate::ambient::entropy;
+use crate::board::{Board, Stage};
+use crate::guarded_store::GuardedStore;
+use crate::observe::Observation;
+use crate::observers::Observers;
 use crate::pacing::Pacing;
 use crate::{Error, Result, RetryPolicy};
 
@@ -19,11 +23,13 @@ use crate::{Error, Result, RetryPolicy};
 pub(crate) struct Instance {
     pub(crate) hub: EventHubClient,
     pub(crate) scope: ConsumerScope,
-    pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) store: Arc<GuardedStore>,
     pub(crate) owner: OwnerId,
     pub(crate) balancing: Settings,
     pub(crate) retry: RetryPolicy,
     pub(crate) readings: Readings,
+    pub(crate) board: Arc<Board>,
+    pub(crate) observers: Observers,
 }
 
 /// What the runs of one client are reading: a partition, or with `None` what the balancer assigns. Two
@@ -39,8 +45,34 @@ impl Instance {
 
     /// Asks the service about the event hub.
     pub(crate) async fn event_hub_properties(&self) -> Result<EventHubProperties> {
+        let begun = Instant::now();
         let properties = self.hub.event_hub_properties().await;
-        properties.map_err(|source| Error::amqp("the event hub could not be looked up", source))
+        let properties =
+            properties.map_err(|source| Error::amqp("the event hub could not be looked up", source));
+        self.looked_up("get_event_hub_properties", None, begun, properties.as_ref().err());
+        properties
+    }
+
+    /// Asks the service about a partition.
+    pub(crate) async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
+        let begun = Instant::now();
+        let properties = self.hub.partition_properties(partition).await;
+        let properties = properties.map_err(|source| {
+            Error::amqp("the partition could not be looked up", source).on_partition(partition)
+        });
+        self.looked_up("get_partition_properties", Some(partition), begun, properties.as_ref().err());
+        properties
+    }
+
+    fn looked_up(
+        &self,
+        operation: &'static str,
+        partition: Option<&PartitionId>,
+        begun: Instant,
+        error: Option<&Error>,
+    ) {
+        let duration = begun.elapsed();
+        self.observers.observe(&Observation::Lookup { operation, partition, duration, error });
     }
 
     /// Marks that this instance reads the partition, or all of them, until the guard is dropped.
@@ -51,6 +83,7 @@ impl Instance {
         if !self.readings.lock().insert(partition.clone()) {
             return Err(Error::invalid("receive: this client is already receiving the same partitions"));
         }
+        self.board.set_stage(partition.as_ref(), Stage::Starting);
         Ok(Reading { instance: Arc::clone(self), partition })
     }
 }
@@ -72,5 +105,6 @@ pub(crate) struct Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         self.instance.readings.lock().remove(&self.partition);
+        self.instance.board.run_ended(self.partition.as_ref());
     }
 }

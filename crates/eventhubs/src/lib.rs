@@ -72,6 +72,7 @@
 //! leaves undone.
 
 mod ambient;
+mod board;
 mod checkpointer;
 mod client;
 mod context;
@@ -79,12 +80,16 @@ pub mod dead_letters;
 pub mod defaults;
 mod error;
 mod exit;
+mod gauges;
 mod guarded_store;
 mod handler;
 mod hooks;
 mod instance;
 mod invalid_position;
 mod log;
+mod lookups;
+pub mod observe;
+mod observers;
 mod opening;
 mod options;
 mod pacing;
@@ -99,7 +104,9 @@ mod reminder;
 mod report;
 mod run;
 mod runner;
+mod snapshot;
 mod source;
+pub mod status;
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub mod testing;
@@ -133,6 +140,7 @@ pub use policy::until::Until;
 pub use producer::{ProducerClient, ProducerClientBuilder};
 pub use receive::Receive;
 pub use report::{PartitionReport, ReceiveReport};
+pub use status::Status;
 
 /// What a checkpoint store of your own is made of: the trait [`CheckpointStore`], its arguments and outcomes,
 /// and its error.

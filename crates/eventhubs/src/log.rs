@@ -3,9 +3,10 @@
 //! The names and fields are part of what users see. `docs/logs.md` lists them, and `cargo xtask tidy` keeps
 //! that list equal to the sources.
 
-use eventhubs_load_balancer::{LossReason, Origin};
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId, StartingPosition};
-use tracing::{Span, info, info_span};
+use tracing::{Span, debug, info, info_span};
+
+use crate::observe::Observation;
 
 /// Around everything that happens in one call of `receive`.
 pub(crate) fn run_span(scope: &ConsumerScope, owner: &OwnerId) -> Span {
@@ -29,22 +30,30 @@ pub(crate) fn partition_span(scope: &ConsumerScope, owner: &OwnerId, partition: 
     )
 }
 
-pub(crate) fn acquired(partition: &PartitionId, origin: Option<&Origin>) {
-    let reason = origin.unwrap_or(&Origin::Own);
-    let from = reason.owner().map(tracing::field::display);
-    info!(%partition, from, %reason, "partition acquired");
-}
-
-pub(crate) fn lost(partition: &PartitionId, reason: LossReason, to: Option<&OwnerId>) {
-    let to = to.map(tracing::field::display);
-    info!(%partition, ?reason, to, "partition lost");
+/// The line of what is observed, where it has one: each move of a partition is one on either side.
+pub(crate) fn observed(observation: &Observation<'_>) {
+    match *observation {
+        Observation::Acquired { partition, origin } => {
+            let from = origin.owner().map(tracing::field::display);
+            info!(%partition, from, reason = %origin, "partition acquired");
+        }
+        Observation::Lost { partition, reason, to } => {
+            let to = to.map(tracing::field::display);
+            info!(%partition, ?reason, to, "partition lost");
+        }
+        Observation::HandedOver { partition, to, after } => {
+            let to = to.map(tracing::field::display);
+            info!(%partition, to, ?after, "partition handed over");
+        }
+        _ => {}
+    }
 }
 
 pub(crate) fn asked(partition: &PartitionId, to: Option<&OwnerId>) {
     let to = to.map(tracing::field::display);
-    info!(%partition, to, "handing the partition over");
+    debug!(%partition, to, "handing the partition over");
 }
 
 pub(crate) fn reading(position: &StartingPosition) {
-    info!(?position, "reading begins");
+    debug!(?position, "reading begins");
 }

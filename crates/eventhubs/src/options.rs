@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) failure: FailurePolicy,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) stall_after: Duration,
     pub(crate) checkpoints: Option<CheckpointPolicy>,
     pub(crate) concurrency: Concurrency,
     pub(crate) until: Option<Until>,
@@ -86,6 +87,7 @@ impl Options {
             Self { min_batch_size: 0, .. } => Some("min_batch_size"),
             Self { max_wait_time: Some(Duration::ZERO), .. } => Some("max_wait_time"),
             Self { deadline: Some(Duration::ZERO), .. } => Some("deadline"),
+            Self { stall_after: Duration::ZERO, .. } => Some("stall_after"),
             _ => self.failure.mistake().or_else(|| self.checkpoints.and_then(|policy| policy.mistake())),
         }
     }

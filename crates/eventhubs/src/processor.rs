@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::{BoxStream, Hint};
-use eventhubs_load_balancer::{Balancer, Failure, Operation, Round};
-use eventhubs_types::PartitionId;
+use eventhubs_checkpoint_store::{BoxStream, CheckpointStore as _, Hint};
+use eventhubs_load_balancer::{Balancer, Failure, LossReason, Operation, Origin, Round};
+use eventhubs_types::{OwnerId, PartitionId};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use rand::RngExt as _;
@@ -18,9 +18,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use crate::ambient::entropy;
+use crate::board::Stage;
 use crate::exit::{Ended, Order};
 use crate::instance::Instance;
 use crate::log;
+use crate::observe::Observation;
 use crate::pump::{Pump, TheftSignal};
 use crate::remaining::Remaining;
 use crate::run::Run;
@@ -61,6 +63,8 @@ pub(crate) struct Processor {
     remaining: Remaining,
     /// Since when calls of the store have failed.
     store_fails_since: Option<Instant>,
+    /// What other instances wait for: since when, and which.
+    asked: BTreeMap<PartitionId, (Instant, Option<OwnerId>)>,
 }
 
 /// What became of the task of a pump.
@@ -76,8 +80,11 @@ struct Running {
 impl Processor {
     pub(crate) fn new(run: Arc<Run>, partitions: Vec<PartitionId>, remaining: Remaining) -> Self {
         let instance = &run.instance;
+        let settings = &instance.balancing;
+        // A round that is late for two intervals may have had no time; a third one has.
+        instance.board.rounds_begin(settings.interval() * 3 + settings.expiry() / 4);
         let mut balancer = Balancer::new(
-            Arc::clone(&instance.store),
+            Arc::clone(&instance.store) as _,
             instance.scope.clone(),
             instance.owner.clone(),
             instance.balancing.clone(),
@@ -107,6 +114,7 @@ impl Processor {
             thefts: Thefts::default(),
             remaining,
             store_fails_since: None,
+            asked: BTreeMap::new(),
         }
     }
 
@@ -162,17 +170,35 @@ impl Processor {
 
     /// Something may have changed hands: the next round comes earlier.
     fn hinted(&mut self, hint: &Hint) {
-        self.next_round = self.balancer.hinted(hint, self.next_round);
+        let before = self.next_round;
+        self.next_round = self.balancer.hinted(hint, before);
+        if self.next_round < before {
+            self.run.instance.board.hinted();
+        }
     }
 
     /// One round. It is never cut off, since its claims may have been won.
     async fn round(&mut self) -> Result<()> {
         let partitions = self.partitions.borrow().clone();
+        let begun = Instant::now();
         let round = self.balancer.round(&partitions).await;
+        self.note_round(begun.elapsed(), &round);
         self.follow(round).await?;
         self.read_again_after_thefts();
         self.next_round = Instant::now() + self.balancer.next_delay();
         Ok(())
+    }
+
+    fn note_round(&mut self, duration: Duration, round: &Round) {
+        self.run.instance.board.round_ended(duration);
+        if round.failures.is_empty() {
+            self.run.instance.board.set_stage(None, Stage::Running);
+        }
+        let (owned, failures) = (self.balancer.owned().count(), round.failures.len());
+        self.run.observe(&Observation::Round { duration, owned, failures });
+        for ((operation, outcome), count) in self.balancer.take_claims() {
+            self.run.observe(&Observation::Claims { operation, outcome, count });
+        }
     }
 
     /// Pumps whose links were stolen are to know whether the thief waits for them.
@@ -230,6 +256,7 @@ impl Processor {
         if self.run.options.offer_timeout.is_zero() {
             return Ok(());
         }
+        self.run.instance.board.set_stage(None, Stage::Stopping);
         let limit = self.run.options.offer_timeout;
         tracing::info!(
             partitions = self.pumps.len(),
@@ -262,7 +289,8 @@ impl Processor {
         self.remaining.note_rival(&round);
         // Lost before acquired: a partition may be both, and has to start again from its checkpoint.
         for (partition, reason) in round.lost {
-            log::lost(&partition, reason, round.takers.get(&partition));
+            let to = round.takers.get(&partition);
+            self.run.observe(&Observation::Lost { partition: &partition, reason, to });
             if let Some(running) = self.pumps.get(&partition) {
                 // The checkpoints first: between the two a callback may run on another thread.
                 running.context.checkpointer().revoke();
@@ -270,12 +298,15 @@ impl Processor {
             }
         }
         for partition in round.acquired {
-            log::acquired(&partition, round.origins.get(&partition));
+            let origin = round.origins.get(&partition).unwrap_or(&Origin::Own);
+            self.run.observe(&Observation::Acquired { partition: &partition, origin });
             self.start(partition);
         }
         let mut unread = Vec::new();
         for partition in round.asked {
-            log::asked(&partition, round.takers.get(&partition));
+            let to = round.takers.get(&partition);
+            log::asked(&partition, to);
+            self.asked.insert(partition.clone(), (Instant::now(), to.cloned()));
             match self.pumps.get(&partition) {
                 Some(running) => drop(running.orders.send_replace(Order::HandOver)),
                 None => unread.push(partition),
@@ -354,7 +385,11 @@ impl Processor {
             Ended::Stopped => {}
             Ended::Bounded => self.remaining.remove(&partition),
             Ended::Stolen => {
-                tracing::info!(%partition, "partition taken by another reader");
+                // Where the store knows the thief, the round that saw it has told.
+                if self.balancer.lease(&partition).is_some() {
+                    let reason = LossReason::Taken;
+                    self.run.observe(&Observation::Lost { partition: &partition, reason, to: None });
+                }
                 self.balancer.forget(&partition);
             }
             Ended::Refused(error) => return Err(error),
@@ -404,6 +439,7 @@ impl Processor {
     /// As [`follow`](Self::follow).
     async fn shut_down(&mut self) -> Result<()> {
         self.balancer.wind_down();
+        self.run.instance.board.set_stage(None, Stage::Stopping);
         tracing::info!(partitions = self.pumps.len(), "stopping: the rest is closed and released");
         order_all(&self.pumps, Order::Shutdown);
         let deadline = Instant::now() + self.run.options.shutdown_timeout + STOP_MARGIN;
@@ -456,12 +492,21 @@ impl Processor {
     }
 
     async fn hand_over(&mut self, partitions: &[PartitionId]) {
+        for partition in partitions {
+            if let Some((since, to)) = self.asked.remove(partition) {
+                let (to, after) = (to.as_ref(), since.elapsed());
+                self.run.observe(&Observation::HandedOver { partition, to, after });
+            }
+        }
         for failure in self.balancer.hand_over(partitions).await {
             self.report(None, failed(failure));
         }
     }
 
     async fn release(&mut self, partitions: &[PartitionId]) {
+        for partition in partitions {
+            self.run.observe(&Observation::Released { partition });
+        }
         for failure in self.balancer.release(partitions).await {
             self.report(None, failed(failure));
         }

@@ -79,6 +79,7 @@ impl<M> Receive<M> {
             shutdown_timeout: defaults::SHUTDOWN_TIMEOUT,
             failure: FailurePolicy::default(),
             deadline: None,
+            stall_after: defaults::STALL_AFTER,
             checkpoints: None,
             concurrency: Concurrency::default(),
             until: None,

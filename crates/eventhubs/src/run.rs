@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use eventhubs_checkpoint_store::CheckpointStore;
 use eventhubs_load_balancer::Lease;
 use eventhubs_types::{PartitionId, SequenceNumber};
 use tokio::time::timeout;
 
 use crate::checkpointer::Checkpointer;
+use crate::gauges::Gauges;
 use crate::hooks::{Hooks, OnEvents, guarded};
 use crate::instance::Instance;
+use crate::observe::Observation;
 use crate::options::Options;
 use crate::policy::rate::DeadLetterRate;
 use crate::report::{PartitionReport, ReceiveReport};
@@ -89,8 +92,10 @@ impl Run {
     /// What a pump and its callbacks share; `lease` says how long, where the partition is owned.
     pub(crate) fn context(&self, partition: &PartitionId, lease: Option<Lease>) -> PartitionContext {
         let Instance { store, scope, .. } = &*self.instance;
-        let checkpointer = Checkpointer::new(Arc::clone(store), scope.clone(), partition.clone(), lease);
-        PartitionContext::new(checkpointer, self.options.concurrency.is_used())
+        let store = Arc::clone(store) as Arc<dyn CheckpointStore>;
+        let checkpointer = Checkpointer::new(store, scope.clone(), partition.clone(), lease);
+        let gauges = Arc::new(Gauges::new(self.options.stall_after));
+        PartitionContext::new(checkpointer, gauges, self.options.concurrency.is_used())
     }
 
     /// Whether the instances share the partitions out, so that one partition may have several readers in
@@ -108,6 +113,14 @@ impl Run {
     pub(crate) fn has_appeared(&self, partition: &PartitionId) -> bool {
         let is_named = self.options.starting_positions.contains_key(partition);
         !is_named && self.initial.get().is_some_and(|initial| !initial.contains(partition))
+    }
+
+    /// Whether events come from the event hub, and not from a test.
+    pub(crate) fn reads_event_hub(&self) -> bool {
+        #[cfg(feature = "testkit")]
+        return self.script.is_none();
+        #[cfg(not(feature = "testkit"))]
+        true
     }
 
     /// A partition could be read: from now on what looks like a mistake may pass.
@@ -132,9 +145,18 @@ impl Run {
         }
     }
 
+    /// Tells the observers of the client.
+    pub(crate) fn observe(&self, observation: &Observation<'_>) {
+        self.instance.observers.observe(observation);
+    }
+
     /// Logs an error and calls the hook with it, which has a time limit: its partition waits for it.
     pub(crate) async fn report(&self, context: Option<&PartitionContext>, error: Error) {
         log(&error);
+        if let Some(context) = context {
+            context.gauges().set_error(&error);
+        }
+        self.observe(&Observation::Error(&error));
         #[cfg(feature = "testkit")]
         if let Ok(mut reported) = self.reported.lock() {
             reported.push((error.kind(), error.partition().cloned(), error.to_string()));

@@ -15,8 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument as _, Span};
 
+use crate::board::Stage;
 use crate::exit::{Ended, Order};
 use crate::log;
+use crate::lookups::look_up;
 use crate::processor::{ABORT_LIMIT, Processor, STOP_MARGIN};
 use crate::pump::Pump;
 use crate::remaining::Remaining;
@@ -36,7 +38,10 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
             None => read_share(Arc::clone(&run), stop).await,
         }
     };
-    receiving.instrument(span).await?;
+    tokio::select! {
+        received = receiving.instrument(span) => received?,
+        never = look_up(&run.instance), if run.reads_event_hub() => match never {},
+    }
     Ok(run.report_so_far())
 }
 
@@ -78,12 +83,17 @@ async fn read_share(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Result<()> {
 /// Reads one partition, without load balancing.
 async fn read_one(run: Arc<Run>, partition: PartitionId, stop: BoxFuture<'static, ()>) -> Result<()> {
     let context = run.context(&partition, None);
+    let board = Arc::clone(&run.instance.board);
+    board.set_stage(Some(&partition), Stage::Running);
     let limit = run.options.shutdown_timeout + STOP_MARGIN;
     run.reads([&partition]);
     let (orders, received) = watch::channel(Order::Run);
     let span = log::partition_span(&run.instance.scope, &run.instance.owner, &partition);
     let reading = Pump::new(run, context, received, None).run().instrument(span);
-    let shut_down = || _ = orders.send_replace(Order::Shutdown);
+    let shut_down = || {
+        board.set_stage(Some(&partition), Stage::Stopping);
+        orders.send_replace(Order::Shutdown);
+    };
     match in_own_task(reading, stop, shut_down, limit).await {
         Some(Ended::Stopped | Ended::Bounded) => Ok(()),
         Some(Ended::Refused(error)) => Err(error),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use eventhubs_amqp::ReceivedEvent;
+use eventhubs_checkpoint_store::CheckpointStore as _;
 use eventhubs_types::{EventData, PartitionId, SequenceNumber, StartingPosition};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use eventhubs_types::{PartitionId, SequenceNumber};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 use tracing::{Span, dispatcher};
 
 /// How often the thread looks: much more often than any lease ends.
@@ -40,6 +41,10 @@ pub(crate) struct CallSlot {
     /// Odd while the user's code holds the thread; each poll makes it two more.
     polls: AtomicU64,
     event: AtomicI64,
+    /// Since when the call that was not ready at once waits.
+    waits_since: Mutex<Option<Instant>>,
+    /// Since when the watchdog has seen the call hold its thread.
+    held_since: Mutex<Option<Instant>>,
 }
 
 impl Calls {
@@ -49,6 +54,8 @@ impl Calls {
             partition: partition.clone(),
             polls: AtomicU64::new(0),
             event: AtomicI64::new(NO_EVENT),
+            waits_since: Mutex::new(None),
+            held_since: Mutex::new(None),
         });
         let mut slots = self.slots();
         slots.retain(|slot| slot.strong_count() > 0);
@@ -57,7 +64,7 @@ impl Calls {
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<Weak<CallSlot>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.0)
     }
 }
 
@@ -71,6 +78,22 @@ impl CallSlot {
             call.as_mut().poll(cx)
         })
         .await
+    }
+
+    /// The call waits, until the guard is dropped.
+    pub(crate) fn waits(&self) -> Waits<'_> {
+        *unpoisoned(&self.waits_since) = Some(Instant::now());
+        Waits(self)
+    }
+
+    /// Returns since when a call runs that was not ready at once, and its event.
+    pub(crate) fn running(&self) -> Option<(Instant, Option<SequenceNumber>)> {
+        let waits_since = *unpoisoned(&self.waits_since);
+        let is_held = self.polls.load(Ordering::Relaxed) % 2 == 1;
+        let held_since = unpoisoned(&self.held_since).filter(|_| is_held);
+        let begun = waits_since.into_iter().chain(held_since).min()?;
+        let event = self.event.load(Ordering::Relaxed);
+        Some((begun, (event != NO_EVENT).then(|| event.into())))
     }
 
     /// The user's code takes the thread, until the guard is dropped: a callback that panics gives the thread
@@ -87,12 +110,26 @@ impl CallSlot {
     }
 }
 
+/// While this lives, a call waits.
+pub(crate) struct Waits<'a>(&'a CallSlot);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        *unpoisoned(&self.0.waits_since) = None;
+    }
+}
+
 struct Held<'a>(&'a CallSlot);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.step();
     }
+}
+
+/// What a panic elsewhere cannot have left half done.
+fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The thread, until it is dropped.
@@ -146,6 +183,10 @@ fn look(calls: &Calls, before: &[Blocked]) -> Vec<Blocked> {
         let known = before.iter().find(|known| known.polls == polls && known.partition == slot.partition);
         let looks = known.map_or(0, |known| known.looks.saturating_add(1));
         let event = slot.event.load(Ordering::Relaxed);
+        // Long enough to be told from a call that is only slow at the moment of the look.
+        let is_held = polls % 2 == 1 && known.is_some();
+        let mut held_since = unpoisoned(&slot.held_since);
+        *held_since = if is_held { Some(held_since.unwrap_or_else(Instant::now)) } else { None };
         (polls % 2 == 1).then(|| Blocked { partition: slot.partition.clone(), polls, event, looks })
     });
     held.collect()

@@ -4,6 +4,7 @@ pub(crate) mod bisection;
 pub(crate) mod checkpoints;
 pub(crate) mod concurrency;
 pub(crate) mod failure;
+pub(crate) mod quiet;
 pub(crate) mod rate;
 pub(crate) mod until;
 pub(crate) mod window;

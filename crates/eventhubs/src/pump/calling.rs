@@ -1,20 +1,25 @@
 //! One call of the user's code: guarded against its panic, within its deadline, and with a time limit after an order to
 //! stop. What a failure means is not decided here but in `failing.rs`.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use eventhubs_amqp::ReceivedEvent;
 use eventhubs_types::SequenceNumber;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::exit::Order;
-use crate::hooks::{Slot, guarded_future};
+use crate::hooks::{OnEvents, Slot, guarded_future};
+use crate::instance::Instance;
+use crate::observe::{self, CallOutcome, CallScope, Observation};
 use crate::pump::orders::Orders;
 use crate::reminder::{LONG_CALL, reminding};
 use crate::run::Run;
+use crate::status::Stall;
 use crate::watchdog::CallSlot;
 use crate::{Error, ErrorKind, HandlerError, PartitionContext};
 
@@ -76,6 +81,7 @@ impl fmt::Display for Call {
 impl Caller {
     pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
         let watched = run.calls.register(orders.context().partition_id());
+        orders.context().gauges().register(&watched);
         Self { run, orders, watched, future: empty(), has_waited: true }
     }
 
@@ -84,14 +90,34 @@ impl Caller {
         self.has_waited
     }
 
+    /// What the observers put around a call with these events, of which the first has failed so often.
+    pub(crate) fn scope(
+        &self,
+        events: &[ReceivedEvent],
+        failures: impl FnOnce() -> u32,
+    ) -> Option<Box<dyn CallScope>> {
+        let Instance { observers, scope, owner, .. } = &*self.run.instance;
+        if observers.is_empty() {
+            return None;
+        }
+        let partition = self.orders.context().partition_id();
+        let is_batch = matches!(self.run.on_events, OnEvents::Batch(_));
+        let attempt = failures().saturating_add(1);
+        observers.call(&observe::Call { scope, owner, partition, events, is_batch, attempt })
+    }
+
     /// Calls back: `begin` makes the future of the call in the slot. After an order the call has the shutdown time
     /// limit left.
     pub(crate) async fn call(
         &mut self,
         call: Call,
+        mut scope: Option<Box<dyn CallScope>>,
         begin: impl FnOnce(&mut Slot, PartitionContext),
     ) -> Result<(), Interrupted> {
-        let ended = self.until_ended(call, begin).await;
+        let ended = self.until_ended(call, &mut scope, begin).await;
+        if let Some(scope) = scope {
+            scope.end(ended.outcome());
+        }
         if let Ended::By(result) = ended {
             return result.map_err(Interrupted::Failed);
         }
@@ -106,21 +132,30 @@ impl Caller {
         }
     }
 
-    async fn until_ended(&mut self, call: Call, begin: impl FnOnce(&mut Slot, PartitionContext)) -> Ended {
+    async fn until_ended(
+        &mut self,
+        call: Call,
+        scope: &mut Option<Box<dyn CallScope>>,
+        begin: impl FnOnce(&mut Slot, PartitionContext),
+    ) -> Ended {
         let Self { run, orders, watched, future, has_waited } = self;
         let context = orders.context().clone();
         // The closure may block or panic before it has made a future, so it is called where that is seen.
-        let calling = guarded_future(async {
+        let calling = async {
             begin(future, context);
             future.get_pin().await
-        });
+        };
+        let calling = guarded_future(scoped(scope, calling));
         let mut calling = pin!(watched.watch(call.number, calling));
         // Most callbacks are ready at once, and need none of the timers that a wait needs.
         let first = poll_fn(|cx| Poll::Ready(calling.as_mut().poll(cx))).await;
         *has_waited = first.is_pending();
         match first {
             Poll::Ready(result) => Ended::By(result.and_then(|result| result)),
-            Poll::Pending => wait(run, orders, call, calling).await,
+            Poll::Pending => {
+                let _waits = watched.waits();
+                wait(run, orders, call, calling).await
+            }
         }
     }
 
@@ -143,6 +178,58 @@ enum Ended {
     Order(Order),
 }
 
+impl Ended {
+    fn outcome(&self) -> CallOutcome<'_> {
+        match self {
+            Self::By(Ok(())) => CallOutcome::Handled,
+            Self::By(Err(error)) => CallOutcome::Failed(error),
+            Self::Deadline => CallOutcome::DeadlineExceeded,
+            Self::Order(_) => CallOutcome::Cancelled,
+        }
+    }
+}
+
+/// Polls within what the observers put around the call.
+async fn scoped<T>(scope: &mut Option<Box<dyn CallScope>>, call: impl Future<Output = T>) -> T {
+    let Some(scope) = scope else { return call.await };
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        let mut polled = Poll::Pending;
+        scope.poll(&mut || polled = call.as_mut().poll(cx));
+        polled
+    })
+    .await
+}
+
+/// Says when a call counts as stalled, and when it has ended after all. Dropped with the end of the call.
+async fn stalls(run: &Run, context: PartitionContext, call: Call) -> Infallible {
+    let after = run.options.stall_after;
+    sleep(after).await;
+    let partition = context.partition_id();
+    tracing::warn!(
+        %partition, sequence_number = call.number.map(SequenceNumber::value), ?after,
+        "the partition is stalled: the {} does not end", call.what
+    );
+    let stall = Stall::Call { sequence_number: call.number };
+    run.observe(&Observation::Stalled { partition, stall });
+    let _ended = Stalled { run, context: &context, since: Instant::now() };
+    pending().await
+}
+
+/// A call that counts as stalled, until it is dropped.
+struct Stalled<'a> {
+    run: &'a Run,
+    context: &'a PartitionContext,
+    since: Instant,
+}
+
+impl Drop for Stalled<'_> {
+    fn drop(&mut self) {
+        let (partition, after) = (self.context.partition_id(), self.since.elapsed());
+        self.run.observe(&Observation::StallEnded { partition, after });
+    }
+}
+
 /// Waits for a call that was not ready at once.
 async fn wait(
     run: &Run,
@@ -151,7 +238,8 @@ async fn wait(
     mut calling: Pin<&mut impl Future<Output = Result<Result<(), HandlerError>, HandlerError>>>,
 ) -> Ended {
     let limit = run.options.shutdown_timeout;
-    let partition = orders.context().partition_id().clone();
+    let context = orders.context().clone();
+    let partition = context.partition_id().clone();
     let overdue = async {
         let order = orders.next().await;
         sleep(limit).await;
@@ -173,6 +261,7 @@ async fn wait(
         result = &mut calling => Ended::By(result.and_then(|result| result)),
         order = overdue => Ended::Order(order),
         () = deadline => Ended::Deadline,
+        never = stalls(run, context, call) => match never {},
     }
 }
 

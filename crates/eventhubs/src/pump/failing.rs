@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::ambient::{entropy, wall_clock};
 use crate::dead_letters::{DeadLetter, DeadLetterSink, letter};
 use crate::exit::{Exit, Order};
+use crate::gauges::Phase;
 use crate::hooks::guarded;
+use crate::observe::{Consequence, Observation};
 use crate::pacing::Pacing;
 use crate::policy::failure::{Cause, Failures, GiveUp, Verdict};
 use crate::pump::calling::{Call, Interrupted};
@@ -122,6 +124,11 @@ impl Failing {
         Judged { verdict, error, attempts: count, first_failed: first_time, reason, description }
     }
 
+    /// How often a call failed that began with this event.
+    pub(crate) fn failures(&self, number: SequenceNumber) -> u32 {
+        self.failed.get(&number).map_or(0, |failed| failed.count)
+    }
+
     /// Says that an event holds the others of its partition. Returns it if it has failed and if that is news.
     pub(crate) fn hold(&self, number: SequenceNumber) -> Option<HeldBy> {
         let attempts = self.failed.get(&number)?.count;
@@ -174,13 +181,36 @@ pub(crate) async fn act(
 ) -> Result<Next, Exit> {
     match judged.verdict {
         Verdict::Retry(pause) => {
+            observe(run, orders, events, Consequence::Retried);
             run.report(Some(orders.context()), judged.error).await;
-            orders.unless_ordered(sleep(pause)).await?;
+            pause_before_retry(run, orders, pause).await?;
             Ok(Next::Again)
         }
-        Verdict::Restart => Err(Exit::HandlerFailed(judged.error)),
+        Verdict::Restart => {
+            observe(run, orders, events, Consequence::Restarted);
+            Err(Exit::HandlerFailed(judged.error))
+        }
         Verdict::GiveUp => give_up(run, orders, judged, events).await,
     }
+}
+
+fn observe(run: &Run, orders: &Orders, events: &[ReceivedEvent], consequence: Consequence) {
+    let Some(first) = events.first() else { return };
+    let (partition, sequence_number) = (orders.context().partition_id(), first.sequence_number());
+    let events = events.len();
+    run.observe(&Observation::Failure { partition, sequence_number, consequence, events });
+}
+
+async fn pause_before_retry(run: &Run, orders: &mut Orders, pause: Duration) -> Result<(), Exit> {
+    // Where several events are handled at once, the others continue.
+    if run.options.concurrency.is_used() {
+        return orders.unless_ordered(sleep(pause)).await;
+    }
+    let context = orders.context().clone();
+    context.gauges().set_phase(Phase::BackingOff { until: Instant::now() + pause });
+    let paused = orders.unless_ordered(sleep(pause)).await;
+    context.gauges().set_phase(Phase::Reading);
+    paused
 }
 
 async fn give_up(
@@ -190,9 +220,16 @@ async fn give_up(
     events: &[ReceivedEvent],
 ) -> Result<Next, Exit> {
     let sink = match run.options.failure.give_up() {
-        GiveUp::Restart => return Err(Exit::HandlerFailed(judged.error)),
-        GiveUp::Stop => return Err(Exit::HandlerGaveUp(judged.error)),
+        GiveUp::Restart => {
+            observe(run, orders, events, Consequence::Restarted);
+            return Err(Exit::HandlerFailed(judged.error));
+        }
+        GiveUp::Stop => {
+            observe(run, orders, events, Consequence::Stopped);
+            return Err(Exit::HandlerGaveUp(judged.error));
+        }
         GiveUp::Skip => {
+            observe(run, orders, events, Consequence::Skipped);
             run.report(Some(orders.context()), judged.error).await;
             let partition = orders.context().partition_id();
             for event in events {
@@ -216,6 +253,7 @@ async fn give_up(
             .after(attempts, first_failed);
         put(run, orders, &**sink, &letter).await?;
     }
+    observe(run, orders, events, Consequence::DeadLettered);
     Ok(Next::Pass(Fate::DeadLettered))
 }
 

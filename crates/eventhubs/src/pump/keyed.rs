@@ -113,11 +113,13 @@ impl Keyed {
         let Some(place) = self.window.start() else { return Err(caller) };
         let Some(event) = self.window.get(place).cloned() else { return Err(caller) };
         let run = Arc::clone(&self.run);
+        let failures = self.failing.failures(event.sequence_number());
         let calling = async move {
             let call = Call::at(event.sequence_number());
+            let scope = caller.scope(slice::from_ref(&event), || failures);
             let result = match &run.on_events {
                 OnEvents::Each { event: callback, .. } => {
-                    caller.call(call, |slot, context| callback(slot, context, event)).await
+                    caller.call(call, scope, |slot, context| callback(slot, context, event)).await
                 }
                 // There is no concurrency for batches, by their types.
                 OnEvents::Batch(_) => Ok(()),

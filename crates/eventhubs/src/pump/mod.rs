@@ -11,7 +11,9 @@ mod last_checkpoint;
 mod orders;
 mod progress;
 mod sequential;
+mod stalls;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::mem;
 use std::sync::Arc;
@@ -24,9 +26,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::exit::{Ended, Exit, Order};
+use crate::gauges::Phase;
 use crate::hooks::{OnEvents, guarded};
+use crate::observe::{Observation, error_type};
 use crate::opening::{Opened, Resume, not_opened, open, receiver};
 use crate::pacing::Pacing;
+use crate::policy::quiet::{Finding, Quiet};
 use crate::pump::bounded::Bounded;
 use crate::pump::calling::Call;
 use crate::pump::checkpoint_writer::CheckpointWriter;
@@ -60,12 +65,15 @@ pub(crate) struct Pump {
     pacing: Pacing,
     progress: Progress,
     writer: Arc<CheckpointWriter>,
+    quiet: Quiet,
+    /// Whether the link counts as stalled.
+    is_stalled: bool,
     /// Calls the hooks as well.
     sequential: Sequential,
     /// Where several events of the partition are handled at once, from the first attempt on.
     keyed: Option<Keyed>,
-    /// Since when nothing can be read.
-    failing_since: Option<Instant>,
+    /// Since when nothing can be read, and why at first.
+    failing: Option<(Instant, Cow<'static, str>)>,
     /// The sequence number of the checkpoint that reading started at, until the first event has come.
     unproven: Option<SequenceNumber>,
     /// Where a bounded run ends.
@@ -87,9 +95,11 @@ impl Pump {
             pacing,
             progress: Progress::new(Arc::clone(&run), context.clone(), Arc::clone(&writer)),
             writer,
+            quiet: Quiet::default(),
+            is_stalled: false,
             sequential: Sequential::new(Arc::clone(&run), orders.clone()),
             keyed: None,
-            failing_since: None,
+            failing: None,
             unproven: None,
             bounded: Bounded::new(&run, context.partition_id()),
             run,
@@ -149,12 +159,22 @@ impl Pump {
     }
 
     async fn pause_after(&mut self, error: Error) -> Result<(), Exit> {
-        self.failing_since.get_or_insert_with(Instant::now);
+        self.fails(&error);
         self.run.report(Some(&self.context), error).await;
-        match self.orders.unless_ordered(sleep(self.pacing.failed())).await {
+        let pause = self.pacing.failed();
+        self.context.gauges().set_phase(Phase::BackingOff { until: Instant::now() + pause });
+        let paused = self.orders.unless_ordered(sleep(pause)).await;
+        self.context.gauges().set_phase(Phase::Opening);
+        match paused {
             // What fails here may not fail there.
             Err(Exit::Sought) => Ok(()),
             paused => paused,
+        }
+    }
+
+    fn fails(&mut self, error: &Error) {
+        if self.failing.is_none() {
+            self.failing = Some((Instant::now(), error_type(error)));
         }
     }
 
@@ -237,8 +257,10 @@ impl Pump {
             self.orders.unless_ordered(opening).await?.map_err(failed_to_open)?;
         self.progress.opened(resume, after);
         self.unproven = after.filter(|_| is_at_checkpoint);
+        self.quiet.over();
         self.look_for_end().await?;
         self.run.opened();
+        self.context.gauges().set_phase(Phase::Reading);
         self.log_recovery();
         Ok(receiver)
     }
@@ -251,10 +273,12 @@ impl Pump {
     }
 
     fn log_recovery(&mut self) {
-        if let Some(since) = self.failing_since.take() {
-            let reached = self.progress.reached().map(SequenceNumber::value);
-            tracing::info!(after = ?since.elapsed(), after_sequence_number = reached, "reading again");
-        }
+        let Some((since, error_type)) = self.failing.take() else { return };
+        let (after, partition) = (since.elapsed(), self.context.partition_id());
+        let reached = self.progress.reached().map(SequenceNumber::value);
+        tracing::info!(?after, after_sequence_number = reached, "reading again");
+        self.context.gauges().set_phase(Phase::Reading);
+        self.run.observe(&Observation::Recovered { partition, after, error_type: &error_type });
     }
 
     /// Who stole the link may be an instance that waits for this one: the processor looks into the store.
@@ -445,14 +469,36 @@ impl Pump {
             let look = self.bounded.as_ref().map(Bounded::next_look);
             let until = end.into_iter().chain(look).min();
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let events = self.receive(source, most, left).await?;
-            let is_over = !events.is_empty() || end.is_some_and(|end| end <= Instant::now());
-            if is_over || look.is_none() {
+            let events = self.receive_watched(source, most, left).await?;
+            if !events.is_empty() || end.is_some_and(|end| end <= Instant::now()) {
                 return Ok(events);
             }
             self.look_again().await?;
         }
         Ok(Vec::new())
+    }
+
+    /// As [`receive`](Self::receive), but not for longer than until a quiet link is to be looked at.
+    async fn receive_watched(
+        &mut self,
+        source: &mut Source,
+        most: usize,
+        wait: Option<Duration>,
+    ) -> Result<Vec<ReceivedEvent>, Exit> {
+        let rest = match self.quiet.finding() {
+            Finding::Wait(rest) => rest,
+            Finding::Ask => return self.ask_for_newest(source, most).await,
+            Finding::Stalled(newest) => return Err(self.link_stalled(newest)),
+        };
+        let wait = wait.map_or(rest, |wait| wait.min(rest));
+        let events = self.receive(source, most, Some(wait)).await?;
+        if events.is_empty() {
+            self.quiet.waited(wait);
+        } else {
+            self.quiet.over();
+            self.link_recovered();
+        }
+        Ok(events)
     }
 
     /// Asks whether a bounded run has anything left to read here.
@@ -481,7 +527,11 @@ impl Pump {
         wait: Option<Duration>,
     ) -> Result<Vec<ReceivedEvent>, Exit> {
         loop {
-            match self.orders.unless_ordered(source.receive_batch(most, wait)).await? {
+            let gauges = self.context.gauges();
+            gauges.set_waiting(true);
+            let received = self.orders.unless_ordered(source.receive_batch(most, wait)).await?;
+            gauges.set_waiting(false);
+            match received {
                 Ok(events) => {
                     self.log_recovery();
                     if let Some(properties) = source.last_enqueued_event_properties() {
@@ -500,7 +550,8 @@ impl Pump {
                     if !transient {
                         return Err(Exit::ReceiveFailed(error));
                     }
-                    self.failing_since.get_or_insert_with(Instant::now);
+                    self.fails(&error);
+                    self.context.gauges().set_phase(Phase::Opening);
                     self.run.report(Some(&self.context), error).await;
                 }
             }
@@ -518,12 +569,14 @@ impl Pump {
         match (has_gap, mem::take(&mut self.progress.resume.doubts_offset)) {
             (false, false) => {}
             (true, false) => return Err(Exit::OffsetAhead),
-            (true, true) => tracing::warn!(
-                partition = %self.context.partition_id(),
-                checkpoint = checkpoint.value(),
-                first = first.value(),
-                "events after the checkpoint are gone: they expired, or compaction removed them"
-            ),
+            (true, true) => {
+                let partition = self.context.partition_id();
+                tracing::warn!(
+                    %partition, checkpoint = checkpoint.value(), first = first.value(),
+                    "events after the checkpoint are gone: they expired, or compaction removed them"
+                );
+                self.run.observe(&Observation::Expired { partition, checkpoint, first });
+            }
             (false, true) => {
                 let text = "the offset of the checkpoint is ahead of its sequence number, so reading continues after the number";
                 let error =
@@ -539,6 +592,10 @@ impl Pump {
     async fn close(&mut self, source: Option<Source>, exit: &Exit) {
         let reason = exit.close_reason();
         self.progress.closed(reason);
+        self.context.gauges().set_phase(match exit {
+            Exit::Ordered(_) | Exit::Stolen | Exit::Bounded => Phase::Closing,
+            _ => Phase::Opening,
+        });
         // Before the hook, which may try to write a checkpoint: the partition is somebody else's.
         if reason == CloseReason::OwnershipLost {
             self.context.checkpointer().revoke();

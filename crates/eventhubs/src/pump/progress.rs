@@ -31,6 +31,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(run: Arc<Run>, context: PartitionContext, writer: Arc<CheckpointWriter>) -> Self {
         let report = PartitionReport::default();
+        run.instance.board.enter(&context);
         Self { run, context, writer, resume: Resume::default(), reached: None, report }
     }
 
@@ -38,6 +39,7 @@ impl Progress {
     pub(crate) fn opened(&mut self, resume: Resume, after: Option<SequenceNumber>) {
         self.resume = resume;
         self.reached = after;
+        self.context.gauges().opened();
     }
 
     /// Where reading is, for whoever has to know whether anything is left.
@@ -61,6 +63,7 @@ impl Progress {
         self.reached = Some(number);
         self.resume.delivered(number);
         self.context.checkpointer().delivered(event);
+        self.context.gauges().delivered();
         Ok(number)
     }
 
@@ -72,17 +75,20 @@ impl Progress {
         self.resume.handled = Some(number);
         self.report.first.get_or_insert(first.sequence_number());
         self.report.last = Some(number);
+        self.context.gauges().reached(last);
         self.writer.handled(last, events.len());
     }
 
     /// Counts events of which it was decided what becomes of them; those before them may still be under way.
     pub(crate) fn count(&mut self, fate: Fate, events: usize) {
         self.report.count(fate, events);
+        self.context.gauges().done(events);
     }
 
     /// Counts a call of the callback that failed.
     pub(crate) fn failed(&mut self) {
         self.report.failed += 1;
+        self.context.gauges().failed();
     }
 
     /// The partition is closed, for now or for good.
@@ -91,11 +97,12 @@ impl Progress {
     }
 }
 
-/// Here, so that what was done is reported also where the pump is aborted.
+/// Here, so that what was done is reported and counted also where the pump is aborted.
 impl Drop for Progress {
     fn drop(&mut self) {
         let checkpoint = self.context.checkpointer().recorded();
         let report = PartitionReport { checkpoint, ..mem::take(&mut self.report) };
         self.run.add(self.context.partition_id(), &report);
+        self.run.instance.board.leave(&self.context);
     }
 }

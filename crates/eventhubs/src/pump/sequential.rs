@@ -41,7 +41,7 @@ impl Sequential {
         tries: u32,
         begin: impl FnOnce(&mut Slot, PartitionContext),
     ) -> Result<(), Exit> {
-        match self.caller.call(call, begin).await {
+        match self.caller.call(call, None, begin).await {
             Ok(()) => Ok(()),
             Err(Interrupted::Ordered(order)) => Err(Exit::Ordered(order)),
             Err(Interrupted::Failed(source)) => {
@@ -83,9 +83,10 @@ impl Sequential {
                     self.orders.obey_still()?;
                 }
                 source.check_owned()?;
+                let scope = self.caller.scope(std::slice::from_ref(&event), || self.failing.failures(number));
                 let again = event.clone();
                 let Err(failed) =
-                    self.caller.call(call, |slot, context| callback(slot, context, again)).await
+                    self.caller.call(call, scope, |slot, context| callback(slot, context, again)).await
                 else {
                     break Fate::Handled;
                 };
@@ -125,8 +126,9 @@ impl Sequential {
             self.orders.may_call().await?;
             source.check_owned()?;
             let call = part.last().map_or(Call::IDLE, |last| Call::at(last.sequence_number()));
+            let scope = self.caller.scope(part, || self.failing.failures(part[0].sequence_number()));
             let again = part.to_vec();
-            match self.caller.call(call, |slot, context| callback(slot, context, again)).await {
+            match self.caller.call(call, scope, |slot, context| callback(slot, context, again)).await {
                 Ok(()) => {
                     self.failing.settle(part[0].sequence_number());
                     parts.done(pass(part, Fate::Handled, progress));

@@ -48,6 +48,26 @@ impl<M> Receive<M> {
         self
     }
 
+    /// Sets after which time a call of the callback or of a hook counts as stalled. Default: 5 minutes.
+    ///
+    /// A stall is logged as a warning with its partition and sequence number, told to
+    /// [observers](crate::observe::Observer), and shown by the [status](crate::ConsumerClient::status), where it makes
+    /// [`is_alive`](crate::Status::is_alive) `false` after a time. The call itself continues; a
+    /// [`deadline`](Self::deadline) ends it.
+    ///
+    /// ```
+    /// # #![allow(unused)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctests/setup.rs"));
+    /// # #[tokio::main] async fn main() -> Result {
+    /// # let (_emulator, connection_string) = orders().await?; let client = client(&connection_string)?;
+    /// let receive = client.receive(handle).stall_after(Duration::from_secs(60));
+    /// # read(receive).await }
+    /// ```
+    pub fn stall_after(mut self, limit: Duration) -> Self {
+        self.options.stall_after = limit;
+        self
+    }
+
     /// Sets when checkpoints are written without a call of
     /// [`update_checkpoint`](crate::PartitionContext::update_checkpoint). Default: never, except with a
     /// [`concurrency`](Receive::concurrency) of more than one, where it is every 10 seconds.
