@@ -103,8 +103,9 @@ impl ConsumerClient {
 
     fn started(instance: Instance) -> Self {
         let instance = Arc::new(instance);
-        instance.observers.started(&StatusReader(Arc::downgrade(&instance)));
-        Self { instance }
+        let client = Self { instance };
+        client.instance.observers.started(&client.status_reader());
+        client
     }
 
     /// Returns what the client is at: its partitions with position, checkpoint and lag, its rounds, and whether the store
@@ -133,7 +134,8 @@ impl ConsumerClient {
 
     /// Returns what reads the [`status`](Self::status) without keeping the client alive, for a task that serves it.
     pub fn status_reader(&self) -> StatusReader {
-        StatusReader(Arc::downgrade(&self.instance))
+        let instance = Arc::downgrade(&self.instance);
+        StatusReader::new(move || instance.upgrade().map(|instance| snapshot(&instance)))
     }
 
     /// Switches to the key in another connection string, so that keys can be rotated while receiving

@@ -5,26 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use eventhubs_amqp::{LastEnqueuedEventProperties, ReceivedEvent};
 use eventhubs_checkpoint_store::{CheckpointStore, TransactionalCheckpoint};
-use eventhubs_types::{
-    ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId, SequenceNumber, StartingPosition,
-};
+use eventhubs_types::{ConsumerGroup, ConsumerScope, EventHubName, Namespace, PartitionId, StartingPosition};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpointer::{CheckpointStatus, Checkpointer};
 use crate::defaults;
 use crate::gauges::Gauges;
+use crate::status::HeldBy;
 use crate::{Error, ErrorKind, Result};
-
-/// The event that holds its partition: it fails again and again, and no later one may be handled before it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct HeldBy {
-    /// The event.
-    pub sequence_number: SequenceNumber,
-    /// How often its callback has failed.
-    pub attempts: u32,
-}
 
 /// The partition that a callback is called for. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -115,7 +115,7 @@ mod watchdog;
 
 pub use checkpointer::CheckpointStatus;
 pub use client::{ConsumerClient, ConsumerClientBuilder};
-pub use context::{HeldBy, PartitionContext};
+pub use context::PartitionContext;
 #[cfg(feature = "producer")]
 pub use dead_letters::HubDeadLetters;
 pub use dead_letters::{DeadLetter, DeadLetterSink, FileDeadLetters};
@@ -140,7 +140,7 @@ pub use policy::until::Until;
 pub use producer::{ProducerClient, ProducerClientBuilder};
 pub use receive::Receive;
 pub use report::{PartitionReport, ReceiveReport};
-pub use status::Status;
+pub use status::{HeldBy, Status};
 
 /// What a checkpoint store of your own is made of: the trait [`CheckpointStore`], its arguments and outcomes,
 /// and its error.

@@ -115,6 +115,16 @@ impl Run {
         !is_named && self.initial.get().is_some_and(|initial| !initial.contains(partition))
     }
 
+    /// Asks for the newest event of a partition; `None` if it holds none.
+    pub(crate) async fn newest(&self, partition: &PartitionId) -> Result<Option<SequenceNumber>, Error> {
+        #[cfg(feature = "testkit")]
+        if let Some(script) = &self.script {
+            return Ok(script.newest(partition));
+        }
+        let properties = self.instance.partition_properties(partition).await?;
+        Ok(properties.last_enqueued_sequence_number.filter(|_| !properties.is_empty))
+    }
+
     /// Whether events come from the event hub, and not from a test.
     pub(crate) fn reads_event_hub(&self) -> bool {
         #[cfg(feature = "testkit")]

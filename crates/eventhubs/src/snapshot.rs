@@ -79,23 +79,9 @@ fn store_state(store: &board::Store, clock: Clock) -> StoreState {
 }
 
 fn partition_status(partition: &PartitionId, entry: &Entry, clock: Clock) -> PartitionStatus {
-    let mut status = PartitionStatus {
-        partition: partition.clone(),
-        state: PartitionState::Released,
-        owned_for: None,
-        delivered: entry.past.delivered,
-        done: entry.past.done,
-        failed: entry.past.failed,
-        in_flight: 0,
-        position: None,
-        position_enqueued: None,
-        checkpoint: None,
-        checkpoint_age: None,
-        is_checkpoint_pending: false,
-        lag: None,
-        held_by: None,
-        last_error: None,
-    };
+    let Counts { delivered, done, failed } = entry.past;
+    let mut status =
+        PartitionStatus { delivered, done, failed, ..PartitionStatus::released(partition.clone()) };
     for context in &entry.contexts {
         read(&mut status, context, clock);
     }
@@ -165,7 +151,7 @@ fn lag(
     let events = u64::try_from(newest.number.value().checked_sub(reached?.value())?).ok()?;
     let time = match events {
         0 => Some(Duration::ZERO),
-        // By a clock of the service, which may be ahead of ours.
+        // By the clock of the service, which may be ahead of the one here.
         _ => enqueued.map(|enqueued| clock.time.duration_since(enqueued).unwrap_or_default()),
     };
     Some(Lag { events, time, age })

@@ -6,14 +6,12 @@ mod health;
 mod serialized;
 
 use std::fmt;
-use std::sync::Weak;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId, SequenceNumber};
 
-use crate::instance::Instance;
-use crate::snapshot::snapshot;
-use crate::{ErrorKind, HeldBy};
+use crate::ErrorKind;
 
 /// What a client is at: see [`ConsumerClient::status`](crate::ConsumerClient::status).
 ///
@@ -135,7 +133,6 @@ pub struct PartitionStatus {
     /// How far the position is from the newest event; `None` while that is not known.
     pub lag: Option<Lag>,
     /// The event that holds the partition, because its callback fails.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::held_by"))]
     pub held_by: Option<HeldBy>,
     /// The last error that was reported for the partition.
     pub last_error: Option<LastError>,
@@ -202,6 +199,18 @@ pub enum Stall {
     },
 }
 
+/// The event that holds its partition: it fails again and again, and no later one may be handled before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct HeldBy {
+    /// The event.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::number"))]
+    pub sequence_number: SequenceNumber,
+    /// How often its callback has failed.
+    pub attempts: u32,
+}
+
 /// How far the last event that is done is from the newest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -230,6 +239,28 @@ pub struct LastError {
     /// How long ago it was reported.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::seconds"))]
     pub age: Duration,
+}
+
+impl PartitionStatus {
+    pub(crate) fn released(partition: PartitionId) -> Self {
+        Self {
+            partition,
+            state: PartitionState::Released,
+            owned_for: None,
+            delivered: 0,
+            done: 0,
+            failed: 0,
+            in_flight: 0,
+            position: None,
+            position_enqueued: None,
+            checkpoint: None,
+            checkpoint_age: None,
+            is_checkpoint_pending: false,
+            lag: None,
+            held_by: None,
+            last_error: None,
+        }
+    }
 }
 
 impl PartitionState {
@@ -262,12 +293,22 @@ impl fmt::Display for Stall {
 }
 
 /// Reads the status of a client for as long as that exists, without keeping it alive.
-#[derive(Debug, Clone)]
-pub struct StatusReader(pub(crate) Weak<Instance>);
+#[derive(Clone)]
+pub struct StatusReader(Arc<dyn Fn() -> Option<Status> + Send + Sync>);
 
 impl StatusReader {
+    pub(crate) fn new(read: impl Fn() -> Option<Status> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
     /// Returns the status, or `None` when the client and its runs are gone.
     pub fn status(&self) -> Option<Status> {
-        self.0.upgrade().map(|instance| snapshot(&instance))
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for StatusReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StatusReader").finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 //! There is no event hub, no balancer and no socket. May change at any time; use that crate.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,15 @@ use crate::{Error, ErrorKind, HeldBy, PartitionContext, Receive, ReceiveReport, 
 
 /// The events of all partitions, which are never removed: a partition that is opened again is read again.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Script(Arc<Mutex<BTreeMap<PartitionId, watch::Sender<Vec<ReceivedEvent>>>>>);
+pub(crate) struct Script(Arc<Mutex<BTreeMap<PartitionId, Feed>>>);
+
+/// The events of one partition.
+#[derive(Debug, Default)]
+struct Feed {
+    events: watch::Sender<Vec<ReceivedEvent>>,
+    /// Whether nothing comes over the link that was opened last.
+    is_stalled: Arc<AtomicBool>,
+}
 
 /// Reads one partition of a script.
 #[derive(Debug)]
@@ -27,20 +36,17 @@ pub(crate) struct ScriptedReceiver {
     events: watch::Receiver<Vec<ReceivedEvent>>,
     /// How many of them were read, or are before the starting position.
     read: usize,
+    is_stalled: Arc<AtomicBool>,
 }
 
 impl Script {
-    fn with<T>(
-        &self,
-        partition: &PartitionId,
-        act: impl FnOnce(&watch::Sender<Vec<ReceivedEvent>>) -> T,
-    ) -> T {
+    fn with<T>(&self, partition: &PartitionId, act: impl FnOnce(&mut Feed) -> T) -> T {
         let mut partitions: MutexGuard<'_, _> = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         act(partitions.entry(partition.clone()).or_default())
     }
 
     fn push(&self, partition: &PartitionId, data: EventData, enqueued: Option<SystemTime>) -> SequenceNumber {
-        self.with(partition, |events| {
+        self.with(partition, |Feed { events, .. }| {
             let mut number = 0;
             events.send_modify(|events| {
                 number = i64::try_from(events.len()).unwrap_or(i64::MAX);
@@ -53,17 +59,24 @@ impl Script {
     }
 
     pub(crate) fn open(&self, partition: &PartitionId, position: &StartingPosition) -> ScriptedReceiver {
-        self.with(partition, |events| {
+        self.with(partition, |Feed { events, is_stalled }| {
             let read = events.borrow().iter().take_while(|event| is_before(event, position)).count();
-            ScriptedReceiver { events: events.subscribe(), read }
+            *is_stalled = Arc::default();
+            ScriptedReceiver { events: events.subscribe(), read, is_stalled: Arc::clone(is_stalled) }
         })
+    }
+
+    fn stall(&self, partition: &PartitionId) {
+        self.with(partition, |feed| feed.is_stalled.store(true, Ordering::Relaxed));
+    }
+
+    pub(crate) fn newest(&self, partition: &PartitionId) -> Option<SequenceNumber> {
+        self.with(partition, |Feed { events, .. }| events.borrow().last().map(ReceivedEvent::sequence_number))
     }
 
     /// The position after the newest event.
     pub(crate) fn end(&self, partition: &PartitionId) -> StartingPosition {
-        let newest =
-            self.with(partition, |events| events.borrow().last().map(ReceivedEvent::sequence_number));
-        newest.map_or(StartingPosition::Earliest, StartingPosition::after_sequence_number)
+        self.newest(partition).map_or(StartingPosition::Earliest, StartingPosition::after_sequence_number)
     }
 }
 
@@ -88,8 +101,8 @@ fn is_before(event: &ReceivedEvent, position: &StartingPosition) -> bool {
 
 impl ScriptedReceiver {
     pub(crate) async fn receive_batch(&mut self, most: usize, wait: Option<Duration>) -> Vec<ReceivedEvent> {
-        let read = self.read;
-        let more = self.events.wait_for(|events| events.len() > read);
+        let (read, is_stalled) = (self.read, Arc::clone(&self.is_stalled));
+        let more = self.events.wait_for(|events| events.len() > read && !is_stalled.load(Ordering::Relaxed));
         let wait = wait.unwrap_or(Duration::MAX);
         let Ok(Ok(events)) = timeout(wait, more).await else { return Vec::new() };
         let events = events.iter().skip(read).take(most).cloned().collect::<Vec<_>>();
@@ -161,6 +174,11 @@ impl TestRun {
         enqueued: Option<SystemTime>,
     ) -> SequenceNumber {
         self.script.push(partition, data, enqueued)
+    }
+
+    /// From now on nothing comes over the link of a partition, until it is opened again.
+    pub fn stall(&self, partition: &PartitionId) {
+        self.script.stall(partition);
     }
 
     /// Tells a partition something; nothing if it is not read.

@@ -19,6 +19,7 @@ const FOLDERS: &[(&str, Folders)] = &[
             ("pump", &[ROOT, "policy"]),
             ("policy", &[ROOT]),
             ("dead_letters", &[ROOT]),
+            ("status", &[ROOT]),
         ],
     ),
     (

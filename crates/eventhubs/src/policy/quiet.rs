@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use eventhubs_types::SequenceNumber;
+use eventhubs_types::{SequenceNumber, StartingPosition};
+
+use crate::policy::until::Standing;
 
 /// How long no event may come before the event hub is asked whether there is one.
 const QUIET: Duration = Duration::from_secs(60);
@@ -74,6 +76,20 @@ impl Quiet {
     }
 }
 
+/// Whether the newest event of a partition, which is still there, has to come yet.
+pub(crate) fn is_to_come(newest: SequenceNumber, standing: Standing<'_>) -> bool {
+    let next = match (standing.reached, standing.began) {
+        (Some(reached), _) => reached.value().saturating_add(1),
+        (None, Some(StartingPosition::Earliest)) => 0,
+        (None, Some(StartingPosition::SequenceNumber { number, inclusive })) => {
+            number.value().saturating_add(i64::from(!inclusive))
+        }
+        // Reading may have begun after it.
+        _ => return false,
+    };
+    newest.value() >= next
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +130,26 @@ mod tests {
         assert_eq!(quiet.finding(), Finding::Wait(AGAIN));
         quiet.waited(AGAIN);
         assert_eq!(quiet.finding(), Finding::Ask);
+    }
+
+    #[test]
+    fn only_an_event_that_is_known_to_be_unread_is_to_come() {
+        let number = |number: i64| StartingPosition::from_sequence_number(number);
+        for (reached, began, is_expected) in [
+            (Some(6), StartingPosition::Earliest, true),
+            (Some(7), StartingPosition::Earliest, false),
+            (Some(8), StartingPosition::Earliest, false),
+            (None, StartingPosition::Earliest, true),
+            (None, number(7), true),
+            (None, number(8), false),
+            (None, StartingPosition::after_sequence_number(7), false),
+            (None, StartingPosition::Latest, false),
+            (None, StartingPosition::from_offset("0"), false),
+        ] {
+            let standing = Standing { reached: reached.map(SequenceNumber::new), began: Some(&began) };
+            assert_eq!(is_to_come(7.into(), standing), is_expected, "{standing:?}");
+        }
+        assert!(!is_to_come(7.into(), Standing { reached: None, began: None }));
     }
 
     #[test]

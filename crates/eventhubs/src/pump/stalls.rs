@@ -4,11 +4,12 @@
 use std::mem;
 use std::sync::Arc;
 
-use eventhubs_amqp::{PartitionProperties, ReceivedEvent};
+use eventhubs_amqp::ReceivedEvent;
 use eventhubs_types::SequenceNumber;
 
 use crate::exit::Exit;
 use crate::observe::Observation;
+use crate::policy::quiet::is_to_come;
 use crate::pump::Pump;
 use crate::source::Source;
 use crate::status::Stall;
@@ -23,7 +24,7 @@ impl Pump {
     ) -> Result<Vec<ReceivedEvent>, Exit> {
         let run = Arc::clone(&self.run);
         // Without a turn it is asked later: there is one limit for all partitions of the client.
-        if !run.reads_event_hub() || !run.instance.board.may_look_up() {
+        if !run.instance.board.may_look_up() {
             self.quiet.unanswered();
             return Ok(Vec::new());
         }
@@ -35,11 +36,11 @@ impl Pump {
                 self.link_recovered();
                 return events;
             }
-            answer = run.instance.partition_properties(&partition) => answer,
+            answer = run.newest(&partition) => answer,
         };
         match answer {
-            Ok(properties) => {
-                let newest = self.newest_to_come(&properties);
+            Ok(newest) => {
+                let newest = newest.and_then(|newest| self.to_come(newest));
                 self.quiet.answered(newest);
                 if newest.is_none() {
                     self.link_recovered();
@@ -54,13 +55,10 @@ impl Pump {
         Ok(Vec::new())
     }
 
-    /// The newest event, if it is still there and has not come.
-    fn newest_to_come(&self, properties: &PartitionProperties) -> Option<SequenceNumber> {
-        let newest = properties.last_enqueued_sequence_number?;
+    /// The newest event, if it has not come.
+    fn to_come(&self, newest: SequenceNumber) -> Option<SequenceNumber> {
         self.context.gauges().set_newest(newest);
-        // Nothing was read yet where reading begins at the end; then the first event that comes tells.
-        let reached = self.progress.reached()?;
-        (!properties.is_empty && newest > reached).then_some(newest)
+        is_to_come(newest, self.progress.standing()).then_some(newest)
     }
 
     /// Why the link is given up.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use eventhubs_types::{ConsumerScope, SequenceNumber};
 use serde::ser::{SerializeStruct as _, Serializer};
 
-use crate::{ErrorKind, HeldBy};
+use crate::ErrorKind;
 
 pub(super) fn seconds<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(duration.as_secs_f64())
@@ -51,13 +51,5 @@ pub(super) fn scope<S: Serializer>(scope: &ConsumerScope, to: S) -> Result<S::Ok
     written.serialize_field("namespace", scope.namespace.as_str())?;
     written.serialize_field("event_hub", scope.event_hub.as_str())?;
     written.serialize_field("consumer_group", scope.consumer_group.as_str())?;
-    written.end()
-}
-
-pub(super) fn held_by<S: Serializer>(held_by: &Option<HeldBy>, to: S) -> Result<S::Ok, S::Error> {
-    let Some(HeldBy { sequence_number, attempts }) = held_by else { return to.serialize_none() };
-    let mut written = to.serialize_struct("HeldBy", 2)?;
-    written.serialize_field("sequence_number", &sequence_number.value())?;
-    written.serialize_field("attempts", attempts)?;
     written.end()
 }

@@ -27,4 +27,5 @@ mod reports;
 mod resuming;
 mod seek;
 mod sending;
+mod status;
 mod support;
