@@ -76,6 +76,7 @@ pub use config::token_credential::{AccessToken, TokenCredential, TokenError};
 pub use event::attributes::LastEnqueuedEventProperties;
 pub use event::raw_message::{RawMessage, Section};
 pub use event::received::ReceivedEvent;
+pub use event::trace_context::TraceContext;
 #[cfg(feature = "producer")]
 pub use producer::Producer;
 pub use receiver::PartitionReceiver;

@@ -122,7 +122,7 @@ pub use dead_letters::{DeadLetter, DeadLetterSink, FileDeadLetters};
 pub use error::{Error, ErrorKind, HandlerError, HandlerResult, Result};
 pub use eventhubs_amqp::{
     AccessToken, ConnectionOptions, EventHubProperties, LastEnqueuedEventProperties, PartitionProperties,
-    RawMessage, ReceivedEvent, RetryPolicy, Section, TokenCredential, TokenError,
+    RawMessage, ReceivedEvent, RetryPolicy, Section, TokenCredential, TokenError, TraceContext,
 };
 pub use eventhubs_checkpoint_store::{CheckpointStore, MemoryCheckpointStore};
 pub use eventhubs_load_balancer::{Assignment, Strategy};

@@ -81,8 +81,9 @@ impl Processor {
     pub(crate) fn new(run: Arc<Run>, partitions: Vec<PartitionId>, remaining: Remaining) -> Self {
         let instance = &run.instance;
         let settings = &instance.balancing;
-        // A round that is late for two intervals may have had no time; a third one has.
-        instance.board.rounds_begin(settings.interval() * 3 + settings.expiry() / 4);
+        // As `Balancer::next_delay` and the limit of a round have it.
+        let longest_delay = (settings.interval() * 4).max(settings.expiry());
+        instance.board.rounds_begin(longest_delay + settings.expiry() / 4);
         let mut balancer = Balancer::new(
             Arc::clone(&instance.store) as _,
             instance.scope.clone(),
@@ -289,6 +290,7 @@ impl Processor {
         self.remaining.note_rival(&round);
         // Lost before acquired: a partition may be both, and has to start again from its checkpoint.
         for (partition, reason) in round.lost {
+            self.asked.remove(&partition);
             let to = round.takers.get(&partition);
             self.run.observe(&Observation::Lost { partition: &partition, reason, to });
             if let Some(running) = self.pumps.get(&partition) {

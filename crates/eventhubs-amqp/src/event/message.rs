@@ -162,6 +162,10 @@ impl Message {
         (!self.raw.is_empty()).then(|| RawMessage::from(self.raw.clone()))
     }
 
+    pub(crate) fn has_application_properties(&self) -> bool {
+        self.sections.application_properties != 0
+    }
+
     pub(crate) fn has_head(&self) -> bool {
         self.sections.delivery_annotations != 0
     }

@@ -7,3 +7,4 @@ pub(crate) mod position;
 pub(crate) mod raw_message;
 pub(crate) mod reader;
 pub(crate) mod received;
+pub(crate) mod trace_context;

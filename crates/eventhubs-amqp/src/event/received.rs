@@ -17,6 +17,7 @@ use serde_json::error::Category;
 
 use crate::event::attributes::{Attributes, LastEnqueuedEventProperties, OFFSET, SEQUENCE_NUMBER};
 use crate::event::message::Message;
+use crate::event::trace_context::TraceContext;
 use crate::{Error, ErrorKind, RawMessage, Result};
 
 /// Where events come from; all events of a receiver share one.
@@ -191,6 +192,24 @@ impl ReceivedEvent {
     /// Returns the properties that the sender set.
     pub fn properties(&self) -> &BTreeMap<String, Value> {
         &self.attributes().properties
+    }
+
+    /// Returns the trace and the span in which the event was sent: `traceparent` of W3C Trace Context, or else
+    /// `Diagnostic-Id`, which older SDKs write. `None` where the sender gave none, or one that is malformed.
+    ///
+    /// ```
+    /// use eventhubs_amqp::ReceivedEvent;
+    /// use eventhubs_types::EventData;
+    ///
+    /// let sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    /// let data = EventData::new("21.5 °C").property("traceparent", sent);
+    /// let event = ReceivedEvent::from_parts(data, "4096", 7, None);
+    /// assert_eq!(event.trace_context().unwrap().span_id(), "b7ad6b7169203331");
+    /// ```
+    pub fn trace_context(&self) -> Option<TraceContext> {
+        // Most events without a context have no properties, and then none are decoded.
+        let may_have = self.attributes.get().is_some() || self.message.has_application_properties();
+        may_have.then(|| TraceContext::find(self.properties())).flatten()
     }
 
     /// Returns the AMQP properties under their wire names (`message-id`, `content-type` …) and the message
