@@ -1,5 +1,6 @@
 //! The client that users build, and its options. It does no I/O: a run begins in `runner.rs`.
 
+use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -87,16 +88,18 @@ impl ConsumerClient {
         }
         let Instance { hub, scope, store, owner, balancing, retry, observers, .. } = &*self.instance;
         let board = Arc::new(Board::new());
+        let scope = ConsumerScope::new(scope.namespace.clone(), scope.event_hub.clone(), consumer_group);
+        let observers = observers.of(scope.clone());
         let instance = Instance {
             hub: hub.clone(),
-            scope: ConsumerScope::new(scope.namespace.clone(), scope.event_hub.clone(), consumer_group),
-            store: Arc::new(store.observed_by(&board, observers)),
+            scope,
+            store: Arc::new(store.observed_by(&board, &observers)),
             owner: owner.clone(),
             balancing: balancing.clone(),
             retry: retry.clone(),
             readings: Readings::default(),
             board,
-            observers: observers.clone(),
+            observers,
         };
         Ok(Self::started(instance))
     }
@@ -237,7 +240,6 @@ impl ConsumerClient {
 }
 
 /// Builds a [`ConsumerClient`].
-#[derive(Debug)]
 #[must_use]
 pub struct ConsumerClientBuilder {
     /// What is wrong with the connection string or a name is told by `build`, so that a chain of options has
@@ -253,7 +255,7 @@ pub struct ConsumerClientBuilder {
     assignment: Assignment,
     max_partitions: Option<NonZeroUsize>,
     retry: RetryPolicy,
-    observers: Observers,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 impl ConsumerClientBuilder {
@@ -270,7 +272,7 @@ impl ConsumerClientBuilder {
             assignment: Assignment::default(),
             max_partitions: None,
             retry: RetryPolicy::default(),
-            observers: Observers::default(),
+            observers: Vec::new(),
         }
     }
 
@@ -530,18 +532,30 @@ impl ConsumerClientBuilder {
             consumer_group,
         );
         let board = Arc::new(Board::new());
+        let observers = Observers::new(scope.clone(), self.observers);
         let instance = Instance {
             hub,
             scope,
-            store: Arc::new(GuardedStore::new(store, &board, &self.observers)),
+            store: Arc::new(GuardedStore::new(store, &board, &observers)),
             owner,
             balancing,
             retry: self.retry,
             readings: Readings::default(),
             board,
-            observers: self.observers,
+            observers,
         };
         Ok(ConsumerClient::started(instance))
+    }
+}
+
+impl fmt::Debug for ConsumerClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerClientBuilder")
+            .field("hub", &self.hub)
+            .field("consumer_group", &self.consumer_group)
+            .field("store", &self.store)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{Error, ErrorKind, HandlerError};
 /// struct Moves;
 ///
 /// impl Observer for Moves {
-///     fn observe(&self, observation: &Observation<'_>) {
+///     fn observe(&self, _: &ConsumerScope, observation: &Observation<'_>) {
 ///         if let Observation::Lost { partition, to, .. } = observation {
 ///             println!("partition {partition} went to {to:?}");
 ///         }
@@ -44,35 +44,46 @@ pub trait Observer: Send + Sync + 'static {
         let _ = status;
     }
 
-    /// Something happened that does not happen for each event.
-    fn observe(&self, observation: &Observation<'_>) {
-        let _ = observation;
+    /// Something happened that does not happen for each event, in the client of this consumer group.
+    fn observe(&self, scope: &ConsumerScope, observation: &Observation<'_>) {
+        let _ = (scope, observation);
     }
 
-    /// The callback is about to be called with events. Returns what surrounds the call, or `None` where there is nothing
-    /// to do.
-    ///
-    /// It is asked for each call, so that an observer which does not watch calls should leave this method as it is.
-    fn call(&self, call: &Call<'_>) -> Option<Box<dyn CallScope>> {
-        let _ = call;
+    /// A partition is about to be read. Returns what watches its calls of the callback; `None`, the default, costs nothing
+    /// for each call. With a [`concurrency`](crate::Receive::concurrency) it is asked for each of the calls that there may
+    /// be at once.
+    fn calls(&self, partition: &ObservedPartition<'_>) -> Option<Box<dyn CallObserver>> {
+        let _ = partition;
         None
     }
 }
 
-/// A call of the callback, before it begins.
+/// A partition whose calls may be watched.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Call<'a> {
+pub struct ObservedPartition<'a> {
     /// The event hub and consumer group.
     pub scope: &'a ConsumerScope,
     /// The instance.
     pub owner: &'a OwnerId,
     /// The partition.
     pub partition: &'a PartitionId,
-    /// The events of the call: one, or a batch.
-    pub events: &'a [ReceivedEvent],
     /// Whether the callback takes batches.
     pub is_batch: bool,
+}
+
+/// Watches the calls of the callback for one partition.
+pub trait CallObserver: Send + Sync {
+    /// The callback is about to be called. Returns what surrounds the call, or `None` where there is nothing to do.
+    fn begin(&self, call: &Call<'_>) -> Option<Box<dyn CallScope>>;
+}
+
+/// A call of the callback, before it begins.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Call<'a> {
+    /// The events of the call: one, or a batch.
+    pub events: &'a [ReceivedEvent],
     /// How often the callback is called with the first of these events; 1 the first time.
     pub attempt: u32,
 }

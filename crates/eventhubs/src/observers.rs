@@ -5,63 +5,81 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use eventhubs_types::ConsumerScope;
+
 use crate::log;
-use crate::observe::{Call, CallOutcome, CallScope, Observation, Observer};
+use crate::observe::{Call, CallObserver, CallOutcome, CallScope, Observation, ObservedPartition, Observer};
 use crate::status::StatusReader;
 
 /// The observers of a client.
-#[derive(Clone, Default)]
-pub(crate) struct Observers(Vec<Arc<dyn Observer>>);
+#[derive(Clone)]
+pub(crate) struct Observers {
+    scope: ConsumerScope,
+    each: Arc<[Arc<dyn Observer>]>,
+}
 
 impl Observers {
-    pub(crate) fn push(&mut self, observer: Arc<dyn Observer>) {
-        self.0.push(observer);
+    pub(crate) fn new(scope: ConsumerScope, each: Vec<Arc<dyn Observer>>) -> Self {
+        Self { scope, each: each.into() }
+    }
+
+    /// The same observers, of a client for another consumer group.
+    pub(crate) fn of(&self, scope: ConsumerScope) -> Self {
+        Self { scope, each: Arc::clone(&self.each) }
     }
 
     pub(crate) fn started(&self, status: &StatusReader) {
-        self.each(|observer| observer.started(status.clone()));
+        self.tell(|observer| observer.started(status.clone()));
     }
 
     pub(crate) fn observe(&self, observation: &Observation<'_>) {
         log::observed(observation);
-        self.each(|observer| observer.observe(observation));
+        self.tell(|observer| observer.observe(&self.scope, observation));
     }
 
-    fn each(&self, tell: impl Fn(&dyn Observer)) {
-        for observer in &self.0 {
-            if catch_unwind(AssertUnwindSafe(|| tell(&**observer))).is_err() {
-                tracing::error!("an observer panicked");
-            }
+    fn tell(&self, tell: impl Fn(&dyn Observer)) {
+        for observer in &*self.each {
+            let _ = unless_it_panics(|| tell(&**observer));
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// What surrounds a call. A panic here counts as one of the callback, as one of the scope itself does.
-    pub(crate) fn call(&self, call: &Call<'_>) -> Option<Box<dyn CallScope>> {
-        match &self.0[..] {
-            [] => None,
-            [one] => one.call(call),
-            several => {
-                let scopes: Vec<_> = several.iter().filter_map(|observer| observer.call(call)).collect();
-                (!scopes.is_empty()).then(|| Box::new(Scopes(scopes)) as _)
-            }
-        }
+    /// What watches the calls for a partition.
+    pub(crate) fn calls(&self, partition: &ObservedPartition<'_>) -> Option<Box<dyn CallObserver>> {
+        let watching =
+            |observer: &Arc<dyn Observer>| unless_it_panics(|| observer.calls(partition)).flatten();
+        let mut watching: Vec<_> = self.each.iter().filter_map(watching).collect();
+        if watching.len() > 1 { Some(Box::new(Several(watching))) } else { watching.pop() }
     }
 }
 
 impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} observers", self.0.len())
+        write!(f, "{} observers", self.each.len())
+    }
+}
+
+fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Option<T> {
+    let called = catch_unwind(AssertUnwindSafe(call));
+    if called.is_err() {
+        tracing::error!("an observer panicked");
+    }
+    called.ok()
+}
+
+/// What several observers have for the calls of one partition.
+struct Several(Vec<Box<dyn CallObserver>>);
+
+impl CallObserver for Several {
+    fn begin(&self, call: &Call<'_>) -> Option<Box<dyn CallScope>> {
+        let scopes: Vec<_> = self.0.iter().filter_map(|observer| observer.begin(call)).collect();
+        (!scopes.is_empty()).then(|| Box::new(Nested(scopes)) as _)
     }
 }
 
 /// The scopes of several observers, one within the other.
-struct Scopes(Vec<Box<dyn CallScope>>);
+struct Nested(Vec<Box<dyn CallScope>>);
 
-impl CallScope for Scopes {
+impl CallScope for Nested {
     fn poll(&mut self, poll: &mut dyn FnMut()) {
         poll_within(&mut self.0, poll);
     }

@@ -125,14 +125,6 @@ impl Run {
         Ok(properties.last_enqueued_sequence_number.filter(|_| !properties.is_empty))
     }
 
-    /// Whether events come from the event hub, and not from a test.
-    pub(crate) fn reads_event_hub(&self) -> bool {
-        #[cfg(feature = "testkit")]
-        return self.script.is_none();
-        #[cfg(not(feature = "testkit"))]
-        true
-    }
-
     /// A partition could be read: from now on what looks like a mistake may pass.
     pub(crate) fn opened(&self) {
         self.opened.store(true, Ordering::Relaxed);

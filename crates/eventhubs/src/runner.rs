@@ -40,7 +40,7 @@ pub(crate) async fn receive(run: Arc<Run>, stop: BoxFuture<'static, ()>) -> Resu
     };
     tokio::select! {
         received = receiving.instrument(span) => received?,
-        never = look_up(&run.instance), if run.reads_event_hub() => match never {},
+        never = look_up(&run.instance) => match never {},
     }
     Ok(run.report_so_far())
 }

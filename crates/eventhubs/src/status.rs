@@ -242,6 +242,13 @@ pub struct LastError {
 }
 
 impl PartitionStatus {
+    /// Returns how many events are done and not covered by the checkpoint, so that a crash repeats them; `None` while one
+    /// of both is not known. Numbers that compaction has removed count too.
+    pub fn after_checkpoint(&self) -> Option<u64> {
+        let after = self.position?.value().saturating_sub(self.checkpoint?.value());
+        Some(u64::try_from(after).unwrap_or(0))
+    }
+
     pub(crate) fn released(partition: PartitionId) -> Self {
         Self {
             partition,

@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "eventhubs-types",
         ],
     ),
+    ("eventhubs-opentelemetry", &["eventhubs"]),
     ("eventhubs-testkit", &["eventhubs"]),
     ("eventhubs-cli", &["eventhubs*"]),
 ];

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::exit::Order;
 use crate::hooks::{OnEvents, Slot, guarded_future};
 use crate::instance::Instance;
-use crate::observe::{self, CallOutcome, CallScope, Observation};
+use crate::observe::{self, CallObserver, CallOutcome, CallScope, Observation, ObservedPartition};
 use crate::pump::orders::Orders;
 use crate::reminder::{LONG_CALL, reminding};
 use crate::run::Run;
@@ -24,12 +24,13 @@ use crate::watchdog::CallSlot;
 use crate::{Error, ErrorKind, HandlerError, PartitionContext};
 
 /// Calls the user's code for one partition, one call at a time.
-#[derive(Debug)]
 pub(crate) struct Caller {
     run: Arc<Run>,
     orders: Orders,
     /// Where the watchdog sees what is called.
     watched: Arc<CallSlot>,
+    /// What the observers have for the calls.
+    observer: Option<Box<dyn CallObserver>>,
     /// The memory of the callback's future, which is the same size each time.
     future: Slot,
     /// Whether the last call was not ready at once.
@@ -82,7 +83,11 @@ impl Caller {
     pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
         let watched = run.calls.register(orders.context().partition_id());
         orders.context().gauges().register(&watched);
-        Self { run, orders, watched, future: empty(), has_waited: true }
+        let Instance { observers, scope, owner, .. } = &*run.instance;
+        let partition = orders.context().partition_id();
+        let is_batch = matches!(run.on_events, OnEvents::Batch(_));
+        let observer = observers.calls(&ObservedPartition { scope, owner, partition, is_batch });
+        Self { run, orders, watched, observer, future: empty(), has_waited: true }
     }
 
     /// Whether time may have passed in the last call, other than what the thread took.
@@ -96,14 +101,10 @@ impl Caller {
         events: &[ReceivedEvent],
         failures: impl FnOnce() -> u32,
     ) -> Option<Box<dyn CallScope>> {
-        let Instance { observers, scope, owner, .. } = &*self.run.instance;
-        if observers.is_empty() {
-            return None;
-        }
-        let partition = self.orders.context().partition_id();
-        let is_batch = matches!(self.run.on_events, OnEvents::Batch(_));
+        let observer = self.observer.as_ref()?;
         let attempt = failures().saturating_add(1);
-        observers.call(&observe::Call { scope, owner, partition, events, is_batch, attempt })
+        // A panic here ends the attempt, as any outside of the callback; one in the scope is a failure of the call.
+        observer.begin(&observe::Call { events, attempt })
     }
 
     /// Calls back: `begin` makes the future of the call in the slot. After an order the call has the shutdown time
@@ -138,7 +139,7 @@ impl Caller {
         scope: &mut Option<Box<dyn CallScope>>,
         begin: impl FnOnce(&mut Slot, PartitionContext),
     ) -> Ended {
-        let Self { run, orders, watched, future, has_waited } = self;
+        let Self { run, orders, watched, future, has_waited, .. } = self;
         let context = orders.context().clone();
         // The closure may block or panic before it has made a future, so it is called where that is seen.
         let calling = async {
@@ -262,6 +263,12 @@ async fn wait(
         order = overdue => Ended::Order(order),
         () = deadline => Ended::Deadline,
         never = stalls(run, context, call) => match never {},
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("has_waited", &self.has_waited).finish_non_exhaustive()
     }
 }
 

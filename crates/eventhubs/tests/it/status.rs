@@ -3,11 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventhubs::observe::{Call, CallOutcome, CallScope, Observation, Observer};
+use eventhubs::observe::{
+    Call, CallObserver, CallOutcome, CallScope, Observation, ObservedPartition, Observer,
+};
 use eventhubs::status::{PartitionState, PartitionStatus, RunState, Stall, StatusReader, StoreState};
 use eventhubs::testing::TestRun;
 use eventhubs::{
-    ConsumerClient, EventData, MemoryCheckpointStore, PartitionContext, ReceivedEvent, StartingPosition,
+    ConsumerClient, ConsumerScope, EventData, MemoryCheckpointStore, PartitionContext, ReceivedEvent,
+    StartingPosition,
 };
 use eventhubs_emulator::Emulator;
 use tokio::sync::{Notify, Semaphore};
@@ -36,11 +39,17 @@ impl Observer for Told {
         self.add(format!("started as {}", status.status().unwrap().owner_id));
     }
 
-    fn observe(&self, observation: &Observation<'_>) {
+    fn observe(&self, _: &ConsumerScope, observation: &Observation<'_>) {
         self.add(format!("{observation:?}"));
     }
 
-    fn call(&self, call: &Call<'_>) -> Option<Box<dyn CallScope>> {
+    fn calls(&self, _: &ObservedPartition<'_>) -> Option<Box<dyn CallObserver>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+impl CallObserver for Told {
+    fn begin(&self, call: &Call<'_>) -> Option<Box<dyn CallScope>> {
         let number = call.events[0].sequence_number();
         self.add(format!("call {number} of {} events, attempt {}", call.events.len(), call.attempt));
         Some(Box::new(ToldScope(self.clone())))
@@ -217,7 +226,7 @@ async fn observers_are_told_of_moves_rounds_calls_and_failures() {
 struct Panics;
 
 impl Observer for Panics {
-    fn observe(&self, _: &Observation<'_>) {
+    fn observe(&self, _: &ConsumerScope, _: &Observation<'_>) {
         panic!("a defect");
     }
 }
