@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use eventhubs::Status;
 use eventhubs::status::{PartitionState, PartitionStatus};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
@@ -51,7 +50,7 @@ pub(crate) fn register(meter: &Meter, clients: &Arc<Clients>) {
             let statuses = clients.statuses();
             let counts = statuses
                 .iter()
-                .flat_map(|status| states(status).map(|(state, count)| ((&status.scope, state), count)));
+                .flat_map(|status| status.states().map(|(state, count)| ((&status.scope, state), count)));
             for ((scope, state), count) in sums(counts) {
                 let state = KeyValue::new(names::STATE, state);
                 observer.observe(count, &labels::with(labels::of_scope(scope), [state]));
@@ -91,17 +90,4 @@ fn sums<K: Ord, T: AddAssign + Default>(values: impl IntoIterator<Item = (K, T)>
 
 fn is_owned(partition: &PartitionStatus) -> bool {
     partition.state != PartitionState::Released
-}
-
-/// How many partitions are owned, and how many of these are in a state that an operator has to know of.
-fn states(status: &Status) -> [(&'static str, u64); 4] {
-    let count = |is: fn(&PartitionState) -> bool| {
-        status.partitions.iter().filter(|partition| is(&partition.state)).count() as u64
-    };
-    [
-        ("owned", count(|state| *state != PartitionState::Released)),
-        ("stalled", count(|state| matches!(state, PartitionState::Stalled { .. }))),
-        ("paused", count(|state| *state == PartitionState::Paused)),
-        ("backing_off", count(|state| matches!(state, PartitionState::BackingOff { .. }))),
-    ]
 }

@@ -2,6 +2,7 @@
 //! that the process lives is decided in `status/health.rs`.
 
 mod health;
+mod prometheus;
 #[cfg(feature = "serde")]
 mod serialized;
 

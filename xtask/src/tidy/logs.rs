@@ -18,6 +18,7 @@ const CRATES: &[&str] = &[
     "eventhubs-checkpoint-store-sqlite",
     "eventhubs-checkpoint-store-redis",
     "eventhubs-load-balancer",
+    "eventhubs-opentelemetry",
 ];
 
 const DOCUMENT: &str = "docs/logs.md";

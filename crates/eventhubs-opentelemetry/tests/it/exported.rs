@@ -23,12 +23,15 @@ pub(crate) struct Exported {
     pub(crate) telemetry: Telemetry,
 }
 
+/// Values by their attributes.
+pub(crate) type Points = Vec<(BTreeMap<String, String>, f64)>;
+
 /// A metric as it arrived: kind, unit, and its points by their attributes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Metric {
     pub(crate) kind: &'static str,
     pub(crate) unit: String,
-    pub(crate) points: Vec<(BTreeMap<String, String>, f64)>,
+    pub(crate) points: Points,
 }
 
 impl Exported {
@@ -85,10 +88,7 @@ impl Exported {
     }
 }
 
-fn points<T: Copy>(
-    data: &MetricData<T>,
-    value: impl Fn(T) -> f64,
-) -> (&'static str, Vec<(BTreeMap<String, String>, f64)>) {
+fn points<T: Copy>(data: &MetricData<T>, value: impl Fn(T) -> f64) -> (&'static str, Points) {
     match data {
         MetricData::Gauge(gauge) => (
             "gauge",
