@@ -36,6 +36,7 @@ const CARGO_HACK: &str = "0.6.45";
 const NEVER_PUBLISHED: &[&str] = &[
     "eventhubs-bench",
     "eventhubs-examples",
+    "eventhubs-examples-service",
     "eventhubs-examples-transactions",
     "eventhubs-test-harness",
     "eventhubs-tests",

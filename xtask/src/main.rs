@@ -49,8 +49,8 @@ The tests talk to foreign programs, which are installed below the target folder,
   clients in JavaScript   by npm, from tests/witnesses/js/package-lock.json
   clients in Python       by pip, from tests/python/requirements.txt
   Microsoft's Rust SDK    by cargo, from tests/witnesses/rust/Cargo.lock
-Only the system has Node.js with npm, Python 3 with venv and headers, a C compiler, PostgreSQL, PgBouncer, Redis, and Chromium
-with its driver. What is missing of them is installed with apt-get, as root or by a sudo that asks for no password. Elsewhere, and with
+Only the system has Node.js with npm, Python 3 with venv and headers, a C compiler, PostgreSQL, PgBouncer, Redis, promtool, and
+Chromium with its driver. What is missing of them is installed with apt-get, as root or by a sudo that asks for no password. Elsewhere, and with
 --no-install, it is an error with one command that installs all of it.
 Then `cargo test --workspace ARGS` runs. No test is skipped.
 

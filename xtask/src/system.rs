@@ -85,10 +85,19 @@ const REDIS: Program = Program {
     packages: &["redis-server"],
 };
 
+const PROMTOOL: Program = Program {
+    name: "promtool",
+    why: "it checks the metrics and the alert rules",
+    probe: &["promtool", "--version"],
+    packages: &["prometheus"],
+};
+
 /// What the clients in other languages need, in tests and in the benchmark.
 pub(crate) const FOR_CLIENTS: &[Program] = &[COMPILER, NODE, NPM, PYTHON, PYTHON_HEADERS];
 /// What only the tests of checkpoint stores need.
 pub(crate) const FOR_STORES: &[Program] = &[POSTGRESQL, PGBOUNCER, REDIS];
+/// What only the tests of metrics need.
+pub(crate) const FOR_METRICS: &[Program] = &[PROMTOOL];
 /// What only the tests of the page need.
 pub(crate) const FOR_PAGE: &[Program] = &[BROWSER, BROWSER_DRIVER];
 

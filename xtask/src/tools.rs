@@ -13,7 +13,8 @@ pub(crate) const RUST_SDK: &str = "tests/witnesses/rust/Cargo.toml";
 
 /// Installs each program below `target`, unless the version that the repository pins is there.
 pub(crate) fn install(target: &Path, missing: Missing) -> Result<()> {
-    system::ensure(system::FOR_CLIENTS.iter().chain(system::FOR_STORES).chain(system::FOR_PAGE), missing)?;
+    let programs = system::FOR_CLIENTS.iter().chain(system::FOR_STORES).chain(system::FOR_METRICS);
+    system::ensure(programs.chain(system::FOR_PAGE), missing)?;
     npm("Azurite", "tests/azurite", &target.join("azurite"), "azurite/dist/src/blob/main.js")?;
     python(target)?;
     javascript(target)?;

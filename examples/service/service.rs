@@ -1,0 +1,47 @@
+//! A service that tells an orchestrator whether it lives and works, and Prometheus how far it is. Its pages are in `lib.rs`.
+//!
+//! It stops on SIGTERM and Ctrl-C. `/readyz` answers 503 from then on, and `/livez` 200 until all is closed.
+#![allow(clippy::print_stdout, reason = "an example talks to people")]
+
+use eventhubs::{CheckpointPolicy, ConsumerClient, StartingPosition};
+use eventhubs_examples_service::pages;
+use tokio::net::TcpListener;
+use tokio::signal;
+
+#[tokio::main]
+async fn main() -> eventhubs_examples::Result {
+    let emulator = eventhubs_examples::orders(4, 100).await?;
+    let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
+
+    // Before anything is read: a probe must have an answer also while the event hub has none.
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on {}", listener.local_addr()?);
+    let serving = axum::serve(listener, pages(client.status_reader())).into_future();
+
+    let receive = client
+        .receive(|_, _| async { Ok(()) })
+        .starting_position(StartingPosition::Earliest)
+        .checkpoint(CheckpointPolicy::each_batch())
+        .with_graceful_shutdown(stop_signal()?);
+    tokio::select! {
+        served = serving => served?,
+        received = receive.into_future() => println!("stopped after {} events", received?.handled()),
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = signal::ctrl_c() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    Ok(async { signal::ctrl_c().await.unwrap_or_default() })
+}
