@@ -298,7 +298,7 @@ impl PartitionContext {
     /// [`Store`](crate::ErrorKind::Store) when the store refused the write for a reason that does not pass by
     /// itself, such as a wrong key. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was
     /// not handed to the callback of this partition, or several are handled at once
-    /// ([`concurrency`](crate::Receive::concurrency)).
+    /// ([`concurrency`](crate::Receive::concurrency)); a callback that returns the latter ends the run.
     ///
     /// # Cancel safety
     /// If dropped, the checkpoint may or may not have been written; the next update finds out.
@@ -328,7 +328,7 @@ impl PartitionContext {
     fn check_may_write(&self) -> Result<()> {
         if self.inner.is_concurrent {
             let text = "concurrency: the checkpoint policy decides what is written, since events before this one may not be handled";
-            return Err(Error::invalid(text).on_partition(self.partition_id()));
+            return Err(Error::invalid(text).mistake().on_partition(self.partition_id()));
         }
         Ok(())
     }

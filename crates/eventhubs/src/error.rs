@@ -26,6 +26,8 @@ pub struct Error {
     partition: Option<PartitionId>,
     context: Cow<'static, str>,
     transient: bool,
+    /// Whether it is a mistake of the program, which no retry of a callback mends.
+    is_mistake: bool,
     source: Option<Source>,
 }
 
@@ -77,7 +79,8 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, partition: None, context: context.into(), transient: false, source: None }
+        let context = context.into();
+        Self { kind, partition: None, context, transient: false, is_mistake: false, source: None }
     }
 
     pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> Self {
@@ -109,6 +112,16 @@ impl Error {
     pub(crate) fn passing(mut self) -> Self {
         self.transient = true;
         self
+    }
+
+    /// A callback that fails with it ends its run.
+    pub(crate) fn mistake(mut self) -> Self {
+        self.is_mistake = true;
+        self
+    }
+
+    pub(crate) fn is_mistake(&self) -> bool {
+        self.is_mistake
     }
 
     pub(crate) fn on_partition(mut self, partition: &PartitionId) -> Self {

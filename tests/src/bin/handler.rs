@@ -28,6 +28,7 @@ use tokio::time::sleep;
 
 const CONCURRENCY: usize = 8;
 const ATTEMPTS: u32 = 3;
+const FAULT: &str = "a fault of the test";
 
 #[tokio::main]
 async fn main() -> HandlerResult {
@@ -40,8 +41,14 @@ async fn main() -> HandlerResult {
     let owner: OwnerId = format!("instance-{instance}").parse()?;
     let recorder = Arc::new(Recorder::open(var("RECORD")?, instance)?);
     let seed = env::var("FAULTS").ok().map(|seed| seed.parse()).transpose()?;
-    // A panic is one of the faults: its text would only fill the output of the test.
-    std::panic::set_hook(Box::new(|_| {}));
+    // A panic is one of the faults: its text would only fill the output of the test. Any other is a defect.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_fault = panic.payload().downcast_ref::<&str>().is_some_and(|text| *text == FAULT);
+        if !is_fault {
+            report(panic);
+        }
+    }));
 
     let store = FaultyStore::new(Storage::open(&var("STORE")?).await?, seed.unwrap_or_default());
     if seed.is_some() {
@@ -151,8 +158,8 @@ impl Handler {
         self.recorder.record(context.partition_id(), deed);
         match fault {
             None => Ok(()),
-            Some(Fault::Error) => Err("a fault of the test".into()),
-            Some(Fault::Panic) => panic!("a fault of the test"),
+            Some(Fault::Error) => Err(FAULT.into()),
+            Some(Fault::Panic) => std::panic::panic_any(FAULT),
         }
     }
 

@@ -85,14 +85,18 @@ impl Failing {
     /// # Errors
     /// When it did not fail but ended because the partition is not to be read any more. A callback that writes
     /// `update_checkpoint(..).await?` fails when the partition is lost meanwhile; that is an order to stop and no
-    /// failure to report.
+    /// failure to report. Also when it is a mistake of the program, which would fail forever.
     pub(crate) fn source(&self, interrupted: Interrupted) -> Result<HandlerError, Exit> {
         match interrupted {
             Interrupted::Ordered(order) => Err(Exit::Ordered(order)),
             Interrupted::Failed(source) if self.says_lost(&source) => {
                 Err(Exit::Ordered(Order::OwnershipLost))
             }
-            Interrupted::Failed(source) => Ok(source),
+            Interrupted::Failed(source) => match source.downcast::<Error>() {
+                Ok(mistake) if mistake.is_mistake() => Err(Exit::HandlerGaveUp(*mistake)),
+                Ok(error) => Ok(error),
+                Err(source) => Ok(source),
+            },
         }
     }
 
