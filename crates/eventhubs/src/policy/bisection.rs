@@ -72,6 +72,19 @@ mod tests {
         assert!(calls(0, &[]).is_empty());
     }
 
+    /// As after an error that has passed meanwhile: both halves succeed, and no part may be empty.
+    #[test]
+    fn a_part_whose_halves_succeed_is_not_suspected_any_more() {
+        let mut bisection = Bisection::new(8);
+        bisection.halve(8);
+        bisection.halve(4);
+        for (part, count) in [(0..2, 2), (2..3, 1), (3..4, 1)] {
+            assert_eq!(bisection.next(), Some(part));
+            bisection.done(count);
+        }
+        assert_eq!(bisection.next(), Some(4..8));
+    }
+
     #[test]
     fn one_poison_in_300_is_called_alone_after_at_most_10_calls() {
         for poison in 0..300 {

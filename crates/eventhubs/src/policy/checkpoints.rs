@@ -115,6 +115,8 @@ mod tests {
         assert_eq!(policy.wait(unwritten(1, 11), 0.5), Some(Duration::ZERO));
         assert_eq!(policy.wait(unwritten(1, 0), 0.0), Some(SECOND * 9));
         assert_eq!(policy.wait(unwritten(1, 0), 1.0), Some(SECOND * 11));
+        assert_eq!(policy.wait(unwritten(1, 0), -5.0), Some(SECOND * 9), "a tenth at most");
+        assert_eq!(policy.wait(unwritten(1, 0), 5.0), Some(SECOND * 11), "a tenth at most");
     }
 
     #[test]
@@ -122,8 +124,19 @@ mod tests {
         let policy = CheckpointPolicy::every(SECOND * 10).or_events(100);
         assert_eq!(policy.wait(unwritten(99, 0), 0.5), Some(SECOND * 10));
         assert_eq!(policy.wait(unwritten(100, 0), 0.5), Some(Duration::ZERO));
-        let news: Vec<_> = (0..300).step_by(3).filter(|before| policy.is_news(*before, before + 3)).collect();
-        assert_eq!(news, [0, 99]);
+    }
+
+    /// The writer sleeps until it is woken: one that is not would write an interval too late.
+    #[test]
+    fn the_writer_is_woken_by_the_first_event_and_by_the_last_of_enough() {
+        let policy = CheckpointPolicy::every(SECOND * 10).or_events(4);
+        for before in 0..8 {
+            for now in before..8 {
+                let is_news = before == 0 || before < 4 && now >= 4;
+                assert_eq!(policy.is_news(before, now), is_news, "from {before} to {now}");
+            }
+        }
+        assert!(!CheckpointPolicy::every(SECOND).is_news(1, 9));
     }
 
     #[test]

@@ -208,6 +208,17 @@ mod tests {
     }
 
     #[test]
+    fn the_first_event_beyond_the_end_of_a_closed_window_does_not_start() {
+        let mut window = window(&[Some(1), Some(1)]);
+        assert_eq!(window.start(), Some(0));
+        window.close();
+        window.again(0);
+        assert_eq!(window.start(), Some(0), "it is within");
+        assert_eq!(done(&mut window, 0), [0]);
+        assert_eq!((window.start(), window.is_empty()), (None, true));
+    }
+
+    #[test]
     fn a_window_that_is_closed_before_anything_started_is_empty() {
         let mut window = window(&[Some(1), None]);
         window.close();
@@ -220,6 +231,8 @@ mod tests {
         let mut window = window(&[Some(1), Some(1), None]);
         assert_eq!(window.start(), Some(0));
         window.abandon();
+        window.again(0);
+        assert_eq!(window.start(), None, "not even the one that failed");
         assert_eq!(done(&mut window, 0), [0]);
         assert_eq!(window.start(), None);
     }

@@ -32,11 +32,13 @@ async fn at_most_one_checkpoint_is_written_in_an_interval() {
         assert!(writes <= 1 + second / 9, "{writes} writes after {second} s");
     }
     assert!(store.writes() >= 8, "{} writes", store.writes());
+    // What is still unwritten is due by then: an interval is up to a tenth longer.
+    test.advance(SECOND * 11).await;
     let writes = store.writes();
     test.advance(SECOND * 100).await;
     assert_eq!(
         (store.writes() - writes, test.checkpoint("0").await),
-        (1, Some(4_999)),
+        (0, Some(4_999)),
         "none when nothing moves"
     );
     test.stop().await.unwrap();
