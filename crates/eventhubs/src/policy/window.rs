@@ -171,6 +171,7 @@ mod tests {
         assert_eq!(done(&mut window, 0), [0]);
         assert_eq!(started(&mut window), [1]);
         assert_eq!(window.first(), Some(&1));
+        assert!(!window.is_empty());
     }
 
     #[test]
