@@ -27,6 +27,7 @@ const STEPS: &[(&str, Step)] = &[
     ("newest dependencies", newest_dependencies),
     ("oldest rust", oldest_rust),
     ("next to sqlx", next_to_sqlx),
+    ("next to opentelemetry", next_to_opentelemetry),
 ];
 
 const CARGO_DENY: &str = "0.20.2";
@@ -201,6 +202,55 @@ fn next_to_sqlx() -> Result<()> {
         run(cargo(["check", "--package", "eventhubs-checkpoint-store-sqlite"]).current_dir(&probe))?;
     }
     Ok(())
+}
+
+/// Two minors of `opentelemetry` in one program are two sets of globals, and metrics vanish. So ours must be able to follow
+/// the minor of the program: there is one copy, and its exporter gets the metrics.
+fn next_to_opentelemetry() -> Result<()> {
+    let built = target()?.join("next-to-opentelemetry");
+    for version in ["0.30", "0.31", "0.32", "0.33"] {
+        let probe = target()?.join(format!("next-to-opentelemetry-{version}"));
+        fs::create_dir_all(probe.join("src"))?;
+        fs::write(probe.join("src/main.rs"), include_str!("next_to_opentelemetry.rs"))?;
+        let ours = |name: &str| root().join("crates").join(name).display().to_string();
+        let manifest = format!(
+            "[package]\nname = \"probe\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+             eventhubs = {{ path = {:?} }}\n\
+             eventhubs-emulator = {{ path = {:?} }}\n\
+             eventhubs-opentelemetry = {{ path = {:?} }}\n\
+             opentelemetry = \"{version}\"\n\
+             opentelemetry_sdk = {{ version = \"{version}\", features = [\"testing\"] }}\n\
+             tokio = {{ version = \"1\", features = [\"macros\", \"rt-multi-thread\"] }}\n",
+            ours("eventhubs"),
+            ours("eventhubs-emulator"),
+            ours("eventhubs-opentelemetry"),
+        );
+        fs::write(probe.join("Cargo.toml"), manifest)?;
+        run(cargo(["generate-lockfile"]).current_dir(&probe))?;
+        // Cargo takes the newest of a range, whatever the rest of the program has; README of the crate says what to do.
+        let locked = versions_of("opentelemetry", &fs::read_to_string(probe.join("Cargo.lock"))?);
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            locked.iter().partition(|locked| locked.starts_with(&format!("{version}.")));
+        let [wanted] = &wanted[..] else { return Err(format!("no {version} in {locked:?}").into()) };
+        for other in others {
+            let other = format!("opentelemetry@{other}");
+            run(cargo(["update", &other, "--precise", wanted]).current_dir(&probe))?;
+        }
+        // With two copies, this is an error that says so.
+        run(cargo(["tree", "--invert", "opentelemetry", "--depth", "1"]).current_dir(&probe))?;
+        let mut program = cargo(["run", "--quiet"]);
+        program.current_dir(&probe).env("CARGO_TARGET_DIR", &built).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        run(&mut program)?;
+    }
+    // Nobody else uses what was built, and it is large.
+    Ok(fs::remove_dir_all(built)?)
+}
+
+/// The versions of a package in a lock file.
+fn versions_of(package: &str, lock: &str) -> Vec<String> {
+    let name = format!("name = \"{package}\"\nversion = \"");
+    let versions = lock.split(&name).skip(1);
+    versions.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
 }
 
 fn copy_tree(from: &Path, to: &Path, target: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ mod logs;
 mod manifests;
 mod modules;
 mod prose;
+mod regressions;
 mod rust_version;
 mod sources;
 mod weight;
@@ -39,6 +40,7 @@ const RULES: &[(&str, Rule)] = &[
     ("docs/logs.md lists what is logged", logs::are_documented),
     ("the prose has no phrase that docs/words.md replaces", prose::phrases),
     ("the paths of ARCHITECTURE.md exist", prose::paths_exist),
+    ("the tests of docs/regressions.md exist", regressions::have_tests),
 ];
 
 /// Checks every rule before it fails, so that one run shows all breaches.

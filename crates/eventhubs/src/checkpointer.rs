@@ -432,7 +432,7 @@ impl Checkpointer {
         self.check_owned()?;
         let Some(token) = self.fence.get().copied().flatten() else {
             let text = "store: it has no transactional checkpoints; PostgreSQL and SQLite have them";
-            return Err(self.error(Error::invalid(text)));
+            return Err(self.error(Error::invalid(text).mistake()));
         };
         let (scope, partition) = (self.scope.clone(), self.partition.clone());
         let offset = event.offset().clone();

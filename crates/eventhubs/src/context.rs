@@ -297,8 +297,9 @@ impl PartitionContext {
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now,
     /// [`Store`](crate::ErrorKind::Store) when the store refused the write for a reason that does not pass by
     /// itself, such as a wrong key. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the event was
-    /// not handed to the callback of this partition, or several are handled at once
-    /// ([`concurrency`](crate::Receive::concurrency)); a callback that returns the latter ends the run.
+    /// not handed to the callback of this partition. With a [`concurrency`](crate::Receive::concurrency) of more than
+    /// one it is always that, and a callback that returns it ends the run with it, since the next event would fare no
+    /// better: [`Receive::checkpoint`](crate::Receive::checkpoint) says there what is written.
     ///
     /// # Cancel safety
     /// If dropped, the checkpoint may or may not have been written; the next update finds out.
@@ -316,9 +317,9 @@ impl PartitionContext {
     /// its checkpoints in this way needs no [`update_checkpoint`](Self::update_checkpoint).
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the store has no transactional checkpoints,
-    /// the event was not handed to the callback of this partition, or several are handled at once
-    /// ([`concurrency`](crate::Receive::concurrency));
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when the store has no transactional checkpoints, or
+    /// several events are handled at once ([`concurrency`](crate::Receive::concurrency)): a callback that returns
+    /// either ends the run with it. Also when the event was not handed to the callback of this partition.
     /// [`OwnershipLost`](crate::ErrorKind::OwnershipLost) when another instance owns the partition by now.
     pub fn transactional_checkpoint(&self, event: &ReceivedEvent) -> Result<TransactionalCheckpoint> {
         self.check_may_write()?;

@@ -104,6 +104,11 @@ impl Error {
         Self { transient: true, ..Self::new(ErrorKind::Handler, context).caused_by(source) }
     }
 
+    /// A callback failed by a mistake of the program.
+    pub(crate) fn mistaken(context: impl Into<Cow<'static, str>>, source: HandlerError) -> Self {
+        Self::invalid(context).caused_by(source).mistake()
+    }
+
     pub(crate) fn dead_letter(context: impl Into<Cow<'static, str>>, source: HandlerError) -> Self {
         Self { transient: true, ..Self::new(ErrorKind::DeadLetter, context).caused_by(source) }
     }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::MemoryCheckpointStore;
+use eventhubs_checkpoint_store::{CheckpointStore as _, MemoryCheckpointStore};
 use eventhubs_load_balancer::{Assignment, LossReason, Settings, Strategy};
 use tokio::time::advance;
 
 use crate::faulty_store::FaultyStore;
-use crate::setup::{balancer, greedy, overwrite, owned, owner, partition, partitions, records, settings};
+use crate::setup::{
+    balancer, greedy, overwrite, owned, owner, partition, partitions, records, scope, settings,
+};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -104,6 +106,25 @@ async fn a_record_that_a_stranger_released_is_written_again() {
     let round = balancer.round(&hub).await;
     assert!(round.lost.is_empty() && round.acquired.is_empty());
     assert_eq!(records(&store).await[0].owner, Some(owner("a")));
+}
+
+/// As an operator deletes it, or a clean-up of the container.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_deleted_is_written_again_and_its_partition_kept() {
+    let (store, hub) = (memory(), partitions(2));
+    let mut balancer = balancer(&store, "a", &greedy());
+    balancer.round(&hub).await;
+    for record in records(&store).await {
+        store.delete_ownership(&scope(), &record.partition, &record.version).await.unwrap();
+    }
+    for failures in [None, Some(0)] {
+        advance(INTERVAL).await;
+        let round = balancer.round(&hub).await;
+        assert!(round.lost.is_empty() && owned(&balancer).len() == 2, "{round:?}");
+        assert!(failures.is_none_or(|failures| round.failures.len() == failures), "{round:?}");
+    }
+    assert!(records(&store).await.iter().all(|record| record.owner == Some(owner("a"))));
+    assert_eq!(records(&store).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

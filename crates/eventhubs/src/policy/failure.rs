@@ -10,8 +10,8 @@ use std::time::Duration;
 use eventhubs_amqp::RetryPolicy;
 use eventhubs_types::write_with_causes;
 
-use crate::HandlerError;
 use crate::dead_letters::DeadLetterSink;
+use crate::{Error, HandlerError};
 
 /// How many events may go to the dead letters per minute, unless it is set.
 const DEAD_LETTERS_PER_MINUTE: u32 = 100;
@@ -24,6 +24,10 @@ const DEAD_LETTERS_PER_MINUTE: u32 = 100;
 /// event waits: with [keyed concurrency](crate::Receive::keyed_by) only the events of the same key, otherwise those of
 /// the partition. A panic restarts the partition at its checkpoint, since it may have left the state of the handler
 /// broken.
+///
+/// A call of this crate that no event could make succeed, such as
+/// [`update_checkpoint`](crate::PartitionContext::update_checkpoint) with concurrency, is a mistake of the program: when
+/// the callback returns its error, the run stops with it, whatever the policy is.
 ///
 /// [`attempts`](Self::attempts) and [`max_age`](Self::max_age) limit the retries, and [`then`](Self::then) says what
 /// follows. No event is skipped unless it says [`GiveUp::Skip`].
@@ -164,6 +168,7 @@ impl FailurePolicy {
         let is_spent = self.attempts.is_some_and(|most| failures.count >= most)
             || self.max_age.is_some_and(|age| failures.age >= age);
         match cause {
+            Cause::Mistake => Verdict::Stop,
             Cause::Poison => Verdict::GiveUp,
             _ if is_spent => Verdict::GiveUp,
             Cause::Panic => Verdict::Restart,
@@ -187,18 +192,27 @@ pub(crate) enum Cause {
     Error,
     Panic,
     Poison,
+    Mistake,
 }
 
 impl Cause {
     /// What the error says, or one of its sources.
     pub(crate) fn of(error: &HandlerError) -> Self {
-        if find::<Poison>(error).is_some() {
+        // First: to give the event up would skip it, or fill the dead letters, for what is no fault of the event.
+        if find::<Error>(error).is_some_and(Error::is_mistake) {
+            Self::Mistake
+        } else if find::<Poison>(error).is_some() {
             Self::Poison
         } else if find::<Panicked>(error).is_some() {
             Self::Panic
         } else {
             Self::Error
         }
+    }
+
+    /// Whether one event of a batch may be at fault, and the others not.
+    pub(crate) fn may_be_one_event(self) -> bool {
+        matches!(self, Self::Error | Self::Poison)
     }
 }
 
@@ -210,6 +224,8 @@ pub(crate) enum Verdict {
     /// Read the partition again from its checkpoint.
     Restart,
     GiveUp,
+    /// End the run.
+    Stop,
 }
 
 /// An error of a callback that no retry helps against: the event is given up at once.
@@ -330,6 +346,7 @@ mod tests {
         assert_eq!(judge(u32::MAX, Cause::Error), Verdict::Retry(SECOND * 30));
         assert_eq!(judge(u32::MAX, Cause::Panic), Verdict::Restart);
         assert_eq!(judge(1, Cause::Poison), Verdict::GiveUp);
+        assert_eq!(judge(1, Cause::Mistake), Verdict::Stop);
     }
 
     #[test]
@@ -355,6 +372,7 @@ mod tests {
                     assert_eq!(judge(Cause::Error), otherwise(Verdict::Retry(SECOND)));
                     assert_eq!(judge(Cause::Panic), otherwise(Verdict::Restart));
                     assert_eq!(judge(Cause::Poison), Verdict::GiveUp);
+                    assert_eq!(judge(Cause::Mistake), Verdict::Stop);
                 }
             }
         }
@@ -382,6 +400,7 @@ mod tests {
         assert_eq!(Cause::of(&wrapped(Panicked("at b".to_owned()).into())), Cause::Panic);
         let poisoned = wrapped(BatchFailed::at(7, Poison::new("not JSON")).into());
         assert_eq!((Cause::of(&poisoned), BatchFailed::index_in(&poisoned)), (Cause::Poison, Some(7)));
+        assert_eq!(Cause::of(&Poison::new(Error::invalid("never").mistake()).into()), Cause::Mistake);
         assert_eq!(BatchFailed::index_in(&"refused".into()), None);
     }
 

@@ -85,18 +85,14 @@ impl Failing {
     /// # Errors
     /// When it did not fail but ended because the partition is not to be read any more. A callback that writes
     /// `update_checkpoint(..).await?` fails when the partition is lost meanwhile; that is an order to stop and no
-    /// failure to report. Also when it is a mistake of the program, which would fail forever.
+    /// failure to report.
     pub(crate) fn source(&self, interrupted: Interrupted) -> Result<HandlerError, Exit> {
         match interrupted {
             Interrupted::Ordered(order) => Err(Exit::Ordered(order)),
             Interrupted::Failed(source) if self.says_lost(&source) => {
                 Err(Exit::Ordered(Order::OwnershipLost))
             }
-            Interrupted::Failed(source) => match source.downcast::<Error>() {
-                Ok(mistake) if mistake.is_mistake() => Err(Exit::HandlerGaveUp(*mistake)),
-                Ok(error) => Ok(error),
-                Err(source) => Ok(source),
-            },
+            Interrupted::Failed(source) => Ok(source),
         }
     }
 
@@ -123,7 +119,11 @@ impl Failing {
         let jitter = self.rng.random_range(0.0..=1.0);
         let verdict = self.run.options.failure.judge(failures, cause, jitter);
         let (reason, description) = (reason(cause, &source), source.to_string());
-        let error = Error::handler(format!("{call} failed (attempt {count})"), source);
+        let text = format!("{call} failed (attempt {count})");
+        let error = match cause {
+            Cause::Mistake => Error::mistaken(text, source),
+            _ => Error::handler(text, source),
+        };
         let error = error.on_partition(self.context.partition_id());
         Judged { verdict, error, attempts: count, first_failed: first_time, reason, description }
     }
@@ -169,7 +169,7 @@ fn reason(cause: Cause, source: &HandlerError) -> &'static str {
         Cause::Poison => "Poison",
         Cause::Panic => "Panicked",
         Cause::Error if is_timeout => "DeadlineExceeded",
-        Cause::Error => "HandlerFailed",
+        Cause::Error | Cause::Mistake => "HandlerFailed",
     }
 }
 
@@ -195,6 +195,10 @@ pub(crate) async fn act(
             Err(Exit::HandlerFailed(judged.error))
         }
         Verdict::GiveUp => give_up(run, orders, judged, events).await,
+        Verdict::Stop => {
+            observe(run, orders, events, Consequence::Stopped);
+            Err(Exit::HandlerGaveUp(judged.error))
+        }
     }
 }
 

@@ -433,7 +433,7 @@ impl Pump {
                 let closing = hook(context, reason);
                 slot.set(closing.map(Ok));
             });
-            if let Err(Exit::HandlerFailed(error)) = closed.await {
+            if let Err(Exit::HandlerFailed(error) | Exit::HandlerGaveUp(error)) = closed.await {
                 run.report(Some(&self.context), error).await;
             }
         }

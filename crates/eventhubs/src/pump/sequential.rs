@@ -45,8 +45,12 @@ impl Sequential {
             Ok(()) => Ok(()),
             Err(Interrupted::Ordered(order)) => Err(Exit::Ordered(order)),
             Err(Interrupted::Failed(source)) => {
-                let error = Error::handler(format!("{call} failed (attempt {tries})"), source);
-                Err(Exit::HandlerFailed(error.on_partition(self.orders.context().partition_id())))
+                let partition = self.orders.context().partition_id();
+                let text = format!("{call} failed (attempt {tries})");
+                if Cause::of(&source) == Cause::Mistake {
+                    return Err(Exit::HandlerGaveUp(Error::mistaken(text, source).on_partition(partition)));
+                }
+                Err(Exit::HandlerFailed(Error::handler(text, source).on_partition(partition)))
             }
         }
     }
@@ -154,7 +158,7 @@ impl Sequential {
         progress: &mut Progress,
     ) -> Result<(), Exit> {
         let named = BatchFailed::index_in(&source).map(|index| index.min(part.len() - 1));
-        let may_halve = named.is_none() && part.len() > 1 && Cause::of(&source) != Cause::Panic;
+        let may_halve = named.is_none() && part.len() > 1 && Cause::of(&source).may_be_one_event();
         if may_halve && self.run.options.failure.bisects() {
             // No attempt of any event: it is not known which one failed.
             let error =

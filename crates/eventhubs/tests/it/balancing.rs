@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eventhubs::{ConsumerClient, ErrorKind, MemoryCheckpointStore, StartingPosition};
+use eventhubs_emulator::{RequestKind, Verdict};
 use tokio::sync::Semaphore;
 
 use crate::log::Log;
@@ -83,6 +84,40 @@ async fn a_partition_that_another_reader_steals_is_closed_and_the_rest_go_on() {
         thief.stop().await;
         until("both are read", || open(&seen) == 2).await;
         running.stop().await;
+    })
+    .await;
+}
+
+/// All links are in one connection. What becomes of one of them is no reason to attach the others again.
+#[tokio::test]
+async fn a_link_that_is_lost_leaves_the_links_of_other_partitions_alone() {
+    within(async {
+        let (emulator, seen) = (emulator(2).await, Seen::default());
+        let ours = client_on(&emulator, MemoryCheckpointStore::new());
+        let running = instance(&ours, &seen);
+        until("both are read", || open(&seen) == 2).await;
+        let attached = seen.clone();
+        emulator.intercept(move |request| {
+            if request.kind == RequestKind::Attach && request.address.contains("Partitions") {
+                attached.push(format!("attach {}", request.address));
+            }
+            Verdict::Pass
+        });
+
+        let other = client_on(&emulator, MemoryCheckpointStore::new());
+        let stealing = other.receive(|_, _| async { Ok(()) }).partition_id("0".parse().unwrap());
+        let thief = start(stealing.owner_level(7));
+        seen.until_contains("close 0 OwnershipLost").await;
+        publish_to(&emulator, "1", &["a"]);
+        seen.until_contains("a").await;
+        thief.stop().await;
+        until("both are read", || open(&seen) == 2).await;
+        running.stop().await;
+        let ends_in =
+            |partition| move |text: &String| text.starts_with("attach") && text.ends_with(partition);
+        assert!(seen.all().iter().any(ends_in("/0")), "{:?}", seen.all());
+        assert!(!seen.all().iter().any(ends_in("/1")), "{:?}", seen.all());
+        assert_eq!(seen.all().iter().filter(|text| text.starts_with("close 1")).count(), 1, "at the stop");
     })
     .await;
 }

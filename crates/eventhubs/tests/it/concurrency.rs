@@ -1,14 +1,14 @@
 //! Several events of a partition at once, on a paused clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventhubs::receive::Events;
 use eventhubs::{
-    CheckpointPolicy, ConsumerClient, ErrorKind, FailurePolicy, GiveUp, MemoryCheckpointStore, Receive,
-    ReceivedEvent, RetryPolicy, StartingPosition,
+    CheckpointPolicy, ConsumerClient, ErrorKind, FailurePolicy, GiveUp, MemoryCheckpointStore, Poison,
+    Receive, ReceivedEvent, RetryPolicy, StartingPosition,
 };
 use eventhubs_testkit::{HandlerTest, TestEvent, event};
 use tokio::time::sleep;
@@ -166,22 +166,64 @@ async fn events_are_handled_at_once_also_after_a_panic_of_the_key() {
     test.stop().await.unwrap();
 }
 
+/// Every further event would be refused in the same way: neither a retry nor giving up the event helps, however deep
+/// the error is in one of the program.
 #[tokio::test(start_paused = true)]
-async fn a_callback_may_not_write_checkpoints_of_its_own() {
+async fn a_callback_that_writes_checkpoints_of_its_own_ends_the_run() {
+    for in_transaction in [false, true] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&calls);
+        let mut test = HandlerTest::start(|client| {
+            let receive = client.receive(move |context, event| {
+                counting.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    if in_transaction {
+                        context.transactional_checkpoint(&event).map_err(Poison::new)?;
+                    } else {
+                        context.update_checkpoint(&event).await?;
+                    }
+                    Ok(())
+                }
+            });
+            let skips = FailurePolicy::default().attempts(1).then(GiveUp::Skip);
+            receive.concurrency(2).keyed_by(key).on_failure(skips)
+        })
+        .unwrap();
+        test.push_all("0", [keyed("a", "1"), keyed("a", "2")]).await;
+        test.advance(SECOND * 60).await;
+        assert!(!test.is_open("0"));
+        assert_eq!((calls.load(Ordering::Relaxed), test.checkpoint("0").await), (1, None));
+        let error = test.stop().await.unwrap_err();
+        assert_eq!((error.kind(), error.is_transient()), (ErrorKind::InvalidArgument, false));
+        assert!(error.to_string().contains("the checkpoint policy decides"), "{error}");
+    }
+}
+
+/// The callback for idle partitions is no call with an event, so that no failure policy is asked.
+#[tokio::test(start_paused = true)]
+async fn an_idle_callback_that_writes_checkpoints_ends_the_run_too() {
+    let last = Arc::new(Mutex::new(None));
+    let (noting, noted) = (Arc::clone(&last), last);
     let mut test = HandlerTest::start(|client| {
-        let receive = client.receive(|context, event| async move {
-            context.update_checkpoint(&event).await?;
-            Ok(())
+        let receive = client.receive(move |_, event| {
+            *noting.lock().unwrap() = Some(event);
+            async { Ok(()) }
+        });
+        let receive = receive.max_wait_time(SECOND, move |context| {
+            let event = noted.lock().unwrap().clone();
+            async move {
+                if let Some(event) = event {
+                    context.update_checkpoint(&event).await?;
+                }
+                Ok(())
+            }
         });
         receive.concurrency(2).unordered()
     })
     .unwrap();
     test.push("0", "a").await;
-    assert_eq!(test.checkpoint("0").await, None);
-    // Not retried: it would fail forever.
-    let error = test.stop().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    assert!(error.to_string().contains("the checkpoint policy decides"), "{error}");
+    test.advance(SECOND * 2).await;
+    assert_eq!(test.stop().await.unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
 
 #[tokio::test(start_paused = true)]

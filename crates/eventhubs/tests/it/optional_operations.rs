@@ -142,11 +142,11 @@ async fn a_store_without_fences_has_no_transactional_checkpoints() {
             let error = context.transactional_checkpoint(&event).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             log.push(error.to_string());
-            async { Ok(()) }
+            async { Err(error.into()) }
         });
-        let running = start(receive.starting_position(StartingPosition::Earliest));
-        seen.until_count(1).await;
-        running.stop().await;
+        let ended = receive.starting_position(StartingPosition::Earliest).await.unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::InvalidArgument, "no other event would get one either");
+        assert_eq!(seen.count(), 1);
         assert!(seen.all()[0].contains("store: it has no transactional checkpoints"), "{:?}", seen.all());
     })
     .await;
