@@ -9,6 +9,7 @@ mod every_store;
 mod exactly_once;
 mod fail_over;
 mod handlers;
+mod health;
 mod misuse;
 mod odd_bodies;
 mod proxies;

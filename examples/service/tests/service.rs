@@ -86,6 +86,12 @@ fn prometheus_takes_the_alert_rules() {
     assert!(said.contains("7 rules found"), "{said}");
 }
 
+#[test]
+fn each_alert_fires_when_it_should_and_not_in_a_deploy() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/alerts.yml");
+    promtool(&["test", "rules", tests.to_str().unwrap()], "");
+}
+
 /// The metrics that a status or the OpenTelemetry crate gives, as Prometheus names them.
 fn known() -> BTreeSet<String> {
     let mut known: BTreeSet<String> = BTreeSet::new();
