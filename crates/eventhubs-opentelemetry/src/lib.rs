@@ -1,3 +1,4 @@
+//! Metrics and spans of `eventhubs`: what is read at export is in `observed.rs`, what is recorded in `recorded.rs` and `spans.rs`.
 #![doc = include_str!("../README.md")]
 
 mod clients;

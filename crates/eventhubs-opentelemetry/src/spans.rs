@@ -152,7 +152,7 @@ fn link(span: &mut opentelemetry::global::BoxedSpan, events: &[ReceivedEvent]) {
 fn remote(sent: &TraceContext) -> Option<SpanContext> {
     let trace = TraceId::from_hex(sent.trace_id()).ok()?;
     let span = SpanId::from_hex(sent.span_id()).ok()?;
-    let state = sent.tracestate.as_deref().and_then(|state| state.parse().ok());
+    let state = sent.tracestate().and_then(|state| state.parse().ok());
     let state: TraceState = state.unwrap_or_default();
     Some(SpanContext::new(trace, span, TraceFlags::new(sent.flags()), true, state))
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use eventhubs_test_harness::PATIENCE;
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// A file of the documentation.
 fn docs(name: &str) -> PathBuf {
@@ -54,7 +55,7 @@ fn the_service_answers_probes_until_it_has_stopped() {
         let partitions = status["partitions"].as_array().unwrap();
         partitions.iter().map(|partition| partition["done"].as_u64().unwrap()).sum::<u64>() == 100
     };
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let status = loop {
         let (code, body) = page(&address, "/status");
         let status: Value = serde_json::from_str(&body).unwrap();
@@ -111,7 +112,7 @@ fn known() -> BTreeSet<String> {
         match cells.get(2).map(String::as_str) {
             Some("counter") => known.extend([format!("{name}{seconds}_total")]),
             Some("histogram") => {
-                known.extend(["_bucket", "_count", "_sum"].map(|end| format!("{name}{seconds}{end}")))
+                known.extend(["_bucket", "_count", "_sum"].map(|end| format!("{name}{seconds}{end}")));
             }
             _ => known.extend([format!("{name}{seconds}")]),
         }

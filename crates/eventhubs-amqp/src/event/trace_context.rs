@@ -15,12 +15,9 @@ const MAX_TRACESTATE: usize = 512;
 
 /// The trace and the span in which an event was sent, by [W3C Trace Context](https://www.w3.org/TR/trace-context/).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub struct TraceContext {
-    /// The first 55 characters of `traceparent`: version, trace, span and flags.
-    pub traceparent: String,
-    /// What systems of tracing have added.
-    pub tracestate: Option<String>,
+    traceparent: String,
+    tracestate: Option<String>,
 }
 
 impl TraceContext {
@@ -31,6 +28,16 @@ impl TraceContext {
         let tracestate =
             text("tracestate").filter(|state| !state.is_empty() && state.len() <= MAX_TRACESTATE);
         Some(Self { traceparent: traceparent.to_owned(), tracestate: tracestate.map(str::to_owned) })
+    }
+
+    /// Returns the first 55 characters of `traceparent`: version, trace, span and flags.
+    pub fn traceparent(&self) -> &str {
+        &self.traceparent
+    }
+
+    /// Returns what systems of tracing have added.
+    pub fn tracestate(&self) -> Option<&str> {
+        self.tracestate.as_deref()
     }
 
     /// Returns the id of the trace: 32 hexadecimal digits, not all of them zero.
@@ -144,7 +151,7 @@ mod tests {
         let context = TraceContext::find(&properties(&[("traceparent", string(VALID)), state])).unwrap();
         assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!((context.span_id(), context.flags()), ("b7ad6b7169203331", 1));
-        assert_eq!(context.tracestate.as_deref(), Some("vendor=1"));
+        assert_eq!(context.tracestate(), Some("vendor=1"));
         let long = ("tracestate", string(&"x".repeat(MAX_TRACESTATE + 1)));
         let context = TraceContext::find(&properties(&[("traceparent", string(VALID)), long])).unwrap();
         assert_eq!(context.tracestate, None);

@@ -38,7 +38,9 @@ async fn check(emulator: &Emulator, contexts: Vec<Option<&'static str>>) {
     let (exported, seen) = (Exported::new(), Arc::new(Mutex::new(Vec::new())));
     let seeing = Arc::clone(&seen);
     let receive = exported.client(emulator).receive_batch(move |_, events| {
-        let of = |event: &eventhubs::ReceivedEvent| event.trace_context().map(|sent| sent.traceparent);
+        let of = |event: &eventhubs::ReceivedEvent| {
+            event.trace_context().map(|sent| sent.traceparent().to_owned())
+        };
         seeing.lock().unwrap().extend(events.iter().map(of));
         async { Ok(()) }
     });
