@@ -172,7 +172,6 @@ mod tests {
         assert_eq!(started(&mut window), [1]);
         assert_eq!(window.first(), Some(&1));
         assert!(!window.is_empty());
-        assert!(!window.is_empty());
     }
 
     #[test]
