@@ -34,6 +34,7 @@ pub(crate) const CLIENT_ID: &str = "messaging.client.id";
 pub(crate) const BATCH_COUNT: &str = "messaging.batch.message_count";
 pub(crate) const ENQUEUED_TIME: &str = "messaging.eventhubs.message.enqueued_time";
 pub(crate) const ERROR_TYPE: &str = "error.type";
+pub(crate) const OTHER: &str = "_OTHER";
 pub(crate) const ATTEMPT: &str = "eventhubs.attempt";
 pub(crate) const LINKS_DROPPED: &str = "eventhubs.links_dropped";
 pub(crate) const STATE: &str = "state";

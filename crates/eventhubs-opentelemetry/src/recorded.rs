@@ -1,5 +1,7 @@
 //! The metrics that are recorded as things happen.
 
+use std::borrow::Cow;
+
 use eventhubs::observe::{Consequence, LossReason, Observation, Origin, error_type};
 use eventhubs::{ConsumerScope, PartitionId};
 use opentelemetry::KeyValue;
@@ -105,8 +107,16 @@ pub(crate) fn checkpoint_labels() -> [KeyValue; 2] {
     [KeyValue::new(names::OPERATION_NAME, "checkpoint"), KeyValue::new(names::OPERATION_TYPE, "settle")]
 }
 
-pub(crate) fn error_label(error_type: impl Into<std::borrow::Cow<'static, str>>) -> KeyValue {
-    KeyValue::new(names::ERROR_TYPE, error_type.into())
+/// The longest condition that becomes a label.
+const MAX_ERROR_TYPE: usize = 128;
+
+/// The label of an error. A condition is whatever is at the other end of the connection says: one that is no name is none of
+/// those that the conventions mean, and would be kept by each backend for as long as its metrics.
+pub(crate) fn error_label(error_type: impl Into<Cow<'static, str>>) -> KeyValue {
+    let error_type = error_type.into();
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_:.-/".contains(&byte);
+    let is_name = (1..=MAX_ERROR_TYPE).contains(&error_type.len()) && error_type.bytes().all(is_of_name);
+    KeyValue::new(names::ERROR_TYPE, if is_name { error_type } else { Cow::Borrowed(names::OTHER) })
 }
 
 fn partition_label(partition: &PartitionId) -> KeyValue {
@@ -131,5 +141,21 @@ fn outcome(consequence: Consequence) -> &'static str {
     match consequence {
         Consequence::Restarted | Consequence::Stopped => "failed",
         consequence => consequence.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_condition_that_is_a_name_becomes_a_label() {
+        for name in ["amqp:link:detach-forced", "com.microsoft:server-busy", "owner_id_in_use", "_OTHER"] {
+            assert_eq!(error_label(name).value.as_str(), name);
+        }
+        assert_eq!(error_label("x".repeat(MAX_ERROR_TYPE)).value.as_str(), "x".repeat(MAX_ERROR_TYPE));
+        for other in ["", "two words", "\"quoted\"", "two\nlines", "größe", &"x".repeat(1024)] {
+            assert_eq!(error_label(other.to_owned()).value.as_str(), "_OTHER");
+        }
     }
 }

@@ -44,6 +44,8 @@ pub enum Reader {
     ReceivePolicies,
     /// As `Receive`, several events of a partition at once.
     ReceiveKeyed,
+    /// As `Receive`, with metrics that nobody reads and spans that are not sampled.
+    ReceiveObserved,
 }
 
 /// What a reader is told on its command line.
@@ -131,6 +133,7 @@ async fn read(orders: &Orders, meter: Arc<Meter>) -> Outcome {
         Reader::Receive => consumer::receive(orders, meter, |receive| receive).await,
         Reader::ReceivePolicies => consumer::receive(orders, meter, consumer::with_policies).await,
         Reader::ReceiveKeyed => consumer::receive(orders, meter, consumer::keyed).await,
+        Reader::ReceiveObserved => consumer::receive_observed(orders, meter).await,
         Reader::ReceiveBatch => consumer::receive_batch(orders, meter).await,
     }
 }

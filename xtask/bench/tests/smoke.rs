@@ -29,6 +29,7 @@ const OURS: &[&str] = &[
     "receive-batch",
     "receive-policies",
     "receive-keyed",
+    "receive-observed",
 ];
 
 #[track_caller]

@@ -7,5 +7,7 @@
 )]
 
 mod exported;
+mod foreign;
 mod metrics;
+mod secrets;
 mod spans;

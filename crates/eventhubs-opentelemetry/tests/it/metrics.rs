@@ -16,6 +16,7 @@ use eventhubs_test_harness::{PATIENCE, until, within};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::exported::{Exported, HUB, Metric};
+use crate::secrets::CANARY;
 
 /// What every metric has.
 const ALWAYS: [&str; 4] =
@@ -52,10 +53,10 @@ fn see(seen: &mut BTreeMap<String, (String, String, BTreeSet<String>)>, exported
 
 /// A store whose key is wrong.
 #[derive(Debug)]
-struct Refused;
+pub(crate) struct Refused;
 
 fn refused<T>() -> Result<T, Error> {
-    Err(Error::new(ErrorKind::Unauthorized, "a test"))
+    Err(Error::new(ErrorKind::Unauthorized, CANARY))
 }
 
 #[async_trait]

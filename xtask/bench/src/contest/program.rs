@@ -28,6 +28,8 @@ pub enum Contestant {
     ReceivePolicies,
     /// The same as `receive`, 16 events of a partition at once in order of 1 000 keys
     ReceiveKeyed,
+    /// The same as `receive`, with metrics that nobody reads and spans that are not sampled
+    ReceiveObserved,
     /// Python's azure-eventhub, blocking
     Python,
     /// Python's azure-eventhub, asyncio

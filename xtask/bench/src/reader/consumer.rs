@@ -6,21 +6,33 @@ use std::time::Duration;
 
 use eventhubs::receive::Events;
 use eventhubs::{
-    CheckpointPolicy, ConsumerClient, FailurePolicy, GiveUp, HandlerResult, PartitionContext, Receive,
-    ReceivedEvent, StartingPosition,
+    CheckpointPolicy, ConsumerClient, ConsumerClientBuilder, FailurePolicy, GiveUp, HandlerResult,
+    PartitionContext, Receive, ReceivedEvent, StartingPosition,
 };
+use eventhubs_opentelemetry::Telemetry;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tokio::time::sleep;
 
 use super::{Orders, Outcome, SLOW};
 use crate::meter::Meter;
 
-fn client(orders: &Orders) -> eventhubs::Result<ConsumerClient> {
+fn builder(orders: &Orders) -> ConsumerClientBuilder {
     ConsumerClient::builder(orders.connection_string(), "$Default")
         .load_balancing_interval(Duration::from_secs(1))
         .connection(orders.connection_options())
-        .build()
+}
+
+fn client(orders: &Orders) -> eventhubs::Result<ConsumerClient> {
+    builder(orders).build()
+}
+
+/// The SDK as in production, where most calls are not sampled; without a reader it keeps no metrics.
+fn telemetry() -> Telemetry {
+    let tracers = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
+    Telemetry::new(&SdkMeterProvider::builder().build(), &tracers)
 }
 
 /// What a service in production sets.
@@ -39,6 +51,19 @@ pub(super) async fn receive(
     meter: Arc<Meter>,
     with: impl FnOnce(Receive<Events>) -> Receive<Events>,
 ) -> Outcome {
+    receive_by(&client(orders)?, orders, meter, with).await
+}
+
+pub(super) async fn receive_observed(orders: &Orders, meter: Arc<Meter>) -> Outcome {
+    receive_by(&builder(orders).observer(telemetry()).build()?, orders, meter, |receive| receive).await
+}
+
+async fn receive_by(
+    client: &ConsumerClient,
+    orders: &Orders,
+    meter: Arc<Meter>,
+    with: impl FnOnce(Receive<Events>) -> Receive<Events>,
+) -> Outcome {
     let slow = orders.slow;
     let on_event = move |context: PartitionContext, event: ReceivedEvent| {
         meter.comes_from(|| partition(&context));
@@ -49,7 +74,7 @@ pub(super) async fn receive(
         meter.count(1);
         at_once()
     };
-    let receiving = with(client(orders)?.receive(on_event));
+    let receiving = with(client.receive(on_event));
     receiving.starting_position(StartingPosition::Earliest).prefetch(orders.prefetch).await?;
     Ok(())
 }
