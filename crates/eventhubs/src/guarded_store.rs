@@ -24,6 +24,9 @@ use crate::observers::Observers;
 /// only keeps a store that has none from holding up a run for good.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
+/// The shortest limit by which a call that is dropped counts as given up.
+const GIVEN_UP_AFTER: Duration = Duration::from_millis(50);
+
 /// Turns a panic of the store, and a call that never ends, into an error.
 ///
 /// A store is code of the user. Its panic would otherwise unwind through `receive`, which cuts off every
@@ -63,6 +66,7 @@ impl GuardedStore {
         error: impl FnOnce(&T) -> Option<&Error>,
     ) -> Result<T> {
         let begun = Instant::now();
+        let mut asked = Asked { store: self, call, begun, is_answered: false };
         let answer = match timeout(CALL_LIMIT, guarded(|| ask(&*self.store))).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(panic)) => Err(Error::new(ErrorKind::Protocol, call.what).with_source(panic)),
@@ -70,6 +74,7 @@ impl GuardedStore {
                 Err(Error::new(ErrorKind::Timeout, format!("{}: no answer within {CALL_LIMIT:?}", call.what)))
             }
         };
+        asked.is_answered = true;
         self.note(call, begun.elapsed(), answer.as_ref().map_or_else(Some, error));
         answer
     }
@@ -82,6 +87,26 @@ impl GuardedStore {
         let Call { operation, partition, sequence_number, .. } = call;
         let observation = Observation::StoreCall { operation, partition, sequence_number, duration, error };
         self.observers.observe(&observation);
+    }
+}
+
+/// A call that is under way. The balancer and the checkpoints have limits of their own, and drop a call that takes longer:
+/// then it has failed too.
+struct Asked<'a> {
+    store: &'a GuardedStore,
+    call: Call<'a>,
+    begun: Instant,
+    is_answered: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let waited = self.begun.elapsed();
+        // A younger one was not given up, but cut off by a stop.
+        if !self.is_answered && waited >= GIVEN_UP_AFTER {
+            let text = format!("{}: no answer within {waited:?}", self.call.what);
+            self.store.note(self.call, waited, Some(&Error::new(ErrorKind::Timeout, text)));
+        }
     }
 }
 

@@ -184,6 +184,24 @@ async fn a_store_that_is_away_is_no_reason_for_a_restart() {
 }
 
 #[tokio::test]
+async fn a_store_that_hangs_is_failing_too() {
+    within(async {
+        let emulator = emulator(1).await;
+        let store = Arc::new(FaultyStore::default());
+        let client = client_on(&emulator, Arc::clone(&store));
+        let running = start(client.receive(checkpoint).starting_position(StartingPosition::Earliest));
+        until("it is ready", || client.status().is_ready()).await;
+        store.set(Fault::Hangs);
+        let is_failing = || matches!(client.status().store, StoreState::Failing { .. });
+        until(seeing("the store fails", || client.status()), is_failing).await;
+        store.set(Fault::Nothing);
+        until("the store answers", || client.status().store == StoreState::Answering).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn observers_are_told_of_moves_rounds_calls_and_failures() {
     within(async {
         let emulator = emulator(1).await;
