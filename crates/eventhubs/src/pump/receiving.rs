@@ -1,5 +1,5 @@
-//! How a pump receives: as many events as a call waits for, for as long as it may wait, and with a look at links that are
-//! quiet and at the bound of a run.
+//! How a pump receives: the number of events that a call waits for, within the time that it may wait, with a look at links
+//! that are quiet and at the bound of a run.
 
 use std::mem;
 use std::sync::Arc;
