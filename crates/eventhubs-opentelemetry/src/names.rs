@@ -19,6 +19,7 @@ pub(crate) const ROUND_DURATION: &str = "eventhubs.processor.round.duration";
 pub(crate) const STORE_DURATION: &str = "eventhubs.processor.store.operation.duration";
 pub(crate) const MOVES: &str = "eventhubs.processor.moves";
 pub(crate) const OUTCOMES: &str = "eventhubs.processor.outcomes";
+pub(crate) const EXPIRED: &str = "eventhubs.processor.expired";
 pub(crate) const RECOVERIES: &str = "eventhubs.connection.recoveries";
 
 // Attributes.

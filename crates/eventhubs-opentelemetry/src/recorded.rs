@@ -23,6 +23,7 @@ pub(crate) struct Recorded {
     claims: Counter<u64>,
     moves: Counter<u64>,
     outcomes: Counter<u64>,
+    expired: Counter<u64>,
     recoveries: Counter<u64>,
 }
 
@@ -51,6 +52,7 @@ impl Recorded {
                 "{message}",
                 "Events whose callback failed, by what became of them.",
             ),
+            expired: count(names::EXPIRED, "{message}", "Events that were gone before they were read."),
             recoveries: count(
                 names::RECOVERIES,
                 "{recovery}",
@@ -90,6 +92,11 @@ impl Recorded {
             Observation::Failure { consequence, events, .. } => {
                 let outcome = KeyValue::new(names::OUTCOME, outcome(consequence));
                 self.outcomes.add(events as u64, &labels(vec![outcome]));
+            }
+            Observation::Expired { partition, checkpoint, first } => {
+                let missing = first.value().saturating_sub(checkpoint.value()).saturating_sub(1);
+                let missing = u64::try_from(missing).unwrap_or(0);
+                self.expired.add(missing, &labels(vec![partition_label(partition)]));
             }
             Observation::Recovered { error_type, .. } => {
                 self.recoveries.add(1, &labels(vec![error_label(error_type.to_owned())]));

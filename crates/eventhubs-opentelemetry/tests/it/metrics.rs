@@ -117,6 +117,19 @@ async fn what_is_exported_is_what_the_table_says() {
         running.await.unwrap().unwrap();
         see(&mut seen, &exported);
 
+        // Of four events two are kept, and the first was done.
+        let emulator = Emulator::builder().event_hub(HUB, 1).retention(2, u64::MAX).start().await.unwrap();
+        emulator.publish_to(HUB, "0", ["a", "expires", "c", "d"]).unwrap();
+        let store = MemoryCheckpointStore::new();
+        let group = "$Default".parse().unwrap();
+        let scope = ConsumerScope::new("127.0.0.1".parse().unwrap(), HUB.parse().unwrap(), group);
+        let checkpoint = Checkpoint::new("0".parse().unwrap(), Some("0".into()), Some(0.into()));
+        store.update_checkpoint(&scope, &checkpoint, &Expected::Absent).await.unwrap();
+        let late = exported.client_on(&emulator, store).receive(|_, _| async { Ok(()) });
+        late.until(Until::now()).await.unwrap();
+        see(&mut seen, &exported);
+        assert_eq!(exported.metrics()["eventhubs.processor.expired"].sum(), 1.0);
+
         // Errors of the store are told by another client, whose store always fails.
         let broken = exported.client_on(&emulator, Refused);
         let ended = broken.receive(|_, _| async { Ok(()) }).until(Until::now()).await;
