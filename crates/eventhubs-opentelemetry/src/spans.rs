@@ -29,7 +29,7 @@ pub(crate) struct Calls {
     recorded: Arc<Recorded>,
     name: String,
     span_attributes: Vec<KeyValue>,
-    metric_attributes: Vec<KeyValue>,
+    metric_attributes: Arc<[KeyValue]>,
     is_batch: bool,
     is_child: bool,
 }
@@ -54,9 +54,9 @@ impl Calls {
             recorded: Arc::clone(recorded),
             name: format!("process {}", scope.event_hub),
             metric_attributes: if partition_on_histograms {
-                of_partition.clone()
+                of_partition.clone().into()
             } else {
-                labels::of_scope(scope)
+                labels::of_scope(scope).into()
             },
             span_attributes: labels::with(of_partition, operation),
             is_batch: partition.is_batch,
@@ -95,7 +95,7 @@ impl CallObserver for Calls {
         }
         Some(Box::new(Process {
             recorded: Arc::clone(&self.recorded),
-            metric_attributes: self.metric_attributes.clone(),
+            metric_attributes: Arc::clone(&self.metric_attributes),
             context: Context::new().with_span(span),
             begun: Instant::now(),
         }))
@@ -105,7 +105,7 @@ impl CallObserver for Calls {
 /// One call of the callback.
 struct Process {
     recorded: Arc<Recorded>,
-    metric_attributes: Vec<KeyValue>,
+    metric_attributes: Arc<[KeyValue]>,
     context: Context,
     begun: Instant,
 }
@@ -116,17 +116,20 @@ impl CallScope for Process {
         poll();
     }
 
-    fn end(mut self: Box<Self>, outcome: CallOutcome<'_>) {
+    fn end(self: Box<Self>, outcome: CallOutcome<'_>) {
         let span = self.context.span();
-        if let Some(error_type) = outcome.error_type() {
-            let error = error_label(error_type);
-            span.set_attribute(error.clone());
-            // Not the text of the error, which is the user's and may have values of the event.
-            span.set_status(Status::error(""));
-            self.metric_attributes.push(error);
+        let seconds = self.begun.elapsed().as_secs_f64();
+        match outcome.error_type().map(error_label) {
+            None => self.recorded.process.record(seconds, &self.metric_attributes),
+            Some(error) => {
+                span.set_attribute(error.clone());
+                // Not the text of the error, which is the user's and may have values of the event.
+                span.set_status(Status::error(""));
+                let attributes = labels::with(self.metric_attributes.to_vec(), [error]);
+                self.recorded.process.record(seconds, &attributes);
+            }
         }
         span.end();
-        self.recorded.process.record(self.begun.elapsed().as_secs_f64(), &self.metric_attributes);
     }
 }
 
