@@ -105,8 +105,7 @@ impl ConsumerClient {
     }
 
     fn started(instance: Instance) -> Self {
-        let instance = Arc::new(instance);
-        let client = Self { instance };
+        let client = Self { instance: Arc::new(instance) };
         client.instance.observers.started(&client.status_reader());
         client
     }
@@ -220,7 +219,7 @@ impl ConsumerClient {
     /// # Cancel safety
     /// Can be dropped at any time.
     pub async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
-        self.instance.partition_properties(partition).await
+        self.instance.partition_properties(partition, "the partition could not be looked up").await
     }
 
     /// The id under which this instance owns partitions.

@@ -53,13 +53,15 @@ impl Instance {
         properties
     }
 
-    /// Asks the service about a partition.
-    pub(crate) async fn partition_properties(&self, partition: &PartitionId) -> Result<PartitionProperties> {
+    /// Asks the service about a partition; `failure` is the text of an error.
+    pub(crate) async fn partition_properties(
+        &self,
+        partition: &PartitionId,
+        failure: &'static str,
+    ) -> Result<PartitionProperties> {
         let begun = Instant::now();
         let properties = self.hub.partition_properties(partition).await;
-        let properties = properties.map_err(|source| {
-            Error::amqp("the partition could not be looked up", source).on_partition(partition)
-        });
+        let properties = properties.map_err(|source| Error::amqp(failure, source).on_partition(partition));
         self.looked_up("get_partition_properties", Some(partition), begun, properties.as_ref().err());
         properties
     }

@@ -42,7 +42,8 @@ fn due(instance: &Instance) -> Vec<PartitionContext> {
 }
 
 async fn look_up_one(instance: &Instance, context: &PartitionContext) {
-    match instance.partition_properties(context.partition_id()).await {
+    let failure = "the newest event could not be looked up";
+    match instance.partition_properties(context.partition_id(), failure).await {
         Ok(properties) => {
             if let Some(number) = properties.last_enqueued_sequence_number {
                 context.gauges().set_newest(number);

@@ -237,12 +237,11 @@ async fn newest(run: &Run, context: &PartitionContext) -> Result<Newest> {
     if let Some(script) = &run.script {
         return Ok(Newest { position: script.end(partition), checkpoint: None });
     }
-    let properties = match run.instance.hub.partition_properties(partition).await {
+    let failure = "the newest event could not be looked up";
+    let properties = match run.instance.partition_properties(partition, failure).await {
         // A token for the consumer group alone may read, but not ask.
-        Err(error) if error.kind() == AmqpKind::Unauthorized => None,
-        answer => Some(answer.map_err(|source| {
-            Error::amqp("the newest event could not be looked up", source).on_partition(partition)
-        })?),
+        Err(error) if error.kind() == ErrorKind::Unauthorized => None,
+        answer => Some(answer?),
     };
     let Some(position) = properties.as_ref().and_then(PartitionProperties::after_newest_event) else {
         // The service then decides what is newest at each attach.

@@ -121,7 +121,8 @@ impl Run {
         if let Some(script) = &self.script {
             return Ok(script.newest(partition));
         }
-        let properties = self.instance.partition_properties(partition).await?;
+        let failure = "the newest event could not be looked up";
+        let properties = self.instance.partition_properties(partition, failure).await?;
         Ok(properties.last_enqueued_sequence_number.filter(|_| !properties.is_empty))
     }
 

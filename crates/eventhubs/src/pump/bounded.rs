@@ -101,11 +101,10 @@ impl Bounded {
     async fn ask(&mut self, standing: Standing<'_>) -> Result<()> {
         // Before the question: what is enqueued until the answer comes may be after the time.
         let ends_with_newest = self.until.ends_with_newest(wall_clock());
-        let answer = self.run.instance.hub.partition_properties(&self.partition).await;
+        let failure = "the end of the partition could not be looked up";
+        let answer = self.run.instance.partition_properties(&self.partition, failure).await;
         self.put_off();
-        let failed = |source| Error::amqp("the end of the partition could not be looked up", source);
-        let answer = answer.map_err(|source| failed(source).on_partition(&self.partition))?;
-        let extent = self.extent(answer)?;
+        let extent = self.extent(answer?)?;
         if ends_with_newest {
             self.limit.last = Some(self.run.fix_end(&self.partition, extent.newest));
         }

@@ -10,7 +10,7 @@ use eventhubs::status::{PartitionState, PartitionStatus, RunState, Stall, Status
 use eventhubs::testing::TestRun;
 use eventhubs::{
     ConsumerClient, ConsumerScope, EventData, MemoryCheckpointStore, PartitionContext, ReceivedEvent,
-    StartingPosition,
+    StartingPosition, Until,
 };
 use eventhubs_emulator::Emulator;
 use tokio::sync::{Notify, Semaphore};
@@ -236,6 +236,27 @@ async fn observers_are_told_of_moves_rounds_calls_and_failures() {
         for part in ["Round {", "operation: \"list_ownership\"", "get_event_hub_properties", "polled"] {
             assert!(told.count(part) > 0, "{part}: {told:#?}");
         }
+    })
+    .await;
+}
+
+/// Where reading begins is asked with `Latest`, and where a bounded run ends.
+#[tokio::test]
+async fn each_question_to_the_service_is_observed() {
+    within(async {
+        let (emulator, told) = (emulator(1).await, Told::default());
+        let builder = ConsumerClient::builder(emulator.connection_string(HUB), "$Default");
+        let client = builder.observer(told.clone()).build().unwrap();
+        let receive = client.receive(checkpoint).starting_position(StartingPosition::Earliest);
+        receive.until(Until::now()).await.unwrap();
+        let asked = told.count("get_partition_properties");
+        assert!(asked > 0, "where it ends: {told:#?}");
+        let other = ConsumerClient::builder(emulator.connection_string(HUB), "$Default");
+        let other = other.observer(told.clone()).build().unwrap();
+        let running = start(other.receive(checkpoint).starting_position(StartingPosition::Latest));
+        let is_asked = || told.count("get_partition_properties") > asked;
+        until(seeing("where it begins", || told.clone()), is_asked).await;
+        running.stop().await;
     })
     .await;
 }
