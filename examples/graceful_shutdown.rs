@@ -5,7 +5,6 @@
 #![allow(clippy::print_stdout, reason = "an example talks to people")]
 
 use eventhubs::{ConsumerClient, StartingPosition};
-use tokio::signal;
 
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
@@ -13,7 +12,7 @@ async fn main() -> eventhubs_examples::Result {
     let client = ConsumerClient::builder(emulator.connection_string("orders"), "$Default").build()?;
 
     // Before anything is read, so that no signal is missed.
-    let stop = stop_signal()?;
+    let stop = eventhubs_examples::stop_signal()?;
     client
         .receive(|context, event| async move {
             println!("handled {}", event.body_as_str()?);
@@ -28,20 +27,4 @@ async fn main() -> eventhubs_examples::Result {
         .await?;
     println!("stopped");
     Ok(())
-}
-
-#[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
-    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = signal::ctrl_c() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
-    Ok(async { signal::ctrl_c().await.unwrap_or_default() })
 }

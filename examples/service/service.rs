@@ -6,7 +6,6 @@
 use eventhubs::{CheckpointPolicy, ConsumerClient, StartingPosition};
 use eventhubs_examples_service::pages;
 use tokio::net::TcpListener;
-use tokio::signal;
 
 #[tokio::main]
 async fn main() -> eventhubs_examples::Result {
@@ -22,26 +21,10 @@ async fn main() -> eventhubs_examples::Result {
         .receive(|_, _| async { Ok(()) })
         .starting_position(StartingPosition::Earliest)
         .checkpoint(CheckpointPolicy::each_batch())
-        .with_graceful_shutdown(stop_signal()?);
+        .with_graceful_shutdown(eventhubs_examples::stop_signal()?);
     tokio::select! {
         served = serving => served?,
         received = receive.into_future() => println!("stopped after {} events", received?.handled()),
     }
     Ok(())
-}
-
-#[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
-    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = signal::ctrl_c() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
-    Ok(async { signal::ctrl_c().await.unwrap_or_default() })
 }

@@ -224,6 +224,12 @@ impl Settings {
         self.expiry / 4
     }
 
+    /// The longest time between the ends of two rounds: the longest of all delays, and a round.
+    pub fn longest_between_rounds(&self) -> Duration {
+        // Three intervals and their jitter where all is calm, or as long as a store that failed asks for.
+        (self.interval * 4).max(self.expiry) + self.round_limit()
+    }
+
     pub(crate) fn claim_limit(&self) -> Duration {
         (self.interval / 2).min(self.round_limit() / 2)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use eventhubs::status::{PartitionState, PartitionStatus};
+use eventhubs::status::PartitionStatus;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 
@@ -39,7 +39,7 @@ pub(crate) fn register(meter: &Meter, clients: &Arc<Clients>) {
 
     let build = meter.u64_observable_gauge(names::IN_FLIGHT).with_unit("{message}");
     let build = build.with_description("Events that were received for the callback and are not done.");
-    let in_flight = |partition: &PartitionStatus| is_owned(partition).then_some(partition.in_flight);
+    let in_flight = |partition: &PartitionStatus| partition.is_owned().then_some(partition.in_flight);
     build.with_callback(per_partition(clients, in_flight)).build();
 
     let clients = Arc::clone(clients);
@@ -86,8 +86,4 @@ fn sums<K: Ord, T: AddAssign + Default>(values: impl IntoIterator<Item = (K, T)>
         *sums.entry(key).or_default() += value;
     }
     sums
-}
-
-fn is_owned(partition: &PartitionStatus) -> bool {
-    partition.state != PartitionState::Released
 }

@@ -80,10 +80,7 @@ struct Running {
 impl Processor {
     pub(crate) fn new(run: Arc<Run>, partitions: Vec<PartitionId>, remaining: Remaining) -> Self {
         let instance = &run.instance;
-        let settings = &instance.balancing;
-        // As `Balancer::next_delay` and the limit of a round have it.
-        let longest_delay = (settings.interval() * 4).max(settings.expiry());
-        instance.board.rounds_begin(longest_delay + settings.expiry() / 4);
+        instance.board.rounds_begin(instance.balancing.longest_between_rounds());
         let mut balancer = Balancer::new(
             Arc::clone(&instance.store) as _,
             instance.scope.clone(),

@@ -243,6 +243,11 @@ pub struct LastError {
 }
 
 impl PartitionStatus {
+    /// Returns whether the client reads the partition now.
+    pub fn is_owned(&self) -> bool {
+        self.state != PartitionState::Released
+    }
+
     /// Returns how many events are done and not covered by the checkpoint, so that a crash repeats them; `None` while one
     /// of both is not known. Numbers that compaction has removed count too.
     pub fn after_checkpoint(&self) -> Option<u64> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use eventhubs_types::{SequenceNumber, StartingPosition};
+use eventhubs_types::SequenceNumber;
 
 use crate::policy::until::Standing;
 
@@ -78,20 +78,14 @@ impl Quiet {
 
 /// Whether the newest event of a partition, which is still there, has to come yet.
 pub(crate) fn is_to_come(newest: SequenceNumber, standing: Standing<'_>) -> bool {
-    let next = match (standing.reached, standing.began) {
-        (Some(reached), _) => reached.value().saturating_add(1),
-        (None, Some(StartingPosition::Earliest)) => 0,
-        (None, Some(StartingPosition::SequenceNumber { number, inclusive })) => {
-            number.value().saturating_add(i64::from(!inclusive))
-        }
-        // Reading may have begun after it.
-        _ => return false,
-    };
-    newest.value() >= next
+    // Where the number is not known, reading may have begun after the event.
+    standing.known_next().is_some_and(|next| newest.value() >= next)
 }
 
 #[cfg(test)]
 mod tests {
+    use eventhubs_types::StartingPosition;
+
     use super::*;
 
     const fn seconds(seconds: u64) -> Duration {

@@ -177,14 +177,19 @@ impl Standing<'_> {
     /// The lowest number that can come.
     fn next(&self, extent: &Extent) -> i64 {
         let oldest = extent.oldest.map_or(0, SequenceNumber::value);
-        let next = match (self.reached, self.began) {
-            (Some(reached), _) => reached.value().saturating_add(1),
+        self.known_next().unwrap_or(0).max(oldest)
+    }
+
+    /// The same where nothing has expired; `None` where only the service knows which number the position is.
+    pub(crate) fn known_next(&self) -> Option<i64> {
+        match (self.reached, self.began) {
+            (Some(reached), _) => Some(reached.value().saturating_add(1)),
             (None, Some(StartingPosition::SequenceNumber { number, inclusive })) => {
-                number.value().saturating_add(i64::from(!inclusive))
+                Some(number.value().saturating_add(i64::from(!inclusive)))
             }
-            _ => 0,
-        };
-        next.max(oldest)
+            (None, Some(StartingPosition::Earliest)) => Some(0),
+            _ => None,
+        }
     }
 
     /// Whether reading began after the newest event, at a position that is no number.

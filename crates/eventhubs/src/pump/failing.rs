@@ -183,21 +183,24 @@ pub(crate) async fn act(
     judged: Judged,
     events: &[ReceivedEvent],
 ) -> Result<Next, Exit> {
-    match judged.verdict {
-        Verdict::Retry(pause) => {
+    match (judged.verdict, run.options.failure.give_up()) {
+        (Verdict::Retry(pause), _) => {
             observe(run, orders, events, Consequence::Retried);
             run.report(Some(orders.context()), judged.error).await;
             pause_before_retry(run, orders, pause).await?;
             Ok(Next::Again)
         }
-        Verdict::Restart => {
+        (Verdict::Restart, _) | (Verdict::GiveUp, GiveUp::Restart) => {
             observe(run, orders, events, Consequence::Restarted);
             Err(Exit::HandlerFailed(judged.error))
         }
-        Verdict::GiveUp => give_up(run, orders, judged, events).await,
-        Verdict::Stop => {
+        (Verdict::Stop, _) | (Verdict::GiveUp, GiveUp::Stop) => {
             observe(run, orders, events, Consequence::Stopped);
             Err(Exit::HandlerGaveUp(judged.error))
+        }
+        (Verdict::GiveUp, GiveUp::Skip) => Ok(skip(run, orders, judged, events).await),
+        (Verdict::GiveUp, GiveUp::DeadLetter(sink)) => {
+            dead_letter(run, orders, judged, events, &**sink).await
         }
     }
 }
@@ -221,33 +224,24 @@ async fn pause_before_retry(run: &Run, orders: &mut Orders, pause: Duration) -> 
     paused
 }
 
-async fn give_up(
+async fn skip(run: &Run, orders: &Orders, judged: Judged, events: &[ReceivedEvent]) -> Next {
+    observe(run, orders, events, Consequence::Skipped);
+    run.report(Some(orders.context()), judged.error).await;
+    let partition = orders.context().partition_id();
+    for event in events {
+        let sequence_number = event.sequence_number().value();
+        tracing::warn!(%partition, sequence_number, attempts = judged.attempts, "the event is skipped");
+    }
+    Next::Pass(Fate::Skipped)
+}
+
+async fn dead_letter(
     run: &Run,
     orders: &mut Orders,
     judged: Judged,
     events: &[ReceivedEvent],
+    sink: &dyn DeadLetterSink,
 ) -> Result<Next, Exit> {
-    let sink = match run.options.failure.give_up() {
-        GiveUp::Restart => {
-            observe(run, orders, events, Consequence::Restarted);
-            return Err(Exit::HandlerFailed(judged.error));
-        }
-        GiveUp::Stop => {
-            observe(run, orders, events, Consequence::Stopped);
-            return Err(Exit::HandlerGaveUp(judged.error));
-        }
-        GiveUp::Skip => {
-            observe(run, orders, events, Consequence::Skipped);
-            run.report(Some(orders.context()), judged.error).await;
-            let partition = orders.context().partition_id();
-            for event in events {
-                let sequence_number = event.sequence_number().value();
-                tracing::warn!(%partition, sequence_number, attempts = judged.attempts, "the event is skipped");
-            }
-            return Ok(Next::Pass(Fate::Skipped));
-        }
-        GiveUp::DeadLetter(sink) => sink,
-    };
     let Judged { error, attempts, first_failed, reason, description, .. } = judged;
     run.report(Some(orders.context()), error).await;
     for event in events {
@@ -259,7 +253,7 @@ async fn give_up(
         let letter = letter(orders.context(), event, &run.instance.owner)
             .because(reason, &description)
             .after(attempts, first_failed);
-        put(run, orders, &**sink, &letter).await?;
+        put(run, orders, sink, &letter).await?;
     }
     observe(run, orders, events, Consequence::DeadLettered);
     Ok(Next::Pass(Fate::DeadLettered))

@@ -143,7 +143,7 @@ const PER_PARTITION: [PerPartition; 8] = [
         "eventhubs_processor_in_flight",
         "gauge",
         "Events that were received for the callback and are not done.",
-        |partition| (partition.state != PartitionState::Released).then(|| number(partition.in_flight)),
+        |partition| partition.is_owned().then(|| number(partition.in_flight)),
     ),
 ];
 
