@@ -8,7 +8,7 @@ use std::time::Duration;
 use eventhubs_types::OwnerId;
 use tokio::time::Instant;
 
-use crate::View;
+use crate::{Peer, View};
 
 /// What is remembered of the instances that are short. In a fleet with fair shares it is empty.
 #[derive(Debug, Default)]
@@ -34,8 +34,12 @@ impl PassiveWatch {
         let (floor, ceiling) = (partitions / view.owners(), partitions.div_ceil(view.owners()));
         // With nothing free, one at the floor has what it can have.
         let enough = if view.free.is_empty() { floor } else { ceiling };
+        // An instance of another SDK cannot take what is offered, and still counts its owner as one of the
+        // fleet. To take its share meanwhile would make it steal that back, and events be repeated.
+        let is_waiting = |peer: &Peer| !peer.takes_offers && !view.offered.is_empty();
+        let is_short = |peer: &&Peer| peer.partitions.len() < enough && !is_waiting(peer);
         let mut before = std::mem::take(&mut self.short);
-        for peer in view.others.iter().filter(|peer| peer.partitions.len() < enough) {
+        for peer in view.others.iter().filter(is_short) {
             let load = peer.partitions.len();
             let known = before.remove(&peer.owner).filter(|sighting| sighting.load >= load);
             let since = known.map_or(now, |sighting| sighting.since);
@@ -92,6 +96,22 @@ mod tests {
             (50, &[7, 2], 4),
         ]);
         assert_eq!(seen, [vec![], vec![], vec![], vec![], vec!["1".to_owned()]]);
+    }
+
+    #[test]
+    fn an_instance_of_another_sdk_is_not_short_of_what_is_offered() {
+        let (start, mut watch) = (Instant::now(), PassiveWatch::default());
+        let ids = |ids: [u8; 3]| ids.map(|id| id.to_string().parse().unwrap()).to_vec();
+        let mut python = Peer::new("python".parse().unwrap(), ids([0, 1, 2]));
+        python.takes_offers = false;
+        let mut view = View { mine: ids([3, 4, 5]), free: ids([6, 7, 8]), ..View::default() };
+        view.others.push(python);
+        let mut judge = |view: &View, at| watch.judge(view, start + Duration::from_secs(at), PATIENCE).len();
+
+        view.offered = view.free.clone();
+        assert_eq!((judge(&view, 0), judge(&view, 20)), (0, 0));
+        view.offered.clear();
+        assert_eq!((judge(&view, 21), judge(&view, 41)), (0, 1), "but of what is released");
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Share {
         }
         let out_of_reach: BTreeSet<_> = chosen.iter().chain(&view.moving).collect();
         let mut pool: Vec<(&OwnerId, usize, &PartitionId)> = Vec::new();
-        for Peer { owner, partitions } in active(view) {
+        for Peer { owner, partitions, .. } in active(view) {
             if can_spare(partitions.len()) {
                 let left = partitions.iter().filter(|partition| !out_of_reach.contains(partition));
                 pool.extend(left.map(|partition| (owner, partitions.len() - pass, partition)));

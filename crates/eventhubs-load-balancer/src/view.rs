@@ -21,6 +21,8 @@ pub struct View {
     /// What nobody holds: no record, a released one, or one that has expired; and what its owner offers
     /// because it stops.
     pub free: Vec<PartitionId>,
+    /// Those of the free ones that their owner offers: an instance of another SDK cannot take them yet.
+    pub offered: Vec<PartitionId>,
     /// Those of the free ones whose records still name this instance: it could not renew them in time. In the
     /// order of the ids, which [`plan`](crate::plan) searches.
     pub former: Vec<PartitionId>,
@@ -43,12 +45,14 @@ pub struct Peer {
     pub owner: OwnerId,
     /// What it holds: at least one partition.
     pub partitions: Vec<PartitionId>,
+    /// Whether it takes what others offer, as its records say: an eventhubs instance that hands over.
+    pub takes_offers: bool,
 }
 
 impl Peer {
-    /// An instance that holds these partitions.
+    /// An eventhubs instance that holds these partitions, and takes what others offer.
     pub fn new(owner: OwnerId, partitions: Vec<PartitionId>) -> Self {
-        Self { owner, partitions }
+        Self { owner, partitions, takes_offers: true }
     }
 }
 
@@ -94,7 +98,7 @@ impl View {
             let is_live = || !expired.contains(partition);
             match other {
                 Some(other) if is_live() && note != Some(Note::Offered) => {
-                    peers.add(other, partition);
+                    peers.add(other, partition, note.is_some());
                     view.moving.extend(matches!(note, Some(Note::Asks(_))).then(|| partition.clone()));
                 }
                 None if held.contains(partition) || owner.is_some() && is_live() => {
@@ -102,6 +106,7 @@ impl View {
                 }
                 _ => {
                     view.free.push(partition.clone());
+                    view.offered.extend((other.is_some() && is_live()).then(|| partition.clone()));
                     view.former.extend((owner.is_some() && other.is_none()).then(|| partition.clone()));
                 }
             }
@@ -134,12 +139,14 @@ impl<'a> Peers<'a> {
         Self { places: HashMap::with_capacity(peers), list: Vec::with_capacity(peers) }
     }
 
-    fn add(&mut self, owner: &'a OwnerId, partition: &PartitionId) {
+    fn add(&mut self, owner: &'a OwnerId, partition: &PartitionId, takes_offers: bool) {
         let place = *self.places.entry(owner).or_insert_with(|| {
             self.list.push(Peer::new(owner.clone(), Vec::new()));
             self.list.len() - 1
         });
-        self.list[place].partitions.push(partition.clone());
+        let peer = &mut self.list[place];
+        peer.partitions.push(partition.clone());
+        peer.takes_offers &= takes_offers;
     }
 }
 
@@ -159,6 +166,11 @@ mod tests {
 
     fn peer<const N: usize>(owner: &str, ids: [&str; N]) -> Peer {
         Peer::new(owner.parse().unwrap(), list(ids))
+    }
+
+    /// One whose records have no note.
+    fn stranger<const N: usize>(owner: &str, ids: [&str; N]) -> Peer {
+        Peer { takes_offers: false, ..peer(owner, ids) }
     }
 
     fn record(partition: &str, owner: Option<&str>) -> Ownership {
@@ -184,7 +196,7 @@ mod tests {
         let asks = Note::Asks("me".parse().unwrap());
         let records = [noted("0", "b", Note::Offered), noted("1", "b", Note::Kept), noted("2", "c", asks)];
         let view = view(&records, &ids([]), &ids([]));
-        assert_eq!(view.free, list(["0"]));
+        assert_eq!((view.free, view.offered), (list(["0"]), list(["0"])));
         assert_eq!(view.others, [peer("b", ["1"]), peer("c", ["2"])]);
         assert_eq!(view.moving, list(["2"]), "it is left alone until it has arrived");
     }
@@ -194,7 +206,7 @@ mod tests {
         let records = [record("0", Some("me")), record("1", Some("b")), record("2", Some("b"))];
         let view = view(&records, &ids([]), &ids([]));
         assert_eq!(view.mine, list(["0"]));
-        assert_eq!(view.others, [peer("b", ["1", "2"])]);
+        assert_eq!(view.others, [stranger("b", ["1", "2"])]);
         assert_eq!(view.free, list([]));
     }
 
@@ -216,7 +228,7 @@ mod tests {
     fn what_another_owner_took_is_not_mine_though_it_is_held() {
         let view = view(&[record("0", Some("b")), record("1", Some("b"))], &ids(["0", "1"]), &ids(["1"]));
         assert_eq!(view.mine, list([]));
-        assert_eq!(view.others, [peer("b", ["0"])]);
+        assert_eq!(view.others, [stranger("b", ["0"])]);
         assert_eq!(view.free, list(["1", "2"]));
     }
 
