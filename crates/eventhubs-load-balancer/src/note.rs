@@ -21,6 +21,8 @@ pub(crate) enum Note {
     Asks(OwnerId),
     /// The one who was asked has ended its reading. It wrote this, in the name of the owner.
     HandedOver,
+    /// This one owned the partition last, and released it.
+    ReleasedBy(OwnerId),
 }
 
 impl Note {
@@ -30,7 +32,12 @@ impl Note {
             "" => Some(Self::Kept),
             " offer" => Some(Self::Offered),
             " done" => Some(Self::HandedOver),
-            _ => Some(Self::Asks(text.strip_prefix(" ask ")?.parse().ok()?)),
+            _ => {
+                let asks = text.strip_prefix(" ask ").map(|asked| asked.parse().map(Self::Asks));
+                let of_owner = asks
+                    .or_else(|| text.strip_prefix(" left ").map(|left| left.parse().map(Self::ReleasedBy)));
+                of_owner?.ok()
+            }
         }
     }
 
@@ -43,7 +50,7 @@ impl Note {
     /// note does not name.
     pub(crate) fn audience(&self) -> Option<Audience> {
         match self {
-            Self::Offered => Some(Audience::Everyone),
+            Self::Offered | Self::ReleasedBy(_) => Some(Audience::Everyone),
             Self::Asks(owner) => Some(Audience::Owner(owner.clone())),
             Self::Kept | Self::HandedOver => None,
         }
@@ -55,6 +62,7 @@ impl Note {
             Self::Offered => format!("{PROTOCOL} offer"),
             Self::HandedOver => format!("{PROTOCOL} done"),
             Self::Asks(owner) => format!("{PROTOCOL} ask {owner}"),
+            Self::ReleasedBy(owner) => format!("{PROTOCOL} left {owner}"),
         })
     }
 }
@@ -73,7 +81,8 @@ mod tests {
     #[test]
     fn a_note_is_read_as_it_was_written() {
         let asks = |owner: &str| Note::Asks(owner.parse().unwrap());
-        for note in [Note::Kept, Note::Offered, Note::HandedOver, asks("pod-1"), asks("done 1 ask x")] {
+        let left = Note::ReleasedBy("pod 1".parse().unwrap());
+        for note in [Note::Kept, Note::Offered, Note::HandedOver, asks("pod-1"), asks("done 1 ask x"), left] {
             assert_eq!(read(Some(note.to_mark())), Some(note));
         }
     }
@@ -81,7 +90,7 @@ mod tests {
     #[test]
     fn what_another_version_wrote_is_no_note() {
         assert_eq!(read(None), None);
-        for text in ["", "2", "1 ", "1 later", "1 ask ", "1ask b", "ask b"] {
+        for text in ["", "2", "1 ", "1 later", "1 ask ", "1 left ", "1ask b", "ask b"] {
             assert_eq!(read(Some(Mark::new(text))), None, "{text:?}");
         }
     }

@@ -49,6 +49,8 @@ impl Round {
 pub enum Origin {
     /// Nobody owned it.
     Unowned,
+    /// This one had it last, and released it.
+    Released(OwnerId),
     /// Its owner had not renewed it in time.
     Expired(OwnerId),
     /// Its owner offered it, because it stops.
@@ -63,7 +65,9 @@ impl Origin {
     /// The owner before; `None` where there was none, or this instance itself.
     pub fn owner(&self) -> Option<&OwnerId> {
         match self {
-            Self::Expired(owner) | Self::Offered(owner) | Self::Stolen(owner) => Some(owner),
+            Self::Released(owner) | Self::Expired(owner) | Self::Offered(owner) | Self::Stolen(owner) => {
+                Some(owner)
+            }
             Self::Unowned | Self::Own => None,
         }
     }
@@ -73,6 +77,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unowned => f.write_str("nobody owned it"),
+            Self::Released(owner) => write!(f, "{owner} had released it"),
             Self::Expired(owner) => write!(f, "the lease of {owner} had expired"),
             Self::Offered(owner) => write!(f, "{owner} offered it"),
             Self::Stolen(owner) => write!(f, "{owner} had more than its share"),

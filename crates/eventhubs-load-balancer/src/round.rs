@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use eventhubs_checkpoint_store::{
-    Audience, Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList,
+    Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList,
 };
 use eventhubs_types::{OwnerId, PartitionId};
 use futures_util::StreamExt as _;
@@ -40,12 +40,13 @@ fn owners_of(view: &View) -> u32 {
 }
 
 fn origin_of(partition: &PartitionId, records: &[Ownership], expired: &BTreeSet<PartitionId>) -> Origin {
-    let record = record_of(partition, records);
-    match record.and_then(|record| Some((record, record.owner.clone()?))) {
-        None => Origin::Unowned,
-        Some((_, owner)) if expired.contains(partition) => Origin::Expired(owner),
-        Some((record, owner)) if Note::of(record) == Some(Note::Offered) => Origin::Offered(owner),
-        Some((_, owner)) => Origin::Stolen(owner),
+    let Some(record) = record_of(partition, records) else { return Origin::Unowned };
+    match (record.owner.clone(), Note::of(record)) {
+        (None, Some(Note::ReleasedBy(owner))) => Origin::Released(owner),
+        (None, _) => Origin::Unowned,
+        (Some(owner), _) if expired.contains(partition) => Origin::Expired(owner),
+        (Some(owner), Some(Note::Offered)) => Origin::Offered(owner),
+        (Some(owner), _) => Origin::Stolen(owner),
     }
 }
 
@@ -302,10 +303,13 @@ impl Balancer {
         let is_ours = |record: &&Ownership| {
             record.owner.as_ref() == Some(&self.owner) && partitions.contains(&record.partition)
         };
+        // Whoever takes it can say from whom.
+        let note = Note::ReleasedBy(self.owner.clone());
         let release = |record: &Ownership| Attempt {
             operation: Operation::Release(record.partition.clone()),
             claim: Claim::new(record.partition.clone(), None, Expected::Version(record.version.clone()))
-                .announcing(Audience::Everyone),
+                .with_mark(Some(note.to_mark()))
+                .announcing(note.audience()),
         };
         records.iter().filter(is_ours).map(release).collect()
     }

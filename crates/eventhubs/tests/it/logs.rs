@@ -1,6 +1,7 @@
 //! The log tells who has what, why, and since when.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventhubs::{ConsumerClient, MemoryCheckpointStore, OwnerId, StartingPosition};
 use eventhubs_emulator::Emulator;
@@ -15,7 +16,7 @@ fn named(emulator: &Emulator, store: &Arc<MemoryCheckpointStore>, owner: &str) -
     ConsumerClient::builder(emulator.connection_string(HUB), "$Default")
         .checkpoint_store(Arc::clone(store))
         .owner_id(OwnerId::new(owner).unwrap())
-        .load_balancing_interval(std::time::Duration::from_millis(200))
+        .load_balancing_interval(Duration::from_millis(200))
         .build()
         .unwrap()
 }
@@ -41,6 +42,40 @@ async fn each_move_of_a_partition_names_both_owners_and_the_reason() {
         log.until(&["owner=second", "stopping: other instances may take the partitions first"]).await;
         log.until(&["partition acquired", "owner=first", "second offered it"]).await;
         first.stop().await;
+        let third = reading(&named(&emulator, &store, "third"));
+        log.until(&["partition acquired", "owner=third", "from=first", "first had released it"]).await;
+        third.stop().await;
+    })
+    .await;
+}
+
+/// Whoever looks for what happened to a partition finds its way from owner to owner, whether its offer was taken in time or
+/// not.
+#[tokio::test]
+async fn a_rolling_deploy_can_be_followed_from_owner_to_owner() {
+    within(async {
+        let log = Log::record();
+        let emulator = emulator(8).await;
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let reading = |name: &str| {
+            let client = named(&emulator, &store, name);
+            start(client.receive(|_, _| async { Ok(()) }).offer_timeout(Duration::from_millis(500)))
+        };
+        let mut running = Vec::new();
+        for name in ["a-1", "b-1"] {
+            running.push(reading(name));
+            log.until(&["partition acquired", &format!("owner={name}")]).await;
+        }
+        for name in ["a-2", "b-2"] {
+            running.remove(0).stop().await;
+            running.push(reading(name));
+            log.until(&["partition acquired", &format!("owner={name}")]).await;
+        }
+        for instance in running {
+            instance.stop().await;
+        }
+        let from_nobody = log.lines(&["partition acquired", "nobody owned it"]);
+        assert_eq!(from_nobody.len(), 8, "each partition once, at the start: {from_nobody:#?}");
     })
     .await;
 }
