@@ -8,7 +8,9 @@
 //! Tests: below, against [`Walk`](crate::Walk); `eventhubs-amqp` tests them against what the AMQP library
 //! decodes.
 
-use crate::format::{BOOLEAN, DESCRIBED, LONG, MAP8, MAP32, STRING8, STRING32, SYMBOL8, SYMBOL32, TIMESTAMP};
+use crate::format::{
+    BINARY8, BINARY32, BOOLEAN, DESCRIBED, LONG, MAP8, MAP32, STRING8, STRING32, SYMBOL8, SYMBOL32, TIMESTAMP,
+};
 use crate::walk::{MAX_DEPTH, MAX_ELEMENTS, Refused, fixed_width};
 
 /// Returns the length of the encoded value at the front.
@@ -76,6 +78,12 @@ fn value<const SOUND: bool>(bytes: &[u8], depth: usize) -> Result<usize, Refused
             if SOUND && !is_text(text) { Err(Refused::Impossible) } else { Ok(2 + text.len()) }
         }
         [LONG | TIMESTAMP, _, _, _, _, _, _, _, _, ..] => Ok(9),
+        // And the tag of its delivery, and its body.
+        [BINARY8, length, rest @ ..] if rest.len() >= usize::from(*length) => Ok(2 + usize::from(*length)),
+        [BINARY32, rest @ ..] => {
+            let length = be_number(rest, 4)?;
+            if rest.len() - 4 >= length { Ok(5 + length) } else { Err(Refused::BadSize) }
+        }
         _ => any_value::<SOUND>(bytes, depth),
     }
 }

@@ -7,7 +7,9 @@
 
 use crate::descriptor::TRANSFER;
 use crate::field::transfer::{ABORTED, DELIVERY_ID, HANDLE, MESSAGE_FORMAT, MORE, SETTLED};
-use crate::format::{BOOLEAN, DESCRIBED, LIST8, LIST32, NULL, SMALL_UINT, SMALL_ULONG, TRUE, UINT, UINT0};
+use crate::format::{
+    BOOLEAN, DESCRIBED, FALSE, LIST8, LIST32, NULL, SMALL_UINT, SMALL_ULONG, TRUE, UINT, UINT0,
+};
 use crate::frame::{AMQP_FRAME, HEADER_LENGTH};
 use crate::length::value_length;
 
@@ -75,7 +77,7 @@ impl Transfer {
     #[inline]
     fn field<'a>(&mut self, index: usize, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let (rest, number, flag) = match bytes {
-            [NULL, rest @ ..] => (rest, None, false),
+            [NULL | FALSE, rest @ ..] => (rest, None, false),
             [UINT0, rest @ ..] => (rest, Some(0), false),
             [SMALL_UINT, small, rest @ ..] => (rest, Some(u32::from(*small)), false),
             [UINT, a, b, c, d, rest @ ..] => (rest, Some(u32::from_be_bytes([*a, *b, *c, *d])), false),
