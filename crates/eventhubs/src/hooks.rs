@@ -1,8 +1,9 @@
 //! The user's callbacks and hooks, boxed, and guarded against their panics.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use eventhubs_amqp::ReceivedEvent;
 use futures::FutureExt;
@@ -90,16 +91,18 @@ where
 /// Runs what may call code of the user so that its panic is its own error and nobody else's. `call` makes the
 /// future, since a closure may panic before it returns one.
 pub(crate) async fn guarded<'a, T>(call: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, HandlerError> {
-    guarded_future(async { call().await }).await
+    AssertUnwindSafe(async { call().await }).catch_unwind().await.map_err(|panic| panicked(&*panic))
 }
 
-/// As [`guarded`], of a future that calls code of the user when it is first polled.
-pub(crate) async fn guarded_future<T>(call: impl Future<Output = T>) -> Result<T, HandlerError> {
-    AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Panicked(text.unwrap_or_default()).into()
-    })
+/// As [`guarded`], of what does not wait.
+pub(crate) fn guarded_now<T>(call: impl FnOnce() -> T) -> Result<T, HandlerError> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&*panic))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> HandlerError {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Panicked(text.unwrap_or_default()).into()
 }
 
 impl fmt::Debug for OnEvents {

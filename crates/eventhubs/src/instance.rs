@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use eventhubs_amqp::{EventHubClient, EventHubProperties, PartitionProperties};
 use eventhubs_load_balancer::Settings;
 use eventhubs_types::{ConsumerScope, OwnerId, PartitionId};
+use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::ambient::entropy;
@@ -60,7 +61,8 @@ impl Instance {
         failure: &'static str,
     ) -> Result<PartitionProperties> {
         let begun = Instant::now();
-        let properties = self.hub.partition_properties(partition).await;
+        // Boxed, as it is large and rare: it would make the task of each partition larger.
+        let properties = self.hub.partition_properties(partition).boxed().await;
         let properties = properties.map_err(|source| Error::amqp(failure, source).on_partition(partition));
         self.looked_up("get_partition_properties", Some(partition), begun, properties.as_ref().err());
         properties

@@ -7,8 +7,6 @@
 //! that is spawned from outside of the runtime wakes an idle worker, which takes the driver over. `blocking`
 //! in `tests/it` has runs that stop although a callback blocks, and are told of it.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -69,15 +67,9 @@ impl Calls {
 }
 
 impl CallSlot {
-    /// Runs a call so that the watchdog sees when it holds its thread.
-    pub(crate) async fn watch<T>(&self, number: Option<SequenceNumber>, call: impl Future<Output = T>) -> T {
+    /// Notes what is called next.
+    pub(crate) fn set_event(&self, number: Option<SequenceNumber>) {
         self.event.store(number.map_or(NO_EVENT, SequenceNumber::value), Ordering::Relaxed);
-        let mut call = pin!(call);
-        poll_fn(|cx| {
-            let _held = self.hold();
-            call.as_mut().poll(cx)
-        })
-        .await
     }
 
     /// The call waits, until the guard is dropped.
@@ -98,7 +90,7 @@ impl CallSlot {
 
     /// The user's code takes the thread, until the guard is dropped: a callback that panics gives the thread
     /// back too.
-    fn hold(&self) -> Held<'_> {
+    pub(crate) fn hold(&self) -> Held<'_> {
         self.step();
         Held(self)
     }
@@ -119,7 +111,8 @@ impl Drop for Waits<'_> {
     }
 }
 
-struct Held<'a>(&'a CallSlot);
+/// While this lives, the user's code has the thread.
+pub(crate) struct Held<'a>(&'a CallSlot);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
@@ -214,8 +207,6 @@ impl Blocked {
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
-
     use super::*;
 
     fn id(id: &str) -> PartitionId {
@@ -249,14 +240,15 @@ mod tests {
         assert_eq!((0..100).filter(due).collect::<Vec<_>>(), [5, 10, 20, 40, 80]);
     }
 
-    #[tokio::test]
-    async fn a_call_that_panics_gives_its_thread_back() {
+    #[test]
+    fn a_call_that_panics_gives_its_thread_back() {
         let calls = Calls::default();
         let slot = calls.register(&id("0"));
-        assert_eq!(slot.watch(None, ready(3)).await, 3);
-        let panics = Box::pin(async { panic!("a defect") });
-        let panicking = std::panic::AssertUnwindSafe(slot.watch(None, panics));
-        let outcome: Result<(), _> = futures::FutureExt::catch_unwind(panicking).await;
+        let panics = || {
+            let _held = slot.hold();
+            panic!("a defect")
+        };
+        let outcome: Result<(), _> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
         assert!(outcome.is_err());
         assert_eq!(look(&calls, &[]), []);
     }

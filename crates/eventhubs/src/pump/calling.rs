@@ -4,16 +4,16 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending, poll_fn, ready};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
 use eventhubs_amqp::ReceivedEvent;
 use eventhubs_types::SequenceNumber;
+use futures::FutureExt as _;
 use tokio::time::{Instant, sleep};
 
 use crate::exit::Order;
-use crate::hooks::{OnEvents, Slot, guarded_future};
+use crate::hooks::{OnEvents, Slot, guarded_now};
 use crate::instance::Instance;
 use crate::observe::{self, CallObserver, CallOutcome, CallScope, Observation, ObservedPartition};
 use crate::pump::orders::Orders;
@@ -21,7 +21,7 @@ use crate::reminder::{LONG_CALL, reminding};
 use crate::run::Run;
 use crate::status::Stall;
 use crate::watchdog::CallSlot;
-use crate::{Error, ErrorKind, HandlerError, PartitionContext};
+use crate::{Error, ErrorKind, HandlerError, HandlerResult, PartitionContext};
 
 /// Calls the user's code for one partition, one call at a time.
 pub(crate) struct Caller {
@@ -140,22 +140,28 @@ impl Caller {
         begin: impl FnOnce(&mut Slot, PartitionContext),
     ) -> Ended {
         let Self { run, orders, watched, future, has_waited, .. } = self;
-        let context = orders.context().clone();
-        // The closure may block or panic before it has made a future, so it is called where that is seen.
-        let calling = async {
-            begin(future, context);
-            future.get_pin().await
-        };
-        let calling = guarded_future(scoped(scope, calling));
-        let mut calling = pin!(watched.watch(call.number, calling));
-        // Most callbacks are ready at once, and need none of the timers that a wait needs.
-        let first = poll_fn(|cx| Poll::Ready(calling.as_mut().poll(cx))).await;
+        watched.set_event(call.number);
+        // Most callbacks are ready at once, and need none of the timers that a wait needs. No future of our own is around
+        // the first poll either, whose layers would cost more than a short callback.
+        let mut begin = Some(begin);
+        let first = poll_fn(|cx| {
+            Poll::Ready(poll_call(watched, scope, || {
+                // The closure may block or panic before it has made a future, so it is called where that is seen.
+                if let Some(begin) = begin.take() {
+                    begin(future, orders.context().clone());
+                }
+                future.poll(cx)
+            }))
+        });
+        let first = first.await;
         *has_waited = first.is_pending();
         match first {
-            Poll::Ready(result) => Ended::By(result.and_then(|result| result)),
+            Poll::Ready(result) => Ended::By(result),
             Poll::Pending => {
                 let _waits = watched.waits();
-                wait(run, orders, call, calling).await
+                let rest = poll_fn(|cx| poll_call(watched, scope, || future.poll(cx)));
+                // Boxed, since its timers would make the task of each partition larger, and that of each concurrent call.
+                wait(run, orders, call, rest).boxed().await
             }
         }
     }
@@ -174,7 +180,7 @@ impl Caller {
 
 /// How a call ended.
 enum Ended {
-    By(Result<(), HandlerError>),
+    By(HandlerResult),
     Deadline,
     Order(Order),
 }
@@ -190,16 +196,21 @@ impl Ended {
     }
 }
 
-/// Polls within what the observers put around the call.
-async fn scoped<T>(scope: &mut Option<Box<dyn CallScope>>, call: impl Future<Output = T>) -> T {
-    let Some(scope) = scope else { return call.await };
-    let mut call = pin!(call);
-    poll_fn(|cx| {
+/// Polls the user's code where the watchdog sees that it holds its thread, within what the observers put around the call.
+/// Its panic is its own error.
+fn poll_call(
+    watched: &CallSlot,
+    scope: &mut Option<Box<dyn CallScope>>,
+    mut poll: impl FnMut() -> Poll<HandlerResult>,
+) -> Poll<HandlerResult> {
+    let _held = watched.hold();
+    guarded_now(|| {
+        let Some(scope) = scope else { return poll() };
         let mut polled = Poll::Pending;
-        scope.poll(&mut || polled = call.as_mut().poll(cx));
+        scope.poll(&mut || polled = poll());
         polled
     })
-    .await
+    .unwrap_or_else(|panic| Poll::Ready(Err(panic)))
 }
 
 /// Says when a call counts as stalled, and when it has ended after all. Dropped with the end of the call.
@@ -236,7 +247,7 @@ async fn wait(
     run: &Run,
     orders: &mut Orders,
     call: Call,
-    mut calling: Pin<&mut impl Future<Output = Result<Result<(), HandlerError>, HandlerError>>>,
+    calling: impl Future<Output = HandlerResult>,
 ) -> Ended {
     let limit = run.options.shutdown_timeout;
     let context = orders.context().clone();
@@ -259,7 +270,7 @@ async fn wait(
     tokio::select! {
         // A callback that ends at the same moment as its time has ended in time.
         biased;
-        result = &mut calling => Ended::By(result.and_then(|result| result)),
+        result = calling => Ended::By(result),
         order = overdue => Ended::Order(order),
         () = deadline => Ended::Deadline,
         never = stalls(run, context, call) => match never {},

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use eventhubs_amqp::ReceivedEvent;
 use eventhubs_types::{Offset, SequenceNumber};
+use futures::FutureExt as _;
 use rand::RngExt as _;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, sleep};
@@ -66,7 +67,7 @@ impl CheckpointWriter {
             // Asked again after each news, with the same random number: the pause must not grow shorter by asking.
             while !self.is_due(policy, last_write, jitter).await {}
             last_write = Instant::now();
-            self.write(run, context).await;
+            self.write(run, context).boxed().await;
         }
     }
 

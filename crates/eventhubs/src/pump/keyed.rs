@@ -141,6 +141,12 @@ impl Keyed {
         }
     }
 
+    /// Returns one that has ended by now, if any.
+    pub(crate) fn try_next(&mut self) -> Option<Result<Finished, Exit>> {
+        let ended = self.tasks.try_join_next()?;
+        Some(ended.map_err(|error| Exit::HandlerFailed(self.broken(error))))
+    }
+
     /// Does what follows from the end of a task.
     pub(crate) fn finish(&mut self, finished: Finished, progress: &mut Progress) -> Result<(), Exit> {
         let Finished { place, outcome } = finished;

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::time::{Instant, sleep};
 
 use crate::pump::orders::Orders;
@@ -19,14 +20,14 @@ pub(crate) async fn write_pending(run: &Run, context: &PartitionContext) -> Infa
     let checkpointer = context.checkpointer();
     loop {
         if let Some(reason) = checkpointer.becomes_pending().await {
-            run.report(Some(context), reason).await;
+            run.report(Some(context), reason).boxed().await;
         }
         let mut pacing = run.instance.pacing();
         while checkpointer.is_pending() {
             sleep(pacing.failed()).await;
-            match checkpointer.flush().await {
+            match checkpointer.flush().boxed().await {
                 Err(error) if !error.is_transient() && error.kind() != ErrorKind::OwnershipLost => {
-                    run.report(Some(context), error).await;
+                    run.report(Some(context), error).boxed().await;
                 }
                 _ => {}
             }

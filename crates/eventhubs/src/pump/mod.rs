@@ -34,7 +34,7 @@ use crate::policy::quiet::Quiet;
 use crate::pump::bounded::Bounded;
 use crate::pump::calling::Call;
 use crate::pump::checkpoint_writer::CheckpointWriter;
-use crate::pump::keyed::Keyed;
+use crate::pump::keyed::{Finished, Keyed};
 use crate::pump::last_checkpoint::{write_at_bound, write_last, write_pending};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
@@ -85,11 +85,11 @@ impl Pump {
         context: PartitionContext,
         orders: watch::Receiver<Order>,
         theft_signal: Option<TheftSignal>,
-    ) -> Self {
+    ) -> Box<Self> {
         let pacing = run.instance.pacing();
         let orders = Orders::new(context.clone(), orders);
         let writer = Arc::new(CheckpointWriter::new(run.options.checkpoints()));
-        Self {
+        Box::new(Self {
             theft_signal,
             pacing,
             progress: Progress::new(Arc::clone(&run), context.clone(), Arc::clone(&writer)),
@@ -104,11 +104,13 @@ impl Pump {
             run,
             context,
             orders,
-        }
+        })
     }
 
     /// Reads until the partition is not ours any more; then no checkpoint is written either.
-    pub(crate) async fn run(mut self) -> Ended {
+    ///
+    /// What is large and rare is boxed in the futures below this one, since they last as long as the partition is owned.
+    pub(crate) async fn run(mut self: Box<Self>) -> Ended {
         let (run, context, writer) = (Arc::clone(&self.run), self.context.clone(), Arc::clone(&self.writer));
         // Next to each other, not one after the other: a callback may take long, and the checkpoint before it
         // must not wait for it.
@@ -227,7 +229,7 @@ impl Pump {
     async fn cut_off(&mut self) -> Result<(), Exit> {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
-        let cutting = receiver(&run, &context, StartingPosition::Earliest, 1);
+        let cutting = receiver(&run, &context, StartingPosition::Earliest, 1).boxed();
         let cutting = self.orders.unless_ordered(cutting).await?;
         let cutting = cutting.map_err(|error| failed_to_open(not_opened(&context, error)))?;
         // Counted from here, not from the claim: an attach that is slow must not eat up the time of the one
@@ -249,7 +251,7 @@ impl Pump {
         let run = Arc::clone(&self.run);
         let context = self.context.clone();
         let resume = self.progress.resume.clone();
-        let opening = reminding(LONG_ANSWER, open(&run, &context, &resume), |since| {
+        let opening = reminding(LONG_ANSWER, open(&run, &context, &resume).boxed(), |since| {
             tracing::warn!(partition = %context.partition_id(), ?since, "the partition is still being opened");
         });
         let Opened { receiver, resume, after, is_at_checkpoint } =
@@ -314,7 +316,7 @@ impl Pump {
         // A new one after a panic of the function that gives the keys, which drops the calls under way.
         let keyed = self.keyed.take();
         let mut keyed = keyed.unwrap_or_else(|| Keyed::new(Arc::clone(&self.run), self.orders.clone()));
-        let Err(exit) = self.read_keyed(source, &mut keyed).await;
+        let Err(exit) = self.read_keyed(source, &mut keyed).boxed().await;
         self.keyed = Some(keyed);
         Err(exit)
     }
@@ -388,11 +390,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 order = orders.next() => return Err(Exit::Ordered(order)),
-                finished = keyed.next() => match keyed.finish(finished?, &mut self.progress) {
-                    // The pause before another attempt; the other calls are still under way.
-                    Err(Exit::Sought) => {}
-                    finished => finished?,
-                },
+                finished = keyed.next() => self.finish_keyed(finished, keyed)?,
                 () = context.sought(), if !is_sought => {}
                 () = context.resumed(), if is_paused => {}
                 // Dropped when a call ends first: then no event is taken.
@@ -412,6 +410,20 @@ impl Pump {
                 }
             }
         }
+    }
+
+    /// Does what follows from calls that have ended: this one, and all others that have by now.
+    fn finish_keyed(&mut self, finished: Result<Finished, Exit>, keyed: &mut Keyed) -> Result<(), Exit> {
+        let mut next = Some(finished);
+        while let Some(finished) = next {
+            match keyed.finish(finished?, &mut self.progress) {
+                // The pause before another attempt; the other calls are still under way.
+                Err(Exit::Sought) => {}
+                finished => finished?,
+            }
+            next = keyed.try_next();
+        }
+        Ok(())
     }
 
     /// What must happen in this order, so that nobody processes an event twice after a clean stop: the user's

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventhubs_amqp::ReceivedEvent;
+use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::exit::Exit;
@@ -93,7 +94,7 @@ impl Pump {
     ) -> Result<Vec<ReceivedEvent>, Exit> {
         let rest = match self.quiet.finding() {
             Finding::Wait(rest) => rest,
-            Finding::Ask => return self.ask_for_newest(source, most).await,
+            Finding::Ask => return self.ask_for_newest(source, most).boxed().await,
             Finding::Stalled(newest) => return Err(self.link_stalled(newest)),
         };
         let wait = wait.map_or(rest, |wait| wait.min(rest));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use eventhubs_amqp::ReceivedEvent;
+use futures::FutureExt as _;
 
 use crate::exit::Exit;
 use crate::hooks::{BatchCallback, EachCallback, OnIdle, Slot};
@@ -88,17 +89,16 @@ impl Sequential {
                 }
                 source.check_owned()?;
                 let scope = self.caller.scope(std::slice::from_ref(&event), || self.failing.failures(number));
-                let again = event.clone();
-                let Err(failed) =
-                    self.caller.call(call, scope, |slot, context| callback(slot, context, again)).await
-                else {
+                let called =
+                    self.caller.call(call, scope, |slot, context| callback(slot, context, event.clone()));
+                let Err(failed) = called.await else {
                     break Fate::Handled;
                 };
                 let judged = self.failing.judge(number, call, self.failing.source(failed)?);
                 self.failing.hold(number);
                 progress.failed();
-                let next = act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).await?;
-                if let Next::Pass(fate) = next {
+                let acting = act(&self.run, &mut self.orders, judged, std::slice::from_ref(&event)).boxed();
+                if let Next::Pass(fate) = acting.await? {
                     break fate;
                 }
             };
@@ -131,8 +131,9 @@ impl Sequential {
             source.check_owned()?;
             let call = part.last().map_or(Call::IDLE, |last| Call::at(last.sequence_number()));
             let scope = self.caller.scope(part, || self.failing.failures(part[0].sequence_number()));
-            let again = part.to_vec();
-            match self.caller.call(call, scope, |slot, context| callback(slot, context, again)).await {
+            let called =
+                self.caller.call(call, scope, |slot, context| callback(slot, context, part.to_vec()));
+            match called.await {
                 Ok(()) => {
                     self.failing.settle(part[0].sequence_number());
                     parts.done(pass(part, Fate::Handled, progress));
@@ -176,7 +177,7 @@ impl Sequential {
         let number = failing[0].sequence_number();
         let judged = self.failing.judge(number, call, source);
         self.failing.hold(number);
-        if let Next::Pass(fate) = act(&self.run, &mut self.orders, judged, failing).await? {
+        if let Next::Pass(fate) = act(&self.run, &mut self.orders, judged, failing).boxed().await? {
             self.failing.settle(number);
             parts.done(pass(failing, fate, progress));
             parts.clear();
