@@ -13,8 +13,8 @@ use crate::template::Shape;
 /// How idle receivers are measured.
 #[derive(Debug, Clone, Args)]
 pub struct Rules {
-    /// Whose receivers: partition-receiver and fe2o3
-    #[arg(long, value_delimiter = ',', value_name = "READER,READER", default_values = ["partition-receiver", "fe2o3"])]
+    /// Whose receivers: receive, partition-receiver and fe2o3
+    #[arg(long, value_delimiter = ',', value_name = "READER,READER", default_values = ["receive", "partition-receiver", "fe2o3"])]
     pub only: Vec<Contestant>,
     /// How many receivers attach, each to a partition of its own
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]

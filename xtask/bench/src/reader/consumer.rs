@@ -1,5 +1,6 @@
 //! Our `ConsumerClient`, with callbacks that are empty or slow.
 
+use std::error::Error;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +8,15 @@ use std::time::Duration;
 use eventhubs::receive::Events;
 use eventhubs::{
     CheckpointPolicy, ConsumerClient, ConsumerClientBuilder, FailurePolicy, GiveUp, HandlerResult,
-    PartitionContext, Receive, ReceivedEvent, StartingPosition,
+    PartitionContext, Receive, ReceivedEvent, StartingPosition, Strategy,
 };
 use eventhubs_opentelemetry::Telemetry;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{Orders, Outcome, SLOW};
@@ -56,6 +59,26 @@ pub(super) async fn receive(
 
 pub(super) async fn receive_observed(orders: &Orders, meter: Arc<Meter>) -> Outcome {
     receive_by(&builder(orders).observer(telemetry()).build()?, orders, meter, |receive| receive).await
+}
+
+/// A run that has all partitions, until it is dropped.
+pub(super) async fn open(
+    orders: &Orders,
+) -> Result<JoinSet<eventhubs::Result<()>>, Box<dyn Error + Send + Sync>> {
+    let (opened, mut all) = mpsc::channel(orders.partitions as usize);
+    let initialize = move |_| ready(opened.try_send(()).map_err(Into::into));
+    let client = builder(orders).load_balancing_strategy(Strategy::Greedy).build()?;
+    let receiving = client.receive(|_, _| ready(Ok(()))).on_partition_initialize(initialize);
+    let receiving = receiving.prefetch(orders.prefetch);
+    let mut run = JoinSet::new();
+    run.spawn(async move { receiving.await.map(drop) });
+    for _ in 0..orders.partitions {
+        tokio::select! {
+            opened = all.recv() => opened.ok_or("a partition is not opened")?,
+            ended = run.join_next() => return Err(format!("the run has ended: {ended:?}").into()),
+        }
+    }
+    Ok(run)
 }
 
 async fn receive_by(

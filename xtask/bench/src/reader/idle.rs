@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Orders, Reader, bare, partition};
+use super::{Orders, Reader, bare, consumer, partition};
 use crate::machine::resident_kib;
 
 /// The last flows go out meanwhile.
@@ -23,6 +23,7 @@ pub(super) async fn measure(orders: &Orders) -> Result<Idle, Box<dyn Error + Sen
     let before_kib = resident_kib("self")?;
     let attached_kib = match orders.reader {
         Reader::PartitionReceiver => settled(partition::open(orders).await?).await,
+        Reader::Receive => settled(consumer::open(orders).await?).await,
         Reader::Fe2o3 => settled(bare::open(orders).await?).await,
         _ => return Err("is not measured idle".into()),
     }?;
