@@ -22,8 +22,11 @@ use crate::secrets::CANARY;
 const ALWAYS: [&str; 4] =
     ["messaging.system", "messaging.destination.name", "messaging.consumer.group.name", "server.address"];
 
-/// The rows of the table of metrics: kind, unit and further attributes by name.
-fn documented() -> BTreeMap<String, (String, String, BTreeSet<String>)> {
+/// Kind, unit and further attributes.
+type Row = (String, String, BTreeSet<String>);
+
+/// The rows of the table of metrics by name.
+fn documented() -> BTreeMap<String, Row> {
     let page = include_str!("../../../../docs/metrics.md");
     let rows =
         page.lines().filter(|line| line.starts_with("| `messaging.") || line.starts_with("| `eventhubs."));
@@ -38,8 +41,15 @@ fn documented() -> BTreeMap<String, (String, String, BTreeSet<String>)> {
     rows.map(row).collect()
 }
 
+/// A metric under the name that the exporters of OpenTelemetry give it for Prometheus.
+fn in_prometheus(name: &str, (kind, unit, _): &Row) -> String {
+    let seconds = if unit == "s" { "_seconds" } else { "" };
+    let total = if kind == "counter" { "_total" } else { "" };
+    name.replace('.', "_") + seconds + total
+}
+
 /// Adds what is exported to what was seen before.
-fn see(seen: &mut BTreeMap<String, (String, String, BTreeSet<String>)>, exported: &Exported) {
+fn see(seen: &mut BTreeMap<String, Row>, exported: &Exported) {
     for (name, metric) in exported.metrics() {
         let attributes = metric.attributes();
         for always in ALWAYS {
@@ -105,6 +115,14 @@ async fn what_is_exported_is_what_the_table_says() {
             client.status().partitions.iter().any(|partition| partition.done == 2 && partition.lag.is_some())
         };
         until("both events are done", is_done).await;
+        // Whoever changes from one to the other keeps the alert rules and the dashboard.
+        let mut text = String::new();
+        client.status().to_prometheus(&mut text);
+        for (name, row) in &documented() {
+            let is_of_status = row.0 == "gauge" || name == "messaging.client.consumed.messages";
+            let head = format!("# TYPE {} {}\n", in_prometheus(name, row), row.0);
+            assert!(!is_of_status || text.contains(&head), "{head} in {text}");
+        }
         // A failure of reading, and a question that is refused.
         emulator.detach_links(HUB, "amqp:not-allowed", "a test");
         until("the partitions are read again", || {
