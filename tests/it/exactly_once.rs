@@ -1,5 +1,5 @@
-//! Rows that are inserted with a transactional checkpoint appear exactly once, whatever instances are killed or suspended
-//! (README, "What it promises"). `cargo xtask soak kills` plays it with the numbers of a night.
+//! Rows that are inserted with a transactional checkpoint appear exactly once, whatever instances are killed or suspended,
+//! and although answers to COMMIT are lost (README, "What it promises"). `cargo xtask soak kills` plays it with the numbers of a night.
 
 use std::cell::Cell;
 use std::env;
@@ -20,20 +20,27 @@ const EXPIRY: Duration = Duration::from_secs(3);
 const KILLS: &str = "EVENTHUBS_KILLS";
 const EVENTS_PER_KILL: usize = 2_000;
 
+/// Whoever does not hear of its commit does the event again, which the store refuses as done.
+const COMMITS_PER_LOST_ANSWER: usize = 1_000;
+
 fn kills() -> usize {
     env::var(KILLS).map_or(8, |kills| kills.parse().expect("a number of kills"))
 }
 
-fn start(world: &World, is_fenced: bool) -> Consumer {
+fn start(world: &World, address: &str, is_fenced: bool) -> Consumer {
     let mut command = world.consumer(TRANSACTIONAL, EXPIRY_SECONDS, 1);
-    Consumer::start(command.env("FENCED", if is_fenced { "yes" } else { "no" }))
+    Consumer::start(command.env("STORE", address).env("FENCED", if is_fenced { "yes" } else { "no" }))
 }
 
 /// Kills and suspends instances while events come. Returns the rows, once there is one for each event.
 async fn play(storage: Storage, is_fenced: bool, kills: usize) -> (Rows, i64) {
     let world = World::on(storage, 8).await;
     let output = Output::open(&world.storage.address()).await.unwrap();
-    let mut instances: Vec<_> = (0..INSTANCES).map(|_| start(&world, is_fenced)).collect();
+    let (link, address) = match world.storage.losing_commits(COMMITS_PER_LOST_ANSWER).await {
+        Some((link, address)) => (Some(link), address),
+        None => (None, world.storage.address()),
+    };
+    let mut instances: Vec<_> = (0..INSTANCES).map(|_| start(&world, &address, is_fenced)).collect();
     let mut rng = StdRng::seed_from_u64(7);
     let events = i64::try_from(kills * EVENTS_PER_KILL).unwrap();
     for kill in 0..kills {
@@ -48,7 +55,7 @@ async fn play(storage: Storage, is_fenced: bool, kills: usize) -> (Rows, i64) {
             instances.push(victim);
         } else {
             victim.kill().await;
-            instances.push(start(&world, is_fenced));
+            instances.push(start(&world, &address, is_fenced));
         }
     }
     let said = || instances.iter().map(|instance| instance.said().other).collect::<Vec<_>>();
@@ -66,6 +73,10 @@ async fn play(storage: Storage, is_fenced: bool, kills: usize) -> (Rows, i64) {
     }
     for instance in instances {
         instance.stop().await;
+    }
+    if let Some(link) = link.filter(|_| is_fenced) {
+        println!("the answers to {} commits were lost", link.lost());
+        assert!(link.lost() >= kills / 2, "{}", link.lost());
     }
     (output.rows().await.unwrap(), events)
 }

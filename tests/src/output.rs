@@ -30,6 +30,8 @@ pub enum Output {
     Postgres {
         /// The connection of this process.
         client: AsyncMutex<Client>,
+        /// For another connection, when that one is lost.
+        connection_string: String,
         /// The store, which knows its schema.
         store: PostgresCheckpointStore,
     },
@@ -60,15 +62,15 @@ impl Output {
     }
 
     async fn open_postgres(connection_string: &str) -> Result<Self> {
-        let (client, connection) = tokio_postgres::connect(connection_string, NoTls).await?;
-        tokio::spawn(connection);
+        let client = connect(connection_string).await?;
         // Of several that make the table at once, one may fail although the table is there then.
         let table = "CREATE TABLE IF NOT EXISTS output (partition text NOT NULL, number bigint NOT NULL)";
         if client.batch_execute(table).await.is_err() {
             client.batch_execute(table).await?;
         }
         let store = PostgresCheckpointStore::from_connection_string(connection_string)?;
-        Ok(Self::Postgres { client: AsyncMutex::new(client), store })
+        let connection_string = connection_string.to_owned();
+        Ok(Self::Postgres { client: AsyncMutex::new(client), connection_string, store })
     }
 
     async fn open_sqlite(path: &Path) -> Result<Self> {
@@ -87,8 +89,11 @@ impl Output {
     /// When the checkpoint is refused because of a later owner, or the database says so.
     pub async fn insert_with(&self, checkpoint: &TransactionalCheckpoint) -> Result<()> {
         match self {
-            Self::Postgres { client, store } => {
+            Self::Postgres { client, connection_string, store } => {
                 let mut client = client.lock().await;
+                if client.is_closed() {
+                    *client = connect(connection_string).await?;
+                }
                 let transaction = client.transaction().await?;
                 let (partition, number) = (checkpoint.partition.as_str(), checkpoint.sequence_number.value());
                 transaction.execute(INSERT, &[&partition, &number]).await?;
@@ -139,6 +144,12 @@ impl Output {
             }),
         }
     }
+}
+
+async fn connect(connection_string: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(connection_string, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 fn insert(transaction: &Transaction<'_>, partition: &str, number: i64) -> rusqlite::Result<()> {

@@ -11,7 +11,7 @@ use eventhubs_checkpoint_store_postgres::PostgresCheckpointStore;
 use eventhubs_checkpoint_store_redis::RedisCheckpointStore;
 use eventhubs_checkpoint_store_sqlite::SqliteCheckpointStore;
 use eventhubs_checkpoint_store_sqlite::rusqlite::Connection;
-use eventhubs_test_harness::{Azurite, Postgres, RedisServer};
+use eventhubs_test_harness::{Azurite, LossyProxy, Postgres, RedisServer};
 use tempfile::TempDir;
 
 /// How long a lock of the file may have to be waited for.
@@ -95,6 +95,18 @@ impl Storage {
             Self::Redis(server) => format!("redis {}", server.url()),
             Self::Sqlite { folder, .. } => format!("sqlite {}", file_in(folder).display()),
         }
+    }
+
+    /// A link to the database that loses the answer to each `every`-th COMMIT, with the address of the store on it; `None`
+    /// where there is no link.
+    ///
+    /// # Panics
+    /// If no port is free.
+    pub async fn losing_commits(&self, every: usize) -> Option<(LossyProxy, String)> {
+        let Self::Postgres(server) = self else { return None };
+        let proxy = LossyProxy::losing(server.port(), b"COMMIT", every).await;
+        let address = Postgres::connection_string_at(proxy.port(), "postgres");
+        Some((proxy, format!("postgres {address}")))
     }
 
     /// A store at an address.

@@ -89,7 +89,8 @@ for four seconds, and nothing may be lost. What a copy printed is kept below the
 hub, the links and the store answer late. No event may be lost, and none may come twice.
 
 `kills` is the test `exactly_once`: three processes write a row for each event with a transactional checkpoint, on each store
-that has them, while KILLS of them are killed or suspended beyond their leases. Each row must be there exactly once.
+that has them, while KILLS of them are killed or suspended beyond their leases, and PostgreSQL's answers to COMMIT are lost now and
+then. Each row must be there exactly once.
 
 `handlers` is the test of that name: three processes whose handlers are slow, fail and panic read 16 partitions, on blobs and on
 SQLite. Each of the ROUNDS publishes 500 events and brings one trouble: a kill, a stop, cut links or an outage of the store. Nothing may
@@ -101,7 +102,7 @@ Examples:
   cargo xtask soak 5 40       seed 5, 40 copies
   cargo xtask soak 100..200   seeds 100 to 199
   cargo xtask soak deploys    eight rounds, more than 500 hand-overs: two minutes on two cores
-  cargo xtask soak kills      100 kills and 200 000 events on each store: ten minutes on two cores
+  cargo xtask soak kills      125 kills and suspensions, 250 000 events on each store: twenty minutes on two cores
   cargo xtask soak handlers   400 rounds, 200 000 events on each store";
 
 const AUDIT_HELP: &str = "\

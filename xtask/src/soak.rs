@@ -16,8 +16,8 @@ const MOST_COPIES: usize = 200;
 
 /// Enough for more than 500 hand-overs.
 const DEPLOYS: usize = 8;
-/// With these, 200 000 events: 80 kills and 20 suspensions on each store.
-const KILLS: usize = 100;
+/// With these, 250 000 events: 100 kills and 25 suspensions on each store.
+const KILLS: usize = 125;
 /// With these, 200 000 events on each store.
 const HANDLER_ROUNDS: usize = 400;
 const MOST_ROUNDS: usize = 1000;

@@ -6,9 +6,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
-use eventhubs_checkpoint_store::{
-    Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList,
-};
+use eventhubs_checkpoint_store::{Claim, ClaimOutcome, Error, ErrorKind, Expected, Ownership, OwnershipList};
 use eventhubs_types::{OwnerId, PartitionId};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;

@@ -8,7 +8,6 @@ mod dead_letters;
 mod opening;
 mod outages;
 mod processes;
-mod proxy;
 mod secrets;
 mod tls;
 mod transactions;

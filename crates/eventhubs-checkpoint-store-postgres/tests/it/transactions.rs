@@ -8,9 +8,8 @@ use eventhubs_checkpoint_store_postgres::tokio_postgres::{Client, Error, SimpleQ
 use eventhubs_checkpoint_store_postgres::{
     ALREADY_DONE, FENCED, PostgresCheckpointStore, is_already_done, is_fenced,
 };
-use eventhubs_test_harness::{PgBouncer, Postgres};
+use eventhubs_test_harness::{LossyProxy, PgBouncer, Postgres};
 
-use crate::proxy::Proxy;
 use crate::{connect, connect_at, fence, partition, scope, sequence_number, store, store_at};
 
 /// A store, and an application with a table in its database.
@@ -102,7 +101,7 @@ async fn the_retry_of_a_commit_whose_answer_was_lost_is_done_already() {
     let mut observer = connect(&database).await;
     observer.batch_execute("CREATE TABLE output (number bigint NOT NULL)").await.unwrap();
     let (token, _) = fence(&store).await;
-    let proxy = Proxy::start(server.port()).await;
+    let proxy = LossyProxy::start(server.port()).await;
     for number in 1..=COMMITS {
         // The connection is gone with each lost answer.
         let mut application = connect_at(proxy.port(), &database).await;
