@@ -105,4 +105,15 @@ mod tests {
             assert_eq!(done, (0..8).collect::<Vec<_>>(), "{poison:?}");
         }
     }
+
+    #[test]
+    fn what_is_left_after_the_event_that_fails_is_one_part_again() {
+        let mut bisection = Bisection::new(8);
+        bisection.halve(8);
+        bisection.halve(4);
+        bisection.done(1);
+        assert_eq!(bisection.next(), Some(1..3), "still suspected");
+        bisection.clear();
+        assert_eq!(bisection.next(), Some(1..8));
+    }
 }

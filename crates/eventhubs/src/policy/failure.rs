@@ -347,6 +347,7 @@ mod tests {
         assert_eq!(judge(u32::MAX, Cause::Panic), Verdict::Restart);
         assert_eq!(judge(1, Cause::Poison), Verdict::GiveUp);
         assert_eq!(judge(1, Cause::Mistake), Verdict::Stop);
+        assert!(!policy.bisects() && policy.bisect(true).bisects());
     }
 
     #[test]
@@ -361,8 +362,8 @@ mod tests {
     fn an_event_is_given_up_at_the_first_limit_that_it_reaches() {
         let policy = FailurePolicy::retry(RetryPolicy::fixed(SECOND));
         for (attempts, max_age) in [(None, None), (Some(3), None), (None, Some(60)), (Some(3), Some(60))] {
-            let policy =
-                FailurePolicy { attempts, max_age: max_age.map(|age| SECOND * age), ..policy.clone() };
+            let policy = attempts.into_iter().fold(policy.clone(), FailurePolicy::attempts);
+            let policy = max_age.into_iter().fold(policy, |policy, age| policy.max_age(SECOND * age));
             for count in 1..=4 {
                 for age in [0, 59, 60, 61] {
                     let is_spent =

@@ -141,8 +141,8 @@ impl Caller {
     ) -> Ended {
         let Self { run, orders, watched, future, has_waited, .. } = self;
         watched.set_event(call.number);
-        // Most callbacks are ready at once, and need none of the timers that a wait needs. No future of our own is around
-        // the first poll either, whose layers would cost more than a short callback.
+        // Most callbacks are ready at once, and need none of the timers that a wait needs. No other future is around the
+        // first poll either: their layers would cost more than a short callback.
         let mut begin = Some(begin);
         let first = poll_fn(|cx| {
             Poll::Ready(poll_call(watched, scope, || {
