@@ -29,6 +29,11 @@ macro_rules! on_each_store {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn sixteen_processes_start_at_once_on_an_empty_store() {
+                super::sixteen_processes_start_at_once_on_an_empty_store($storage.await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn a_rolling_deploy_repeats_nothing() {
                 super::a_rolling_deploy_repeats_nothing($storage.await).await;
             }
@@ -45,6 +50,22 @@ on_each_store! {
 
 /// An expiry so long that a test which waits for it fails on its own time limit.
 const NEVER: u32 = 600;
+
+/// Tables and files are made by whoever comes first, and nobody has an error from that.
+async fn sixteen_processes_start_at_once_on_an_empty_store(storage: Storage) {
+    const PROCESSES: usize = 16;
+    within(PATIENCE, async {
+        let world = World::on(storage, PROCESSES).await;
+        // So long that no answer is late for a round only because sixteen processes share the processor.
+        let start = |_| Consumer::start(world.consumer(INSTANCE, NEVER, 1).env("INTERVAL_MS", "10000"));
+        let instances: Vec<_> = (0..PROCESSES).map(start).collect();
+        world.until_shared(&[1; PROCESSES]).await;
+        for instance in instances {
+            assert_eq!(instance.said().other, Vec::<String>::new());
+        }
+    })
+    .await;
+}
 
 async fn a_killed_process_repeats_only_what_was_not_checkpointed(storage: Storage) {
     const EVENTS: usize = 6_000;
