@@ -299,6 +299,13 @@ mod tests {
     }
 
     #[test]
+    fn where_the_service_does_not_say_when_the_newest_event_came_it_may_be_after_the_time() {
+        let began = StartingPosition::from_enqueued_time(at(9));
+        let extent = Extent { newest_time: None, ..extent(0, 4) };
+        assert!(!Standing { reached: None, began: Some(&began) }.is_past(4.into(), &extent));
+    }
+
+    #[test]
     fn a_bound_that_no_partition_can_reach_is_a_mistake() {
         let zero: PartitionId = "0".parse().unwrap();
         let named = Until::sequence_numbers([(zero.clone(), 3.into())]);
