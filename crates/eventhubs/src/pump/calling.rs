@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending, poll_fn, ready};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use eventhubs_amqp::ReceivedEvent;
 use eventhubs_types::SequenceNumber;
@@ -115,7 +115,55 @@ impl Caller {
         mut scope: Option<Box<dyn CallScope>>,
         begin: impl FnOnce(&mut Slot, PartitionContext),
     ) -> Result<(), Interrupted> {
-        let ended = self.until_ended(call, &mut scope, begin).await;
+        let mut begin = Some(begin);
+        let first = poll_fn(|cx| {
+            let begin = begin.take();
+            Poll::Ready(begin.map_or(Poll::Pending, |begin| self.begin(cx, call, &mut scope, begin)))
+        });
+        match first.await {
+            Poll::Ready(result) => ended_at_once(scope, result),
+            Poll::Pending => self.wait(call, scope).await,
+        }
+    }
+
+    /// Begins a call: makes its future, and polls it once.
+    ///
+    /// Most callbacks are ready at once, and need none of the timers that a wait needs. No other future is around the
+    /// first poll either: their layers would cost more than a short callback.
+    pub(crate) fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: Call,
+        scope: &mut Option<Box<dyn CallScope>>,
+        begin: impl FnOnce(&mut Slot, PartitionContext),
+    ) -> Poll<HandlerResult> {
+        let Self { orders, watched, future, has_waited, .. } = self;
+        watched.set_event(call.number);
+        let mut begin = Some(begin);
+        let first = poll_call(watched, scope, || {
+            // The closure may block or panic before it has made a future, so it is called where that is seen.
+            if let Some(begin) = begin.take() {
+                begin(future, orders.context().clone());
+            }
+            future.poll(cx)
+        });
+        *has_waited = first.is_pending();
+        first
+    }
+
+    /// Waits for the end of a call that has begun and was not ready at once.
+    pub(crate) async fn wait(
+        &mut self,
+        call: Call,
+        mut scope: Option<Box<dyn CallScope>>,
+    ) -> Result<(), Interrupted> {
+        let Self { run, orders, watched, future, .. } = self;
+        let ended = {
+            let _waits = watched.waits();
+            let rest = poll_fn(|cx| poll_call(watched, &mut scope, || future.poll(cx)));
+            // Boxed, since its timers would make the task of each partition larger, and that of each concurrent call.
+            wait(run, orders, call, rest).boxed().await
+        };
         if let Some(scope) = scope {
             scope.end(ended.outcome());
         }
@@ -133,39 +181,6 @@ impl Caller {
         }
     }
 
-    async fn until_ended(
-        &mut self,
-        call: Call,
-        scope: &mut Option<Box<dyn CallScope>>,
-        begin: impl FnOnce(&mut Slot, PartitionContext),
-    ) -> Ended {
-        let Self { run, orders, watched, future, has_waited, .. } = self;
-        watched.set_event(call.number);
-        // Most callbacks are ready at once, and need none of the timers that a wait needs. No other future is around the
-        // first poll either: their layers would cost more than a short callback.
-        let mut begin = Some(begin);
-        let first = poll_fn(|cx| {
-            Poll::Ready(poll_call(watched, scope, || {
-                // The closure may block or panic before it has made a future, so it is called where that is seen.
-                if let Some(begin) = begin.take() {
-                    begin(future, orders.context().clone());
-                }
-                future.poll(cx)
-            }))
-        });
-        let first = first.await;
-        *has_waited = first.is_pending();
-        match first {
-            Poll::Ready(result) => Ended::By(result),
-            Poll::Pending => {
-                let _waits = watched.waits();
-                let rest = poll_fn(|cx| poll_call(watched, scope, || future.poll(cx)));
-                // Boxed, since its timers would make the task of each partition larger, and that of each concurrent call.
-                wait(run, orders, call, rest).boxed().await
-            }
-        }
-    }
-
     fn exceeded(&self, call: Call) -> HandlerError {
         let limit = self.run.options.deadline.unwrap_or_default();
         Error::new(ErrorKind::Timeout, format!("{call} did not end within its deadline of {limit:?}")).into()
@@ -175,6 +190,24 @@ impl Caller {
         let limit = self.run.options.shutdown_timeout;
         let text = format!("{call} was still running {limit:?} after its partition was told to stop");
         Error::new(ErrorKind::Timeout, text).on_partition(self.orders.context().partition_id())
+    }
+}
+
+/// The end of a call that was ready at once.
+pub(crate) fn ended_at_once(
+    scope: Option<Box<dyn CallScope>>,
+    result: HandlerResult,
+) -> Result<(), Interrupted> {
+    if let Some(scope) = scope {
+        scope.end(outcome_of(&result));
+    }
+    result.map_err(Interrupted::Failed)
+}
+
+fn outcome_of(result: &HandlerResult) -> CallOutcome<'_> {
+    match result {
+        Ok(()) => CallOutcome::Handled,
+        Err(error) => CallOutcome::Failed(error),
     }
 }
 
@@ -188,8 +221,7 @@ enum Ended {
 impl Ended {
     fn outcome(&self) -> CallOutcome<'_> {
         match self {
-            Self::By(Ok(())) => CallOutcome::Handled,
-            Self::By(Err(error)) => CallOutcome::Failed(error),
+            Self::By(result) => outcome_of(result),
             Self::Deadline => CallOutcome::DeadlineExceeded,
             Self::Order(_) => CallOutcome::Cancelled,
         }

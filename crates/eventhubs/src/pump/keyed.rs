@@ -1,8 +1,10 @@
 //! Calls back for several events of one partition at once. Which events may start, and up to where all are done, is
 //! decided in `policy/window.rs`; what a failure means, in `failing.rs`.
 
-use std::future::pending;
+use std::collections::VecDeque;
+use std::future::{Future, pending};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{fmt, slice};
 
@@ -14,7 +16,7 @@ use tracing::{Instrument as _, Span};
 use crate::exit::{Exit, Order};
 use crate::hooks::OnEvents;
 use crate::policy::window::Window;
-use crate::pump::calling::{Call, Caller, Interrupted};
+use crate::pump::calling::{Call, Caller, Interrupted, ended_at_once};
 use crate::pump::failing::{Failing, Next, act};
 use crate::pump::orders::Orders;
 use crate::pump::progress::Progress;
@@ -25,6 +27,12 @@ use crate::{Error, ErrorKind, HeldBy};
 
 /// How long calls that are dropped at the end of their time may take to end.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a call may hold the thread of the pump: a few times what a task costs.
+const QUICK: Duration = Duration::from_micros(20);
+
+/// How many calls get a task of their own after one that was not quick.
+const CALLS_ELSEWHERE: u32 = 100;
 
 /// The events of one partition that are under way.
 pub(crate) struct Keyed {
@@ -37,9 +45,12 @@ pub(crate) struct Keyed {
     /// One for each call that may begin now.
     callers: Vec<Caller>,
     tasks: JoinSet<Finished>,
+    /// Calls that were ready at once: no more than there are callers.
+    ended: VecDeque<Finished>,
+    turns: Turns,
 }
 
-/// A task that has ended.
+/// A call that has ended, or what follows a failure.
 pub(crate) struct Finished {
     place: u64,
     outcome: Outcome,
@@ -55,7 +66,17 @@ impl Keyed {
     pub(crate) fn new(run: Arc<Run>, orders: Orders) -> Self {
         let callers = callers(&run, &orders);
         let failing = Failing::new(Arc::clone(&run), orders.context().clone());
-        Self { run, orders, failing, window: Window::default(), bytes: 0, callers, tasks: JoinSet::new() }
+        Self {
+            run,
+            orders,
+            failing,
+            window: Window::default(),
+            bytes: 0,
+            callers,
+            tasks: JoinSet::new(),
+            ended: VecDeque::new(),
+            turns: Turns::default(),
+        }
     }
 
     /// Whether nothing is under way, and nothing waits.
@@ -65,7 +86,7 @@ impl Keyed {
 
     /// Whether no call is under way, nor what follows a failure.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.tasks.is_empty()
+        self.tasks.is_empty() && self.ended.is_empty()
     }
 
     /// Reading continues elsewhere.
@@ -110,24 +131,56 @@ impl Keyed {
 
     /// Begins the next call, unless nothing may begin: then the caller is given back.
     fn start_one(&mut self, mut caller: Caller) -> Result<(), Caller> {
+        let run = Arc::clone(&self.run);
+        // There is no concurrency for batches, by their types.
+        let OnEvents::Each { event: callback, .. } = &run.on_events else { return Err(caller) };
         let Some(place) = self.window.start() else { return Err(caller) };
         let Some(event) = self.window.get(place).cloned() else { return Err(caller) };
-        let run = Arc::clone(&self.run);
-        let failures = self.failing.failures(event.sequence_number());
-        let calling = async move {
-            let call = Call::at(event.sequence_number());
-            let scope = caller.scope(slice::from_ref(&event), || failures);
-            let result = match &run.on_events {
-                OnEvents::Each { event: callback, .. } => {
-                    caller.call(call, scope, |slot, context| callback(slot, context, event)).await
-                }
-                // There is no concurrency for batches, by their types.
-                OnEvents::Batch(_) => Ok(()),
-            };
+        let number = event.sequence_number();
+        let (call, failures) = (Call::at(number), self.failing.failures(number));
+        let mut scope = caller.scope(slice::from_ref(&event), || failures);
+        if !self.turns.may_begin_here() {
+            let run = Arc::clone(&run);
+            self.spawn(place, async move {
+                let result = match &run.on_events {
+                    OnEvents::Each { event: callback, .. } => {
+                        caller.call(call, scope, |slot, context| callback(slot, context, event)).await
+                    }
+                    OnEvents::Batch(_) => Ok(()),
+                };
+                (caller, result)
+            });
+            return Ok(());
+        }
+        let since = Instant::now();
+        // Nobody waits with this waker: what is not ready is polled again at once, by its own task.
+        let mut cx = Context::from_waker(Waker::noop());
+        let begin = |slot: &mut _, context| callback(slot, context, event);
+        let first = caller.begin(&mut cx, call, &mut scope, begin);
+        self.turns.took(since.elapsed());
+        match first {
+            Poll::Ready(result) => {
+                let outcome = Outcome::Called(caller, ended_at_once(scope, result));
+                self.ended.push_back(Finished { place, outcome });
+            }
+            Poll::Pending => self.spawn(place, async move {
+                let result = caller.wait(call, scope).await;
+                (caller, result)
+            }),
+        }
+        Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        place: u64,
+        calling: impl Future<Output = (Caller, Result<(), Interrupted>)> + Send + 'static,
+    ) {
+        let finishing = async move {
+            let (caller, result) = calling.await;
             Finished { place, outcome: Outcome::Called(caller, result) }
         };
-        self.tasks.spawn(calling.instrument(Span::current()));
-        Ok(())
+        self.tasks.spawn(finishing.instrument(Span::current()));
     }
 
     /// Waits for the end of a call, or of what follows a failure; forever if there is none.
@@ -135,6 +188,9 @@ impl Keyed {
     /// # Cancel safety
     /// Nothing is lost if it is dropped.
     pub(crate) async fn next(&mut self) -> Result<Finished, Exit> {
+        if let Some(ended) = self.ended.pop_front() {
+            return Ok(ended);
+        }
         match self.tasks.join_next().await {
             Some(ended) => ended.map_err(|error| Exit::HandlerFailed(self.broken(error))),
             None => pending().await,
@@ -143,6 +199,9 @@ impl Keyed {
 
     /// Returns one that has ended by now, if any.
     pub(crate) fn try_next(&mut self) -> Option<Result<Finished, Exit>> {
+        if let Some(ended) = self.ended.pop_front() {
+            return Some(Ok(ended));
+        }
         let ended = self.tasks.try_join_next()?;
         Some(ended.map_err(|error| Exit::HandlerFailed(self.broken(error))))
     }
@@ -229,7 +288,7 @@ impl Keyed {
                 // Nothing is asked again: the order to end is there already, so that this cannot fail.
                 let _ = self.start_if(|_| Ok(()));
             }
-            if self.tasks.is_empty() {
+            if self.is_at_rest() {
                 break;
             }
             let Ok(finished) = timeout_at(deadline + DROP_LIMIT, self.next()).await else {
@@ -267,6 +326,29 @@ impl Keyed {
     }
 }
 
+/// Whether calls begin in the task of the pump. That costs a third of a task for each, but several calls that compute do
+/// not share the cores then: as soon as one holds its thread for a time, the next ones get tasks.
+#[derive(Debug, Default)]
+struct Turns {
+    /// How many calls get a task before the next one is tried here.
+    elsewhere: u32,
+}
+
+impl Turns {
+    fn may_begin_here(&mut self) -> bool {
+        let may_begin = self.elsewhere == 0;
+        self.elsewhere = self.elsewhere.saturating_sub(1);
+        may_begin
+    }
+
+    /// A call that began here held the thread for this time.
+    fn took(&mut self, time: Duration) {
+        if time > QUICK {
+            self.elsewhere = CALLS_ELSEWHERE;
+        }
+    }
+}
+
 /// One for each call that there may be at once.
 fn callers(run: &Arc<Run>, orders: &Orders) -> Vec<Caller> {
     let caller = |_| Caller::new(Arc::clone(run), orders.clone());
@@ -284,5 +366,23 @@ impl fmt::Debug for Keyed {
             .field("under_way", &self.tasks.len())
             .field("window", &self.window.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_after_one_that_holds_the_thread_get_tasks() {
+        let mut turns = Turns::default();
+        for _ in 0..3 {
+            assert!(turns.may_begin_here());
+            turns.took(QUICK);
+        }
+        assert!(turns.may_begin_here());
+        turns.took(QUICK * 2);
+        let here = (0..=CALLS_ELSEWHERE).filter(|_| turns.may_begin_here()).count();
+        assert_eq!(here, 1, "the last one is tried here again");
     }
 }
