@@ -129,6 +129,9 @@ impl Receive<Events> {
     /// order, and checkpoints are written by a [policy](Receive::checkpoint): never beyond an event that is not
     /// handled, with all those before it. [`update_checkpoint`](crate::PartitionContext::update_checkpoint) is refused.
     ///
+    /// Calls that wait cost a task each; calls that compute for longer than some microseconds run on the cores that the runtime
+    /// has.
+    ///
     /// A clean stop and a hand-over finish what was begun, so that nothing comes twice. After a crash, what was handled
     /// beyond the checkpoint comes again: what [`max_ahead`](Self::max_ahead) allows, and what the policy had not
     /// written.
