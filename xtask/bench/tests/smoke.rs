@@ -91,7 +91,7 @@ fn slow_handlers_are_measured_and_stay_within_the_budget() {
 fn idle_receivers_are_measured_on_one_and_on_several_connections() {
     let rows = rows_of("idle", &[]);
     let of: Vec<_> = rows.iter().map(|row| (row["reader"].as_str(), row["connections"].as_u64())).collect();
-    let readers = [Some("partition-receiver"), Some("fe2o3")];
+    let readers = [Some("receive"), Some("partition-receiver"), Some("fe2o3")];
     let expected = [1, 3].map(|connections| readers.map(|reader| (reader, Some(connections))));
     assert_eq!(of, expected.concat());
     assert!(rows.iter().all(|row| row["kib_per_receiver"].as_f64() > Some(0.0)), "{rows:?}");
