@@ -79,13 +79,17 @@ fn value<const SOUND: bool>(bytes: &[u8], depth: usize) -> Result<usize, Refused
         }
         [LONG | TIMESTAMP, _, _, _, _, _, _, _, _, ..] => Ok(9),
         // And the tag of its delivery, and its body.
-        [BINARY8, length, rest @ ..] if rest.len() >= usize::from(*length) => Ok(2 + usize::from(*length)),
-        [BINARY32, rest @ ..] => {
-            let length = be_number(rest, 4)?;
-            if rest.len() - 4 >= length { Ok(5 + length) } else { Err(Refused::BadSize) }
-        }
+        [BINARY8, rest @ ..] => Ok(1 + binary(rest, 1)?),
+        [BINARY32, rest @ ..] => Ok(1 + binary(rest, 4)?),
         _ => any_value::<SOUND>(bytes, depth),
     }
+}
+
+/// The length of a binary whose size is `width` bytes, after its format code. Any content is possible.
+#[inline]
+fn binary(bytes: &[u8], width: usize) -> Result<usize, Refused> {
+    let length = width + be_number(bytes, width)?;
+    if bytes.len() < length { Err(Refused::BadSize) } else { Ok(length) }
 }
 
 fn any_value<const SOUND: bool>(bytes: &[u8], depth: usize) -> Result<usize, Refused> {

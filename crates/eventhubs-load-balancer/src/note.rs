@@ -32,12 +32,10 @@ impl Note {
             "" => Some(Self::Kept),
             " offer" => Some(Self::Offered),
             " done" => Some(Self::HandedOver),
-            _ => {
-                let asks = text.strip_prefix(" ask ").map(|asked| asked.parse().map(Self::Asks));
-                let of_owner = asks
-                    .or_else(|| text.strip_prefix(" left ").map(|left| left.parse().map(Self::ReleasedBy)));
-                of_owner?.ok()
-            }
+            _ => match text.strip_prefix(" ask ") {
+                Some(asked) => Some(Self::Asks(asked.parse().ok()?)),
+                None => Some(Self::ReleasedBy(text.strip_prefix(" left ")?.parse().ok()?)),
+            },
         }
     }
 

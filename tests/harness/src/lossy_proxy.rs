@@ -16,7 +16,7 @@ pub struct LossyProxy {
 #[derive(Debug, Default)]
 struct Shared {
     swallows: AtomicBool,
-    /// A question, and which of those that have it in them is the next to lose its answer, and each so many after it.
+    /// A question, and that each of this number of them loses its answer.
     every: Option<(&'static [u8], usize)>,
     asked: AtomicUsize,
     lost: AtomicUsize,

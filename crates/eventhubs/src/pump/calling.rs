@@ -162,7 +162,7 @@ impl Caller {
             let _waits = watched.waits();
             let rest = poll_fn(|cx| poll_call(watched, &mut scope, || future.poll(cx)));
             // Boxed, since its timers would make the task of each partition larger, and that of each concurrent call.
-            wait(run, orders, call, rest).boxed().await
+            until_ended(run, orders, call, rest).boxed().await
         };
         if let Some(scope) = scope {
             scope.end(ended.outcome());
@@ -275,7 +275,7 @@ impl Drop for Stalled<'_> {
 }
 
 /// Waits for a call that was not ready at once.
-async fn wait(
+async fn until_ended(
     run: &Run,
     orders: &mut Orders,
     call: Call,

@@ -2,7 +2,7 @@
 //! decided in `policy/window.rs`; what a failure means, in `failing.rs`.
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use crate::exit::{Exit, Order};
-use crate::hooks::OnEvents;
+use crate::hooks::{OnEvents, Slot};
 use crate::policy::window::Window;
 use crate::pump::calling::{Call, Caller, Interrupted, ended_at_once};
 use crate::pump::failing::{Failing, Next, act};
@@ -23,7 +23,7 @@ use crate::pump::progress::Progress;
 use crate::report::Fate;
 use crate::run::Run;
 use crate::source::Source;
-use crate::{Error, ErrorKind, HeldBy};
+use crate::{Error, ErrorKind, HeldBy, PartitionContext};
 
 /// How long calls that are dropped at the end of their time may take to end.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
@@ -130,32 +130,27 @@ impl Keyed {
     }
 
     /// Begins the next call, unless nothing may begin: then the caller is given back.
-    fn start_one(&mut self, mut caller: Caller) -> Result<(), Caller> {
-        let run = Arc::clone(&self.run);
-        // There is no concurrency for batches, by their types.
-        let OnEvents::Each { event: callback, .. } = &run.on_events else { return Err(caller) };
+    fn start_one(&mut self, caller: Caller) -> Result<(), Caller> {
         let Some(place) = self.window.start() else { return Err(caller) };
         let Some(event) = self.window.get(place).cloned() else { return Err(caller) };
-        let number = event.sequence_number();
-        let (call, failures) = (Call::at(number), self.failing.failures(number));
-        let mut scope = caller.scope(slice::from_ref(&event), || failures);
-        if !self.turns.may_begin_here() {
-            let run = Arc::clone(&run);
-            self.spawn(place, async move {
-                let result = match &run.on_events {
-                    OnEvents::Each { event: callback, .. } => {
-                        caller.call(call, scope, |slot, context| callback(slot, context, event)).await
-                    }
-                    OnEvents::Batch(_) => Ok(()),
-                };
-                (caller, result)
-            });
-            return Ok(());
+        let failures = self.failing.failures(event.sequence_number());
+        if self.turns.may_begin_here() {
+            self.start_here(place, caller, event, failures);
+        } else {
+            self.start_elsewhere(place, caller, event, failures);
         }
+        Ok(())
+    }
+
+    /// Begins a call in the task of the pump; it gets its own if it is not ready at once.
+    fn start_here(&mut self, place: u64, mut caller: Caller, event: ReceivedEvent, failures: u32) {
+        let run = Arc::clone(&self.run);
+        let call = Call::at(event.sequence_number());
+        let mut scope = caller.scope(slice::from_ref(&event), || failures);
         let since = Instant::now();
         // Nobody waits with this waker: what is not ready is polled again at once, by its own task.
         let mut cx = Context::from_waker(Waker::noop());
-        let begin = |slot: &mut _, context| callback(slot, context, event);
+        let begin = |slot: &mut Slot, context| call_back(&run, slot, context, event);
         let first = caller.begin(&mut cx, call, &mut scope, begin);
         self.turns.took(since.elapsed());
         match first {
@@ -163,23 +158,26 @@ impl Keyed {
                 let outcome = Outcome::Called(caller, ended_at_once(scope, result));
                 self.ended.push_back(Finished { place, outcome });
             }
-            Poll::Pending => self.spawn(place, async move {
+            Poll::Pending => self.spawn(async move {
                 let result = caller.wait(call, scope).await;
-                (caller, result)
+                Finished { place, outcome: Outcome::Called(caller, result) }
             }),
         }
-        Ok(())
     }
 
-    fn spawn(
-        &mut self,
-        place: u64,
-        calling: impl Future<Output = (Caller, Result<(), Interrupted>)> + Send + 'static,
-    ) {
-        let finishing = async move {
-            let (caller, result) = calling.await;
+    /// Begins a call in a task of its own.
+    fn start_elsewhere(&mut self, place: u64, mut caller: Caller, event: ReceivedEvent, failures: u32) {
+        let run = Arc::clone(&self.run);
+        self.spawn(async move {
+            let call = Call::at(event.sequence_number());
+            let scope = caller.scope(slice::from_ref(&event), || failures);
+            let begin = |slot: &mut Slot, context| call_back(&run, slot, context, event);
+            let result = caller.call(call, scope, begin).await;
             Finished { place, outcome: Outcome::Called(caller, result) }
-        };
+        });
+    }
+
+    fn spawn(&mut self, finishing: impl Future<Output = Finished> + Send + 'static) {
         self.tasks.spawn(finishing.instrument(Span::current()));
     }
 
@@ -251,7 +249,7 @@ impl Keyed {
             let next = act(&run, &mut orders, judged, slice::from_ref(&event)).await;
             Finished { place, outcome: Outcome::Acted(next) }
         };
-        self.tasks.spawn(acting.instrument(Span::current()));
+        self.spawn(acting);
         Ok(())
     }
 
@@ -323,6 +321,15 @@ impl Keyed {
     fn broken(&self, error: JoinError) -> Error {
         let error = Error::handler("a call ended unexpectedly", error.into());
         error.on_partition(self.orders.context().partition_id())
+    }
+}
+
+/// Makes the future of a call.
+fn call_back(run: &Run, slot: &mut Slot, context: PartitionContext, event: ReceivedEvent) {
+    match &run.on_events {
+        OnEvents::Each { event: callback, .. } => callback(slot, context, event),
+        // There is no concurrency for batches, by their types.
+        OnEvents::Batch(_) => slot.set(ready(Ok(()))),
     }
 }
 
